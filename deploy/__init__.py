@@ -1,0 +1,1 @@
+"""How Janroot is installed, started, checked and shipped; nothing here is imported by the services."""
