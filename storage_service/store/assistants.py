@@ -1,0 +1,86 @@
+"""Assistants: a folder each, with an assistant.json."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from jan.errors import NotFoundError
+from jan.ids import AssistantId
+from storage_service.store import atomic, jsonfile, layout
+from storage_service.store.clock import Clock
+from storage_service.store.forms import assistants as form
+from storage_service.store.order import CreationOrder
+from storage_service.store.paging import Page, PageQuery
+from storage_service.store.records import Assistant
+
+
+class Assistants:
+    """Create, read, list, change and delete assistants. There are few, and one writer at a time is assumed."""
+
+    def __init__(self, where: layout.Layout, clock: Clock) -> None:
+        self._layout = where
+        self._clock = clock
+        self._order = CreationOrder(where.assistants, AssistantId, self._created_ms)
+
+    def create(self, assistant: Assistant) -> Assistant:
+        """Make an assistant; `created_ms` is the store's. An id that exists answers the stored one.
+
+        Durable on return. Raises StorageFullError.
+        """
+        stored = self._read(assistant.id)
+        if stored is not None:
+            return stored
+        assistant = replace(assistant, created_ms=self._order.claim_ms(self._clock()))
+        folder = self._layout.assistant(assistant.id)
+        atomic.make_dir(folder)
+        jsonfile.write(folder / layout.ASSISTANT_FILE, form.to_json(assistant))
+        self._order.put(assistant.id, assistant.created_ms)
+        return assistant
+
+    def get(self, assistant_id: AssistantId) -> Assistant:
+        """Read an assistant. Raises NotFoundError."""
+        assistant = self._read(assistant_id)
+        if assistant is None:
+            raise NotFoundError(f"No assistant found with id '{assistant_id}'.")
+        return assistant
+
+    def page(self, query: PageQuery) -> Page[Assistant]:
+        """One page of assistants in order of creation. Raises InvalidArgumentError: see `paging.cut`."""
+        while True:
+            ids = self._order.page(query)
+            assistants = [self._read(assistant_id) for assistant_id in ids.items]
+            found = tuple(assistant for assistant in assistants if assistant is not None)
+            moved = [self._order.put(assistant.id, assistant.created_ms) for assistant in found]
+            if len(found) == len(assistants) and not any(moved):
+                return Page(found, ids.has_more)
+
+    def change(self, assistant_id: AssistantId, change: Callable[[Assistant], Assistant]) -> Assistant:
+        """Rewrite an assistant's file with what `change` makes of it; id and creation time stay.
+
+        Keys of the file that no field stands for are kept. Durable on return. Raises NotFoundError,
+        StorageFullError.
+        """
+        before = self.get(assistant_id)
+        after = replace(change(before), id=before.id, created_ms=before.created_ms)
+        path = self._layout.assistant(assistant_id) / layout.ASSISTANT_FILE
+        jsonfile.write(path, form.change(jsonfile.read(path) or {}, before, after))
+        return after
+
+    def delete(self, assistant_id: AssistantId) -> None:
+        """Take an assistant away; its folder moves into `.server/trash/`. Durable on return. Raises NotFoundError."""
+        self.get(assistant_id)
+        folder = self._layout.assistant(assistant_id)
+        atomic.rename(folder, self._layout.trash_name(folder))
+        self._order.drop(assistant_id)
+
+    def _read(self, assistant_id: AssistantId) -> Assistant | None:
+        path = self._layout.assistant(assistant_id) / layout.ASSISTANT_FILE
+        raw = jsonfile.read(path)
+        if raw is None:
+            self._order.drop(assistant_id)
+            return None
+        return form.from_json(assistant_id, raw, jsonfile.changed_ms(path) or 0)
+
+    def _created_ms(self, assistant_id: AssistantId) -> int | None:
+        path = self._layout.assistant(assistant_id) / layout.ASSISTANT_FILE
+        raw = jsonfile.read(path)
+        return None if raw is None else form.from_json(assistant_id, raw, jsonfile.changed_ms(path) or 0).created_ms

@@ -1,0 +1,208 @@
+"""Durable writes: replace a file, append to one, mend a torn last line.
+
+Every promise the janroot makes about crashes is kept in this module and nowhere else. The recipes are the
+ones measured for this product: for a whole file both fsyncs (file, then folder) or the file may come back
+empty or missing after a power cut; for an append one write and one fsync, and the folder's fsync when the
+file is new. An fsync that failed is never repeated: Linux drops the dirty pages and a second call reports
+success for data that is gone ("fsyncgate", PostgreSQL 2018), so the only honest answer is to stop.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import orjson
+
+from jan.errors import StorageFullError
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_CHUNK_BYTES = 64 * 1024
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class DiskFailedError(Exception):
+    """The disk refused to keep data that it had accepted. The process must exit without answering."""
+
+
+def replace(path: Path, chunks: Iterable[bytes]) -> None:
+    """Put a whole file in the place of `path`; a reader or a crash sees the old one or the new one.
+
+    Durable on return. One writer per file is assumed, so the temporary's name is fixed and one that a crash
+    left behind is overwritten by the next writer. Raises StorageFullError: no room, and the old file stands.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        _write_new(temporary, chunks)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    os.replace(temporary, path)
+    sync_dir(path.parent)
+
+
+def append(path: Path, data: bytes, quarantine: Path) -> int:
+    """Add whole lines at the end of a file, which is made when absent; answers the offset they start at.
+
+    Durable on return. A torn last line is moved into `quarantine` first, so the new lines start on a fresh one.
+    Raises StorageFullError: no room, and the file is as it was before.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _FLAGS, 0o644)
+    try:
+        start = _mend(fd, path, quarantine)
+        _write_or_cut_back(fd, data, start, path)
+        _sync(fd, path)
+    finally:
+        os.close(fd)
+    if start == 0:
+        sync_dir(path.parent)
+    return start
+
+
+def mend(path: Path, quarantine: Path) -> None:
+    """Make the file end with a whole line: a torn last line is moved into `quarantine`. Durable on return."""
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | _FLAGS)
+    try:
+        _mend(fd, path, quarantine)
+    finally:
+        os.close(fd)
+
+
+def set_aside(path: Path, quarantine: Path) -> Path:
+    """Copy a file into `quarantine` before it is replaced, so that nothing a user wrote is lost. Durable."""
+    with open(os.open(path, os.O_RDONLY | _FLAGS), "rb") as source:
+        return _quarantine(iter(lambda: source.read(_CHUNK_BYTES), b""), path, quarantine)
+
+
+def make_dir(path: Path) -> None:
+    """Make a folder and its parents, durably. An existing one is left alone."""
+    if path.is_dir():
+        return
+    make_dir(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_dir(path.parent)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Move a file or folder, durably: both parents are synced."""
+    os.rename(source, target)
+    sync_dir(target.parent)
+    if source.parent != target.parent:
+        sync_dir(source.parent)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a large read-only file a second name, or copy it when the file system refuses links. Durable."""
+    try:
+        os.link(source, target)
+    except OSError:
+        with open(source, "rb") as data:
+            _write_new(target, iter(lambda: data.read(1024 * 1024), b""))
+    sync_dir(target.parent)
+
+
+def sync_dir(path: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _sync(fd, path)
+    finally:
+        os.close(fd)
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a folder that nobody refers to any more. Not durable, and need not be: see the callers."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _write_new(path: Path, chunks: Iterable[bytes]) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o644)
+    try:
+        for chunk in chunks:
+            _write_all(fd, chunk, path)
+        _sync(fd, path)
+    finally:
+        os.close(fd)
+
+
+def _write_or_cut_back(fd: int, data: bytes, start: int, path: Path) -> None:
+    """A full disk leaves half a line behind (seen on ext4 and tmpfs alike): take it away again."""
+    try:
+        _write_all(fd, data, path)
+    except BaseException:
+        try:
+            os.ftruncate(fd, start)
+        except OSError as error:
+            raise DiskFailedError(f"cannot cut {path} back to {start} bytes: {error}") from error
+        _sync(fd, path)
+        raise
+
+
+def _write_all(fd: int, data: bytes, path: Path) -> None:
+    """One write() for everything; the loop only goes round again after a short write, to learn its reason."""
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise StorageFullError("The server's disk is full; nothing was changed.") from error
+        raise DiskFailedError(f"cannot write {path}: {error}") from error
+
+
+def _sync(fd: int, path: Path) -> None:
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        raise DiskFailedError(f"fsync of {path} failed: {error}") from error
+
+
+def _mend(fd: int, path: Path, quarantine: Path) -> int:
+    """Make the open file end with a newline; answers its size then."""
+    size = os.fstat(fd).st_size
+    if size == 0 or os.pread(fd, 1, size - 1) == b"\n":
+        return size
+    start = _last_line_start(fd, size)
+    if _is_whole_object(fd, start, size):
+        # A line without its newline, as an editor may leave it: nothing is torn.
+        _write_or_cut_back(fd, b"\n", size, path)
+        return size + 1
+    _quarantine(_chunks(fd, start, size), path, quarantine)
+    os.ftruncate(fd, start)
+    _sync(fd, path)
+    return start
+
+
+def _last_line_start(fd: int, size: int) -> int:
+    end = size
+    while end > 0:
+        begin = max(0, end - _CHUNK_BYTES)
+        newline = os.pread(fd, end - begin, begin).rfind(b"\n")
+        if newline >= 0:
+            return begin + newline + 1
+        end = begin
+    return 0
+
+
+def _is_whole_object(fd: int, start: int, end: int) -> bool:
+    try:
+        return isinstance(orjson.loads(os.pread(fd, end - start, start)), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _chunks(fd: int, start: int, end: int) -> Iterator[bytes]:
+    for offset in range(start, end, _CHUNK_BYTES):
+        yield os.pread(fd, min(_CHUNK_BYTES, end - offset), offset)
+
+
+def _quarantine(chunks: Iterable[bytes], path: Path, quarantine: Path) -> Path:
+    """Keep bytes that leave `path`, under a name that says where they were."""
+    kept = quarantine / f"{path.parent.name}.{path.name}.{time.time_ns()}"
+    _write_new(kept, chunks)
+    sync_dir(quarantine)
+    return kept

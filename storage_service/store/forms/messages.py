@@ -1,0 +1,93 @@
+"""A line of messages.jsonl: Jan v0.4/v0.5 as we write it, and what Jan 0.5.13 to 0.6 and cortex made of it."""
+
+from jan.errors import InvalidArgumentError
+from jan.ids import MessageId, ThreadId
+from storage_service.store.forms import fields
+from storage_service.store.records import JsonObject, Message, MessageStatus, Role
+
+# Jan's words for OpenAI's states. We write Jan's, so that desktop Jan shows the message as it is.
+_JAN_STATUS = {
+    MessageStatus.COMPLETED: "ready",
+    MessageStatus.IN_PROGRESS: "pending",
+    MessageStatus.INCOMPLETE: "stopped",
+}
+_STATUS = {jan: status for status, jan in _JAN_STATUS.items()} | {"error": MessageStatus.INCOMPLETE}
+
+
+def id_of(raw: JsonObject) -> MessageId | None:
+    """The message's id, or None when the line holds none that can be used."""
+    try:
+        return MessageId.parse(fields.text(raw, "id"))
+    except InvalidArgumentError:
+        return None
+
+
+def created_ms_of(raw: JsonObject) -> int | None:
+    """When the message was made, if the line says so."""
+    return fields.time_ms(raw, "created", "created_at")
+
+
+def from_json(thread_id: ThreadId, message_id: MessageId, raw: JsonObject, created_ms: int) -> Message:
+    """A message from its line. It belongs to the thread whose folder it lies in, whatever the line says.
+
+    `created_ms` is its time in the thread's order, for a line that names none.
+    """
+    status = fields.text(raw, "status")
+    return Message(
+        id=message_id,
+        thread_id=thread_id,
+        role=fields.word(Role, fields.text(raw, "role"), Role.USER),
+        content=_content(raw),
+        created_ms=created_ms,
+        status=_status(status),
+        completed_ms=fields.time_ms(raw, "completed_at"),
+        incomplete_ms=fields.time_ms(raw, "incomplete_at"),
+        incomplete_reason=fields.text(fields.obj(raw, "incomplete_details"), "reason")
+        or ("run_failed" if status == "error" else ""),
+        assistant_id=fields.text(raw, "assistant_id"),
+        run_id=fields.text(raw, "run_id"),
+        attachments=fields.objects(raw, "attachments"),
+        metadata=fields.obj(raw, "metadata"),
+    )
+
+
+def to_json(message: Message) -> JsonObject:
+    """The line for a new message, in Jan's order of keys; OpenAI's extra fields follow when they hold something."""
+    reason = message.incomplete_reason
+    extras = {
+        "completed_at": message.completed_ms,
+        "incomplete_at": message.incomplete_ms,
+        "incomplete_details": {"reason": reason} if reason else None,
+        "assistant_id": message.assistant_id or None,
+        "run_id": message.run_id or None,
+        "attachments": message.attachments or None,
+        "metadata": message.metadata or None,
+    }
+    return {
+        "id": message.id,
+        "thread_id": message.thread_id,
+        "role": message.role,
+        "status": _JAN_STATUS[message.status],
+        "created": message.created_ms,
+        "updated": message.created_ms,
+        "object": "thread.message",
+        "content": message.content,
+    } | fields.without_none(extras)
+
+
+def change(raw: JsonObject, before: Message, after: Message, now_ms: int) -> JsonObject:
+    """The line's JSON after a change of the message."""
+    changed = fields.overlay(raw, to_json(before), to_json(after))
+    return changed | {"updated": now_ms}
+
+
+def _status(status: str) -> MessageStatus:
+    return _STATUS.get(status) or fields.word(MessageStatus, status, MessageStatus.COMPLETED)
+
+
+def _content(raw: JsonObject) -> list[JsonObject]:
+    """Content parts; early API writes stored a plain string (janhq/jan #1434)."""
+    content = raw.get("content")
+    if isinstance(content, str):
+        return [{"type": "text", "text": {"value": content, "annotations": []}}]
+    return fields.objects(raw, "content")

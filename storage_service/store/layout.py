@@ -1,0 +1,73 @@
+"""The only builder of paths inside the janroot. Refuses unsafe ids and folders that lead outside.
+
+Ids are typed and were checked when they were parsed; they are checked again here, because this is the last
+place before the file system and because storage trusts no caller.
+"""
+
+import os
+import time
+from pathlib import Path
+
+from jan.errors import InvalidArgumentError
+from jan.ids import AssistantId, Id, ModelId, ThreadId
+from storage_service.store import atomic
+
+THREAD_FILE = "thread.json"
+MESSAGES_FILE = "messages.jsonl"
+RUNS_FILE = "runs.jsonl"
+ASSISTANT_FILE = "assistant.json"
+MODEL_FILE = "model.json"
+
+
+class Layout:
+    """Where everything lies under one janroot."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.realpath(root))
+        self.threads = self.root / "threads"
+        self.assistants = self.root / "assistants"
+        self.models = self.root / "models"
+        self.server = self.root / ".server"
+        self.lock = self.server / "lock"
+        self.quarantine = self.server / "quarantine"
+        self.trash = self.server / "trash"
+        self.staging = self.server / "staging"
+
+    def make_server_folders(self) -> None:
+        """Make the folders that are ours alone, the lock's home among them."""
+        for folder in (self.quarantine, self.trash, self.staging):
+            atomic.make_dir(folder)
+
+    def clear_staging(self) -> None:
+        """Drop what a crash left half made; nobody was told of it. Only under the lock."""
+        for left_over in self.staging.iterdir():
+            atomic.remove_tree(left_over)
+
+    def make_collections(self) -> None:
+        """Make the folders that users look into."""
+        for folder in (self.threads, self.assistants, self.models):
+            atomic.make_dir(folder)
+
+    def thread(self, thread_id: ThreadId) -> Path:
+        """A thread's folder, there or not. Raises InvalidArgumentError: an unsafe id or a way out of the janroot."""
+        return self._inside(self.threads, ThreadId.parse(thread_id))
+
+    def assistant(self, assistant_id: AssistantId) -> Path:
+        """An assistant's folder; see `thread`."""
+        return self._inside(self.assistants, AssistantId.parse(assistant_id))
+
+    def model(self, model_id: ModelId) -> Path:
+        """A model's folder, up to three levels below `models/`; see `thread`."""
+        return self._inside(self.models, ModelId.parse(model_id))
+
+    def trash_name(self, folder: Path) -> Path:
+        """Where a deleted folder goes: its own name, so that the name is not given again, or one with a number."""
+        plain = self.trash / folder.name
+        return self.trash / f"{folder.name}.{time.time_ns()}" if os.path.lexists(plain) else plain
+
+    def _inside(self, collection: Path, item_id: Id) -> Path:
+        """`collection/id`, when no symlink on the way leads elsewhere. Files in it are opened with O_NOFOLLOW."""
+        path = collection / item_id
+        if os.path.realpath(path) != str(path):
+            raise InvalidArgumentError(f"The {item_id.kind} folder '{item_id}' is a link and is not followed.")
+        return path

@@ -1,0 +1,62 @@
+"""Cursor paging over an ordered sequence, as every list of the API wants it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from jan.errors import InvalidArgumentError
+
+MAX_LIMIT = 100
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """Which stretch of a list is wanted. `after` and `before` are ids of items in that list."""
+
+    limit: int = 20
+    descending: bool = True
+    after: str | None = None
+    before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """Some items in the order asked for, and whether more lie beyond them in the direction of travel."""
+
+    items: tuple[Item, ...]
+    has_more: bool
+
+
+def cut(items: Sequence[Item], query: PageQuery, find: Callable[[str], int | None]) -> Page[Item]:
+    """One page of `items`, which are in order of creation, oldest first.
+
+    `find` gives the index of an id, or None. With `before` alone the page is the one just in front of that
+    item and `has_more` speaks of what lies further in front; otherwise it speaks of what follows.
+    Raises InvalidArgumentError: a limit outside 1..100, or a cursor that names no item of this list.
+    """
+    if not 1 <= query.limit <= MAX_LIMIT:
+        raise InvalidArgumentError(f"limit must be between 1 and {MAX_LIMIT}.", param="limit")
+    after = _position("after", query.after, find)
+    before = _position("before", query.before, find)
+    if query.descending:
+        after, before = before, after
+    first = 0 if after is None else after + 1
+    last = len(items) if before is None else before
+    window = range(first, max(first, last))
+    backwards = query.before is not None and query.after is None
+    take_from_end = backwards != query.descending
+    chosen = window[-query.limit :] if take_from_end else window[: query.limit]
+    if query.descending:
+        chosen = chosen[::-1]
+    return Page(tuple(items[index] for index in chosen), has_more=len(chosen) < len(window))
+
+
+def _position(name: str, cursor: str | None, find: Callable[[str], int | None]) -> int | None:
+    if cursor is None:
+        return None
+    index = find(cursor)
+    if index is None:
+        raise InvalidArgumentError(f"No item with id '{cursor}' in this list.", param=name)
+    return index

@@ -1,0 +1,225 @@
+"""What the store keeps, as values. Field names are OpenAI's; times are whole milliseconds since 1970, UTC.
+
+Values of open schema (metadata, tools, content parts ...) are JSON as parsed: treat them as read-only.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from jan.ids import AssistantId, MessageId, ModelId, RunId, StepId, ThreadId
+
+JsonObject = dict[str, Any]
+
+
+class Role(StrEnum):
+    """Who speaks. OpenAI's threads know the first two; Jan's files hold all four."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+    TOOL = "tool"
+
+
+class MessageStatus(StrEnum):
+    """A message's life cycle, OpenAI's words."""
+
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    INCOMPLETE = "incomplete"
+
+
+class RunStatus(StrEnum):
+    """A run's life cycle, OpenAI's words."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    REQUIRES_ACTION = "requires_action"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    COMPLETED = "completed"
+    INCOMPLETE = "incomplete"
+    EXPIRED = "expired"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the run still holds its thread."""
+        return self in _ACTIVE
+
+
+_ACTIVE = frozenset({RunStatus.QUEUED, RunStatus.IN_PROGRESS, RunStatus.REQUIRES_ACTION, RunStatus.CANCELLING})
+
+
+class StepType(StrEnum):
+    """What a run step did."""
+
+    MESSAGE_CREATION = "message_creation"
+    TOOL_CALLS = "tool_calls"
+
+
+class StepStatus(StrEnum):
+    """A run step's life cycle, OpenAI's words."""
+
+    IN_PROGRESS = "in_progress"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    COMPLETED = "completed"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadAssistant:
+    """An assistant as one thread uses it; an empty field falls through to the assistant itself."""
+
+    assistant_id: AssistantId
+    assistant_name: str = ""
+    instructions: str = ""
+    model_id: str = ""
+    settings: JsonObject = field(default_factory=dict)
+    parameters: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A conversation: `threads/<id>/thread.json`. `updated_ms` covers its messages too."""
+
+    id: ThreadId
+    created_ms: int
+    updated_ms: int
+    title: str = ""
+    assistants: tuple[ThreadAssistant, ...] = ()
+    metadata: JsonObject = field(default_factory=dict)
+    tool_resources: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One line of `messages.jsonl`."""
+
+    id: MessageId
+    thread_id: ThreadId
+    role: Role
+    content: list[JsonObject]
+    created_ms: int = 0
+    status: MessageStatus = MessageStatus.COMPLETED
+    completed_ms: int | None = None
+    incomplete_ms: int | None = None
+    incomplete_reason: str = ""
+    assistant_id: str = ""
+    run_id: str = ""
+    attachments: list[JsonObject] = field(default_factory=list)
+    metadata: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Assistant:
+    """Who answers in a thread: `assistants/<id>/assistant.json`. `avatar` to `parameters` are Jan's own."""
+
+    id: AssistantId
+    created_ms: int = 0
+    name: str | None = None
+    description: str | None = None
+    model: str = "*"
+    instructions: str | None = None
+    tools: list[JsonObject] = field(default_factory=list)
+    tool_resources: JsonObject | None = None
+    metadata: JsonObject = field(default_factory=dict)
+    temperature: float | None = None
+    top_p: float | None = None
+    response_format: Any = None
+    reasoning_effort: str = ""
+    avatar: str = ""
+    file_ids: tuple[str, ...] = ()
+    parameters: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that can be asked: `models/<id>/model.json`. `files` are relative to the model's own folder."""
+
+    id: ModelId
+    created_ms: int
+    owned_by: str
+    name: str
+    description: str
+    version: str
+    engine: str
+    format: str
+    settings: JsonObject
+    parameters: JsonObject
+    metadata: JsonObject
+    files: tuple[str, ...]
+    source_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one answer cost, in tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run or a step failed, in OpenAI's terms."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a user asked a thread to answer: a record of `runs.jsonl`. `revision` counts its writes."""
+
+    id: RunId
+    thread_id: ThreadId
+    assistant_id: AssistantId
+    status: RunStatus
+    created_ms: int
+    revision: int = 0
+    expires_ms: int | None = None
+    started_ms: int | None = None
+    cancelled_ms: int | None = None
+    failed_ms: int | None = None
+    completed_ms: int | None = None
+    last_error: Failure | None = None
+    incomplete_reason: str = ""
+    model: str = ""
+    instructions: str = ""
+    tools: list[JsonObject] = field(default_factory=list)
+    metadata: JsonObject = field(default_factory=dict)
+    usage: Usage | None = None
+    max_prompt_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    truncation_strategy: JsonObject | None = None
+    tool_choice: Any = None
+    response_format: Any = None
+    parallel_tool_calls: bool = True
+    temperature: float | None = None
+    top_p: float | None = None
+    reasoning_effort: str = ""
+    tenant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    """One thing a run did: a record of `runs.jsonl`."""
+
+    id: StepId
+    run_id: RunId
+    thread_id: ThreadId
+    assistant_id: AssistantId
+    type: StepType
+    status: StepStatus
+    created_ms: int
+    completed_ms: int | None = None
+    failed_ms: int | None = None
+    cancelled_ms: int | None = None
+    expired_ms: int | None = None
+    last_error: Failure | None = None
+    step_details: JsonObject = field(default_factory=dict)
+    usage: Usage | None = None
+    metadata: JsonObject = field(default_factory=dict)

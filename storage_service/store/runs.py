@@ -1,0 +1,221 @@
+"""Runs and their steps: the records of a thread's runs.jsonl, where the last line for an id counts."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, NotFoundError
+from jan.ids import RunId, StepId, ThreadId
+from storage_service.store import jsonl, layout
+from storage_service.store.forms import fields
+from storage_service.store.forms import runs as form
+from storage_service.store.jsonl import Segment
+from storage_service.store.log import Log, LogCache
+from storage_service.store.paging import Page, PageQuery, cut
+from storage_service.store.records import JsonObject, Run, RunStep
+
+# Every change of a run is a line, a handful per run. The file is rewritten once most of its lines are history.
+_HISTORY_LINES = 64
+
+RecordT = TypeVar("RecordT", Run, RunStep)
+
+
+class RunLog(Log):
+    """The records of one runs.jsonl by id, in order of their first lines, as JSON and as values."""
+
+    def forget(self) -> None:
+        """See Log."""
+        self.raw: dict[str, JsonObject] = {}
+        self.runs: dict[RunId, Run] = {}
+        self.steps: dict[StepId, RunStep] = {}
+        self._lines = 0
+
+    def take(self, segment: Segment, value: JsonObject) -> bool:
+        """See Log."""
+        record = form.from_json(ThreadId(self.path.parent.name), value)
+        if record is None:
+            return False
+        self._lines += 1
+        self.raw[record.id] = value
+        if isinstance(record, Run):
+            self.runs[record.id] = record
+        else:
+            self.steps[record.id] = record
+        return True
+
+    def put(self, fd: int, record: Run | RunStep) -> None:
+        """Write a record, new or changed, inside `open()`; keys of its line that no field stands for are kept."""
+        before = self.runs.get(record.id) if isinstance(record, Run) else self.steps.get(record.id)
+        raw = form.to_json(record)
+        if before is not None:
+            raw = fields.overlay(self.raw[record.id], form.to_json(before), raw)
+        self.append([raw])
+        if self._lines > 2 * len(self.raw) + _HISTORY_LINES:
+            self._compact(fd)
+
+    def active(self) -> Run | None:
+        """The run that holds the thread, if any."""
+        return next((run for run in reversed(self.runs.values()) if run.status.is_active), None)
+
+    def _compact(self, fd: int) -> None:
+        """Keep the last line of every record, and every line that could not be read."""
+        kept = [jsonl.read(fd, segment) + b"\n" for segment in self.unreadable]
+        self.replace(kept + [jsonl.encode(value) for value in self.raw.values()])
+
+
+class Runs:
+    """Make, read, list and change runs and steps. One active run per thread, checked and made in one step.
+
+    `folder` gives the folder of a thread that exists.
+    """
+
+    def __init__(self, folder: Callable[[ThreadId], Path], quarantine: Path) -> None:
+        self._folder = folder
+        self.logs = LogCache(lambda thread_id: RunLog(folder(thread_id) / layout.RUNS_FILE, quarantine))
+        self._active: dict[RunId, ThreadId] = {}
+        self._active_lock = threading.Lock()
+
+    def load(self, thread_ids: Iterable[ThreadId]) -> None:
+        """Find the active runs of all threads; called once, at start."""
+        for thread_id in thread_ids:
+            if (self._folder(thread_id) / layout.RUNS_FILE).is_file():
+                log = self.logs.get(thread_id)
+                with log.open():
+                    self._note_active(log.runs.values())
+
+    def create(self, run: Run, first: Callable[[], object] = lambda: None) -> Run:
+        """Accept a run; `first` is called once it may be, before it is written (to append its messages).
+
+        Durable on return. The id of a run that the thread has answers that run and does nothing.
+        Raises NotFoundError: no such thread. FailedPreconditionError: another run is active. StorageFullError.
+        """
+        self._folder(run.thread_id)
+        log = self.logs.get(run.thread_id)
+        with log.open() as fd:
+            if run.id in log.runs:
+                return log.runs[run.id]
+            active = log.active()
+            if active is not None:
+                raise FailedPreconditionError(f"Thread {run.thread_id} already has an active run {active.id}.")
+            first()
+            return self._put(log, fd, replace(run, revision=1))
+
+    def get(self, thread_id: ThreadId, run_id: RunId) -> Run:
+        """Read a run. Raises NotFoundError."""
+        self._folder(thread_id)
+        log = self.logs.get(thread_id)
+        with log.open():
+            return _run(log, run_id)
+
+    def update(self, run: Run) -> Run:
+        """Write a run's new record; its `revision` is the one that was read, the answer has the next.
+
+        Durable on return. Raises NotFoundError. ConflictError: somebody wrote in between. FailedPreconditionError:
+        the run has ended and the new record says another end, or none. StorageFullError.
+        """
+        self._folder(run.thread_id)
+        log = self.logs.get(run.thread_id)
+        with log.open() as fd:
+            stored = _run(log, run.id)
+            if stored.revision != run.revision:
+                raise ConflictError(f"Run {run.id} is at revision {stored.revision}, not {run.revision}.")
+            if not stored.status.is_active and run.status is not stored.status:
+                raise FailedPreconditionError(f"Run {run.id} has ended: it is {stored.status}.")
+            return self._put(log, fd, replace(run, created_ms=stored.created_ms, revision=stored.revision + 1))
+
+    def page(self, thread_id: ThreadId, query: PageQuery) -> Page[Run]:
+        """One page of a thread's runs in order of creation. Raises NotFoundError, InvalidArgumentError."""
+        self._folder(thread_id)
+        log = self.logs.get(thread_id)
+        with log.open():
+            return _page(list(log.runs.values()), query)
+
+    def all_active(self) -> list[Run]:
+        """The runs of all threads that have not ended, oldest first."""
+        with self._active_lock:
+            known = list(self._active.items())
+        found = [run for run_id, thread_id in known if (run := self._still_active(thread_id, run_id)) is not None]
+        return sorted(found, key=lambda run: run.created_ms)
+
+    def active_id(self, thread_id: ThreadId) -> RunId | None:
+        """The run that holds a thread, if any."""
+        log = self.logs.get(thread_id)
+        with log.open():
+            active = log.active()
+            return active.id if active else None
+
+    def put_step(self, step: RunStep) -> RunStep:
+        """Write a step's record, new or changed. Durable on return.
+
+        Raises NotFoundError: no such thread or run. InvalidArgumentError: the step is another run's.
+        """
+        self._folder(step.thread_id)
+        log = self.logs.get(step.thread_id)
+        with log.open() as fd:
+            _run(log, step.run_id)
+            stored = log.steps.get(step.id)
+            if stored == step:
+                return stored
+            if stored is not None and stored.run_id != step.run_id:
+                raise InvalidArgumentError(f"Step {step.id} belongs to run {stored.run_id}.", param="run_id")
+            log.put(fd, step)
+            return step
+
+    def get_step(self, thread_id: ThreadId, run_id: RunId, step_id: StepId) -> RunStep:
+        """Read a step. Raises NotFoundError."""
+        for step in self._steps(thread_id, run_id):
+            if step.id == step_id:
+                return step
+        raise NotFoundError(f"No run step found with id '{step_id}'.")
+
+    def page_steps(self, thread_id: ThreadId, run_id: RunId, query: PageQuery) -> Page[RunStep]:
+        """One page of a run's steps in order of creation. Raises NotFoundError, InvalidArgumentError."""
+        return _page(self._steps(thread_id, run_id), query)
+
+    def forget(self, thread_id: ThreadId) -> None:
+        """Forget a thread that was deleted."""
+        self.logs.drop(thread_id)
+        with self._active_lock:
+            self._active = {run: thread for run, thread in self._active.items() if thread != thread_id}
+
+    def _steps(self, thread_id: ThreadId, run_id: RunId) -> list[RunStep]:
+        self._folder(thread_id)
+        log = self.logs.get(thread_id)
+        with log.open():
+            _run(log, run_id)
+            return [step for step in log.steps.values() if step.run_id == run_id]
+
+    def _put(self, log: RunLog, fd: int, run: Run) -> Run:
+        log.put(fd, run)
+        self._note_active([run])
+        return run
+
+    def _note_active(self, runs: Iterable[Run]) -> None:
+        with self._active_lock:
+            for run in runs:
+                if run.status.is_active:
+                    self._active[run.id] = run.thread_id
+                else:
+                    self._active.pop(run.id, None)
+
+    def _still_active(self, thread_id: ThreadId, run_id: RunId) -> Run | None:
+        """The run as its file says now; it or its thread may have gone by hand."""
+        try:
+            run = self.get(thread_id, run_id)
+        except NotFoundError:
+            return None
+        return run if run.status.is_active else None
+
+
+def _run(log: RunLog, run_id: RunId) -> Run:
+    run = log.runs.get(run_id)
+    if run is None:
+        raise NotFoundError(f"No run found with id '{run_id}'.")
+    return run
+
+
+def _page(records: Sequence[RecordT], query: PageQuery) -> Page[RecordT]:
+    index: dict[str, int] = {record.id: position for position, record in enumerate(records)}
+    return cut(records, query, index.get)

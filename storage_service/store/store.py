@@ -1,0 +1,64 @@
+"""One janroot, opened: the collections, built in the right order on one lock."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from jan.ids import ThreadId
+from storage_service.store import seed
+from storage_service.store.assistants import Assistants
+from storage_service.store.clock import Clock, wall_clock_ms
+from storage_service.store.layout import Layout
+from storage_service.store.lock import JanrootLock
+from storage_service.store.messages import Messages
+from storage_service.store.models import Models
+from storage_service.store.records import Message, Run
+from storage_service.store.runs import Runs
+from storage_service.store.threads import Threads
+
+
+class Store:
+    """Everything under one janroot. Use `Store.open`, and `close` when done."""
+
+    def __init__(self, where: Layout, lock: JanrootLock, clock: Clock) -> None:
+        self._lock = lock
+        self.assistants = Assistants(where, clock)
+        self.models = Models(where)
+        self.threads = Threads(where, clock)
+        self.runs = Runs(self.threads.folder, where.quarantine)
+        self.messages = Messages(self.threads.folder, self.runs.active_id, where.quarantine, clock)
+
+    @classmethod
+    def open(cls, root: Path, *, demo_weights: Path | None = None, clock: Clock = wall_clock_ms) -> Self:
+        """Take a janroot, make what is missing in it, and read the order of its threads and their active runs.
+
+        Raises JanrootInUseError: another process has it. StorageFullError: no room for the first files.
+        """
+        where = Layout(root)
+        where.make_server_folders()
+        lock = JanrootLock(where.lock)
+        try:
+            where.clear_staging()
+            seed.demo_model(where, demo_weights)
+            where.make_collections()
+            store = cls(where, lock, clock)
+            seed.default_assistant(store.assistants)
+            store.runs.load(store.threads.order.ids())
+        except BaseException:
+            lock.release()
+            raise
+        return store
+
+    def create_run(self, run: Run, messages: Sequence[Message]) -> Run:
+        """Append messages to a thread and accept a run on it, in one step. See `Runs.create` for errors."""
+        return self.runs.create(run, first=lambda: self.messages.append(run.thread_id, messages))
+
+    def delete_thread(self, thread_id: ThreadId) -> None:
+        """Take a thread away with all it holds. Raises NotFoundError."""
+        self.threads.delete(thread_id)
+        self.messages.logs.drop(thread_id)
+        self.runs.forget(thread_id)
+
+    def close(self) -> None:
+        """Give the janroot up."""
+        self._lock.release()

@@ -1,0 +1,163 @@
+"""Threads: a folder each, with a thread.json."""
+
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from jan.errors import NotFoundError
+from jan.ids import AssistantId, ThreadId
+from jan.telemetry import get_logger
+from storage_service.store import atomic, jsonfile, jsonl, layout
+from storage_service.store.clock import Clock
+from storage_service.store.forms import messages as message_form
+from storage_service.store.forms import threads as form
+from storage_service.store.messages import stamped
+from storage_service.store.order import CreationOrder
+from storage_service.store.paging import Page, PageQuery
+from storage_service.store.records import Message, Thread
+
+logger = get_logger(__name__)
+
+_UNIX_SECONDS = re.compile(r"_([0-9]{9,10})(?:-[0-9]+)?$")
+
+
+class Threads:
+    """Create, read, list, change and delete threads. Times and names of new ones are made here."""
+
+    def __init__(self, where: layout.Layout, clock: Clock) -> None:
+        self._layout = where
+        self._clock = clock
+        self.order = CreationOrder(where.threads, ThreadId, self._created_ms)
+
+    def create(self, assistant_id: AssistantId, thread: Thread, messages: Sequence[Message] = ()) -> Thread:
+        """Make a thread named after an assistant, with its first messages; `thread.id` and times are ignored.
+
+        Durable and whole on return: the folder is built aside and renamed into place. Raises StorageFullError.
+        """
+        created_ms = self.order.claim_ms(self._clock())
+        folder = self._claim_folder(f"{assistant_id}_{created_ms // 1000}")
+        thread = replace(thread, id=ThreadId(folder.name), created_ms=created_ms, updated_ms=created_ms)
+        staged = self._layout.staging / folder.name
+        try:
+            self._stage(staged, thread, messages)
+            atomic.rename(staged, folder)
+        except BaseException:
+            atomic.remove_tree(staged)
+            folder.rmdir()
+            raise
+        self.order.put(thread.id, created_ms)
+        return thread
+
+    def get(self, thread_id: ThreadId) -> Thread:
+        """Read a thread. Raises NotFoundError."""
+        thread = self._read(thread_id)
+        if thread is None:
+            raise _not_found(thread_id)
+        return thread
+
+    def page(self, query: PageQuery) -> Page[Thread]:
+        """One page of threads in order of creation. Raises InvalidArgumentError: see `paging.cut`."""
+        while True:
+            ids = self.order.page(query)
+            threads = [self._read(thread_id) for thread_id in ids.items]
+            # Reading notices what was changed by hand: a thread that went, or moved in the order, asks for a new cut.
+            found = tuple(thread for thread in threads if thread is not None)
+            moved = [self.order.put(thread.id, thread.created_ms) for thread in found]
+            if len(found) == len(threads) and not any(moved):
+                return Page(found, ids.has_more)
+
+    def change(self, thread_id: ThreadId, change: Callable[[Thread], Thread]) -> Thread:
+        """Rewrite a thread's file with what `change` makes of it; id and creation time stay. Durable on return.
+
+        Keys of the file that no field stands for are kept. Raises NotFoundError, StorageFullError.
+        """
+        before = self.get(thread_id)
+        after = replace(change(before), id=before.id, created_ms=before.created_ms, updated_ms=self._clock())
+        path = self._layout.thread(thread_id) / layout.THREAD_FILE
+        raw = jsonfile.read(path)
+        if raw is None:
+            if path.exists():
+                atomic.set_aside(path, self._layout.quarantine)
+            jsonfile.write(path, form.to_json(after))
+        else:
+            jsonfile.write(path, form.change(raw, before, after))
+        return after
+
+    def delete(self, thread_id: ThreadId) -> None:
+        """Take a thread away, messages and all: its folder moves into `.server/trash/`. Durable on return.
+
+        Raises NotFoundError.
+        """
+        folder = self.folder(thread_id)
+        atomic.rename(folder, self._layout.trash_name(folder))
+        self.order.drop(thread_id)
+
+    def folder(self, thread_id: ThreadId) -> Path:
+        """The folder of a thread that exists. Raises NotFoundError."""
+        folder = self._layout.thread(thread_id)
+        if not _holds_thread(folder):
+            raise _not_found(thread_id)
+        return folder
+
+    def _claim_folder(self, name: str) -> Path:
+        """Take the first free name; mkdir decides. A name in the trash is not given again: clients may know it."""
+        for suffix in _suffixes():
+            folder = self._layout.thread(ThreadId(name + suffix))
+            if os.path.lexists(self._layout.trash / folder.name):
+                continue
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+        raise AssertionError("suffixes never end")
+
+    def _stage(self, staged: Path, thread: Thread, messages: Sequence[Message]) -> None:
+        staged.mkdir()
+        jsonfile.write(staged / layout.THREAD_FILE, form.to_json(thread))
+        lines = [
+            jsonl.encode(message_form.to_json(stamped(message, thread.id, thread.created_ms))) for message in messages
+        ]
+        if lines:
+            atomic.replace(staged / layout.MESSAGES_FILE, lines)
+
+    def _read(self, thread_id: ThreadId) -> Thread | None:
+        folder = self._layout.thread(thread_id)
+        if not _holds_thread(folder):
+            self.order.drop(thread_id)
+            return None
+        raw = jsonfile.read(folder / layout.THREAD_FILE)
+        if raw is None:
+            logger.warning("thread.json is missing or unreadable; defaults stand in", thread=thread_id)
+        thread = form.from_json(thread_id, raw or {}, _made_ms(folder))
+        messages_ms = jsonfile.changed_ms(folder / layout.MESSAGES_FILE) or 0
+        return replace(thread, updated_ms=max(thread.updated_ms, messages_ms))
+
+    def _created_ms(self, thread_id: ThreadId) -> int | None:
+        folder = self._layout.thread(thread_id)
+        if not _holds_thread(folder):
+            return None
+        return form.from_json(thread_id, jsonfile.read(folder / layout.THREAD_FILE) or {}, _made_ms(folder)).created_ms
+
+
+def _holds_thread(folder: Path) -> bool:
+    """A folder with neither file is none of ours: an empty one, or a name being claimed."""
+    return any((folder / name).is_file() for name in (layout.THREAD_FILE, layout.MESSAGES_FILE))
+
+
+def _made_ms(folder: Path) -> int:
+    """When a folder was made, as far as it can be told: by its name, else by its own time."""
+    suffix = _UNIX_SECONDS.search(folder.name)
+    return int(suffix[1]) * 1000 if suffix else jsonfile.changed_ms(folder) or 0
+
+
+def _suffixes() -> Iterator[str]:
+    yield ""
+    yield from (f"-{number}" for number in itertools.count(2))
+
+
+def _not_found(thread_id: ThreadId) -> NotFoundError:
+    return NotFoundError(f"No thread found with id '{thread_id}'.")
