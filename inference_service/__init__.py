@@ -1,0 +1,1 @@
+"""Jobs in, tokens out: the only process that starts engines."""

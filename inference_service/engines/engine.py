@@ -1,0 +1,65 @@
+"""The Engine protocol: something that speaks OpenAI HTTP, however it came to run.
+
+An engine is one loaded model. The service starts it, asks it over HTTP and stops it; what the model does with a prompt
+is none of our code. A new engine is one file beside this one that keeps this promise, and a row in `launcher.py`.
+
+Codes of the errors raised here, finer than their kind: `engine_unsupported`, `engine_start_failed`, `engine_crashed`,
+`model_file_missing`, `model_file_invalid`, `model_settings_invalid`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where a running engine listens and how to be let in.
+
+    `base_url` ends without a slash and includes `/v1`; with `socket_path` the URL's host is only decoration.
+    """
+
+    base_url: str
+    socket_path: Path | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCall:
+    """One chat request in the engine's own terms; `streams` says whether the engine answers with chunks."""
+
+    body: Mapping[str, Any]
+    streams: bool
+
+
+class Engine(Protocol):
+    """One model, loaded by one engine process or served by somebody else."""
+
+    @property
+    def slots(self) -> int:
+        """How many requests it answers side by side; more would only wait inside it."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the model's settings was not honoured, one sentence each."""
+
+    async def start(self) -> Connection:
+        """Start it and return when it answers.
+
+        Raises UnavailableError or FailedPreconditionError: why it did not start; nothing is left running then.
+        """
+
+    async def stop(self) -> None:
+        """End it: asked first, killed after a grace time. Harmless when it does not run."""
+
+    async def wait_exit(self) -> str:
+        """Return, once a started engine has ended by itself, a sentence with its last words. Never for a remote one."""
+
+    def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
+        """Translate a validated OpenAI chat request, letting through only fields known to be harmless.
+
+        Raises InvalidArgumentError: leaving a field out would change the answer.
+        """

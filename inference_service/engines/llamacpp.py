@@ -1,0 +1,195 @@
+"""llama.cpp for GGUF files: a child process around the `xllamacpp` wheel's own HTTP server, on a unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from inference_service.engines.client import EngineClient
+from inference_service.engines.engine import ChatCall, Connection
+from inference_service.engines.llamacpp_server import KEY_VARIABLE
+from inference_service.engines.model_settings import ModelSettings
+from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
+from inference_service.engines.prompt_template import from_parts, to_jinja
+from jan.errors import InvalidArgumentError, UnavailableError
+from jan.inference.v1.jobs_pb2 import ModelSpec
+
+_DEFAULT_CTX_LEN: Final = 4096
+_DEFAULT_N_PARALLEL: Final = 4
+
+_FIELDS: Final = frozenset(
+    {
+        *("messages", "max_tokens", "n", "stop", "seed", "temperature", "top_p", "logprobs", "top_logprobs"),
+        *("presence_penalty", "frequency_penalty", "logit_bias", "response_format"),
+        *("tools", "tool_choice", "parallel_tool_calls"),
+        *("top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n"),  # Jan's and llama.cpp's own sampling
+    }
+)
+"""What a client may say to llama.cpp. Its server knows many more fields, some of them not for strangers: a template or
+a grammar of one's own, slot numbers, files."""
+
+_EXPLANATIONS: Final = (
+    ("unknown model architecture", "This build of llama.cpp does not know the model's architecture."),
+    ("invalid magic", "The file is not a GGUF model."),
+    ("is not within the file bounds", "The model file is cut off."),
+    ("failed to allocate", "There is not enough memory for this model with this ctx_len and n_parallel."),
+    ("out of memory", "There is not enough memory for this model with this ctx_len and n_parallel."),
+    ("bad_alloc", "There is not enough memory for this model with this ctx_len and n_parallel."),
+    ("chat template", "llama.cpp cannot use the model's prompt_template."),
+    ("No module named 'xllamacpp'", "The llama.cpp engine is not installed here (the wheel xllamacpp)."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaSettings:
+    """The settings map: what model.json says, in llama.cpp's terms. `ctx_len` is in tokens for each request."""
+
+    ctx_len: int
+    n_parallel: int
+    ngl: int | None
+    cpu_threads: int | None
+    embedding: bool
+    cont_batching: bool
+    chat_template: str
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, settings_json: str) -> LlamaSettings:
+        """Read a model's settings. Raises FailedPreconditionError: they are no JSON object."""
+        settings = ModelSettings(settings_json)
+        settings.skip("llama_model_path", "model_path")  # storage made the list of files from these
+        return cls(
+            ctx_len=settings.integer("ctx_len", _DEFAULT_CTX_LEN, 16, 10_000_000),
+            n_parallel=settings.integer("n_parallel", _DEFAULT_N_PARALLEL, 1, 256),
+            ngl=settings.optional_integer("ngl", 0, 10_000),
+            cpu_threads=settings.optional_integer("cpu_threads", 1, 1_024),
+            embedding=settings.flag("embedding", False),
+            cont_batching=settings.flag("cont_batching", True),
+            chat_template=_chat_template(settings),
+            warnings=settings.finish("llamacpp"),
+        )
+
+    def arguments(self) -> list[str]:
+        """The child's command line. `--name=value` in one piece, so that no value can pass for an option."""
+        arguments = [f"--ctx-len={self.ctx_len}", f"--n-parallel={self.n_parallel}"]
+        if self.ngl is not None:
+            arguments.append(f"--ngl={self.ngl}")
+        if self.cpu_threads is not None:
+            arguments.append(f"--cpu-threads={self.cpu_threads}")
+        if self.chat_template:
+            arguments.append(f"--chat-template={self.chat_template}")
+        if self.embedding:
+            arguments.append("--embedding")
+        if not self.cont_batching:
+            arguments.append("--no-cont-batching")
+        return arguments
+
+
+class LlamaCppEngine:
+    """One GGUF model in one child process."""
+
+    def __init__(self, spec: ModelSpec, weights: Path, run_dir: Path, load_timeout: timedelta) -> None:
+        """`weights` is the (first) GGUF file, already checked. Raises FailedPreconditionError: unusable settings."""
+        self._settings = LlamaSettings.parse(spec.settings_json)
+        key = secrets.token_urlsafe(24)
+        name = hashlib.sha256(spec.id.encode()).hexdigest()[:8]
+        self._socket = run_dir / "engines" / f"{name}.sock"
+        argv = [sys.executable, "-m", "inference_service.engines.llamacpp_server"]
+        argv += [f"--socket={self._socket}", f"--model={weights}", *self._settings.arguments()]
+        log_path = run_dir / "logs" / f"engine-{spec.id.replace('/', '_')}.log"
+        self._process = EngineProcess(argv, {KEY_VARIABLE: key}, log_path)
+        self._connection = Connection("http://engine/v1", self._socket, {"Authorization": f"Bearer {key}"})
+        self._load_timeout = load_timeout
+        self._template_has_tools = False
+
+    @property
+    def slots(self) -> int:
+        """`n_parallel`."""
+        return self._settings.n_parallel
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the settings was not honoured."""
+        return self._settings.warnings
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None before the start."""
+        return self._process.pid
+
+    async def start(self) -> Connection:
+        """Load the model. Raises UnavailableError: why it could not be loaded."""
+        await asyncio.to_thread(self._socket.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+        async with EngineClient(self._connection) as client:
+            try:
+                await self._process.start(client.is_healthy, self._load_timeout)
+            except ProcessExitedError as exited:
+                raise _start_failed(exited) from None
+            properties = await client.get_json("/props")
+        self._template_has_tools = bool(properties.get("chat_template_caps", {}).get("supports_tool_calls"))
+        return self._connection
+
+    async def stop(self) -> None:
+        """End the child and everything it started."""
+        await self._process.stop()
+        await asyncio.to_thread(self._socket.unlink, missing_ok=True)
+
+    async def wait_exit(self) -> str:
+        """What to say of a child that ended by itself."""
+        returncode = await self._process.wait_exit()
+        return f"The engine {describe_exit(returncode)}.{_last_line(await self._process.last_words())}"
+
+    def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
+        """A chat request for llama.cpp; always streamed, because only then does a closed connection free the slot."""
+        body = {key: value for key, value in request.items() if key in _FIELDS and value is not None}
+        if request.get("max_completion_tokens") is not None:
+            body["max_tokens"] = request["max_completion_tokens"]
+        if body.get("n", 1) > self.slots:
+            raise InvalidArgumentError(
+                f"'n' is {body['n']}, but this model answers at most {self.slots} at once (its setting n_parallel).",
+                param="n",
+            )
+        self._check_tools(body)
+        return ChatCall({**body, "stream": True, "stream_options": {"include_usage": True}}, streams=True)
+
+    def _check_tools(self, body: Mapping[str, Any]) -> None:
+        forced = body.get("tool_choice") not in (None, "auto", "none")
+        if forced and not self._template_has_tools:
+            raise InvalidArgumentError(
+                "This model's chat template has no tools, so it cannot be made to call one.",
+                param="tool_choice",
+                code="unsupported_value",
+            )
+
+
+def _chat_template(settings: ModelSettings) -> str:
+    """The template from `prompt_template`, else from the older three parts; "" for the model's own."""
+    template = settings.text("prompt_template")
+    system, user, assistant = (settings.text(name) for name in ("system_prompt", "user_prompt", "ai_prompt"))
+    if not template:
+        return from_parts(system, user, assistant) if user and assistant else ""
+    try:
+        return to_jinja(template)
+    except ValueError as error:
+        settings.warnings.append(f"Setting prompt_template is not used: {error}; the model's own template is.")
+        return ""
+
+
+def _start_failed(exited: ProcessExitedError) -> UnavailableError:
+    text = "\n".join(exited.lines)
+    reason = next((sentence for needle, sentence in _EXPLANATIONS if needle in text), "")
+    message = reason or f"The engine {describe_exit(exited.returncode)} while it was loading.{_last_line(exited.lines)}"
+    return UnavailableError(message, code="engine_start_failed", retry_after_seconds=5)
+
+
+def _last_line(lines: Sequence[str]) -> str:
+    """The last thing an engine said, for people; llama.cpp marks its errors with an E."""
+    said = [line for line in lines if " E " in line] or [line for line in lines if line.strip()]
+    return f" Its last words: {said[-1].strip()[:300]}" if said else ""

@@ -1,0 +1,78 @@
+"""The llama.cpp engine process: `python -m inference_service.engines.llamacpp_server --socket ... --model ...`.
+
+Hosts llama.cpp's own HTTP server out of the `xllamacpp` wheel on a unix socket. Nothing here answers a request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+KEY_VARIABLE = "JANROOT_ENGINE_KEY"
+"""The environment variable with the key that requests must carry: unlike argv, not readable by every user."""
+
+_QUIET = 2  # llama.cpp's level of warnings and errors: at 3 it writes eight lines per request
+_PROMPT_CACHE_MIB = 512  # llama.cpp's own default is 8192, more than a small machine has
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line that `llamacpp.py` writes."""
+    parser = argparse.ArgumentParser(prog="llamacpp_server", description=__doc__)
+    parser.add_argument("--socket", type=Path, required=True, help="where to listen; replaced if it exists")
+    parser.add_argument("--model", type=Path, required=True, help="the GGUF file (the first of its parts)")
+    parser.add_argument("--ctx-len", type=int, required=True, help="tokens of context for each request")
+    parser.add_argument("--n-parallel", type=int, required=True, help="requests answered side by side")
+    parser.add_argument("--ngl", type=int, help="layers on the GPU; llama.cpp decides when absent")
+    parser.add_argument("--cpu-threads", type=int, help="llama.cpp decides when absent")
+    parser.add_argument("--chat-template", help="Jinja text instead of the model's own")
+    parser.add_argument("--embedding", action="store_true", help="compute embeddings instead of text")
+    parser.add_argument("--no-cont-batching", action="store_true", help="finish a batch before taking the next")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Load the model, serve until a signal ends the process; exits with 1 when the model cannot be loaded."""
+    args = parse(argv)
+    args.socket.unlink(missing_ok=True)
+    os.umask(0o177)
+    server = _serve(args)
+    while server is not None:
+        signal.pause()
+
+
+def _serve(args: argparse.Namespace) -> object:
+    # Imported late: the parent imports this module for KEY_VARIABLE and must not load 140 MB of libraries for it.
+    from xllamacpp import CommonParams, Server  # noqa: PLC0415
+
+    params = CommonParams()
+    params.model.path = str(args.model)
+    params.hostnames = [str(args.socket)]
+    params.api_keys = [os.environ[KEY_VARIABLE]]
+    params.n_ctx = args.ctx_len * args.n_parallel  # llama.cpp divides it among the slots
+    params.n_parallel = args.n_parallel
+    params.embedding = args.embedding
+    params.cont_batching = not args.no_cont_batching
+    params.endpoint_slots = True
+    params.ui = False
+    params.verbosity = _QUIET
+    params.cache_ram_mib = _PROMPT_CACHE_MIB
+    params.sse_ping_interval = -1  # keep-alives are the gateway's business
+    params.prefill_assistant = False  # an assistant message at the end is history, as OpenAI has it
+    if args.ngl is not None:
+        params.n_gpu_layers = args.ngl
+    if args.cpu_threads is not None:
+        params.cpuparams.n_threads = args.cpu_threads
+    if args.chat_template is not None:
+        params.chat_template = args.chat_template
+    try:
+        return Server(params)
+    except RuntimeError as error:
+        sys.exit(f"llama.cpp could not start: {error}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

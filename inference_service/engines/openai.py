@@ -1,0 +1,70 @@
+"""A model that somebody else serves: any OpenAI-compatible URL. There is nothing to start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from inference_service.engines.engine import ChatCall, Connection
+from inference_service.engines.model_settings import ModelSettings
+from jan.errors import FailedPreconditionError
+from jan.inference.v1.jobs_pb2 import ModelSpec
+
+_DEFAULT_N_PARALLEL: Final = 64
+
+_FIELDS: Final = frozenset(
+    {
+        *("messages", "n", "stop", "seed", "temperature", "top_p", "max_tokens", "max_completion_tokens", "logprobs"),
+        *("top_logprobs", "presence_penalty", "frequency_penalty", "logit_bias", "response_format", "tools"),
+        *("tool_choice", "parallel_tool_calls", "reasoning_effort"),
+    }
+)
+"""What is passed on: OpenAI's own fields, without those that name the person asking (`user`, `metadata`)."""
+
+
+class OpenAiEngine:
+    """One model of a remote server, called without a key."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        """Raises FailedPreconditionError: the model has no usable URL or settings."""
+        url = spec.source_url.rstrip("/")
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            message = f"Model {spec.id} needs the http(s) base URL of its server as its source."
+            raise FailedPreconditionError(message, code="model_settings_invalid")
+        settings = ModelSettings(spec.settings_json)
+        self._slots = settings.integer("n_parallel", _DEFAULT_N_PARALLEL, 1, 4_096)
+        self._model = settings.text("model") or spec.id
+        self._warnings = settings.finish("openai")
+        self._connection = Connection(url)
+
+    @property
+    def slots(self) -> int:
+        """Setting `n_parallel`: how much of the remote server we take at once."""
+        return self._slots
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the settings was not honoured."""
+        return self._warnings
+
+    async def start(self) -> Connection:
+        """Nothing to do: whether the server answers shows with the first job."""
+        return self._connection
+
+    async def stop(self) -> None:
+        """Nothing to end."""
+
+    async def wait_exit(self) -> str:
+        """Never returns: what happens over there is told by each request."""
+        forever: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        return await forever
+
+    def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
+        """The request under the remote model's name; streamed when the client wants a stream."""
+        body = {key: value for key, value in request.items() if key in _FIELDS and value is not None}
+        body["model"] = self._model
+        if request.get("stream"):
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return ChatCall(body, streams=bool(request.get("stream")))

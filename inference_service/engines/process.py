@@ -1,0 +1,135 @@
+"""A child process that answers HTTP: started without a shell, watched, ended with everything it started."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from inference_service.engines import tether
+from inference_service.engines.log import EngineLog
+from jan.errors import UnavailableError
+
+_READY_POLL_SECONDS = 0.02
+_HANDED_DOWN = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "CUDA_VISIBLE_DEVICES",
+)
+"""An engine sees these of our environment and nothing else: no Redis URL, no admin key."""
+
+
+class ProcessExitedError(Exception):
+    """A child ended while it should have become ready; `lines` are its last words for the engine to explain."""
+
+    def __init__(self, returncode: int, lines: Sequence[str]) -> None:
+        """`returncode` is negative for a signal."""
+        super().__init__(describe_exit(returncode))
+        self.returncode = returncode
+        self.lines = tuple(lines)
+
+
+class EngineProcess:
+    """One child in a process group of its own that cannot outlive this process."""
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], log_path: Path) -> None:
+        """`argv` is executed as it stands; `env` is added to the few variables that are handed down."""
+        self._argv = (sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *argv)
+        self._env = {key: os.environ[key] for key in _HANDED_DOWN if key in os.environ} | dict(env)
+        self._log = EngineLog(log_path)
+        self._child: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, which is its group's too; None before the start."""
+        return self._child.pid if self._child else None
+
+    async def start(self, is_ready: Callable[[], Awaitable[bool]], deadline: timedelta) -> None:
+        """Spawn, then return when `is_ready` says so.
+
+        Raises, after ending the child: ProcessExitedError, it ended first; UnavailableError, `deadline` has passed.
+        """
+        await self._spawn()
+        try:
+            async with asyncio.timeout(deadline.total_seconds()):
+                await self._wait_ready(is_ready)
+        except TimeoutError:
+            await self.stop()
+            message = f"The engine was not ready within {deadline.total_seconds():.0f} s."
+            raise UnavailableError(message, code="engine_start_failed", retry_after_seconds=5) from None
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def wait_exit(self) -> int:
+        """The child's exit code, negative for a signal, once it has ended."""
+        assert self._child is not None
+        return await self._child.wait()
+
+    async def last_words(self) -> list[str]:
+        """The last lines it wrote; complete once it has ended."""
+        return await asyncio.to_thread(self._log.tail)
+
+    async def stop(self, grace: timedelta = timedelta(seconds=5)) -> None:
+        """SIGTERM to the group, SIGKILL after `grace`; returns when the child is reaped."""
+        if self._child is None:
+            return
+        self._signal_group(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace.total_seconds()):
+                await self._child.wait()
+        self._signal_group(signal.SIGKILL)
+        await self._child.wait()
+
+    async def _spawn(self) -> None:
+        read_fd, write_fd = os.pipe()
+        try:
+            self._child = await asyncio.create_subprocess_exec(
+                *self._argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=write_fd,
+                stderr=write_fd,
+                env=self._env,
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(read_fd)
+            raise
+        finally:
+            os.close(write_fd)
+        await asyncio.to_thread(self._log.capture, read_fd)
+
+    async def _wait_ready(self, is_ready: Callable[[], Awaitable[bool]]) -> None:
+        assert self._child is not None
+        while self._child.returncode is None:
+            if await is_ready():
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_READY_POLL_SECONDS):
+                    await self._child.wait()
+        raise ProcessExitedError(self._child.returncode, await self.last_words())
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        """The group may hold workers that outlived the child; without members left there is nobody to signal."""
+        assert self._child is not None
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._child.pid, number)
+
+
+def describe_exit(returncode: int) -> str:
+    """How a process ended, in words that go after its name."""
+    if returncode >= 0:
+        return f"ended with code {returncode}"
+    if -returncode == signal.SIGKILL:
+        return "was killed (SIGKILL: by hand, or by the system for want of memory)"
+    return f"was ended by {signal.Signals(-returncode).name}"

@@ -1,0 +1,111 @@
+"""The parts that a streamed and a whole answer share: who it is from, what was asked, log probabilities, usage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerHead:
+    """The three values that name an answer, the same in every chunk of it.
+
+    `created` is in seconds since the epoch; `model` is the id the client asked for, never the engine's own name for it.
+    """
+
+    id: str
+    created: int
+    model: str
+
+    def json_prefix(self, object_type: str) -> bytes:
+        """The opening of the answer's JSON object, without the closing brace, ready for more keys."""
+        opening = {"id": self.id, "object": object_type, "created": self.created, "model": self.model}
+        return orjson.dumps(opening)[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerWishes:
+    """What the request said about the form of its answer; absent and null mean OpenAI's default."""
+
+    n: int = 1
+    include_usage: bool = False
+    logprobs: bool = False
+    top_logprobs: int = 0
+    has_tools: bool = False
+
+    @classmethod
+    def of(cls, request: Mapping[str, Any]) -> Self:
+        """Read the wishes out of a chat request that the gateway has validated."""
+        return cls(
+            n=request.get("n") or 1,
+            include_usage=bool((request.get("stream_options") or {}).get("include_usage")),
+            logprobs=bool(request.get("logprobs")),
+            top_logprobs=request.get("top_logprobs") or 0,
+            has_tools=bool(request.get("tools")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens read and written.
+
+    `cached_tokens` is the part of the prompt that the engine remembered; None when it does not say.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int | None = None
+
+    def plus(self, usage: Mapping[str, Any]) -> Usage:
+        """Add one engine's `usage` object.
+
+        llama.cpp sends one per choice (n > 1), each with the same prompt, which OpenAI counts once.
+        """
+        details = usage.get("prompt_tokens_details") or {}
+        cached = details.get("cached_tokens")
+        return Usage(
+            prompt_tokens=max(self.prompt_tokens, usage.get("prompt_tokens") or 0),
+            completion_tokens=self.completion_tokens + (usage.get("completion_tokens") or 0),
+            cached_tokens=self.cached_tokens if cached is None else max(cached, self.cached_tokens or 0),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """OpenAI's `usage` object."""
+        value: dict[str, Any] = {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+        }
+        if self.cached_tokens is not None:
+            value["prompt_tokens_details"] = {"cached_tokens": self.cached_tokens}
+        return value
+
+
+NO_USAGE: Final = Usage()
+
+
+def logprobs_of(logprobs: Mapping[str, Any] | None, top: int) -> dict[str, Any] | None:
+    """An engine's log probabilities as OpenAI's object: both keys, token entries without engine extras.
+
+    At most `top` alternatives stay per token: llama.cpp gives twenty when none were asked for.
+    """
+    if not logprobs:
+        return None
+    return {key: _entries(logprobs.get(key), top) for key in ("content", "refusal")}
+
+
+def _entries(entries: list[Mapping[str, Any]] | None, top: int) -> list[dict[str, Any]] | None:
+    if entries is None:
+        return None
+    return [{**_entry(entry), "top_logprobs": [_entry(t) for t in _alternatives(entry, top)]} for entry in entries]
+
+
+def _alternatives(entry: Mapping[str, Any], top: int) -> list[Mapping[str, Any]]:
+    return (entry.get("top_logprobs") or [])[:top]
+
+
+def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {"token": entry["token"], "logprob": entry["logprob"], "bytes": entry.get("bytes")}

@@ -1,0 +1,126 @@
+"""A whole `chat.completion` in OpenAI's exact form, out of an engine's chunks or out of its own whole answer. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from inference_service.shapes import NO_USAGE, AnswerHead, AnswerWishes, Usage, logprobs_of
+
+
+@dataclass(slots=True)
+class _Choice:
+    """One choice as far as it was heard."""
+
+    content: list[str] = field(default_factory=list)
+    refusal: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    calls: dict[int, dict[str, Any]] = field(default_factory=dict)
+    logprobs: list[Mapping[str, Any]] = field(default_factory=list)
+    finish_reason: str | None = None
+
+    def as_choice(self, index: int) -> dict[str, Any]:
+        """The choice as an engine would have said it at once."""
+        message: dict[str, Any] = {
+            "content": "".join(self.content) if self.content or not self.calls else None,
+            "refusal": "".join(self.refusal) or None,
+            "reasoning_content": "".join(self.reasoning) or None,
+            "tool_calls": [self.calls[key] for key in sorted(self.calls)],
+        }
+        logprobs = {"content": self.logprobs} if self.logprobs else None
+        return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": self.finish_reason}
+
+
+class WholeAnswer:
+    """Gathers a streamed answer into one object.
+
+    llama.cpp goes on writing a whole answer after its connection was closed, but stops a streamed one at once; so whole
+    answers are streamed from it too, and gathered here.
+    """
+
+    __slots__ = ("_choices", "_head", "_wishes", "usage")
+
+    def __init__(self, head: AnswerHead, wishes: AnswerWishes) -> None:
+        """`head` names the answer; `wishes` say what the client asked to see."""
+        self._head = head
+        self._wishes = wishes
+        self._choices: dict[int, _Choice] = {}
+        self.usage = NO_USAGE
+
+    def feed(self, chunk: Mapping[str, Any]) -> list[bytes]:
+        """Take in one engine chunk. Nothing leaves before the end, so the list is always empty."""
+        if chunk.get("usage"):
+            self.usage = self.usage.plus(chunk["usage"])
+        for choice in chunk["choices"]:
+            _gather(self._choices.setdefault(choice["index"], _Choice()), choice)
+        return []
+
+    def end(self) -> list[bytes]:
+        """The one finished `chat.completion`."""
+        choices = [choice.as_choice(index) for index, choice in sorted(self._choices.items())]
+        return [_completion(self._head, self._wishes, choices, self.usage)]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every choice that was asked for has its finish_reason."""
+        return sum(1 for choice in self._choices.values() if choice.finish_reason) >= self._wishes.n
+
+    @property
+    def begun(self) -> bool:
+        """Whether the client has seen anything: never before the end."""
+        return False
+
+    @property
+    def finish_reason(self) -> str:
+        """The reason the first choice ended; "" while it has not."""
+        first = self._choices.get(0)
+        return (first.finish_reason if first else None) or ""
+
+
+def rewrite_whole(answer: Mapping[str, Any], head: AnswerHead, wishes: AnswerWishes) -> tuple[bytes, str, Usage]:
+    """An engine's own whole answer as (OpenAI's JSON, finish_reason of the first choice, usage)."""
+    usage = NO_USAGE.plus(answer.get("usage") or {})
+    choices = answer["choices"]
+    return _completion(head, wishes, choices, usage), choices[0]["finish_reason"], usage
+
+
+def _gather(state: _Choice, choice: Mapping[str, Any]) -> None:
+    delta: Mapping[str, Any] = choice.get("delta") or {}
+    for key, pieces in (("content", state.content), ("refusal", state.refusal), ("reasoning_content", state.reasoning)):
+        if delta.get(key):
+            pieces.append(delta[key])
+    for call in delta.get("tool_calls") or ():
+        _gather_call(state.calls, call)
+    state.logprobs.extend((choice.get("logprobs") or {}).get("content") or ())
+    state.finish_reason = choice.get("finish_reason") or state.finish_reason
+
+
+def _gather_call(calls: dict[int, dict[str, Any]], delta: Mapping[str, Any]) -> None:
+    function = delta.get("function") or {}
+    call = calls.get(delta.get("index", 0))
+    if call is None:
+        named = {"name": function.get("name", ""), "arguments": ""}
+        call = calls[delta.get("index", 0)] = {"id": delta["id"], "type": "function", "function": named}
+    call["function"]["arguments"] += function.get("arguments") or ""
+
+
+def _completion(head: AnswerHead, wishes: AnswerWishes, choices: list[dict[str, Any]], usage: Usage) -> bytes:
+    body = {"choices": [_choice(choice, wishes) for choice in choices], "usage": usage.as_json()}
+    return head.json_prefix("chat.completion") + b"," + orjson.dumps(body)[1:]
+
+
+def _choice(choice: Mapping[str, Any], wishes: AnswerWishes) -> dict[str, Any]:
+    message = choice["message"]
+    answer = {"role": "assistant", "content": message.get("content"), "refusal": message.get("refusal")}
+    for key in ("reasoning_content", "tool_calls"):
+        if message.get(key):
+            answer[key] = message[key]
+    return {
+        "index": choice["index"],
+        "message": answer,
+        "logprobs": logprobs_of(choice.get("logprobs"), wishes.top_logprobs) if wishes.logprobs else None,
+        "finish_reason": choice["finish_reason"],
+    }

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from inference_service.engines.client import EngineClient
+from inference_service.engines.llamacpp import LlamaCppEngine, LlamaSettings
+from jan.errors import InvalidArgumentError, UnavailableError
+from jan.inference.v1.jobs_pb2 import ModelSpec
+from tests.inference_service.engines.contract import MESSAGES, BusySlots, EngineContract, whole
+
+LOAD_TIMEOUT = timedelta(seconds=50)
+
+
+def make_engine(weights: Path, run_dir: Path, **settings: object) -> LlamaCppEngine:
+    given = {"ctx_len": 1024, "n_parallel": 2, **settings}
+    spec = ModelSpec(id="demo", engine="llamacpp", format="gguf", settings_json=json.dumps(given))
+    return LlamaCppEngine(spec, weights, run_dir, LOAD_TIMEOUT)
+
+
+@pytest.mark.engine
+class TestLlamaCpp(EngineContract):
+    @pytest.fixture
+    def engine(self, demo_gguf: Path, run_dir: Path) -> LlamaCppEngine:
+        return make_engine(demo_gguf, run_dir)
+
+    @pytest.fixture
+    def busy_slots(self) -> BusySlots:
+        async def busy(client: EngineClient) -> int:
+            return sum(slot["is_processing"] for slot in await client.get_json("/slots"))
+
+        return busy
+
+    async def test_tells_how_it_was_killed(self, engine: LlamaCppEngine, client: EngineClient) -> None:
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGKILL)
+        assert "SIGKILL" in await engine.wait_exit()
+        assert not await client.is_healthy()
+
+    async def test_needs_its_key(self, engine: LlamaCppEngine, client: EngineClient) -> None:
+        client._session.headers.clear()
+        call = engine.chat_call({"messages": MESSAGES, "max_tokens": 1})
+        with pytest.raises(Exception, match="refuses our key"):
+            async with client.chat(call.body):
+                pass
+
+    async def test_constrains_an_answer_to_a_schema(self, engine: LlamaCppEngine, client: EngineClient) -> None:
+        schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+        response_format = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+        request = {"messages": MESSAGES, "max_tokens": 40, "temperature": 0, "response_format": response_format}
+        answer = await whole(engine, client, request)
+        assert isinstance(json.loads(answer["choices"][0]["message"]["content"])["a"], int)
+
+    async def test_log_probabilities_are_trimmed(self, engine: LlamaCppEngine, client: EngineClient) -> None:
+        answer = await whole(engine, client, {"messages": MESSAGES, "max_tokens": 2, "logprobs": True})
+        logprobs = answer["choices"][0]["logprobs"]
+        assert logprobs["refusal"] is None
+        assert all(set(e) == {"token", "logprob", "bytes", "top_logprobs"} for e in logprobs["content"])
+        assert all(e["top_logprobs"] == [] for e in logprobs["content"])
+
+    async def test_a_forced_tool_is_refused_when_the_template_has_none(
+        self, engine: LlamaCppEngine, client: EngineClient
+    ) -> None:
+        tools = [{"type": "function", "function": {"name": "f"}}]
+        engine.chat_call({"messages": MESSAGES, "tools": tools, "tool_choice": "auto"})
+        with pytest.raises(InvalidArgumentError) as caught:
+            engine.chat_call({"messages": MESSAGES, "tools": tools, "tool_choice": "required"})
+        assert caught.value.param == "tool_choice"
+
+    async def test_more_choices_than_slots_are_refused(self, engine: LlamaCppEngine) -> None:
+        with pytest.raises(InvalidArgumentError, match="at most 2"):
+            engine.chat_call({"messages": MESSAGES, "n": 3})
+
+    async def test_a_jan_prompt_template_is_used(self, demo_gguf: Path, run_dir: Path) -> None:
+        engine = make_engine(demo_gguf, run_dir, prompt_template="[INST] {prompt} [/INST]")
+        async with EngineClient(await engine.start()) as client:
+            applied = await client._session.post(
+                "http://engine/apply-template", json={"messages": [{"role": "user", "content": "hi"}]}
+            )
+            assert (await applied.json())["prompt"] == "[INST] hi [/INST]"
+        await engine.stop()
+
+
+@pytest.mark.engine
+async def test_a_file_that_is_no_model_is_told_in_a_sentence(tmp_path: Path, run_dir: Path) -> None:
+    weights = tmp_path / "model.gguf"
+    weights.write_bytes(b"garbage" * 100)
+    engine = make_engine(weights, run_dir)
+    with pytest.raises(UnavailableError, match="not a GGUF model"):
+        await engine.start()
+    log = await asyncio.to_thread((run_dir / "logs" / "engine-demo.log").read_text)
+    assert "invalid magic" in log
+
+
+def test_settings_map() -> None:
+    given = {"ctx_len": "2048", "n_parallel": 3, "ngl": "100", "cpu_threads": 2.0, "embedding": "true"}
+    settings = LlamaSettings.parse(json.dumps({**given, "cont_batching": False}))
+    assert settings.warnings == ()
+    assert settings.arguments() == [
+        "--ctx-len=2048",
+        "--n-parallel=3",
+        "--ngl=100",
+        "--cpu-threads=2",
+        "--embedding",
+        "--no-cont-batching",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ('{"ctx_len": "many"}', 'ctx_len is "many", but must be a whole number'),
+        ('{"ctx_len": -1}', "ctx_len is -1"),
+        ('{"n_parallel": true}', "n_parallel is true"),
+        ('{"ngl": "--verbose"}', "ngl"),
+        ('{"embedding": 1}', "embedding is 1, but must be true or false"),
+        ('{"prompt_template": ["x"]}', "prompt_template"),
+        ('{"prompt_template": "no place"}', "it has no {prompt}"),
+        ('{"prompt_template": "a\\u0000b {prompt}"}', "prompt_template"),
+        ('{"pre_prompt": "Be nice."}', 'Setting "pre_prompt" is not used by engine llamacpp.'),
+    ],
+)
+def test_what_is_not_honoured_is_told(setting: str, complaint: str) -> None:
+    settings = LlamaSettings.parse(setting)
+    assert len(settings.warnings) == 1
+    assert complaint in settings.warnings[0]
+    assert settings.arguments() == ["--ctx-len=4096", "--n-parallel=4"]
+
+
+def test_a_template_cannot_pass_for_an_option() -> None:
+    settings = LlamaSettings.parse(json.dumps({"prompt_template": "--model=/etc/passwd {{ messages }}"}))
+    assert "--chat-template=--model=/etc/passwd {{ messages }}" in settings.arguments()

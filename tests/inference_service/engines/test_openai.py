@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from inference_service.engines.client import EngineClient
+from inference_service.engines.openai import OpenAiEngine
+from jan.errors import FailedPreconditionError
+from jan.inference.v1.jobs_pb2 import ModelSpec
+from tests.inference_service.engines.contract import BusySlots, EngineContract
+from tests.inference_service.scripted_engine import ScriptedEngine
+
+
+class TestOpenAi(EngineContract):
+    @pytest.fixture
+    async def scripted(self) -> AsyncIterator[ScriptedEngine]:
+        async with ScriptedEngine().serving() as scripted:
+            yield scripted
+
+    @pytest.fixture
+    def engine(self, scripted: ScriptedEngine) -> OpenAiEngine:
+        spec = ModelSpec(id="remote", engine="openai", source_url=scripted.url, settings_json='{"model": "inner"}')
+        return OpenAiEngine(spec)
+
+    @pytest.fixture
+    def busy_slots(self, scripted: ScriptedEngine) -> BusySlots:
+        async def busy(client: EngineClient) -> int:
+            await client.is_healthy()
+            return scripted.active
+
+        return busy
+
+    async def test_asks_under_the_remote_name(
+        self, scripted: ScriptedEngine, engine: OpenAiEngine, client: EngineClient
+    ) -> None:
+        call = engine.chat_call({"model": "remote", "messages": [], "max_tokens": 1})
+        async with client.chat(call.body):
+            pass
+        assert scripted.requests[0]["model"] == "inner"
+
+
+@pytest.mark.parametrize("url", ["", "ftp://host/v1", "http://", "/v1"])
+def test_refuses_a_source_that_is_no_http_url(url: str) -> None:
+    with pytest.raises(FailedPreconditionError):
+        OpenAiEngine(ModelSpec(id="remote", engine="openai", source_url=url))

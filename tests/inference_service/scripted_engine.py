@@ -1,0 +1,144 @@
+"""An OpenAI-compatible server whose words and timing belong to the test: token i is `token(i)`.
+
+It answers in engines' worse manners on purpose: the role in every chunk, no `usage: null`, keys of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+MAX_PROMPT_WORDS = 1000
+UNBOUNDED_TOKENS = 1_000_000
+
+
+def token(index: int) -> str:
+    return f"w{index} "
+
+
+def text(count: int) -> str:
+    return "".join(token(i) for i in range(count))
+
+
+class ScriptedEngine:
+    """The server and its levers: `hold` and `let_go` stop and start the tokens, `crash` breaks every connection."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.active = 0
+        self.url = ""
+        self._free = asyncio.Event()
+        self._free.set()
+        self._changed = asyncio.Condition()
+        self._transports: set[asyncio.BaseTransport] = set()
+        self.free_tokens = 0
+
+    def hold(self, after_tokens: int = 0) -> None:
+        """Say no token beyond the first `after_tokens` of each answer until `let_go`."""
+        self.free_tokens = after_tokens
+        self._free.clear()
+
+    def let_go(self) -> None:
+        self._free.set()
+
+    def crash(self) -> None:
+        for transport in self._transports:
+            if isinstance(transport, asyncio.Transport):
+                transport.abort()
+
+    async def until_active(self, count: int) -> None:
+        """Wait until exactly `count` answers are being written."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.active == count)
+
+    async def until_requests(self, count: int) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self.requests) >= count)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[ScriptedEngine]:
+        app = web.Application(client_max_size=2**26)
+        app.router.add_post("/v1/chat/completions", self._answer)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        try:
+            yield self
+        finally:
+            self.let_go()
+            await runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        words = sum(len(str(message.get("content")).split()) for message in body["messages"])
+        if words > MAX_PROMPT_WORDS:
+            error = {"message": f"This model's maximum context length is {MAX_PROMPT_WORDS} tokens.", "code": 400}
+            return web.json_response({"error": error}, status=400)
+        assert request.transport is not None
+        self._transports.add(request.transport)
+        await self._note(body, +1)
+        try:
+            return await (self._stream(request, body) if body.get("stream") else self._whole(body))
+        finally:
+            self._transports.discard(request.transport)
+            await self._note(None, -1)
+
+    async def _note(self, body: dict[str, Any] | None, change: int) -> None:
+        async with self._changed:
+            self.active += change
+            if body is not None:
+                self.requests.append(body)
+            self._changed.notify_all()
+
+    async def _tokens(self, body: dict[str, Any]) -> AsyncIterator[str]:
+        for index in range(body.get("max_tokens") or UNBOUNDED_TOKENS):
+            if index >= self.free_tokens:
+                await self._free.wait()
+            await asyncio.sleep(0)
+            if token(index).strip() == body.get("stop"):
+                return
+            yield token(index)
+
+    async def _whole(self, body: dict[str, Any]) -> web.Response:
+        said = [piece async for piece in self._tokens(body)]
+        choices = [
+            {"index": i, "message": {"role": "assistant", "content": "".join(said)}, "finish_reason": reason(body)}
+            for i in range(body.get("n", 1))
+        ]
+        return web.json_response({"id": "x", "choices": choices, "usage": usage(len(said))})
+
+    async def _stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        count = 0
+        indexes = range(body.get("n", 1))
+        async for piece in self._tokens(body):
+            count += 1
+            for index in indexes:
+                delta = {"role": "assistant", "content": piece}
+                await self._send(response, [{"index": index, "delta": delta, "finish_reason": None}])
+        for index in indexes:
+            await self._send(response, [{"index": index, "delta": {}, "finish_reason": reason(body)}])
+        if (body.get("stream_options") or {}).get("include_usage"):
+            await self._send(response, [], usage=usage(count * len(indexes)))
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    async def _send(self, response: web.StreamResponse, choices: list[dict[str, Any]], **extra: Any) -> None:
+        chunk = {"id": "engine-1", "created": 1, "model": "inner", "choices": choices, "timings": {}, **extra}
+        await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
+
+
+def reason(body: dict[str, Any]) -> str:
+    return "stop" if body.get("stop") else "length"
+
+
+def usage(completion_tokens: int) -> dict[str, int]:
+    return {"prompt_tokens": 7, "completion_tokens": completion_tokens, "total_tokens": 7 + completion_tokens}
