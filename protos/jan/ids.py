@@ -1,0 +1,132 @@
+"""Typed identifiers: a type for each kind, refused at the first touch when unsafe.
+
+Ids come from strangers (paths, bodies, queries) and end as folder names and Redis keys, so one strict pattern serves
+all: letters, digits, `_`, `-` and inner dots. Everything Jan ever wrote fits (`jan_1704504633`, ULIDs, UUIDs,
+`undefined_1712…`); `../`, NUL, separators, device names and long strings do not.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import ClassVar, Self
+
+from jan.errors import InvalidArgumentError
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_.-]*[A-Za-z0-9_-])?", re.ASCII)
+_DEVICE_NAME = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.ASCII | re.IGNORECASE)
+
+
+def _is_safe_segment(text: str) -> bool:
+    """Tell whether text can be one folder name on every platform Jan runs on."""
+    return bool(_SEGMENT.fullmatch(text)) and ".." not in text and not _DEVICE_NAME.fullmatch(text)
+
+
+class Id(str):
+    """An identifier that was checked. Subclasses differ in name and prefix only."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str] = "object"
+    prefix: ClassVar[str] = ""
+    max_length: ClassVar[int] = 128
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Check an id of unknown origin.
+
+        Raises InvalidArgumentError: the text cannot be an id of this kind; the message does not repeat it whole.
+        """
+        if not cls._is_valid(text):
+            raise InvalidArgumentError(f"Invalid {cls.kind} id {_shortened(text)}.", code="invalid_id")
+        return cls(text)
+
+    @classmethod
+    def new(cls) -> Self:
+        """Make an id that nobody else has: the kind's prefix and 96 random bits."""
+        return cls(f"{cls.prefix}{secrets.token_hex(12)}")
+
+    @classmethod
+    def _is_valid(cls, text: str) -> bool:
+        return len(text) <= cls.max_length and _is_safe_segment(text)
+
+
+class ThreadId(Id):
+    """A thread's folder name; made by storage, which alone knows which names are taken."""
+
+    __slots__ = ()
+    kind = "thread"
+
+
+class MessageId(Id):
+    """A message, unique in its thread."""
+
+    __slots__ = ()
+    kind = "message"
+    prefix = "msg_"
+
+
+class AssistantId(Id):
+    """An assistant's folder name."""
+
+    __slots__ = ()
+    kind = "assistant"
+    prefix = "asst_"
+
+
+class RunId(Id):
+    """A run: what a user asked a thread to answer."""
+
+    __slots__ = ()
+    kind = "run"
+    prefix = "run_"
+
+
+class StepId(Id):
+    """One step of a run."""
+
+    __slots__ = ()
+    kind = "run step"
+    prefix = "step_"
+
+
+class CompletionId(Id):
+    """A chat completion."""
+
+    __slots__ = ()
+    kind = "chat completion"
+    prefix = "chatcmpl-"
+
+
+class JobId(Id):
+    """One entry of the queue: a completion's id, or `<run id>.<step number>`."""
+
+    __slots__ = ()
+    kind = "job"
+
+
+class RequestId(Id):
+    """One HTTP request, for logs and support."""
+
+    __slots__ = ()
+    kind = "request"
+    prefix = "req_"
+
+
+class ModelId(Id):
+    """A model's folder below `models/`; up to three nested folders, as in `vendor/name`."""
+
+    __slots__ = ()
+    kind = "model"
+    max_length = 200
+
+    @classmethod
+    def _is_valid(cls, text: str) -> bool:
+        segments = text.split("/")
+        return len(text) <= cls.max_length and len(segments) <= 3 and all(map(_is_safe_segment, segments))
+
+
+def _shortened(text: str, limit: int = 64) -> str:
+    """Quote text for a message: printable ASCII only, cut at limit."""
+    cut = text if len(text) <= limit else text[:limit] + "…"
+    return repr(cut.encode("ascii", "backslashreplace").decode("ascii"))

@@ -1,0 +1,155 @@
+"""Following event logs: one blocked Redis read for all logs that this process follows.
+
+A reader of its own for each log would cost a connection and a wake-up each; one read over many logs serves a
+thousand streams from one connection, and events that come together are delivered together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from jan import keys
+from jan.queue.backoff import Backoff
+from jan.redis import StreamEntry, read_streams
+from jan.tasks import background
+from jan.telemetry import get_logger
+
+logger = get_logger(__name__)
+
+BLOCK_SECONDS = 5.0
+READ_COUNT = 512
+# A reader that does not read holds at most this much (RELIABILITY P13).
+MAX_PENDING_BYTES = 1024 * 1024
+
+
+class SlowReaderError(Exception):
+    """The reader fell too far behind and was dropped; it may follow again from the last number it saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One event: its number (from 1), its payload, and whether it is the last of its log."""
+
+    number: int
+    payload: bytes
+    ends: bool
+
+
+class LogSubscription:
+    """One reader's place in one log."""
+
+    def __init__(self, log_id: str, after: int) -> None:
+        self.log_id = log_id
+        self.cursor = after
+        self._pending: list[LogEntry] = []
+        self._pending_bytes = 0
+        self._too_slow = False
+        self._arrived = asyncio.Event()
+
+    def deliver(self, entries: list[LogEntry]) -> None:
+        """Hand over entries; those at or before the cursor were delivered already."""
+        for entry in entries:
+            if entry.number > self.cursor and not self._too_slow:
+                self.cursor = entry.number
+                self._pending.append(entry)
+                self._pending_bytes += len(entry.payload)
+        self._too_slow = self._too_slow or self._pending_bytes > MAX_PENDING_BYTES
+        self._arrived.set()
+
+    async def batches(self, idle_seconds: float) -> AsyncIterator[list[LogEntry]]:
+        """Yield entries in order as they come, those that came together as one list; ends after the last of the log.
+
+        Yields an empty list after `idle_seconds` of silence. Raises SlowReaderError: see there.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(idle_seconds):
+                    await self._arrived.wait()
+            except TimeoutError:
+                yield []
+                continue
+            batch, self._pending, self._pending_bytes = self._pending, [], 0
+            self._arrived.clear()
+            if batch:
+                yield batch
+                if batch[-1].ends:
+                    return
+            if self._too_slow:
+                raise SlowReaderError(self.log_id)
+
+
+class LogFollower:
+    """Follows any number of logs over one connection; made once for a process, run by `running`."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._poke_key = keys.poke(secrets.token_hex(8))
+        self._subscriptions: dict[str, set[LogSubscription]] = defaultdict(set)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Read in the background while the context is open."""
+        async with background(self._read_for_ever(), "log-follower"):
+            yield
+
+    @asynccontextmanager
+    async def follow(self, log_id: str, *, after: int = 0) -> AsyncIterator[LogSubscription]:
+        """Follow a log from just after a number; it may not exist yet.
+
+        Raises redis.RedisError: the follower could not be told; nothing is followed.
+        """
+        subscription = LogSubscription(log_id, after)
+        self._subscriptions[keys.log(log_id)].add(subscription)
+        try:
+            await self._poke()
+            yield subscription
+        finally:
+            self._forget(subscription)
+
+    def _forget(self, subscription: LogSubscription) -> None:
+        key = keys.log(subscription.log_id)
+        self._subscriptions[key].discard(subscription)
+        if not self._subscriptions[key]:
+            del self._subscriptions[key]
+
+    async def _poke(self) -> None:
+        """Wake the blocked read, so that it takes the new log in."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.xadd(self._poke_key, {"n": ""}, maxlen=1, approximate=False)
+            pipeline.expire(self._poke_key, keys.IDLE_TTL_SECONDS)
+            await pipeline.execute()
+
+    async def _read_for_ever(self) -> None:
+        backoff = Backoff()
+        poked: bytes | str = "0"
+        while True:
+            cursors: dict[str, bytes | str] = {self._poke_key: poked}
+            for key, subscriptions in self._subscriptions.items():
+                cursors[key] = f"{min(s.cursor for s in subscriptions)}-0"
+            try:
+                reply = await read_streams(self._redis, cursors, block_seconds=BLOCK_SECONDS, count=READ_COUNT)
+            except (RedisError, OSError) as error:
+                logger.warning("log reader lost Redis", error=str(error))
+                await backoff.wait()
+                continue
+            backoff.reset()
+            for key, raw_entries in reply:
+                if key == self._poke_key:
+                    poked = raw_entries[-1][0]
+                else:
+                    self._deliver(key, raw_entries)
+
+    def _deliver(self, key: str, raw_entries: list[StreamEntry]) -> None:
+        entries = [
+            LogEntry(int(raw_id.partition(b"-")[0]), fields[b"p"], b"e" in fields) for raw_id, fields in raw_entries
+        ]
+        for subscription in self._subscriptions.get(key, ()):
+            subscription.deliver(entries)

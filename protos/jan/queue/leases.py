@@ -1,0 +1,132 @@
+"""Leases without clocks.
+
+Whoever works on a job or a run counts its lease up in Redis. Whoever might take it over watches that counter against
+its own monotonic clock: a lease that stood still for the lease time is stalled. Nobody's wall clock takes part, so a
+clock jump on any host, Redis's included, releases nothing (RELIABILITY P12). The take-over compares the counter once
+more, so a lease renewed in the last moment stays with its holder.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import cast
+
+from redis.asyncio import Redis
+
+from jan import keys
+from jan.queue.scripts import Scripts
+
+LEASE_SECONDS = 8.0
+# A lease is renewed four times in its life, so that three renewals may fail.
+RENEW_SECONDS = LEASE_SECONDS / 4
+
+
+class LeaseLostError(Exception):
+    """The lease has another holder now, or is gone; whatever this holder still says is not recorded."""
+
+
+class LeaseKind(StrEnum):
+    """What can be held."""
+
+    JOB = "jobs"
+    RUN = "runs"
+
+
+class LeaseState(StrEnum):
+    """What a renewal learns."""
+
+    HELD = "held"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on one thing. `token` fences every write; `attempt` counts the holders, from 1."""
+
+    kind: LeaseKind
+    id: str
+    token: str
+    attempt: int
+
+    @property
+    def holder_key(self) -> str:
+        """The hash that names the holder."""
+        return keys.job(self.id) if self.kind is LeaseKind.JOB else keys.run(self.id)
+
+
+def new_token() -> str:
+    """A token that no other holder ever had."""
+    return secrets.token_hex(8)
+
+
+async def renew(scripts: Scripts, kind: LeaseKind, held: Sequence[Lease]) -> list[LeaseState]:
+    """Renew leases of one kind in one round trip; answers in the order given.
+
+    Raises redis.RedisError: nothing was renewed, or it is unknown; try again.
+    """
+    if not held:
+        return []
+    arguments: list[str | int] = [keys.IDLE_TTL_SECONDS]
+    for lease in held:
+        arguments += [lease.id, lease.token]
+    answers = await scripts.renew(keys=[keys.leases(kind), *(lease.holder_key for lease in held)], args=arguments)
+    return [LeaseState(answer.decode()) for answer in answers]
+
+
+@dataclass(frozen=True, slots=True)
+class StalledLease:
+    """A lease that stood still for the lease time; `seen` is its value then."""
+
+    id: str
+    seen: str
+
+    @property
+    def token(self) -> str:
+        """The token of the holder that went silent."""
+        return self.seen.rpartition(":")[0]
+
+
+class LeaseWatch:
+    """Notices leases that stand still. One observer's memory; several observers may watch the same leases."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        kind: LeaseKind,
+        *,
+        lease_seconds: float = LEASE_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._redis = redis
+        self._key = keys.leases(kind)
+        self._lease_seconds = lease_seconds
+        self._monotonic = monotonic
+        self._seen: dict[str, tuple[str, float]] = {}
+
+    async def stalled(self) -> list[StalledLease]:
+        """Look once, and return what has not moved since a look at least the lease time ago.
+
+        Raises redis.RedisError: Redis did not answer; the memory is kept.
+        """
+        values = cast(dict[bytes, bytes], await self._redis.hgetall(self._key))
+        current = {id_.decode(): value.decode() for id_, value in values.items()}
+        return self._observe(current, self._monotonic())
+
+    def holds(self, id_: str) -> bool:
+        """Whether anybody held this at the last look."""
+        return id_ in self._seen
+
+    def _observe(self, current: dict[str, str], now: float) -> list[StalledLease]:
+        remembered = {
+            id_: self._seen[id_] if self._seen.get(id_, ("", 0.0))[0] == value else (value, now)
+            for id_, value in current.items()
+        }
+        self._seen = remembered
+        return [
+            StalledLease(id_, value) for id_, (value, since) in remembered.items() if now - since >= self._lease_seconds
+        ]

@@ -1,0 +1,46 @@
+"""Writing a numbered event log: the one place where a job's or a run's events are published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jan import keys
+from jan.queue.leases import Lease, LeaseLostError
+from jan.queue.scripts import Scripts
+
+
+class LogWriter:
+    """Appends events for the holder of a lease. Numbers begin at 1 and go on where an earlier attempt stopped."""
+
+    def __init__(self, scripts: Scripts, lease: Lease, *, published: int = 0) -> None:
+        self._scripts = scripts
+        self._lease = lease
+        self._published = published
+
+    @property
+    def published(self) -> int:
+        """The number of the last event known to be in the log."""
+        return self._published
+
+    async def publish(self, payloads: Sequence[bytes], *, ends: bool = False) -> None:
+        """Append events in one round trip; with `ends` the last one closes the log and the lease.
+
+        Safe to repeat: events already in the log are not appended again. Raises LeaseLostError: somebody else holds
+        the lease now. Raises redis.RedisError: unknown whether it was appended; repeat it.
+        """
+        last = await self._scripts.publish(
+            keys=[self._lease.holder_key, keys.log(self._lease.id), keys.leases(self._lease.kind)],
+            args=[
+                self._lease.id,
+                self._lease.token,
+                self._published + 1,
+                "1" if ends else "0",
+                keys.LOG_MAX_EVENTS,
+                keys.IDLE_TTL_SECONDS,
+                keys.ENDED_TTL_SECONDS,
+                *payloads,
+            ],
+        )
+        if last < 0:
+            raise LeaseLostError(self._lease.id)
+        self._published += len(payloads)

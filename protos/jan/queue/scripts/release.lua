@@ -1,0 +1,36 @@
+-- Put a running job back at its old place, either by its worker (lease is empty) or because its lease stood still.
+-- A job that lost its worker too often is ended with the given event instead.
+-- KEYS job, leases, queued models, bell, log
+-- ARGV job id, token, lease as it was seen ('' by the worker itself), most lost workers, last event,
+--      key prefix of queues, idle ttl, ended ttl, bell length
+-- Returns 'released', 'ended' or 'kept' when somebody else has acted meanwhile.
+local job, leases, models, bell, log = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local id, token, seen, most, last_event = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local queue_prefix, ttl, ended_ttl, bell_length = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+
+if seen ~= '' and redis.call('HGET', leases, id) ~= seen then return 'kept' end
+local fields = redis.call('HMGET', job, 'state', 'holder', 'queue', 'class', 'score', 'events')
+if fields[1] ~= 'running' or fields[2] ~= token then
+  if seen ~= '' then redis.call('HDEL', leases, id) end
+  return 'kept'
+end
+redis.call('HDEL', leases, id)
+
+if seen ~= '' and redis.call('HINCRBY', job, 'failures', 1) >= most then
+  local number = tonumber(fields[6]) + 1
+  redis.call('XADD', log, number .. '-0', 'p', last_event, 'e', '1')
+  redis.call('HSET', job, 'state', 'ended', 'events', number)
+  redis.call('HDEL', job, 'payload')
+  redis.call('EXPIRE', job, ended_ttl)
+  redis.call('EXPIRE', log, ended_ttl)
+  return 'ended'
+end
+
+redis.call('HSET', job, 'state', 'queued', 'holder', '')
+redis.call('ZADD', queue_prefix .. fields[3], fields[5], id)
+redis.call('EXPIRE', queue_prefix .. fields[3], ttl)
+redis.call('ZADD', models, fields[4], fields[3])
+redis.call('EXPIRE', models, ttl)
+redis.call('XADD', bell, 'MAXLEN', '~', bell_length, '*', 'released', id)
+redis.call('EXPIRE', bell, ttl)
+return 'released'

@@ -1,0 +1,49 @@
+"""Connections to Redis, made in one way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.driver_info import DriverInfo
+
+# Longer than any blocking read, so that a blocked connection is not taken for a dead one.
+SOCKET_TIMEOUT_SECONDS = 10.0
+
+# Made once: otherwise each new connection reads the installed version of redis-py from the disk.
+_DRIVER = DriverInfo()
+
+
+def connect(url: str) -> Redis:
+    """A client for a `redis://`, `rediss://` or `unix://` URL; it connects when first used.
+
+    A broken connection is tried again twice: every script of `jan.queue` may be repeated, which is what makes that
+    harmless (redis-py's own default of ten tries would hide an outage for too long).
+    """
+    return Redis.from_url(
+        url,
+        retry=Retry(ExponentialWithJitterBackoff(cap=0.2, base=0.02), retries=2),
+        socket_timeout=SOCKET_TIMEOUT_SECONDS,
+        socket_connect_timeout=2.0,
+        client_name="janroot",
+        protocol=2,
+        driver_info=_DRIVER,
+    )
+
+
+StreamEntry = tuple[bytes, dict[bytes, bytes]]
+"""A stream entry as RESP2 gives it: its id and its fields."""
+
+
+async def read_streams(
+    redis: Redis, cursors: Mapping[str, bytes | str], *, block_seconds: float, count: int | None = None
+) -> list[tuple[str, list[StreamEntry]]]:
+    """Wait for entries behind the cursors of several streams; empty after `block_seconds` without any.
+
+    Raises redis.RedisError or OSError: Redis is away.
+    """
+    reply = await redis.xread(cast(Any, dict(cursors)), block=int(block_seconds * 1000), count=count)
+    return [(key.decode(), entries) for key, entries in cast(Any, reply or [])]

@@ -1,0 +1,206 @@
+"""gRPC as every service here speaks it: errors, deadlines and request ids handled once.
+
+A handler raises a `JanError`; the caller catches the same `JanError`. Anything else a handler raises is logged once
+and leaves as an opaque internal error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, cast
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from jan.errors import (
+    ConflictError,
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InternalError,
+    InvalidArgumentError,
+    JanError,
+    NotFoundError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    StorageFullError,
+    TooLargeError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnsupportedMediaTypeError,
+)
+from jan.telemetry import get_logger, request_id_var
+from jan.type.v1.error_pb2 import ErrorDetail
+
+logger = get_logger(__name__)
+
+DETAIL_TRAILER = "jan-error-bin"
+REQUEST_ID_HEADER = "x-request-id"
+DEFAULT_DEADLINE_SECONDS = 10.0
+# A message holds at most one thread's worth of new content; pages of 100 long messages must pass too.
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+_STATUS: dict[type[JanError], grpc.StatusCode] = {
+    InvalidArgumentError: grpc.StatusCode.INVALID_ARGUMENT,
+    UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
+    NotFoundError: grpc.StatusCode.NOT_FOUND,
+    FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
+    ConflictError: grpc.StatusCode.ABORTED,
+    TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    UnsupportedMediaTypeError: grpc.StatusCode.INVALID_ARGUMENT,
+    ResourceExhaustedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    StorageFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    UnavailableError: grpc.StatusCode.UNAVAILABLE,
+    DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
+    InternalError: grpc.StatusCode.INTERNAL,
+}
+
+_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+]
+
+Handler = Callable[[Any, aio.ServicerContext[Any, Any]], Awaitable[Any]]
+ResponseT = TypeVar("ResponseT")
+RequestT = TypeVar("RequestT")
+
+
+class ErrorInterceptor(aio.ServerInterceptor):
+    """Turns what a handler raises into a status with an `ErrorDetail`, and takes over the caller's request id."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap unary handlers; the health service's stream passes as it is."""
+        method = await continuation(handler_call_details)
+        if method is None or method.unary_unary is None:
+            return method
+        request_id = _metadata_value(handler_call_details, REQUEST_ID_HEADER)
+        handler = cast(Handler, method.unary_unary)
+
+        async def answer(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
+            token = request_id_var.set(request_id)
+            try:
+                return await handler(request, context)
+            except JanError as error:
+                await _abort(context, error)
+            except aio.AbortError:
+                raise
+            except Exception:
+                logger.exception("rpc failed", method=_method_name(handler_call_details))
+                await _abort(context, InternalError("The service failed on this request."))
+            finally:
+                request_id_var.reset(token)
+
+        return grpc.unary_unary_rpc_method_handler(
+            cast(Any, answer), method.request_deserializer, method.response_serializer
+        )
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    address: str, register: Callable[[aio.Server], None], *, drain_seconds: float = 10.0
+) -> AsyncIterator[None]:
+    """Serve gRPC with the standard health service while the context is open, then drain.
+
+    address: `unix:/path` or `host:port`. A left-over socket file is replaced: whoever serves holds a lock of its own
+    that keeps a second instance away. Raises UnavailableError: the address cannot be bound.
+    """
+    server = aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
+    register(server)
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    if address.startswith("unix:"):
+        _make_room_for_socket(Path(address.removeprefix("unix:")))
+    try:
+        server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise UnavailableError(f"Cannot listen on {address}: {error}") from None
+    await server.start()
+    await health_servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield
+    finally:
+        await health_servicer.enter_graceful_shutdown()
+        await server.stop(drain_seconds)
+
+
+def open_channel(address: str) -> aio.Channel:
+    """A channel to a service; it connects when first used and again whenever the service comes back."""
+    backoff: list[tuple[str, int]] = [
+        ("grpc.initial_reconnect_backoff_ms", 50),
+        ("grpc.min_reconnect_backoff_ms", 50),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+    ]
+    return aio.insecure_channel(address, options=_OPTIONS + backoff)
+
+
+async def call(
+    method: aio.UnaryUnaryMultiCallable[RequestT, ResponseT],
+    request: RequestT,
+    *,
+    deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
+) -> ResponseT:
+    """Call a unary method with a deadline and the current request id.
+
+    Raises JanError: what the service raised, or UnavailableError or DeadlineExceededError when it did not answer.
+    """
+    metadata = ((REQUEST_ID_HEADER, request_id_var.get()),)
+    try:
+        return await method(request, timeout=deadline_seconds, metadata=metadata)
+    except aio.AioRpcError as error:
+        raise _from_rpc_error(error) from None
+
+
+async def is_serving(channel: aio.Channel, *, deadline_seconds: float = 1.0) -> bool:
+    """Ask a service's standard health check; False when it does not answer in time or says no."""
+    stub: Any = health_pb2_grpc.HealthStub(channel)  # its stubs know only the generated servicer
+    try:
+        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=deadline_seconds)
+    except aio.AioRpcError:
+        return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _make_room_for_socket(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+
+
+async def _abort(context: aio.ServicerContext[Any, Any], error: JanError) -> NoReturn:
+    trailer = ((DETAIL_TRAILER, error.to_detail().SerializeToString()),)
+    await context.abort(_STATUS[type(error)], error.message, trailer)
+    raise AssertionError("abort returns only by raising")
+
+
+def _from_rpc_error(error: aio.AioRpcError) -> JanError:
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAIL_TRAILER and isinstance(value, bytes):
+            with contextlib.suppress(DecodeError):
+                return JanError.from_detail(ErrorDetail.FromString(value))
+    match error.code():
+        case grpc.StatusCode.UNAVAILABLE:
+            return UnavailableError("A part of the server is not answering; try again.", retry_after_seconds=1)
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineExceededError("A part of the server did not answer in time.", retry_after_seconds=1)
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return TooLargeError("The request is larger than the services take between them.")
+        case _:
+            return InternalError("A part of the server failed on this request.")
+
+
+def _metadata_value(details: grpc.HandlerCallDetails, key: str) -> str:
+    for name, value in details.invocation_metadata or ():
+        if name == key and isinstance(value, str):
+            return value
+    return ""
+
+
+def _method_name(details: grpc.HandlerCallDetails) -> str:
+    return str(details.method)

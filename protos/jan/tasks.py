@@ -1,0 +1,36 @@
+"""Background tasks with an owner: started and ended in one place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+
+# Long enough for a clean-up to finish, short enough that a swallowed cancellation is not noticed by people.
+_REPEAT_SECONDS = 0.5
+
+
+@asynccontextmanager
+async def background(work: Coroutine[object, object, None], name: str) -> AsyncIterator[asyncio.Task[None]]:
+    """Run work beside the body of the context, and end it with the context.
+
+    An error of the work is raised when the context closes.
+    """
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield task
+    finally:
+        await end(task)
+        if not task.cancelled():
+            task.result()
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it is over.
+
+    Cancels again when it goes on: until Python 3.12 `asyncio.wait_for`, which libraries use, loses a cancellation
+    that arrives together with its result (python/cpython#86296).
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_REPEAT_SECONDS)

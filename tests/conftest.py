@@ -1,0 +1,17 @@
+"""What every test may use. Fixtures that start real parts live in tests/fixtures, one file a part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+pytest_plugins = ["tests.fixtures.redis"]
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """Fail a test whose event loop is blocked by file, socket or sleep calls of our own code."""
+    with blockbuster_ctx(["gateway", "storage_service", "inference_service", "jan"]) as detector:
+        yield detector

@@ -1,0 +1,86 @@
+"""Following logs over one connection: no gap, no repeat, any number of readers, resume, slow readers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from jan.inference.v1 import jobs_pb2
+from jan.queue.follower import MAX_PENDING_BYTES, LogFollower, SlowReaderError
+from jan.queue.jobs import JobQueue
+from jan.queue.log import LogWriter
+from jan.queue.scripts import Scripts
+
+
+@pytest.fixture
+async def follower(redis: Redis) -> AsyncIterator[LogFollower]:
+    follower = LogFollower(redis)
+    async with follower.running():
+        yield follower
+
+
+async def open_log(redis: Redis, log_id: str) -> LogWriter:
+    scripts = Scripts.register(redis)
+    queue = JobQueue(redis, scripts)
+    await queue.submit(jobs_pb2.Job(id=log_id))
+    taken = await queue.take()
+    assert taken is not None
+    return LogWriter(scripts, taken.lease)
+
+
+async def read_numbers(follower: LogFollower, log_id: str, after: int = 0) -> list[int]:
+    numbers: list[int] = []
+    async with follower.follow(log_id, after=after) as subscription:
+        async for batch in subscription.batches(idle_seconds=5):
+            numbers += [entry.number for entry in batch]
+    return numbers
+
+
+async def test_a_reader_sees_every_event_once_in_order(redis: Redis, follower: LogFollower) -> None:
+    reading = asyncio.create_task(read_numbers(follower, "a"))
+    writer = await open_log(redis, "a")
+    for number in range(50):
+        await writer.publish([b"%d" % number, b"x"], ends=number == 49)
+    assert await reading == list(range(1, 101))
+
+
+async def test_a_late_reader_catches_up_while_another_reads_live(redis: Redis, follower: LogFollower) -> None:
+    writer = await open_log(redis, "a")
+    early = asyncio.create_task(read_numbers(follower, "a"))
+    await writer.publish([b"1", b"2", b"3"])
+    late = asyncio.create_task(read_numbers(follower, "a"))
+    resumed = asyncio.create_task(read_numbers(follower, "a", after=2))
+    await writer.publish([b"4"], ends=True)
+    assert await early == await late == [1, 2, 3, 4]
+    assert await resumed == [3, 4]
+
+
+async def test_many_logs_do_not_mix(redis: Redis, follower: LogFollower) -> None:
+    writers = [await open_log(redis, f"log{n}") for n in range(20)]
+    readers = [asyncio.create_task(read_numbers(follower, f"log{n}")) for n in range(20)]
+    for n, writer in enumerate(writers):
+        await writer.publish([b"x"] * (n + 1), ends=True)
+    assert await asyncio.gather(*readers) == [list(range(1, n + 2)) for n in range(20)]
+
+
+async def test_silence_is_told(redis: Redis, follower: LogFollower) -> None:
+    async with follower.follow("nothing") as subscription:
+        async for batch in subscription.batches(idle_seconds=0.01):
+            assert batch == []
+            break
+
+
+async def test_a_reader_that_does_not_read_is_dropped_and_may_resume(redis: Redis, follower: LogFollower) -> None:
+    writer = await open_log(redis, "a")
+    async with follower.follow("a") as subscription:
+        await writer.publish([b"x" * (MAX_PENDING_BYTES // 2)] * 3)
+        batches = subscription.batches(idle_seconds=5)
+        seen = [entry.number for entry in await anext(batches)]
+        with pytest.raises(SlowReaderError):
+            await anext(batches)
+    await writer.publish([b"end"], ends=True)
+    assert seen == [1, 2, 3]
+    assert await read_numbers(follower, "a", after=seen[-1]) == [4]

@@ -1,0 +1,214 @@
+"""The queue's steps on a real Redis: order, fairness, leases, cancel, idempotence."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+from redis.asyncio import Redis
+
+from jan import keys
+from jan.inference.v1 import jobs_pb2
+from jan.queue.jobs import CancelOutcome, JobQueue, ReleaseOutcome, TakenJob
+from jan.queue.leases import LeaseKind, LeaseLostError, LeaseState, LeaseWatch, StalledLease, renew
+from jan.queue.log import LogWriter
+from jan.queue.scripts import Scripts
+from jan.redis import StreamEntry
+
+
+@pytest.fixture
+def scripts(redis: Redis) -> Scripts:
+    return Scripts.register(redis)
+
+
+@pytest.fixture
+def queue(redis: Redis, scripts: Scripts) -> JobQueue:
+    return JobQueue(redis, scripts)
+
+
+def job(
+    id_: str,
+    *,
+    tenant: str = "ann",
+    model: str = "m",
+    cost: int = 10,
+    priority: jobs_pb2.Priority.ValueType = jobs_pb2.PRIORITY_NORMAL,
+) -> jobs_pb2.Job:
+    return jobs_pb2.Job(id=id_, tenant=tenant, model=jobs_pb2.ModelSpec(id=model), cost_tokens=cost, priority=priority)
+
+
+async def take_all(queue: JobQueue) -> list[str]:
+    taken: list[str] = []
+    while (next_job := await queue.take()) is not None:
+        taken.append(next_job.job.id)
+    return taken
+
+
+async def take(queue: JobQueue) -> TakenJob:
+    taken = await queue.take()
+    assert taken is not None
+    return taken
+
+
+async def test_a_job_comes_out_as_it_went_in(queue: JobQueue) -> None:
+    submitted = job("j1")
+    assert await queue.submit(submitted)
+    taken = await take(queue)
+    assert taken.job == submitted
+    assert (taken.lease.attempt, taken.published) == (1, 0)
+    assert await queue.take() is None
+
+
+async def test_submitting_again_changes_nothing(queue: JobQueue) -> None:
+    assert await queue.submit(job("j1"))
+    assert not await queue.submit(job("j1"))
+    assert await take_all(queue) == ["j1"]
+    assert not await queue.submit(job("j1"))
+
+
+async def test_a_newcomer_does_not_wait_behind_a_hundred_jobs_of_one_person(queue: JobQueue) -> None:
+    for number in range(100):
+        await queue.submit(job(f"bulk{number}", tenant="bulk"))
+    assert (await take(queue)).job.id == "bulk0"
+    await queue.submit(job("question", tenant="newcomer"))
+    assert "question" in [(await take(queue)).job.id for _ in range(2)]
+
+
+async def test_shares_follow_cost_not_count(queue: JobQueue) -> None:
+    for number in range(4):
+        await queue.submit(job(f"long{number}", tenant="long", cost=300))
+    for number in range(9):
+        await queue.submit(job(f"short{number}", tenant="short", cost=100))
+    first_nine = (await take_all(queue))[:9]
+    assert sum(name.startswith("short") for name in first_nine) == 7
+    assert sum(name.startswith("long") for name in first_nine) == 2
+
+
+async def test_urgent_classes_go_first(queue: JobQueue) -> None:
+    await queue.submit(job("batch", priority=jobs_pb2.PRIORITY_BATCH))
+    await queue.submit(job("normal"))
+    await queue.submit(job("chat", priority=jobs_pb2.PRIORITY_INTERACTIVE))
+    assert await take_all(queue) == ["chat", "normal", "batch"]
+
+
+async def test_models_without_room_are_passed_over(queue: JobQueue) -> None:
+    await queue.submit(job("a", model="vendor/full"))
+    await queue.submit(job("b", model="free"))
+    taken = await queue.take(full_models={"vendor/full"})
+    assert taken is not None
+    assert taken.job.id == "b"
+    assert await queue.take(full_models={"vendor/full"}) is None
+
+
+async def test_a_handed_back_job_keeps_its_place(queue: JobQueue) -> None:
+    await queue.submit(job("first"))
+    await queue.submit(job("second"))
+    await queue.hand_back(await take(queue))
+    again = await take(queue)
+    assert (again.job.id, again.lease.attempt) == ("first", 2)
+
+
+async def test_a_stalled_lease_is_released_and_its_old_holder_fenced(
+    queue: JobQueue, scripts: Scripts, redis: Redis
+) -> None:
+    await queue.submit(job("j1"))
+    lost = await take(queue)
+    await LogWriter(scripts, lost.lease).publish([b"said"])
+    [stalled] = await stalled_leases(redis)
+    assert await queue.reclaim(stalled) is ReleaseOutcome.RELEASED
+    again = await take(queue)
+    assert again.published == 1
+    with pytest.raises(LeaseLostError):
+        await LogWriter(scripts, lost.lease, published=1).publish([b"too late"])
+    assert await renew(scripts, LeaseKind.JOB, [lost.lease, again.lease]) == [LeaseState.LOST, LeaseState.HELD]
+
+
+async def test_a_lease_renewed_after_it_was_seen_stays(queue: JobQueue, scripts: Scripts, redis: Redis) -> None:
+    await queue.submit(job("j1"))
+    taken = await take(queue)
+    [stalled] = await stalled_leases(redis)
+    await renew(scripts, LeaseKind.JOB, [taken.lease])
+    assert await queue.reclaim(stalled) is ReleaseOutcome.KEPT
+    assert await renew(scripts, LeaseKind.JOB, [taken.lease]) == [LeaseState.HELD]
+
+
+async def test_the_third_lost_worker_ends_the_job(queue: JobQueue, redis: Redis) -> None:
+    await queue.submit(job("poison"))
+    outcomes = []
+    for _ in range(3):
+        await take(queue)
+        [stalled] = await stalled_leases(redis)
+        outcomes.append(await queue.reclaim(stalled))
+    assert outcomes == [ReleaseOutcome.RELEASED, ReleaseOutcome.RELEASED, ReleaseOutcome.ENDED]
+    assert await queue.take() is None
+    [(number, fields)] = await log_entries(redis, "poison")
+    assert number == b"1-0"
+    assert jobs_pb2.JobEvent.FromString(fields[b"p"]).failed.error.code == "worker_lost"
+
+
+async def test_handing_back_counts_no_failure(queue: JobQueue) -> None:
+    await queue.submit(job("j1"))
+    for _ in range(5):
+        await queue.hand_back(await take(queue))
+    assert (await take(queue)).lease.attempt == 6
+
+
+async def test_cancelling_a_waiting_job_ends_it(queue: JobQueue, redis: Redis) -> None:
+    await queue.submit(job("j1"))
+    assert await queue.cancel("j1") is CancelOutcome.CANCELLED
+    assert await queue.take() is None
+    [(_, fields)] = await log_entries(redis, "j1")
+    assert jobs_pb2.JobEvent.FromString(fields[b"p"]).HasField("cancelled")
+    assert b"e" in fields
+
+
+async def test_cancelling_a_running_job_tells_its_worker(queue: JobQueue, scripts: Scripts) -> None:
+    await queue.submit(job("j1"))
+    taken = await take(queue)
+    assert await queue.cancel("j1") is CancelOutcome.CANCELLING
+    assert await renew(scripts, LeaseKind.JOB, [taken.lease]) == [LeaseState.CANCELLED]
+
+
+async def test_cancelling_what_is_over_or_unknown_is_harmless(queue: JobQueue, scripts: Scripts) -> None:
+    await queue.submit(job("j1"))
+    await LogWriter(scripts, (await take(queue)).lease).publish([b"done"], ends=True)
+    assert await queue.cancel("j1") is CancelOutcome.ENDED
+    assert await queue.cancel("nobody") is CancelOutcome.ENDED
+
+
+async def test_publishing_twice_appends_once(queue: JobQueue, scripts: Scripts, redis: Redis) -> None:
+    await queue.submit(job("j1"))
+    lease = (await take(queue)).lease
+    await LogWriter(scripts, lease).publish([b"a", b"b"])
+    await LogWriter(scripts, lease).publish([b"a", b"b", b"c"], ends=True)
+    await LogWriter(scripts, lease).publish([b"a", b"b", b"c"], ends=True)
+    entries = await log_entries(redis, "j1")
+    assert [(number, fields[b"p"]) for number, fields in entries] == [
+        (b"1-0", b"a"),
+        (b"2-0", b"b"),
+        (b"3-0", b"c"),
+    ]
+    assert await redis.hgetall(keys.leases("jobs")) == {}
+
+
+async def test_an_emptied_redis_fences_everybody(queue: JobQueue, scripts: Scripts, redis: Redis) -> None:
+    await queue.submit(job("j1"))
+    lease = (await take(queue)).lease
+    await redis.flushall()
+    await queue.submit(job("j1"))
+    await take(queue)
+    with pytest.raises(LeaseLostError):
+        await LogWriter(scripts, lease).publish([b"ghost"])
+
+
+async def log_entries(redis: Redis, log_id: str) -> list[StreamEntry]:
+    return cast(list[StreamEntry], await redis.xrange(keys.log(log_id)))
+
+
+async def stalled_leases(redis: Redis) -> list[StalledLease]:
+    """What a watch reports when its own clock says that the lease time has passed."""
+    now = 0.0
+    watch = LeaseWatch(redis, LeaseKind.JOB, lease_seconds=8.0, monotonic=lambda: now)
+    assert await watch.stalled() == []
+    now = 8.0
+    return await watch.stalled()
