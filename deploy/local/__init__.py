@@ -1,0 +1,1 @@
+"""Running the four processes on this machine without containers: `make setup`, `make up`, `make down`."""
