@@ -1,0 +1,35 @@
+"""`python -m storage_service`: keep one janroot until told to stop."""
+
+import asyncio
+import os
+
+from jan.errors import JanError
+from jan.service import run_service
+from storage_service import server
+from storage_service.settings import Settings
+from storage_service.store.lock import JanrootInUseError
+from storage_service.store.store import Store
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Open the janroot and answer for it; a reason not to start is told in one sentence, and the exit code is 1."""
+    janroot = settings.common.janroot
+    try:
+        store = await asyncio.to_thread(Store.open, janroot, demo_weights=settings.demo_weights)
+    except (JanrootInUseError, JanError) as error:
+        raise SystemExit(f"storage_service: {error}") from None
+    except OSError as error:
+        raise SystemExit(f"storage_service: cannot use the janroot {janroot}: {error.strerror}.") from None
+    try:
+        await server.serve(store, settings.common.storage_addr, stop)
+    finally:
+        store.close()
+
+
+def main() -> None:
+    """Run the service; see docs/janroot.md for what it keeps and jan.service for signals and exit codes."""
+    run_service("storage_service", lambda: Settings.from_env(os.environ), lambda settings: settings.common, serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The storage service as a whole: the store behind its door, the servicers on a gRPC server."""
+
+import asyncio
+import os
+
+from grpc import aio
+
+from jan import rpc
+from jan.storage.v1 import (
+    assistants_pb2_grpc,
+    messages_pb2_grpc,
+    models_pb2_grpc,
+    runs_pb2_grpc,
+    threads_pb2_grpc,
+)
+from jan.telemetry import get_logger
+from storage_service.access import Access
+from storage_service.servicers.assistants import AssistantServicer
+from storage_service.servicers.messages import MessageServicer
+from storage_service.servicers.models import ModelServicer
+from storage_service.servicers.runs import RunServicer
+from storage_service.servicers.threads import ThreadServicer
+from storage_service.store.atomic import DiskFailedError
+from storage_service.store.store import Store
+
+logger = get_logger(__name__)
+
+# sysexits.h: an error in input or output. The process manager starts the service again, and it reads what is there.
+EXIT_DISK_FAILED = 74
+
+
+async def serve(store: Store, address: str, stop: asyncio.Event) -> None:
+    """Answer for a store at an address, `unix:/path` or `host:port`, until told to stop; drain then."""
+    access = Access(exit_on_disk_failure)
+
+    def register(server: aio.Server) -> None:
+        add_servicers(server, access, store)
+
+    async with rpc.serving(address, register):
+        logger.info("serving", address=address)
+        await stop.wait()
+    await access.close()
+
+
+def add_servicers(server: aio.Server, access: Access, store: Store) -> None:
+    """Put every resource of the storage contract on a server."""
+    threads_pb2_grpc.add_ThreadServiceServicer_to_server(ThreadServicer(access, store), server)
+    messages_pb2_grpc.add_MessageServiceServicer_to_server(MessageServicer(access, store.messages), server)
+    assistants_pb2_grpc.add_AssistantServiceServicer_to_server(AssistantServicer(access, store.assistants), server)
+    models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(access, store.models), server)
+    runs_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(access, store), server)
+
+
+def exit_on_disk_failure(error: DiskFailedError) -> None:
+    """Leave at once, answering nobody: what was written may be gone, and asking the disk again would hide it."""
+    logger.critical("the disk failed; leaving", error=str(error))
+    os._exit(EXIT_DISK_FAILED)

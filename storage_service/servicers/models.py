@@ -1,0 +1,53 @@
+"""ModelService over the store."""
+
+from typing import Any
+
+from grpc import aio
+
+from jan.ids import ModelId
+from jan.storage.v1 import models_pb2 as pb
+from jan.storage.v1.models_pb2_grpc import ModelServiceServicer
+from storage_service.access import Access
+from storage_service.servicers import values
+from storage_service.store.models import Models
+from storage_service.store.records import Model
+
+Context = aio.ServicerContext[Any, Any]
+
+
+class ModelServicer(ModelServiceServicer):
+    """See models.proto."""
+
+    def __init__(self, access: Access, models: Models) -> None:
+        self._access = access
+        self._models = models
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
+        """See models.proto."""
+        model_id = ModelId.parse(request.model_id)
+        model = await self._access.run(lambda: self._models.get(model_id))
+        return pb.GetModelResponse(model=to_proto(model))
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
+        """See models.proto."""
+        models = await self._access.run(self._models.all)
+        return pb.ListModelsResponse(models=map(to_proto, models))
+
+
+def to_proto(model: Model) -> pb.Model:
+    """A model for the wire."""
+    return pb.Model(
+        id=model.id,
+        created_at=values.timestamp(model.created_ms),
+        owned_by=model.owned_by,
+        name=model.name,
+        description=model.description,
+        version=model.version,
+        engine=model.engine,
+        format=model.format,
+        settings_json=values.dump(model.settings),
+        parameters_json=values.dump(model.parameters),
+        metadata_json=values.dump(model.metadata),
+        files=model.files,
+        source_url=model.source_url,
+    )

@@ -1,0 +1,120 @@
+"""ThreadService over the store."""
+
+from dataclasses import replace
+from typing import Any
+
+from grpc import aio
+
+from jan.ids import AssistantId, ThreadId
+from jan.storage.v1 import threads_pb2 as pb
+from jan.storage.v1.threads_pb2_grpc import ThreadServiceServicer
+from storage_service.access import Access
+from storage_service.servicers import messages, values
+from storage_service.store.records import Thread, ThreadAssistant
+from storage_service.store.seed import DEFAULT_ASSISTANT
+from storage_service.store.store import Store
+
+Context = aio.ServicerContext[Any, Any]
+
+# The record's field for each path of an update mask.
+_FIELDS = {
+    "title": "title",
+    "metadata_json": "metadata",
+    "tool_resources_json": "tool_resources",
+    "assistants": "assistants",
+}
+# The id of a thread that has none yet; the store replaces it.
+_UNNAMED = ThreadId("")
+
+
+class ThreadServicer(ThreadServiceServicer):
+    """See threads.proto."""
+
+    def __init__(self, access: Access, store: Store) -> None:
+        self._access = access
+        self._store = store
+
+    async def CreateThread(self, request: pb.CreateThreadRequest, context: Context) -> pb.CreateThreadResponse:
+        """See threads.proto."""
+        assistant_id = AssistantId.parse(request.assistant_id or DEFAULT_ASSISTANT)
+        thread = from_proto(_UNNAMED, request.thread)
+        first = [messages.from_proto(_UNNAMED, message) for message in request.messages]
+        stored = await self._access.run(lambda: self._store.threads.create(assistant_id, thread, first))
+        return pb.CreateThreadResponse(thread=to_proto(stored))
+
+    async def GetThread(self, request: pb.GetThreadRequest, context: Context) -> pb.GetThreadResponse:
+        """See threads.proto."""
+        thread_id = ThreadId.parse(request.thread_id)
+        thread = await self._access.run(lambda: self._store.threads.get(thread_id))
+        return pb.GetThreadResponse(thread=to_proto(thread))
+
+    async def ListThreads(self, request: pb.ListThreadsRequest, context: Context) -> pb.ListThreadsResponse:
+        """See threads.proto."""
+        query = values.page_query(request.page)
+        page = await self._access.run(lambda: self._store.threads.page(query))
+        return pb.ListThreadsResponse(threads=map(to_proto, page.items), has_more=page.has_more)
+
+    async def UpdateThread(self, request: pb.UpdateThreadRequest, context: Context) -> pb.UpdateThreadResponse:
+        """See threads.proto."""
+        thread_id = ThreadId.parse(request.thread.id)
+        wanted = from_proto(thread_id, request.thread)
+        paths = values.masked_paths(list(request.update_mask.paths), frozenset(_FIELDS))
+        changes = {_FIELDS[path]: getattr(wanted, _FIELDS[path]) for path in paths}
+        stored = await self._access.run_alone(
+            thread_id, lambda: self._store.threads.change(thread_id, lambda thread: replace(thread, **changes))
+        )
+        return pb.UpdateThreadResponse(thread=to_proto(stored))
+
+    async def DeleteThread(self, request: pb.DeleteThreadRequest, context: Context) -> pb.DeleteThreadResponse:
+        """See threads.proto."""
+        thread_id = ThreadId.parse(request.thread_id)
+        await self._access.run_alone(thread_id, lambda: self._store.delete_thread(thread_id))
+        return pb.DeleteThreadResponse()
+
+
+def to_proto(thread: Thread) -> pb.Thread:
+    """A thread for the wire."""
+    return pb.Thread(
+        id=thread.id,
+        created_at=values.timestamp(thread.created_ms),
+        updated_at=values.timestamp(thread.updated_ms),
+        title=thread.title,
+        metadata_json=values.dump(thread.metadata),
+        tool_resources_json=values.dump(thread.tool_resources),
+        assistants=map(_assistant_to_proto, thread.assistants),
+    )
+
+
+def from_proto(thread_id: ThreadId, thread: pb.Thread) -> Thread:
+    """A thread's changeable fields from the wire. Raises InvalidArgumentError: a bad assistant id or JSON text."""
+    return Thread(
+        id=thread_id,
+        created_ms=0,
+        updated_ms=0,
+        title=thread.title,
+        assistants=tuple(map(_assistant_from_proto, thread.assistants)),
+        metadata=values.load_object(thread.metadata_json, "metadata"),
+        tool_resources=values.load_optional_object(thread.tool_resources_json, "tool_resources"),
+    )
+
+
+def _assistant_to_proto(assistant: ThreadAssistant) -> pb.ThreadAssistant:
+    return pb.ThreadAssistant(
+        assistant_id=assistant.assistant_id,
+        assistant_name=assistant.assistant_name,
+        instructions=assistant.instructions,
+        model_id=assistant.model_id,
+        settings_json=values.dump(assistant.settings) if assistant.settings else "",
+        parameters_json=values.dump(assistant.parameters) if assistant.parameters else "",
+    )
+
+
+def _assistant_from_proto(assistant: pb.ThreadAssistant) -> ThreadAssistant:
+    return ThreadAssistant(
+        assistant_id=AssistantId.parse(assistant.assistant_id),
+        assistant_name=assistant.assistant_name,
+        instructions=assistant.instructions,
+        model_id=assistant.model_id,
+        settings=values.load_object(assistant.settings_json, "settings"),
+        parameters=values.load_object(assistant.parameters_json, "parameters"),
+    )
