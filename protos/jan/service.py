@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import sys
@@ -59,11 +60,22 @@ async def _serve_until_signal(
 
 @contextmanager
 def pid_file(run_dir: Path, name: str) -> Iterator[Path]:
-    """Hold `<run dir>/<name>.pid` while the service lives; a left-over file of a killed process is replaced."""
+    """Hold `<run dir>/<name>.pid` while the service lives; a left-over file of a killed process is replaced.
+
+    The file is locked, so a second instance exits 1 with a sentence that names the first and leaves its file alone.
+    """
     run_dir.mkdir(parents=True, exist_ok=True)
     path = run_dir / f"{name}.pid"
-    path.write_text(f"{os.getpid()}\n", encoding="ascii")
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+    with path.open("a+", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = path.read_text(encoding="ascii").strip()
+            raise SystemExit(f"{name}: already running with pid {holder}, says {path}.") from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
