@@ -1,0 +1,1 @@
+"""HTTP in and out: OpenAI's routes and Jan's own. Owns no data."""

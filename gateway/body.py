@@ -1,0 +1,93 @@
+"""The one door for JSON from strangers, and the way JSON leaves.
+
+Refused before anything else sees it: other content types, bodies over the limit, deep nesting, NaN and Infinity,
+duplicate keys, unpaired surrogates, invalid UTF-8, endless numbers (RELIABILITY S35).
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import jiter
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from jan.errors import InvalidArgumentError, UnsupportedMediaTypeError
+
+MAX_JSON_BYTES = 32 * 1024 * 1024
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+# pydantic's reasons that OpenAI has a code for.
+_CODES = {
+    "missing": "missing_required_parameter",
+    "greater_than": "integer_below_min_value",
+    "greater_than_equal": "integer_below_min_value",
+    "less_than": "integer_above_max_value",
+    "less_than_equal": "integer_above_max_value",
+    "string_too_long": "string_above_max_length",
+    "string_too_short": "empty_string",
+    "too_long": "array_above_max_length",
+    "too_short": "empty_array",
+    "literal_error": "invalid_value",
+}
+
+
+async def read_body(request: web.Request, model: type[ModelT]) -> ModelT:
+    """Read and check a request's JSON body; an empty body reads as `{}`.
+
+    Raises InvalidArgumentError, naming the field at fault; UnsupportedMediaTypeError; web.HTTPRequestEntityTooLarge.
+    """
+    return validate(parse_json_object(await _read_json_bytes(request)), model)
+
+
+def parse_json_object(data: bytes) -> dict[str, Any]:
+    """Parse a strict JSON object. Raises InvalidArgumentError."""
+    try:
+        value = jiter.from_json(data, allow_inf_nan=False, catch_duplicate_keys=True, partial_mode="off")
+    except ValueError as error:
+        raise InvalidArgumentError(f"We could not parse the JSON body of your request: {error}.") from None
+    if not isinstance(value, dict):
+        raise InvalidArgumentError("The JSON body of your request must be an object.")
+    return value
+
+
+def validate(value: dict[str, Any], model: type[ModelT]) -> ModelT:
+    """Check a parsed object against a schema. Raises InvalidArgumentError for the first field at fault."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        param = _param(first["loc"])
+        raise InvalidArgumentError(
+            f"Invalid '{param}': {first['msg']}." if param else f"{first['msg']}.",
+            param=param,
+            code=_CODES.get(first["type"], "invalid_type" if first["type"].endswith("_type") else "invalid_value"),
+        ) from None
+
+
+def json_response(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """An answer in JSON."""
+    return web.Response(body=orjson.dumps(value), status=status, content_type="application/json", headers=headers)
+
+
+async def _read_json_bytes(request: web.Request) -> bytes:
+    data = await request.read() if request.can_read_body else b""
+    if not data:
+        return b"{}"
+    if request.content_type != "application/json" and not request.content_type.endswith("+json"):
+        # A web page may send text/plain anywhere without asking first (RELIABILITY S4).
+        raise UnsupportedMediaTypeError("Send the body as Content-Type: application/json.")
+    return data
+
+
+def _param(location: tuple[int | str, ...]) -> str:
+    """`messages[0].role` from pydantic's location, without the names of union branches."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part.isidentifier() and part.islower():
+            path += f".{part}" if path else part
+    return path

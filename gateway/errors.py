@@ -1,0 +1,70 @@
+"""The one table from a kind of error to HTTP, and OpenAI's error body."""
+
+from __future__ import annotations
+
+import orjson
+from aiohttp import web
+
+from jan import errors
+from jan.errors import JanError
+
+_INVALID_REQUEST = "invalid_request_error"
+_SERVER = "server_error"
+
+# Kind of error -> HTTP status, OpenAI's `type`, and the `code` when the error names none.
+_HTTP: dict[type[JanError], tuple[int, str, str | None]] = {
+    errors.InvalidArgumentError: (400, _INVALID_REQUEST, None),
+    errors.FailedPreconditionError: (400, _INVALID_REQUEST, None),
+    errors.UnauthenticatedError: (401, _INVALID_REQUEST, "invalid_api_key"),
+    errors.PermissionDeniedError: (403, "permission_error", None),
+    errors.NotFoundError: (404, _INVALID_REQUEST, None),
+    errors.ConflictError: (409, _INVALID_REQUEST, None),
+    errors.TooLargeError: (413, _INVALID_REQUEST, "request_too_large"),
+    errors.UnsupportedMediaTypeError: (415, _INVALID_REQUEST, "unsupported_media_type"),
+    errors.ResourceExhaustedError: (429, "rate_limit_error", "rate_limit_exceeded"),
+    errors.InternalError: (500, _SERVER, None),
+    errors.UnavailableError: (503, _SERVER, None),
+    errors.DeadlineExceededError: (504, _SERVER, None),
+    errors.StorageFullError: (507, _SERVER, "storage_full"),
+}
+
+
+def error_body(message: str, error_type: str, *, code: str | None = None, param: str | None = None) -> bytes:
+    """OpenAI's error object as JSON; all four keys are always there."""
+    return orjson.dumps({"error": {"message": message, "type": error_type, "param": param, "code": code}})
+
+
+def jan_error_body(error: JanError) -> bytes:
+    """The error object for a `JanError`, as an answer's body or as a `data:` line in mid-stream."""
+    _, error_type, default_code = _HTTP[type(error)]
+    return error_body(error.message, error_type, code=error.code or default_code, param=error.param or None)
+
+
+def error_response(error: JanError) -> web.Response:
+    """The whole HTTP answer for a `JanError`."""
+    status, _, _ = _HTTP[type(error)]
+    response = web.Response(status=status, body=jan_error_body(error), content_type="application/json")
+    if error.retry_after_seconds:
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, errors.DeadlineExceededError):
+        # It may have been done: a client that repeats it by itself would do it twice.
+        response.headers["x-should-retry"] = "false"
+    return response
+
+
+def framework_error_response(error: web.HTTPException, request: web.Request) -> web.Response:
+    """The answer for what aiohttp itself refuses: unknown routes, other methods, bodies that are too large."""
+    match error:
+        case web.HTTPNotFound():
+            message, code = f"Unknown request URL: {request.method} {request.path}.", "unknown_url"
+        case web.HTTPMethodNotAllowed():
+            message, code = f"Not allowed to {request.method} on {request.path}.", "method_not_allowed"
+        case web.HTTPRequestEntityTooLarge():
+            message, code = "The request body is too large.", "request_too_large"
+        case _:
+            message, code = error.reason, None
+    body = error_body(message, _INVALID_REQUEST, code=code)
+    response = web.Response(status=error.status, body=body, content_type="application/json")
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        response.headers["Allow"] = error.headers["Allow"]
+    return response

@@ -1,0 +1,88 @@
+"""Who may come in: hosts, origins and keys, decided on the matched route before the body is read."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from gateway.settings import AUTH_NONE, GatewaySettings
+from jan.errors import InvalidArgumentError, PermissionDeniedError, UnauthenticatedError
+
+# Health checks carry no key; every other route needs one.
+OPEN_ROUTES = frozenset({"/healthz", "/readyz"})
+
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?", re.ASCII)
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def check(settings: GatewaySettings, request: web.Request) -> None:
+    """Let a request pass, or raise.
+
+    Raises InvalidArgumentError for a malformed Host, PermissionDeniedError for a foreign host or origin,
+    UnauthenticatedError for a missing or wrong key.
+    """
+    host = _host_name(request)
+    resource = request.match_info.route.resource
+    if resource is not None and resource.canonical in OPEN_ROUTES:
+        return
+    if settings.auth == AUTH_NONE:
+        _check_host(settings, host)
+        _check_origin(settings, request)
+    else:
+        _check_key(settings, request)
+
+
+def _host_name(request: web.Request) -> str:
+    hosts = request.headers.getall("Host", [])
+    match = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    if match is None:
+        raise InvalidArgumentError("The request needs exactly one well-formed Host header.")
+    return (match["v6"] or match["name"]).lower()
+
+
+def _check_host(settings: GatewaySettings, host: str) -> None:
+    """Without keys, a page that makes its own name point at this machine must not get in (DNS rebinding, S6)."""
+    if not _is_trusted(settings, host):
+        raise PermissionDeniedError(
+            f"This server does not answer to the host name {host!r}; add it to JANROOT_TRUSTED_HOSTS."
+        )
+
+
+def _check_origin(settings: GatewaySettings, request: web.Request) -> None:
+    """Without keys, a web page of another site must not change anything (S4)."""
+    origin = request.headers.get("Origin")
+    if origin is None or request.method in _SAFE_METHODS:
+        return
+    host = (urlsplit(origin).hostname or "") if origin != "null" else ""
+    if not _is_trusted(settings, host):
+        raise PermissionDeniedError("Requests from this web origin are not allowed; use JANROOT_AUTH=keys for them.")
+
+
+def _is_trusted(settings: GatewaySettings, host: str) -> bool:
+    if host in {"localhost", settings.host.lower()} or host in settings.trusted_hosts:
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True  # a literal address cannot be made to point elsewhere
+
+
+def _check_key(settings: GatewaySettings, request: web.Request) -> None:
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise UnauthenticatedError(
+            "You didn't provide an API key. Send it as an Authorization header: Bearer YOUR_KEY.",
+        )
+    # Equal-length digests compared in constant time tell nothing of the key (S11).
+    if not hmac.compare_digest(_digest(key.strip()), _digest(settings.admin_key)):
+        raise UnauthenticatedError("Incorrect API key provided.")
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,122 @@
+"""Jobs as the gateway sees them: submit one, follow what it says, cancel it when nobody listens any more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from redis.exceptions import RedisError
+
+from jan.errors import UnavailableError
+from jan.inference.v1 import jobs_pb2
+from jan.queue.follower import LogFollower, LogSubscription
+from jan.queue.jobs import JobQueue
+from jan.telemetry import get_logger
+
+logger = get_logger(__name__)
+
+IDLE_SECONDS = 5.0
+# How long a follower waits for a Redis that does not answer before it gives up.
+REDIS_PATIENCE_SECONDS = 30.0
+
+TERMINAL_EVENTS = frozenset({"completed", "failed", "cancelled"})
+
+
+class JobClient:
+    """Submits, follows and cancels jobs; made once for the application."""
+
+    def __init__(self, queue: JobQueue, follower: LogFollower) -> None:
+        self._queue = queue
+        self._follower = follower
+        self._cancellations: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def attended(self, job: jobs_pb2.Job) -> AsyncIterator[JobEvents]:
+        """Submit a job that lives only as long as somebody listens: leaving before its end cancels it.
+
+        Raises UnavailableError: the queue does not answer.
+        """
+        async with self.detached(job) as events:
+            try:
+                yield events
+            finally:
+                if not events.ended:
+                    self._cancel_in_background(job.id)
+
+    @asynccontextmanager
+    async def detached(self, job: jobs_pb2.Job) -> AsyncIterator[JobEvents]:
+        """Submit a job, or find it submitted before, and follow it from its first event; leaving does not end it.
+
+        Raises UnavailableError: the queue does not answer.
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                subscription = await stack.enter_async_context(self._follower.follow(job.id))
+                await self._queue.submit(job)
+            except (RedisError, OSError) as error:
+                logger.warning("queue does not answer", error=str(error))
+                raise queue_unavailable() from None
+            yield JobEvents(self._queue, subscription)
+
+    async def cancel(self, job_id: str) -> None:
+        """Cancel a job; nothing happens when it is over. Raises UnavailableError: the queue does not answer."""
+        try:
+            await self._queue.cancel(job_id)
+        except (RedisError, OSError):
+            raise queue_unavailable() from None
+
+    async def close(self) -> None:
+        """Wait for cancellations that are under way."""
+        await asyncio.gather(*self._cancellations)
+
+    def _cancel_in_background(self, job_id: str) -> None:
+        """Cancel from a task of our own: the caller's is being cancelled itself, because its client left."""
+        task = asyncio.create_task(self._cancel_or_log(job_id), name=f"cancel-{job_id}")
+        self._cancellations.add(task)
+        task.add_done_callback(self._cancellations.discard)
+
+    async def _cancel_or_log(self, job_id: str) -> None:
+        try:
+            await self.cancel(job_id)
+        except UnavailableError as error:
+            logger.warning("job not cancelled", job=job_id, error=error.message)
+
+
+class JobEvents:
+    """What one job says, in order, each event once."""
+
+    def __init__(self, queue: JobQueue, subscription: LogSubscription) -> None:
+        self._queue = queue
+        self._subscription = subscription
+        self.ended = False
+
+    async def batches(self, idle_seconds: float = IDLE_SECONDS) -> AsyncIterator[list[jobs_pb2.JobEvent]]:
+        """Yield events as they come, those that came together as one list, an empty one in silence; ends with the job.
+
+        Raises UnavailableError: Redis forgot the job or does not answer; SlowReaderError: too much was left unread.
+        """
+        heard = time.monotonic()
+        async for entries in self._subscription.batches(idle_seconds):
+            if entries:
+                heard = time.monotonic()
+                self.ended = entries[-1].ends
+            else:
+                await self._check_alive(heard)
+            yield [jobs_pb2.JobEvent.FromString(entry.payload) for entry in entries]
+
+    async def _check_alive(self, heard: float) -> None:
+        try:
+            known = await self._queue.is_known(self._subscription.log_id)
+        except (RedisError, OSError):
+            if time.monotonic() - heard > REDIS_PATIENCE_SECONDS:
+                raise queue_unavailable() from None
+            return
+        if not known:
+            raise UnavailableError("The server lost this request; send it again.", code="job_lost")
+
+
+def queue_unavailable() -> UnavailableError:
+    """The error for a Redis that does not answer."""
+    return UnavailableError("The queue is not answering; try again.", code="queue_unavailable", retry_after_seconds=1)

@@ -1,0 +1,22 @@
+"""A typed key for each thing that the application or a request holds."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.jobs import JobClient
+from gateway.metrics import GatewayMetrics
+from gateway.readiness import Readiness
+from gateway.runs.executor import RunExecutor
+from gateway.settings import GatewaySettings
+from gateway.storage import StorageClient
+
+SETTINGS = web.AppKey("settings", GatewaySettings)
+METRICS = web.AppKey("metrics", GatewayMetrics)
+STORAGE = web.AppKey("storage", StorageClient)
+JOBS = web.AppKey("jobs", JobClient)
+RUNS = web.AppKey("runs", RunExecutor)
+READINESS = web.AppKey("readiness", Readiness)
+
+REQUEST_ID = web.RequestKey("request_id", str)
+STARTED = web.RequestKey("started", float)

@@ -1,0 +1,56 @@
+"""Listing parameters in, OpenAI's list envelope out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+
+from jan.errors import InvalidArgumentError
+from jan.ids import Id
+from jan.storage.v1 import paging_pb2
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+
+_ORDERS = {"asc": paging_pb2.ORDER_ASC, "desc": paging_pb2.ORDER_DESC}
+
+
+def read_page(request: web.Request, cursor_type: type[Id]) -> paging_pb2.PageRequest:
+    """Read `limit order after before` from the query. Raises InvalidArgumentError, naming the parameter at fault."""
+    order = request.query.get("order") or "desc"
+    if order not in _ORDERS:
+        raise InvalidArgumentError(f"'order' must be 'asc' or 'desc', not {order[:20]!r}.", param="order")
+    return paging_pb2.PageRequest(
+        page_size=_read_limit(request.query.get("limit")),
+        order=_ORDERS[order],
+        after=_read_cursor(request, "after", cursor_type),
+        before=_read_cursor(request, "before", cursor_type),
+    )
+
+
+def list_envelope(objects: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """OpenAI's list object; the ids are null for an empty page, as the live service answers."""
+    return {
+        "object": "list",
+        "data": list(objects),
+        "first_id": objects[0]["id"] if objects else None,
+        "last_id": objects[-1]["id"] if objects else None,
+        "has_more": has_more,
+    }
+
+
+def _read_limit(text: str | None) -> int:
+    if not text:
+        return DEFAULT_LIMIT
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= MAX_LIMIT):
+        raise InvalidArgumentError(
+            f"'limit' must be a whole number from 1 to {MAX_LIMIT}, not {text[:20]!r}.", param="limit"
+        )
+    return int(text)
+
+
+def _read_cursor(request: web.Request, name: str, cursor_type: type[Id]) -> str:
+    text = request.query.get(name)
+    return cursor_type.parse(text) if text else ""

@@ -1,0 +1,135 @@
+"""POST /v1/chat/completions: what may be sent (OpenAI's CreateChatCompletionRequest).
+
+Everything in here is honoured by the engines; what would change the answer and cannot be honoured is refused by name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+
+from gateway.schemas.common import JsonObject, RequestModel, Temperature, TopP
+from gateway.schemas.response_format import ResponseFormat
+from jan.errors import InvalidArgumentError
+
+
+def _as_parts(value: Any) -> Any:
+    """OpenAI's content is a string or a list of parts; here always parts."""
+    return [{"type": "text", "text": value}] if isinstance(value, str) else value
+
+
+class TextPart(RequestModel):
+    """A piece of a message. Models here read text."""
+
+    type: Literal["text", "refusal"]
+    text: str = ""
+    refusal: str = ""
+
+
+Content = Annotated[list[TextPart], BeforeValidator(_as_parts)]
+
+
+class ChatMessage(RequestModel):
+    """One message of the conversation."""
+
+    role: Literal["developer", "system", "user", "assistant", "tool"]
+    content: Content | None = None
+    name: str | None = None
+    tool_calls: list[JsonObject] | None = None
+    tool_call_id: str | None = None
+
+    @model_validator(mode="after")
+    def _has_something_to_say(self) -> Self:
+        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+            raise ValueError("a message needs content")
+        if self.role == "tool" and not self.tool_call_id:
+            raise ValueError("a tool message needs tool_call_id")
+        return self
+
+    def for_engine(self) -> JsonObject:
+        """The message as chat templates know it: plain text, `developer` as `system`."""
+        message: JsonObject = {"role": "system" if self.role == "developer" else self.role}
+        message["content"] = None if self.content is None else "".join(p.text or p.refusal for p in self.content)
+        for field in ("name", "tool_calls", "tool_call_id"):
+            if (value := getattr(self, field)) is not None:
+                message[field] = value
+        return message
+
+
+class StreamOptions(RequestModel):
+    """Options of a streamed answer."""
+
+    include_usage: bool | None = None
+
+
+class ChatCompletionRequest(RequestModel):
+    """The request body."""
+
+    model: Annotated[str, StringConstraints(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    n: Annotated[int, Field(ge=1, le=16)] | None = None
+    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    response_format: ResponseFormat | None = None
+    tools: list[Any] | None = None
+    functions: list[Any] | None = None
+    audio: Any = None
+    modalities: list[str] | None = None
+    prediction: Any = None
+    web_search_options: Any = None
+    user: str | None = None
+
+    _passed_on: ClassVar[tuple[str, ...]] = (
+        "temperature",
+        "top_p",
+        "n",
+        "stop",
+        "seed",
+        "logprobs",
+        "top_logprobs",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+    )
+    _not_built: ClassVar[tuple[str, ...]] = ("tools", "functions", "audio", "prediction", "web_search_options")
+
+    def check_supported(self) -> None:
+        """Refuse what would change the answer and is not built. Raises InvalidArgumentError, naming the parameter."""
+        for name in self._not_built:
+            if getattr(self, name):
+                raise InvalidArgumentError(
+                    f"'{name}' is not supported by this server yet; leave it out.",
+                    param=name,
+                    code="unsupported_parameter",
+                )
+        if self.modalities and self.modalities != ["text"]:
+            raise InvalidArgumentError("Only text can be generated.", param="modalities", code="unsupported_parameter")
+        if self.top_logprobs is not None and not self.logprobs:
+            raise InvalidArgumentError("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
+        if self.stream_options is not None and not self.stream:
+            raise InvalidArgumentError("'stream_options' needs 'stream' to be true.", param="stream_options")
+
+    def parameters(self) -> JsonObject:
+        """The sampling parameters that were sent, in the engine's spelling; both token limits are `max_tokens`."""
+        values = {name: getattr(self, name) for name in self._passed_on}
+        values["max_tokens"] = self.max_completion_tokens or self.max_tokens
+        if self.response_format is not None:
+            values["response_format"] = self.response_format.model_dump(exclude_none=True, by_alias=True)
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream shall end with a usage chunk."""
+        return bool(self.stream and self.stream_options and self.stream_options.include_usage)

@@ -1,0 +1,83 @@
+"""What the gateway is told by its environment; docs/operations.md describes each variable."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from jan.settings import CommonSettings, Environment, SettingsError
+
+AUTH_NONE = "none"
+AUTH_KEYS = "keys"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """The gateway's settings.
+
+    host: the address that users reach. bind: the address to listen on, which differs in a container. admin_key: the
+    first admin key; empty without authentication. trusted_hosts: further names that a `Host` header may bear.
+    """
+
+    common: CommonSettings
+    host: str
+    port: int
+    bind: str
+    auth: str
+    admin_key: str
+    trusted_hosts: frozenset[str]
+
+    @classmethod
+    def from_environment(cls, values: Mapping[str, str]) -> Self:
+        """Read the settings.
+
+        Raises SettingsError: a value that cannot be used, or a server that strangers could reach without a key.
+        """
+        environment = Environment(values)
+        host = environment.text("JANROOT_HOST", "127.0.0.1")
+        auth = environment.choice("JANROOT_AUTH", AUTH_NONE, (AUTH_NONE, AUTH_KEYS))
+        admin_key = _read_key(environment.text("JANROOT_ADMIN_KEY", ""))
+        if auth == AUTH_NONE and not is_loopback(host):
+            raise SettingsError(
+                f"JANROOT_AUTH=none would let anybody who reaches {host} read every conversation; "
+                "set JANROOT_AUTH=keys and JANROOT_ADMIN_KEY, or JANROOT_HOST=127.0.0.1."
+            )
+        if auth == AUTH_KEYS and not admin_key:
+            raise SettingsError("JANROOT_AUTH=keys needs JANROOT_ADMIN_KEY: the first admin key, or a file holding it.")
+        return cls(
+            common=CommonSettings.from_environment(environment),
+            host=host,
+            port=environment.integer("JANROOT_PORT", 1337, 1, 65535),
+            bind=environment.text("JANROOT_BIND", host),
+            auth=auth,
+            admin_key=admin_key,
+            trusted_hosts=frozenset(
+                name.strip().lower()
+                for name in environment.text("JANROOT_TRUSTED_HOSTS", "").split(",")
+                if name.strip()
+            ),
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read_key(value: str) -> str:
+    """The key itself, or the first line of the file that the value names."""
+    path = Path(value)
+    if not value.startswith(("/", "./", "~")):
+        return value
+    try:
+        return path.expanduser().read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"JANROOT_ADMIN_KEY names {value}, which cannot be read: {error.strerror}.") from None

@@ -1,0 +1,159 @@
+"""The storage service as the gateway sees it: one stub a noun, called with a deadline and our errors."""
+
+from __future__ import annotations
+
+from grpc import aio
+
+from jan.rpc import call, is_serving
+from jan.storage.v1 import (
+    assistants_pb2,
+    assistants_pb2_grpc,
+    messages_pb2,
+    messages_pb2_grpc,
+    models_pb2,
+    models_pb2_grpc,
+    paging_pb2,
+    runs_pb2,
+    runs_pb2_grpc,
+    threads_pb2,
+    threads_pb2_grpc,
+)
+
+MAX_PAGE_SIZE = 100
+
+
+class StorageClient:
+    """Storage's services over one channel. Every method may raise any `JanError` that storage raises."""
+
+    def __init__(self, channel: aio.Channel) -> None:
+        self._channel = channel
+        self._threads = threads_pb2_grpc.ThreadServiceStub(channel)
+        self._messages = messages_pb2_grpc.MessageServiceStub(channel)
+        self._assistants = assistants_pb2_grpc.AssistantServiceStub(channel)
+        self._models = models_pb2_grpc.ModelServiceStub(channel)
+        self._runs = runs_pb2_grpc.RunServiceStub(channel)
+
+    async def is_serving(self) -> bool:
+        """Whether storage answers now."""
+        return await is_serving(self._channel)
+
+    async def create_thread(self, request: threads_pb2.CreateThreadRequest) -> threads_pb2.Thread:
+        """Make a thread with its first messages."""
+        return (await call(self._threads.CreateThread, request)).thread
+
+    async def get_thread(self, thread_id: str) -> threads_pb2.Thread:
+        """Read a thread."""
+        return (await call(self._threads.GetThread, threads_pb2.GetThreadRequest(thread_id=thread_id))).thread
+
+    async def list_threads(self, page: paging_pb2.PageRequest) -> threads_pb2.ListThreadsResponse:
+        """Read a page of threads."""
+        return await call(self._threads.ListThreads, threads_pb2.ListThreadsRequest(page=page))
+
+    async def update_thread(self, request: threads_pb2.UpdateThreadRequest) -> threads_pb2.Thread:
+        """Change the masked fields of a thread."""
+        return (await call(self._threads.UpdateThread, request)).thread
+
+    async def delete_thread(self, thread_id: str) -> None:
+        """Remove a thread."""
+        await call(self._threads.DeleteThread, threads_pb2.DeleteThreadRequest(thread_id=thread_id))
+
+    async def create_message(self, message: messages_pb2.Message) -> messages_pb2.Message:
+        """Append a message to its thread; harmless to repeat."""
+        return (await call(self._messages.CreateMessage, messages_pb2.CreateMessageRequest(message=message))).message
+
+    async def get_message(self, thread_id: str, message_id: str) -> messages_pb2.Message:
+        """Read a message."""
+        request = messages_pb2.GetMessageRequest(thread_id=thread_id, message_id=message_id)
+        return (await call(self._messages.GetMessage, request)).message
+
+    async def list_messages(self, request: messages_pb2.ListMessagesRequest) -> messages_pb2.ListMessagesResponse:
+        """Read a page of a thread's messages."""
+        return await call(self._messages.ListMessages, request)
+
+    async def all_messages(self, thread_id: str) -> list[messages_pb2.Message]:
+        """Read a whole thread, oldest message first."""
+        messages: list[messages_pb2.Message] = []
+        after = ""
+        while True:
+            page = paging_pb2.PageRequest(page_size=MAX_PAGE_SIZE, order=paging_pb2.ORDER_ASC, after=after)
+            answer = await self.list_messages(messages_pb2.ListMessagesRequest(thread_id=thread_id, page=page))
+            messages += answer.messages
+            if not answer.has_more:
+                return messages
+            after = messages[-1].id
+
+    async def update_message(self, thread_id: str, message_id: str, metadata_json: str) -> messages_pb2.Message:
+        """Replace a message's metadata."""
+        request = messages_pb2.UpdateMessageRequest(
+            thread_id=thread_id, message_id=message_id, metadata_json=metadata_json
+        )
+        return (await call(self._messages.UpdateMessage, request)).message
+
+    async def delete_message(self, thread_id: str, message_id: str) -> None:
+        """Remove a message."""
+        request = messages_pb2.DeleteMessageRequest(thread_id=thread_id, message_id=message_id)
+        await call(self._messages.DeleteMessage, request)
+
+    async def create_assistant(self, assistant: assistants_pb2.Assistant) -> assistants_pb2.Assistant:
+        """Make an assistant; harmless to repeat."""
+        request = assistants_pb2.CreateAssistantRequest(assistant=assistant)
+        return (await call(self._assistants.CreateAssistant, request)).assistant
+
+    async def get_assistant(self, assistant_id: str) -> assistants_pb2.Assistant:
+        """Read an assistant."""
+        request = assistants_pb2.GetAssistantRequest(assistant_id=assistant_id)
+        return (await call(self._assistants.GetAssistant, request)).assistant
+
+    async def list_assistants(self, page: paging_pb2.PageRequest) -> assistants_pb2.ListAssistantsResponse:
+        """Read a page of assistants."""
+        return await call(self._assistants.ListAssistants, assistants_pb2.ListAssistantsRequest(page=page))
+
+    async def update_assistant(self, request: assistants_pb2.UpdateAssistantRequest) -> assistants_pb2.Assistant:
+        """Change the masked fields of an assistant."""
+        return (await call(self._assistants.UpdateAssistant, request)).assistant
+
+    async def delete_assistant(self, assistant_id: str) -> None:
+        """Remove an assistant."""
+        request = assistants_pb2.DeleteAssistantRequest(assistant_id=assistant_id)
+        await call(self._assistants.DeleteAssistant, request)
+
+    async def get_model(self, model_id: str) -> models_pb2.Model:
+        """Read a model."""
+        return (await call(self._models.GetModel, models_pb2.GetModelRequest(model_id=model_id))).model
+
+    async def list_models(self) -> list[models_pb2.Model]:
+        """Read all models, by id."""
+        return list((await call(self._models.ListModels, models_pb2.ListModelsRequest())).models)
+
+    async def create_run(self, request: runs_pb2.CreateRunRequest) -> runs_pb2.Run:
+        """Accept a run, with its messages; harmless to repeat."""
+        return (await call(self._runs.CreateRun, request)).run
+
+    async def get_run(self, thread_id: str, run_id: str) -> runs_pb2.Run:
+        """Read a run."""
+        return (await call(self._runs.GetRun, runs_pb2.GetRunRequest(thread_id=thread_id, run_id=run_id))).run
+
+    async def list_runs(self, request: runs_pb2.ListRunsRequest) -> runs_pb2.ListRunsResponse:
+        """Read a page of a thread's runs."""
+        return await call(self._runs.ListRuns, request)
+
+    async def list_active_runs(self) -> list[runs_pb2.Run]:
+        """Read every run that has not ended."""
+        return list((await call(self._runs.ListActiveRuns, runs_pb2.ListActiveRunsRequest())).runs)
+
+    async def update_run(self, run: runs_pb2.Run) -> runs_pb2.Run:
+        """Replace a run's record. Raises ConflictError: somebody else wrote it first."""
+        return (await call(self._runs.UpdateRun, runs_pb2.UpdateRunRequest(run=run))).run
+
+    async def put_run_step(self, step: runs_pb2.RunStep) -> runs_pb2.RunStep:
+        """Write a step's record; harmless to repeat."""
+        return (await call(self._runs.PutRunStep, runs_pb2.PutRunStepRequest(step=step))).step
+
+    async def get_run_step(self, thread_id: str, run_id: str, step_id: str) -> runs_pb2.RunStep:
+        """Read a step."""
+        request = runs_pb2.GetRunStepRequest(thread_id=thread_id, run_id=run_id, step_id=step_id)
+        return (await call(self._runs.GetRunStep, request)).step
+
+    async def list_run_steps(self, request: runs_pb2.ListRunStepsRequest) -> runs_pb2.ListRunStepsResponse:
+        """Read a page of a run's steps."""
+        return await call(self._runs.ListRunSteps, request)

@@ -1,0 +1,24 @@
+"""Whom the queue charges for a request."""
+
+from __future__ import annotations
+
+import hashlib
+
+from aiohttp import web
+
+from gateway.keys import SETTINGS
+from gateway.settings import AUTH_KEYS
+
+
+def tenant_of(request: web.Request, user: str | None = None) -> str:
+    """A name for the person behind a request, to be fair between people.
+
+    With keys, the key decides. Without, whatever tells people apart: a bearer token if one is sent (its digest, for
+    the token is nobody's business), else the request's `user`, else the peer's address.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return f"key:{hashlib.sha256(token.strip().encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+    if user and request.app[SETTINGS].auth != AUTH_KEYS:
+        return f"user:{user[:64]}"
+    return f"peer:{request.remote or 'unknown'}"
