@@ -12,6 +12,9 @@ import orjson
 from inference_service.engines.engine import Connection
 from jan.errors import FailedPreconditionError, InternalError, InvalidArgumentError, JanError, UnavailableError
 
+ENGINE_UNREACHABLE = "engine_unreachable"
+"""The code of an UnavailableError that says: nothing of the request was answered, it may be asked again."""
+
 _CONNECT_SECONDS = 10.0
 _MAX_ERROR_BYTES = 64 * 1024
 
@@ -71,7 +74,7 @@ class EngineClient:
         try:
             response = await self._session.post(url, data=data, headers={"Content-Type": "application/json"})
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UnavailableError(f"The engine cannot be reached: {error}", code="engine_unreachable") from error
+            raise UnavailableError(f"The engine cannot be reached: {error}", code=ENGINE_UNREACHABLE) from error
         try:
             if response.status != 200:
                 raise error_of(response.status, await response.content.read(_MAX_ERROR_BYTES))

@@ -43,6 +43,10 @@ class Engine(Protocol):
         """How many requests it answers side by side; more would only wait inside it."""
 
     @property
+    def is_local(self) -> bool:
+        """Whether it takes memory of this host while it runs."""
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What of the model's settings was not honoured, one sentence each."""
 

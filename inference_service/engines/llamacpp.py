@@ -115,6 +115,11 @@ class LlamaCppEngine:
         return self._settings.n_parallel
 
     @property
+    def is_local(self) -> bool:
+        """Weights and KV cache are here."""
+        return True
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What of the settings was not honoured."""
         return self._settings.warnings

@@ -45,6 +45,11 @@ class OpenAiEngine:
         return self._slots
 
     @property
+    def is_local(self) -> bool:
+        """The model is elsewhere."""
+        return False
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What of the settings was not honoured."""
         return self._warnings

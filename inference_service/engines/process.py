@@ -85,10 +85,13 @@ class EngineProcess:
         if self._child is None:
             return
         self._signal_group(signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(grace.total_seconds()):
                 await self._child.wait()
-        self._signal_group(signal.SIGKILL)
+        except TimeoutError:
+            pass
+        finally:
+            self._signal_group(signal.SIGKILL)
         await self._child.wait()
 
     async def _spawn(self) -> None:

@@ -1,0 +1,37 @@
+"""`python -m inference_service`: take jobs from the queue and answer them with engines on this host."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from inference_service.control import ControlServicer
+from inference_service.engines.launcher import Launcher
+from inference_service.models import open_models
+from inference_service.settings import InferenceSettings
+from inference_service.worker import Worker
+from jan.inference.v1.control_pb2_grpc import add_ControlServiceServicer_to_server
+from jan.redis import connect
+from jan.rpc import serving
+from jan.service import run_service
+
+
+async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
+    """Run until `stop` is set and every job in hand has ended."""
+    launcher = Launcher(settings.models_dir, settings.common.run_dir, settings.load_timeout)
+    async with (
+        connect(settings.common.redis_url) as redis,
+        open_models(launcher, most_loaded=settings.most_loaded_models) as models,
+    ):
+        control = ControlServicer(models)
+        async with serving(
+            settings.common.inference_addr, lambda server: add_ControlServiceServicer_to_server(control, server)
+        ):
+            worker = Worker(redis, models, most_jobs=settings.most_jobs, drain_time=settings.drain_time)
+            await worker.run(stop)
+
+
+if __name__ == "__main__":
+    run_service(
+        "inference_service", lambda: InferenceSettings.from_env(os.environ), lambda settings: settings.common, serve
+    )

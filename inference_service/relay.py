@@ -1,0 +1,238 @@
+"""One job, from being taken to its last event: ask the engine, publish what it says, end it exactly once.
+
+Delivery is at least once. What makes a second delivery harmless: every event is written through the lease, whose token
+is refused as soon as somebody else holds the job (`jan.queue.log`), and a repeated write changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+import aiohttp
+import orjson
+from redis.exceptions import RedisError
+
+from inference_service.chunks import ChunkStream
+from inference_service.engines.client import ENGINE_UNREACHABLE, error_of
+from inference_service.job import Happening, JobState, next_state
+from inference_service.models import Models, RunningModel
+from inference_service.shapes import AnswerHead, AnswerWishes, Usage
+from inference_service.sse import DONE, EventReader
+from inference_service.whole import WholeAnswer, rewrite_whole
+from jan.errors import DeadlineExceededError, InternalError, InvalidArgumentError, JanError, UnavailableError
+from jan.inference.v1 import jobs_pb2
+from jan.queue.backoff import Backoff
+from jan.queue.jobs import JobQueue, TakenJob
+from jan.queue.leases import LeaseLostError
+from jan.queue.log import LogWriter
+from jan.telemetry import get_logger, request_id_var
+from jan.type.v1.usage_pb2 import Usage as UsageProto
+
+logger = get_logger(__name__)
+
+Answer = ChunkStream | WholeAnswer
+
+_LOST = "The worker that wrote this answer was lost before its end; what was said so far is kept."
+
+
+class EngineLostError(Exception):
+    """The engine broke off before the end of its answer."""
+
+
+class Relay:
+    """One taken job. `run` does the work; `interrupt` ends it early from outside."""
+
+    def __init__(self, taken: TakenJob, queue: JobQueue, models: Models, writer: LogWriter) -> None:
+        """`writer` publishes under the job's lease."""
+        self.taken = taken
+        self.state = JobState.TAKEN
+        self._job = taken.job
+        self._queue = queue
+        self._models = models
+        self._writer = writer
+        self._interruption: Happening | None = None
+        self._answering: asyncio.Task[None] | None = None
+
+    def interrupt(self, happening: Happening) -> None:
+        """End the job because of something from outside; the first interruption counts."""
+        if self._interruption is None:
+            self._interruption = happening
+            if self._answering is not None:
+                self._answering.cancel()
+
+    async def run(self) -> JobState:
+        """Do the job, then end or release it; returns the last state. Raises nothing but its own cancellation."""
+        request_id_var.set(self._job.request_id)
+        self._answering = asyncio.create_task(self._answer(), name=f"answer-{self._job.id}")
+        if self._interruption is not None:
+            self._answering.cancel()
+        try:
+            await asyncio.wait({self._answering})
+        finally:
+            self._answering.cancel()
+        happening, error = self._verdict(self._answering)
+        self.state = next_state(self.state, happening, attempt=self.taken.lease.attempt)
+        await self._close(error)
+        logger.info("job", job=self._job.id, model=self._job.model.id, state=str(self.state), after=str(happening))
+        return self.state
+
+    async def _answer(self) -> None:
+        """Ask the model and publish its answer to the end."""
+        if self.taken.published:
+            raise _worker_lost()
+        seconds = self._job.timeout.ToTimedelta().total_seconds() if self._job.HasField("timeout") else None
+        async with asyncio.timeout(seconds), self._models.use(self._job.model) as running:
+            self._happened(Happening.ASKED)
+            try:
+                await self._ask(running)
+            except EngineLostError:
+                await self._models.notice_crash(running)
+                raise
+            running.succeeded()
+
+    async def _ask(self, running: RunningModel) -> None:
+        request = self._request()
+        call = running.engine.chat_call(request)
+        head = AnswerHead(self._job.response_id, self._job.response_created, self._job.model.id)
+        wishes = AnswerWishes.of(request)
+        try:
+            async with running.client.chat(call.body) as content:
+                if call.streams:
+                    answer = ChunkStream(head, wishes) if self._job.stream else WholeAnswer(head, wishes)
+                    await self._relay(content, answer)
+                else:
+                    data, finish_reason, usage = rewrite_whole(orjson.loads(await content.read()), head, wishes)
+                    await self._complete([data], finish_reason, usage)
+        except aiohttp.ClientError as error:
+            raise EngineLostError(str(error)) from error
+        except UnavailableError as error:
+            if error.code == ENGINE_UNREACHABLE:
+                raise EngineLostError(error.message) from error
+            raise
+
+    async def _relay(self, content: aiohttp.StreamReader, answer: Answer) -> None:
+        """Publish what the engine says as it comes.
+
+        While one batch travels to Redis the next gathers in the reader, so batches grow with the load and the first
+        token waits for nothing.
+        """
+        events = EventReader()
+        said: list[bytes] = []
+        async for piece in content.iter_any():
+            said, done = _hear(events.feed(piece), answer)
+            if done:
+                break
+            if said:
+                self._happened(Happening.SPOKE)
+                await self._persist(partial(self._writer.publish, _chunk_events(said)))
+                said = []
+        if not answer.complete:
+            raise EngineLostError("the answer has no end")
+        await self._complete([*said, *answer.end()], answer.finish_reason, answer.usage)
+
+    async def _complete(self, said: Sequence[bytes], finish_reason: str, usage: Usage) -> None:
+        """Publish the rest of the answer and its end in one go."""
+        cost = UsageProto(
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens or 0,
+        )
+        completed = jobs_pb2.Completed(finish_reason=finish_reason, usage=cost)
+        await self._end([*_chunk_events(said), jobs_pb2.JobEvent(completed=completed).SerializeToString()])
+
+    async def _end(self, events: list[bytes]) -> None:
+        await self._persist(partial(self._writer.publish, events, ends=True))
+
+    async def _close(self, error: JanError | None) -> None:
+        """Say how it ended, unless that was said with the answer or is no longer ours to say."""
+        try:
+            match self.state:
+                case JobState.FAILED:
+                    detail = (error or _worker_lost()).to_detail()
+                    failed = jobs_pb2.JobEvent(failed=jobs_pb2.Failed(error=detail))
+                    await self._end([failed.SerializeToString()])
+                case JobState.CANCELLED:
+                    await self._end([jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled()).SerializeToString()])
+                case JobState.RELEASED:
+                    await self._persist(partial(self._queue.hand_back, self.taken))
+                case _:
+                    pass
+        except LeaseLostError:
+            self.state = JobState.ABANDONED
+
+    async def _persist(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write to Redis however long it is away: each write may be repeated. Raises LeaseLostError."""
+        backoff = Backoff()
+        while True:
+            try:
+                return await write()
+            except (RedisError, OSError) as error:
+                logger.warning("Redis is away, an answer waits", job=self._job.id, error=str(error))
+                await backoff.wait()
+
+    def _request(self) -> dict[str, Any]:
+        if self._job.endpoint != jobs_pb2.ENDPOINT_CHAT_COMPLETIONS:
+            raise InvalidArgumentError("This server answers chat completions only.")
+        request = orjson.loads(self._job.body)
+        return {**request, "stream": self._job.stream}
+
+    def _happened(self, happening: Happening) -> None:
+        self.state = next_state(self.state, happening, attempt=self.taken.lease.attempt)
+
+    def _verdict(self, answering: asyncio.Task[None]) -> tuple[Happening, JanError | None]:
+        """What happened, seen from the task that answered; and what to tell the client if it failed."""
+        if answering.cancelled():
+            assert self._interruption is not None
+            return self._interruption, None
+        match answering.exception():
+            case None:
+                return Happening.FINISHED, None
+            case LeaseLostError():
+                return Happening.LEASE_LOST, None
+            case TimeoutError():
+                return Happening.TIMED_OUT, DeadlineExceededError("The answer took too long.", code="timeout")
+            case EngineLostError() as lost:
+                logger.warning("engine lost", job=self._job.id, reason=str(lost))
+                return Happening.ENGINE_LOST, None
+            case JanError() as refusal:
+                return Happening.REFUSED, refusal
+            case defect:
+                logger.error("job failed", job=self._job.id, exc_info=defect)
+                return Happening.REFUSED, InternalError("The server failed on this request.")
+
+
+def _hear(events: Sequence[bytes], answer: Answer) -> tuple[list[bytes], bool]:
+    """Feed an answer with an engine's events; what it has to say now, and whether the engine is done.
+
+    Raises JanError: the engine reports an error, or says something that is no chat chunk.
+    """
+    said: list[bytes] = []
+    for data in events:
+        if data == DONE:
+            return said, True
+        try:
+            chunk = orjson.loads(data)
+            if "error" not in chunk:
+                said += answer.feed(chunk)
+                continue
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InternalError("The engine said something that is no part of a chat completion.") from error
+        raise error_of(_status(chunk["error"]), data)
+    return said, False
+
+
+def _status(error: object) -> int:
+    """The HTTP status that an engine put into an error which it sent after its 200."""
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) else 500
+
+
+def _chunk_events(chunks: Sequence[bytes]) -> list[bytes]:
+    return [jobs_pb2.JobEvent(chunk=jobs_pb2.Chunk(data=data)).SerializeToString() for data in chunks]
+
+
+def _worker_lost() -> UnavailableError:
+    return UnavailableError(_LOST, code="worker_lost")

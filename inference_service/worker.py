@@ -1,0 +1,154 @@
+"""The worker: takes jobs while there is room for them, keeps their leases alive, passes on cancellations, drains.
+
+A Redis that is away or restarted stops nothing here: every loop tries again, and jobs in hand wait with their words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from datetime import timedelta
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from inference_service.job import Happening, JobState
+from inference_service.models import Models
+from inference_service.relay import Relay
+from jan.queue.bell import Bell, SignalKind
+from jan.queue.jobs import JobQueue, TakenJob
+from jan.queue.leases import LEASE_SECONDS, LeaseKind, LeaseState, LeaseWatch, renew
+from jan.queue.log import LogWriter
+from jan.queue.scripts import Scripts
+from jan.telemetry import get_logger
+
+logger = get_logger(__name__)
+
+_LAST_WORDS_SECONDS = 3.0
+_INTERRUPTIONS = {LeaseState.CANCELLED: Happening.CANCELLED, LeaseState.LOST: Happening.LEASE_LOST}
+
+
+class Worker:
+    """One host's worker. `run` returns when the last job has ended after a stop."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        models: Models,
+        *,
+        most_jobs: int,
+        drain_time: timedelta,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        """`most_jobs` bounds what is in hand over all models; leases are renewed four times in `lease_seconds`."""
+        self._scripts = Scripts.register(redis)
+        self._queue = JobQueue(redis, self._scripts)
+        self._bell = Bell(redis)
+        self._leases = LeaseWatch(redis, LeaseKind.JOB, lease_seconds=lease_seconds)
+        self._models = models
+        self._most_jobs = most_jobs
+        self._drain_time = drain_time
+        self._beat_seconds = lease_seconds / 4
+        self._relays: dict[asyncio.Task[JobState], Relay] = {}
+        self._job_ended = asyncio.Event()
+        self._wake = asyncio.Event()
+        models.on_change(self._wake.set)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then drain: take no more, let answers end, hand back or fail the rest."""
+        async with asyncio.TaskGroup() as tasks:
+            taking = tasks.create_task(self._take_for_ever(tasks), name="take")
+            others = [
+                tasks.create_task(self._listen_for_ever(), name="listen"),
+                tasks.create_task(self._renew_for_ever(), name="renew"),
+                tasks.create_task(self._reclaim_for_ever(), name="reclaim"),
+            ]
+            await stop.wait()
+            taking.cancel()
+            await self._drain()
+            for task in others:
+                task.cancel()
+
+    async def _take_for_ever(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            try:
+                while taken := await self._take():
+                    self._start(taken, tasks)
+            except (RedisError, OSError) as error:
+                logger.warning("Redis is away, no jobs are taken", error=str(error))
+            await self._wake.wait()
+            self._wake.clear()
+
+    async def _take(self) -> TakenJob | None:
+        """The next job that there is room for."""
+        if len(self._relays) >= self._most_jobs:
+            return None
+        in_hand = Counter(relay.taken.job.model.id for relay in self._relays.values())
+        return await self._queue.take([id_ for id_, count in in_hand.items() if count >= self._models.slots(id_)])
+
+    def _start(self, taken: TakenJob, tasks: asyncio.TaskGroup) -> None:
+        writer = LogWriter(self._scripts, taken.lease, published=taken.published)
+        relay = Relay(taken, self._queue, self._models, writer)
+        task = tasks.create_task(relay.run(), name=f"job-{taken.job.id}")
+        self._relays[task] = relay
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[JobState]) -> None:
+        del self._relays[task]
+        self._job_ended.set()
+        self._wake.set()
+
+    async def _listen_for_ever(self) -> None:
+        """Look at the queue whenever the bell rings, and after a while without; cancel what was cancelled."""
+        async for signals in self._bell.listen():
+            cancelled = {signal.job_id for signal in signals if signal.kind is SignalKind.CANCELLED}
+            for relay in list(self._relays.values()):
+                if relay.taken.job.id in cancelled:
+                    relay.interrupt(Happening.CANCELLED)
+            self._wake.set()
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._beat_seconds)
+            relays = list(self._relays.values())
+            try:
+                states = await renew(self._scripts, LeaseKind.JOB, [relay.taken.lease for relay in relays])
+            except (RedisError, OSError) as error:
+                logger.warning("Redis is away, leases are not renewed", error=str(error))
+                continue
+            for relay, state in zip(relays, states, strict=True):
+                if state in _INTERRUPTIONS:
+                    relay.interrupt(_INTERRUPTIONS[state])
+
+    async def _reclaim_for_ever(self) -> None:
+        """Release jobs whose worker went silent, whichever host it was on."""
+        while True:
+            await asyncio.sleep(self._beat_seconds)
+            try:
+                for stalled in await self._leases.stalled():
+                    outcome = await self._queue.reclaim(stalled)
+                    logger.warning("lease stood still", job=stalled.id, outcome=str(outcome))
+            except (RedisError, OSError) as error:
+                logger.warning("Redis is away, leases are not watched", error=str(error))
+
+    async def _drain(self) -> None:
+        """Give answers time to end; what has not begun is handed back at once."""
+        logger.info("draining", jobs=len(self._relays))
+        for relay in list(self._relays.values()):
+            if relay.state is JobState.TAKEN:
+                relay.interrupt(Happening.DRAINED)
+        for patience_seconds in (self._drain_time.total_seconds(), _LAST_WORDS_SECONDS):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_seconds):
+                    await self._until_idle()
+            for relay in list(self._relays.values()):
+                relay.interrupt(Happening.DRAINED)
+        # Redis is away: these cannot be ended or handed back. Their leases stand still, so they are found.
+        for task in self._relays:
+            task.cancel()
+
+    async def _until_idle(self) -> None:
+        while self._relays:
+            self._job_ended.clear()
+            await self._job_ended.wait()
