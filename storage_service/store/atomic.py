@@ -15,9 +15,8 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import orjson
-
 from jan.errors import StorageFullError
+from storage_service.store import jsonl
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CHUNK_BYTES = 64 * 1024
@@ -28,6 +27,18 @@ class DiskFailedError(Exception):
     """The disk refused to keep data that it had accepted. The process must exit without answering."""
 
 
+@contextlib.contextmanager
+def _telling_no_room() -> Iterator[None]:
+    """A full disk also refuses new names: say so in the caller's words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise StorageFullError("The server's disk is full; nothing was changed.") from error
+        raise
+
+
+@_telling_no_room()
 def replace(path: Path, chunks: Iterable[bytes]) -> None:
     """Put a whole file in the place of `path`; a reader or a crash sees the old one or the new one.
 
@@ -35,16 +46,12 @@ def replace(path: Path, chunks: Iterable[bytes]) -> None:
     left behind is overwritten by the next writer. Raises StorageFullError: no room, and the old file stands.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        _write_new(temporary, chunks)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
+    _write_new(temporary, chunks)
     os.replace(temporary, path)
     sync_dir(path.parent)
 
 
+@_telling_no_room()
 def append(path: Path, data: bytes, quarantine: Path) -> int:
     """Add whole lines at the end of a file, which is made when absent; answers the offset they start at.
 
@@ -72,12 +79,14 @@ def mend(path: Path, quarantine: Path) -> None:
         os.close(fd)
 
 
+@_telling_no_room()
 def set_aside(path: Path, quarantine: Path) -> Path:
     """Copy a file into `quarantine` before it is replaced, so that nothing a user wrote is lost. Durable."""
     with open(os.open(path, os.O_RDONLY | _FLAGS), "rb") as source:
         return _quarantine(iter(lambda: source.read(_CHUNK_BYTES), b""), path, quarantine)
 
 
+@_telling_no_room()
 def make_dir(path: Path) -> None:
     """Make a folder and its parents, durably. An existing one is left alone."""
     if path.is_dir():
@@ -87,6 +96,17 @@ def make_dir(path: Path) -> None:
     sync_dir(path.parent)
 
 
+@_telling_no_room()
+def claim_dir(path: Path) -> bool:
+    """Make a folder unless something has its name; tell whether it was made. Not durable yet."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
+@_telling_no_room()
 def rename(source: Path, target: Path) -> None:
     """Move a file or folder, durably: both parents are synced."""
     os.rename(source, target)
@@ -95,6 +115,7 @@ def rename(source: Path, target: Path) -> None:
         sync_dir(source.parent)
 
 
+@_telling_no_room()
 def link_or_copy(source: Path, target: Path) -> None:
     """Give a large read-only file a second name, or copy it when the file system refuses links. Durable."""
     try:
@@ -120,11 +141,16 @@ def remove_tree(path: Path) -> None:
 
 
 def _write_new(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write and sync a file that nobody reads yet; one that cannot be finished is removed."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o644)
     try:
         for chunk in chunks:
             _write_all(fd, chunk, path)
         _sync(fd, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
     finally:
         os.close(fd)
 
@@ -150,7 +176,7 @@ def _write_all(fd: int, data: bytes, path: Path) -> None:
             view = view[os.write(fd, view) :]
     except OSError as error:
         if error.errno in _NO_ROOM:
-            raise StorageFullError("The server's disk is full; nothing was changed.") from error
+            raise
         raise DiskFailedError(f"cannot write {path}: {error}") from error
 
 
@@ -166,15 +192,17 @@ def _mend(fd: int, path: Path, quarantine: Path) -> int:
     size = os.fstat(fd).st_size
     if size == 0 or os.pread(fd, 1, size - 1) == b"\n":
         return size
-    start = _last_line_start(fd, size)
-    if _is_whole_object(fd, start, size):
-        # A line without its newline, as an editor may leave it: nothing is torn.
-        _write_or_cut_back(fd, b"\n", size, path)
-        return size + 1
-    _quarantine(_chunks(fd, start, size), path, quarantine)
-    os.ftruncate(fd, start)
-    _sync(fd, path)
-    return start
+    line = _last_line_start(fd, size)
+    whole = _whole_until(fd, line, size)
+    if whole < size:
+        _quarantine(_chunks(fd, whole, size), path, quarantine)
+        os.ftruncate(fd, whole)
+        _sync(fd, path)
+    if whole == line:
+        return whole
+    # Whole records without their newline, as an editor may leave them.
+    _write_or_cut_back(fd, b"\n", whole, path)
+    return whole + 1
 
 
 def _last_line_start(fd: int, size: int) -> int:
@@ -188,11 +216,13 @@ def _last_line_start(fd: int, size: int) -> int:
     return 0
 
 
-def _is_whole_object(fd: int, start: int, end: int) -> bool:
-    try:
-        return isinstance(orjson.loads(os.pread(fd, end - start, start)), dict)
-    except orjson.JSONDecodeError:
-        return False
+def _whole_until(fd: int, start: int, end: int) -> int:
+    """Where the whole objects of a last line end: what follows is torn."""
+    for segment in jsonl.split(start, os.pread(fd, end - start, start)) if end - start < jsonl.MAX_LINE_BYTES else ():
+        if segment.value is None:
+            break
+        start = segment.offset + segment.length
+    return start
 
 
 def _chunks(fd: int, start: int, end: int) -> Iterator[bytes]:

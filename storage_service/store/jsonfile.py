@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import orjson
@@ -12,22 +13,27 @@ from storage_service.store.records import JsonObject
 # Jan's largest have a few kilobytes; what is longer is not one of ours and is not read.
 MAX_FILE_BYTES = 16 * 1024 * 1024
 
+# One file that is missing, a link or somebody else's must not hide its neighbours.
+_NOT_OURS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO})
+
 
 def read(path: Path) -> JsonObject | None:
-    """The object in a file; None when it is missing, a link, too large, or not one JSON object."""
+    """The object in a file; None when there is no file that we may read, a link, or not one JSON object in it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        if error.errno in _NOT_OURS:
             return None
         raise
-    with open(fd, "rb") as file:
-        if os.fstat(fd).st_size > MAX_FILE_BYTES:
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
             return None
-        try:
-            value = orjson.loads(file.read().removeprefix(b"\xef\xbb\xbf"))
-        except (orjson.JSONDecodeError, IsADirectoryError):
-            return None
+        value = orjson.loads(os.read(fd, status.st_size).removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError:
+        return None
+    finally:
+        os.close(fd)
     return value if isinstance(value, dict) else None
 
 

@@ -39,12 +39,26 @@ def segments(fd: int) -> Iterator[Segment]:
         if line is None:
             yield Segment(offset, length, None)
         else:
-            yield from _split(offset, line)
+            yield from split(offset, line)
 
 
 def read(fd: int, segment: Segment) -> bytes:
     """The bytes of one segment."""
     return os.pread(fd, segment.length, segment.offset)
+
+
+def split(offset: int, line: bytes) -> Iterator[Segment]:
+    """The objects on one line, then what is none. Two mean that an append lost its newline (janhq/jan #1057)."""
+    value = _loads(line)
+    if value is not None:
+        yield Segment(offset, len(line), value)
+        return
+    while line:
+        length, value = _first_object(line)
+        yield Segment(offset, length, value)
+        rest = line[length:]
+        line = rest.lstrip()
+        offset += length + len(rest) - len(line)
 
 
 def _lines(fd: int) -> Iterator[tuple[int, int, bytes | None]]:
@@ -67,20 +81,6 @@ def _rest_of_line(readline: Callable[[int], bytes]) -> Iterator[bytes]:
         yield part
         if part.endswith(b"\n"):
             return
-
-
-def _split(offset: int, line: bytes) -> Iterator[Segment]:
-    """The objects on one line. More than one means that an append lost its newline (janhq/jan #1057)."""
-    value = _loads(line)
-    if value is not None:
-        yield Segment(offset, len(line), value)
-        return
-    while line:
-        length, value = _first_object(line)
-        yield Segment(offset, length, value)
-        rest = line[length:]
-        line = rest.lstrip()
-        offset += length + len(rest) - len(line)
 
 
 def _loads(line: bytes) -> JsonObject | None:

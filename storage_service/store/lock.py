@@ -18,17 +18,17 @@ class JanrootLock:
     """
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        self._file = open(fd, "r+b", buffering=0)  # noqa: SIM115  held for the life of the process
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(self._fd, 256, 0).decode(errors="replace").strip() or "a process that gave no name"
-            os.close(self._fd)
-            janroot = path.parent.parent
-            raise JanrootInUseError(f"The janroot {janroot} is already in use by {holder}.") from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"pid {os.getpid()} on host {socket.gethostname()}\n".encode(), 0)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = self._file.read(256).decode(errors="replace").strip() or "a process that gave no name"
+            self._file.close()
+            raise JanrootInUseError(f"The janroot {path.parent.parent} is already in use by {holder}.") from None
+        self._file.truncate()
+        self._file.write(f"pid {os.getpid()} on host {socket.gethostname()}\n".encode())
 
     def release(self) -> None:
         """Give the janroot up. The file stays: removing it would let two holders lock two files."""
-        os.close(self._fd)
+        self._file.close()

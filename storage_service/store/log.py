@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from jan.errors import TooLargeError
 from jan.ids import ThreadId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, jsonl
@@ -58,8 +59,13 @@ class Log(ABC):
                     os.close(fd)
 
     def append(self, values: Sequence[JsonObject]) -> None:
-        """Add records in one write, inside `open()`. Durable on return; see `atomic.append` for errors."""
+        """Add records in one write, inside `open()`. Durable on return; see `atomic.append` for errors.
+
+        Raises TooLargeError: a record longer than a reader takes.
+        """
         lines = [jsonl.encode(value) for value in values]
+        if any(len(line) > jsonl.MAX_LINE_BYTES for line in lines):
+            raise TooLargeError(f"A record must stay below {jsonl.MAX_LINE_BYTES} bytes.")
         size_before = self._seen[1] if self._seen else -1
         self._seen = None
         offset = atomic.append(self.path, b"".join(lines), self._quarantine)

@@ -43,8 +43,12 @@ class Models:
 
 def _folders(home: Path, prefix: str = "", depth: int = 1) -> Iterator[str]:
     """The folders with a model.json, as paths below `home`."""
-    with os.scandir(home) as entries:
-        folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+    try:
+        with os.scandir(home) as entries:
+            folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except PermissionError:
+        logger.warning("folder skipped: not allowed to look inside", folder=prefix)
+        return
     for folder in folders:
         name = prefix + folder.name
         if os.path.lexists(os.path.join(folder.path, layout.MODEL_FILE)):

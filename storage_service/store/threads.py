@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jan.errors import NotFoundError
+from jan.errors import JanError, NotFoundError
 from jan.ids import AssistantId, ThreadId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, jsonfile, jsonl, layout
@@ -38,16 +38,17 @@ class Threads:
         Durable and whole on return: the folder is built aside and renamed into place. Raises StorageFullError.
         """
         created_ms = self.order.claim_ms(self._clock())
-        folder = self._claim_folder(f"{assistant_id}_{created_ms // 1000}")
-        thread = replace(thread, id=ThreadId(folder.name), created_ms=created_ms, updated_ms=created_ms)
-        staged = self._layout.staging / folder.name
-        try:
-            self._stage(staged, thread, messages)
-            atomic.rename(staged, folder)
-        except BaseException:
-            atomic.remove_tree(staged)
-            folder.rmdir()
-            raise
+        with self.order.own_change():
+            folder = self._claim_folder(f"{assistant_id}_{created_ms // 1000}")
+            thread = replace(thread, id=ThreadId(folder.name), created_ms=created_ms, updated_ms=created_ms)
+            staged = self._layout.staging / folder.name
+            try:
+                self._stage(staged, thread, messages)
+                atomic.rename(staged, folder)
+            except (JanError, OSError):
+                atomic.remove_tree(staged)
+                folder.rmdir()
+                raise
         self.order.put(thread.id, created_ms)
         return thread
 
@@ -92,7 +93,8 @@ class Threads:
         Raises NotFoundError.
         """
         folder = self.folder(thread_id)
-        atomic.rename(folder, self._layout.trash_name(folder))
+        with self.order.own_change():
+            atomic.rename(folder, self._layout.trash_name(folder))
         self.order.drop(thread_id)
 
     def folder(self, thread_id: ThreadId) -> Path:
@@ -108,15 +110,12 @@ class Threads:
             folder = self._layout.thread(ThreadId(name + suffix))
             if os.path.lexists(self._layout.trash / folder.name):
                 continue
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                continue
-            return folder
+            if atomic.claim_dir(folder):
+                return folder
         raise AssertionError("suffixes never end")
 
     def _stage(self, staged: Path, thread: Thread, messages: Sequence[Message]) -> None:
-        staged.mkdir()
+        atomic.make_dir(staged)
         jsonfile.write(staged / layout.THREAD_FILE, form.to_json(thread))
         lines = [
             jsonl.encode(message_form.to_json(stamped(message, thread.id, thread.created_ms))) for message in messages

@@ -1,0 +1,31 @@
+"""One holder per janroot, named to whoever comes second."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from storage_service.store.lock import JanrootInUseError, JanrootLock
+from storage_service.store.store import Store
+
+
+def test_the_second_is_told_who_the_first_is(tmp_path: Path) -> None:
+    (tmp_path / ".server").mkdir()
+    path = tmp_path / ".server" / "lock"
+    first = JanrootLock(path)
+    named = f"{tmp_path} is already in use by pid {os.getpid()} on host {socket.gethostname()}"
+    with pytest.raises(JanrootInUseError, match=named):
+        JanrootLock(path)
+    first.release()
+    JanrootLock(path).release()
+
+
+def test_a_store_that_cannot_be_opened_gives_the_lock_back(tmp_path: Path) -> None:
+    (tmp_path / "threads").write_text("a file where a folder belongs")
+    with pytest.raises(FileExistsError):
+        Store.open(tmp_path)
+    (tmp_path / "threads").unlink()
+    Store.open(tmp_path).close()

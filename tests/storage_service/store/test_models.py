@@ -1,0 +1,84 @@
+"""Models as people and Jan describe them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jan.errors import NotFoundError
+from jan.ids import ModelId
+from storage_service.store.store import Store
+
+
+def add(janroot: Path, name: str, file: object) -> None:
+    folder = janroot / "models" / name
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text(file if isinstance(file, str) else json.dumps(file))
+
+
+def test_jans_local_model(store: Store, janroot: Path) -> None:
+    file = {
+        "sources": [{"filename": "demo.gguf", "url": "https://hub.example/demo.gguf"}],
+        "id": "another name",
+        "object": "model",
+        "name": "Demo 7B Q4",
+        "version": "1.0",
+        "description": "Chat model",
+        "format": "gguf",
+        "settings": {"ctx_len": 4096, "llama_model_path": "demo.gguf", "mmproj": "mmproj.gguf"},
+        "parameters": {"temperature": 0.7},
+        "metadata": {"author": "Org, Quantiser"},
+        "engine": "nitro",
+        "created": 1704504633,
+    }
+    add(janroot, "vendor/demo", file)
+    [model] = store.models.all()
+    assert model == store.models.get(ModelId("vendor/demo"))
+    assert (model.id, model.name, model.owned_by) == ("vendor/demo", "Demo 7B Q4", "Org, Quantiser")
+    assert (model.engine, model.format, model.created_ms) == ("llamacpp", "gguf", 1704504633000)
+    assert model.files == ("demo.gguf", "mmproj.gguf")
+    assert model.source_url == "https://hub.example/demo.gguf"
+
+
+def test_a_remote_model_has_an_address_and_no_files(store: Store, janroot: Path) -> None:
+    add(janroot, "gpt", {"sources": [{"url": "http://host:1/v1"}], "format": "api", "engine": "groq"})
+    model = store.models.get(ModelId("gpt"))
+    assert (model.engine, model.format, model.files, model.source_url) == ("openai", "api", (), "http://host:1/v1")
+
+
+def test_weights_never_lead_out_of_the_models_folder(store: Store, janroot: Path) -> None:
+    names = ["/etc/passwd", "../other/w.gguf", "C:\\w.gguf", "N/A", "", "sub/w.gguf", 7]
+    add(
+        janroot, "m", {"sources": [{"filename": name} for name in names], "settings": {"llama_model_path": "a/../../b"}}
+    )
+    assert store.models.get(ModelId("m")).files == ("sub/w.gguf",)
+
+
+@pytest.mark.parametrize(
+    ("file", "engine"),
+    [
+        ({}, "llamacpp"),
+        ({"format": "safetensors"}, "vllm"),
+        ({"engine": "vllm"}, "vllm"),
+        ({"engine": "nitro-tensorrt-llm"}, "nitro-tensorrt-llm"),
+    ],
+)
+def test_the_engine_that_runs_it(store: Store, janroot: Path, file: object, engine: str) -> None:
+    add(janroot, "m", file)
+    assert store.models.get(ModelId("m")).engine == engine
+
+
+def test_broken_neighbours_hide_nobody(store: Store, janroot: Path, tmp_path: Path) -> None:
+    add(janroot, "ok", {"created": 0})
+    add(janroot, "broken", "{")
+    add(janroot, "bad name", {})
+    (janroot / "models" / "stray.gguf").write_text("")
+    (janroot / "models" / "weights only").mkdir()
+    (janroot / "models" / "link").symlink_to(tmp_path)
+    add(janroot, "a/b/c/too_deep", {})
+    assert [model.id for model in store.models.all()] == ["ok"]
+    with pytest.raises(NotFoundError) as unknown:
+        store.models.get(ModelId("broken"))
+    assert unknown.value.code == "model_not_found"

@@ -1,0 +1,265 @@
+"""The storage contract over real gRPC, and the files that come of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from jan import rpc
+from jan.errors import (
+    ConflictError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+)
+from jan.storage.v1 import assistants_pb2, messages_pb2, models_pb2, paging_pb2, runs_pb2, threads_pb2
+from jan.type.v1.usage_pb2 import Usage
+from tests.fixtures.storage import StorageServer
+
+pytest_plugins = ["tests.fixtures.storage"]
+
+CONTENT = json.dumps([{"type": "text", "text": {"value": "Hi", "annotations": []}}])
+
+
+async def create_thread(server: StorageServer, **fields: object) -> threads_pb2.Thread:
+    request = threads_pb2.CreateThreadRequest(thread=threads_pb2.Thread(**fields))  # type: ignore[arg-type]
+    return (await rpc.call(server.threads.CreateThread, request)).thread
+
+
+def message(thread: threads_pb2.Thread, name: str, run_id: str = "") -> messages_pb2.CreateMessageRequest:
+    return messages_pb2.CreateMessageRequest(
+        message=messages_pb2.Message(
+            id=name,
+            thread_id=thread.id,
+            role=messages_pb2.MESSAGE_ROLE_USER,
+            content_json=CONTENT,
+            run_id=run_id,
+        )
+    )
+
+
+def run(thread: threads_pb2.Thread, name: str = "run_1") -> runs_pb2.Run:
+    return runs_pb2.Run(
+        id=name,
+        thread_id=thread.id,
+        assistant_id="jan",
+        status=runs_pb2.RUN_STATUS_QUEUED,
+        created_at=Timestamp(seconds=1704504640),
+        expires_at=Timestamp(seconds=1704505240),
+        model="demo",
+        tools_json="[]",
+        metadata_json="{}",
+        parallel_tool_calls=True,
+        temperature=0.0,
+        tenant="ada",
+    )
+
+
+async def test_a_thread_lives_and_ends(storage_server: StorageServer) -> None:
+    first = messages_pb2.Message(id="msg_1", role=messages_pb2.MESSAGE_ROLE_USER, content_json=CONTENT)
+    override = threads_pb2.ThreadAssistant(assistant_id="jan", model_id="demo", parameters_json='{"top_p":0.5}')
+    request = threads_pb2.CreateThreadRequest(
+        thread=threads_pb2.Thread(title="Trip", metadata_json='{"k":"v"}', assistants=[override]), messages=[first]
+    )
+    made = (await rpc.call(storage_server.threads.CreateThread, request)).thread
+    assert made.id == f"jan_{made.created_at.seconds}"
+    get = threads_pb2.GetThreadRequest(thread_id=made.id)
+    found = (await rpc.call(storage_server.threads.GetThread, get)).thread
+    assert (found.title, found.metadata_json, found.tool_resources_json) == ("Trip", '{"k":"v"}', "")
+    assert list(found.assistants) == [override]
+
+    update = threads_pb2.UpdateThreadRequest(
+        thread=threads_pb2.Thread(id=made.id, title="New", metadata_json='{"ignored":"x"}'),
+        update_mask=FieldMask(paths=["title"]),
+    )
+    updated = (await rpc.call(storage_server.threads.UpdateThread, update)).thread
+    assert (updated.title, updated.metadata_json) == ("New", '{"k":"v"}')
+    file = storage_server.janroot / "threads" / made.id / "thread.json"
+    assert json.loads(await asyncio.to_thread(file.read_text))["title"] == "New"
+
+    delete = threads_pb2.DeleteThreadRequest(thread_id=made.id)
+    await rpc.call(storage_server.threads.DeleteThread, delete)
+    for method, gone in (
+        (storage_server.threads.GetThread, get),
+        (storage_server.threads.DeleteThread, delete),
+        (storage_server.threads.UpdateThread, update),
+        (storage_server.messages.CreateMessage, message(made, "msg_2")),
+    ):
+        with pytest.raises(NotFoundError, match=f"No thread found with id '{made.id}'"):
+            await rpc.call(method, gone)  # type: ignore[arg-type]
+
+
+async def test_threads_are_listed_newest_first_unless_asked(storage_server: StorageServer) -> None:
+    made = [(await create_thread(storage_server, title=str(number))).id for number in range(5)]
+    page = paging_pb2.PageRequest(page_size=3)
+    listed = await rpc.call(storage_server.threads.ListThreads, threads_pb2.ListThreadsRequest(page=page))
+    assert ([thread.id for thread in listed.threads], listed.has_more) == (made[:1:-1], True)
+    page = paging_pb2.PageRequest(order=paging_pb2.ORDER_ASC, after=made[2])
+    listed = await rpc.call(storage_server.threads.ListThreads, threads_pb2.ListThreadsRequest(page=page))
+    assert ([thread.id for thread in listed.threads], listed.has_more) == (made[3:], False)
+
+
+async def test_a_message_lives_and_ends(storage_server: StorageServer) -> None:
+    thread = await create_thread(storage_server)
+    made = (await rpc.call(storage_server.messages.CreateMessage, message(thread, "msg_1"))).message
+    assert made.status == messages_pb2.MESSAGE_STATUS_COMPLETED
+    assert made.completed_at == made.created_at
+    assert made.content_json == CONTENT.replace(" ", "")
+    again = (await rpc.call(storage_server.messages.CreateMessage, message(thread, "msg_1"))).message
+    assert again == made
+    update = messages_pb2.UpdateMessageRequest(thread_id=thread.id, message_id="msg_1", metadata_json='{"k":"v"}')
+    updated = (await rpc.call(storage_server.messages.UpdateMessage, update)).message
+    get = messages_pb2.GetMessageRequest(thread_id=thread.id, message_id="msg_1")
+    assert (await rpc.call(storage_server.messages.GetMessage, get)).message == updated
+    assert updated.metadata_json == '{"k":"v"}'
+    delete = messages_pb2.DeleteMessageRequest(thread_id=thread.id, message_id="msg_1")
+    await rpc.call(storage_server.messages.DeleteMessage, delete)
+    with pytest.raises(NotFoundError):
+        await rpc.call(storage_server.messages.GetMessage, get)
+
+
+async def test_appends_at_once_are_all_kept_in_order(storage_server: StorageServer) -> None:
+    thread = await create_thread(storage_server)
+    create = storage_server.messages.CreateMessage
+    await asyncio.gather(*(rpc.call(create, message(thread, f"msg_{number}")) for number in range(50)))
+    page = paging_pb2.PageRequest(page_size=100, order=paging_pb2.ORDER_ASC)
+    request = messages_pb2.ListMessagesRequest(thread_id=thread.id, page=page)
+    listed = (await rpc.call(storage_server.messages.ListMessages, request)).messages
+    assert {item.id for item in listed} == {f"msg_{number}" for number in range(50)}
+    file = storage_server.janroot / "threads" / thread.id / "messages.jsonl"
+    lines = (await asyncio.to_thread(file.read_text)).splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [item.id for item in listed]
+
+
+async def test_a_run_lives_and_ends(storage_server: StorageServer) -> None:
+    thread = await create_thread(storage_server)
+    request = runs_pb2.CreateRunRequest(run=run(thread), additional_messages=[message(thread, "msg_1").message])
+    queued = (await rpc.call(storage_server.runs.CreateRun, request)).run
+    assert queued == _with(run(thread), revision=1)
+    with pytest.raises(FailedPreconditionError, match="already has an active run run_1"):
+        await rpc.call(storage_server.runs.CreateRun, runs_pb2.CreateRunRequest(run=run(thread, "run_2")))
+    with pytest.raises(FailedPreconditionError, match="while a run run_1 is active"):
+        await rpc.call(storage_server.messages.CreateMessage, message(thread, "msg_2"))
+    await rpc.call(storage_server.messages.CreateMessage, message(thread, "msg_3", run_id="run_1"))
+    active = await rpc.call(storage_server.runs.ListActiveRuns, runs_pb2.ListActiveRunsRequest())
+    assert list(active.runs) == [queued]
+
+    step = runs_pb2.RunStep(
+        id="step_1",
+        run_id="run_1",
+        thread_id=thread.id,
+        assistant_id="jan",
+        type=runs_pb2.RUN_STEP_TYPE_MESSAGE_CREATION,
+        status=runs_pb2.RUN_STEP_STATUS_COMPLETED,
+        created_at=Timestamp(seconds=1704504641),
+        completed_at=Timestamp(seconds=1704504642),
+        step_details_json='{"type":"message_creation"}',
+        usage=Usage(prompt_tokens=1, completion_tokens=2),
+        metadata_json="{}",
+    )
+    await rpc.call(storage_server.runs.PutRunStep, runs_pb2.PutRunStepRequest(step=step))
+    get = runs_pb2.GetRunStepRequest(thread_id=thread.id, run_id="run_1", step_id="step_1")
+    assert (await rpc.call(storage_server.runs.GetRunStep, get)).step == step
+    list_steps = runs_pb2.ListRunStepsRequest(thread_id=thread.id, run_id="run_1")
+    assert list((await rpc.call(storage_server.runs.ListRunSteps, list_steps)).steps) == [step]
+
+    done = _with(
+        queued,
+        status=runs_pb2.RUN_STATUS_FAILED,
+        failed_at=Timestamp(seconds=1704504643),
+        last_error=runs_pb2.RunError(code="server_error", message="It broke."),
+        usage=Usage(prompt_tokens=3, completion_tokens=4, cached_tokens=1),
+    )
+    ended = (await rpc.call(storage_server.runs.UpdateRun, runs_pb2.UpdateRunRequest(run=done))).run
+    assert ended == _with(done, revision=2)
+    with pytest.raises(ConflictError):
+        await rpc.call(storage_server.runs.UpdateRun, runs_pb2.UpdateRunRequest(run=done))
+    found = await rpc.call(storage_server.runs.GetRun, runs_pb2.GetRunRequest(thread_id=thread.id, run_id="run_1"))
+    listed = await rpc.call(storage_server.runs.ListRuns, runs_pb2.ListRunsRequest(thread_id=thread.id))
+    assert found.run == ended
+    assert list(listed.runs) == [ended]
+    active = await rpc.call(storage_server.runs.ListActiveRuns, runs_pb2.ListActiveRunsRequest())
+    assert list(active.runs) == []
+
+
+def _with(run: runs_pb2.Run, **changes: object) -> runs_pb2.Run:
+    changed = runs_pb2.Run(**changes)  # type: ignore[arg-type]
+    merged = runs_pb2.Run()
+    merged.CopyFrom(run)
+    merged.MergeFrom(changed)
+    return merged
+
+
+async def test_an_assistant_lives_and_ends(storage_server: StorageServer) -> None:
+    assistant = assistants_pb2.Assistant(id="asst_1", name="Ada", model="demo", tools_json="[]", metadata_json="{}")
+    create = assistants_pb2.CreateAssistantRequest(assistant=assistant)
+    made = (await rpc.call(storage_server.assistants.CreateAssistant, create)).assistant
+    assert not made.HasField("description")
+    assert (await rpc.call(storage_server.assistants.CreateAssistant, create)).assistant == made
+    update = assistants_pb2.UpdateAssistantRequest(
+        assistant=assistants_pb2.Assistant(id="asst_1", temperature=0.0),
+        update_mask=FieldMask(paths=["name", "temperature"]),
+    )
+    updated = (await rpc.call(storage_server.assistants.UpdateAssistant, update)).assistant
+    assert (updated.HasField("name"), updated.HasField("temperature"), updated.model) == (False, True, "demo")
+    listed = await rpc.call(storage_server.assistants.ListAssistants, assistants_pb2.ListAssistantsRequest())
+    assert [item.id for item in listed.assistants] == ["asst_1", "jan"]
+    delete = assistants_pb2.DeleteAssistantRequest(assistant_id="asst_1")
+    await rpc.call(storage_server.assistants.DeleteAssistant, delete)
+    with pytest.raises(NotFoundError):
+        get = assistants_pb2.GetAssistantRequest(assistant_id="asst_1")
+        await rpc.call(storage_server.assistants.GetAssistant, get)
+
+
+async def test_models_are_read_from_their_folders(storage_server: StorageServer) -> None:
+    folder = storage_server.janroot / "models" / "vendor" / "demo"
+    await asyncio.to_thread(folder.mkdir, parents=True)
+    file = '{"sources":[{"filename":"w.gguf"}],"settings":{"ctx_len":64},"created":1704504640}'
+    await asyncio.to_thread((folder / "model.json").write_text, file)
+    listed = await rpc.call(storage_server.models.ListModels, models_pb2.ListModelsRequest())
+    found = await rpc.call(storage_server.models.GetModel, models_pb2.GetModelRequest(model_id="vendor/demo"))
+    assert list(listed.models) == [found.model]
+    assert (found.model.engine, list(found.model.files)) == ("llamacpp", ["w.gguf"])
+    assert found.model.settings_json == '{"ctx_len":64}'
+    with pytest.raises(NotFoundError) as unknown:
+        await rpc.call(storage_server.models.GetModel, models_pb2.GetModelRequest(model_id="vendor"))
+    assert unknown.value.code == "model_not_found"
+
+
+@pytest.mark.parametrize("hostile", ["", "..", "../x", "a/b", "a\0b", "x" * 10_000])
+async def test_hostile_ids_are_refused(storage_server: StorageServer, hostile: str) -> None:
+    calls = (
+        (storage_server.threads.GetThread, threads_pb2.GetThreadRequest(thread_id=hostile)),
+        (storage_server.threads.DeleteThread, threads_pb2.DeleteThreadRequest(thread_id=hostile)),
+        (storage_server.assistants.GetAssistant, assistants_pb2.GetAssistantRequest(assistant_id=hostile)),
+        (storage_server.messages.GetMessage, messages_pb2.GetMessageRequest(thread_id="jan_1", message_id=hostile)),
+        (storage_server.runs.GetRun, runs_pb2.GetRunRequest(thread_id="jan_1", run_id=hostile)),
+    )
+    for method, request in calls:
+        with pytest.raises(InvalidArgumentError):
+            await rpc.call(method, request)  # type: ignore[arg-type]
+
+
+async def test_values_that_are_not_what_they_claim_are_refused(storage_server: StorageServer) -> None:
+    thread = await create_thread(storage_server)
+    update_id = threads_pb2.UpdateThreadRequest(thread=thread, update_mask=FieldMask(paths=["id"]))
+    no_role = messages_pb2.CreateMessageRequest(message=messages_pb2.Message(id="msg_1", thread_id=thread.id))
+    bad_page = threads_pb2.ListThreadsRequest(page=paging_pb2.PageRequest(page_size=101))
+    no_time = runs_pb2.CreateRunRequest(run=runs_pb2.Run(id="run_1", thread_id=thread.id, assistant_id="jan"))
+    calls = (
+        (storage_server.threads.UpdateThread, update_id),
+        (storage_server.threads.ListThreads, bad_page),
+        (storage_server.messages.CreateMessage, no_role),
+        (storage_server.runs.CreateRun, no_time),
+    )
+    for method, request in calls:
+        with pytest.raises(InvalidArgumentError):
+            await rpc.call(method, request)  # type: ignore[arg-type]
+    for text in ("{", "[]", '"x"', "NaN"):
+        with pytest.raises(InvalidArgumentError) as refused:
+            await create_thread(storage_server, metadata_json=text)
+        assert refused.value.param == "metadata"
