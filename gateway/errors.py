@@ -54,17 +54,21 @@ def error_response(error: JanError) -> web.Response:
 
 def framework_error_response(error: web.HTTPException, request: web.Request) -> web.Response:
     """The answer for what aiohttp itself refuses: unknown routes, other methods, bodies that are too large."""
-    match error:
-        case web.HTTPNotFound():
-            message, code = f"Unknown request URL: {request.method} {request.path}.", "unknown_url"
-        case web.HTTPMethodNotAllowed():
-            message, code = f"Not allowed to {request.method} on {request.path}.", "method_not_allowed"
-        case web.HTTPRequestEntityTooLarge():
-            message, code = "The request body is too large.", "request_too_large"
-        case _:
-            message, code = error.reason, None
+    message, code = _framework_message(error, request)
     body = error_body(message, _INVALID_REQUEST, code=code)
     response = web.Response(status=error.status, body=body, content_type="application/json")
     if isinstance(error, web.HTTPMethodNotAllowed):
         response.headers["Allow"] = error.headers["Allow"]
     return response
+
+
+def _framework_message(error: web.HTTPException, request: web.Request) -> tuple[str, str | None]:
+    match error:
+        case web.HTTPNotFound():
+            return f"Unknown request URL: {request.method} {request.path[:200]}.", "unknown_url"
+        case web.HTTPMethodNotAllowed():
+            return f"Not allowed to {request.method} on {request.path[:200]}.", "method_not_allowed"
+        case web.HTTPRequestEntityTooLarge():
+            return "The request body is too large.", "request_too_large"
+        case _:
+            return error.reason, None

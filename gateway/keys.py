@@ -10,10 +10,12 @@ from gateway.readiness import Readiness
 from gateway.runs.executor import RunExecutor
 from gateway.settings import GatewaySettings
 from gateway.storage import StorageClient
+from jan.queue.follower import LogFollower
 
 SETTINGS = web.AppKey("settings", GatewaySettings)
 METRICS = web.AppKey("metrics", GatewayMetrics)
 STORAGE = web.AppKey("storage", StorageClient)
+FOLLOWER = web.AppKey("follower", LogFollower)
 JOBS = web.AppKey("jobs", JobClient)
 RUNS = web.AppKey("runs", RunExecutor)
 READINESS = web.AppKey("readiness", Readiness)

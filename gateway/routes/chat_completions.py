@@ -45,7 +45,7 @@ async def _whole(events: JobEvents) -> web.Response:
 async def _stream(request: web.Request, events: JobEvents) -> web.StreamResponse:
     batches = events.batches(KEEP_ALIVE_SECONDS)
     # Until something is said, a failure is still a status; a long wait turns into a stream of comments.
-    first = await anext(batches, [])
+    first: list[jobs_pb2.JobEvent] = await anext(batches, [])
     for event in first:
         raise_if_failed(event)
     async with EventStream(request) as stream:

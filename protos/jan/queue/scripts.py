@@ -26,6 +26,7 @@ class Scripts:
     release: AsyncScript
     cancel: AsyncScript
     acquire: AsyncScript
+    abandon: AsyncScript
 
     @classmethod
     def register(cls, redis: Redis) -> Self:

@@ -1,0 +1,60 @@
+"""The application: what it holds, which routes it has, what happens around them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+
+from gateway.body import MAX_JSON_BYTES
+from gateway.jobs import JobClient
+from gateway.keys import FOLLOWER, JOBS, METRICS, READINESS, RUNS, SETTINGS, STORAGE
+from gateway.metrics import GatewayMetrics
+from gateway.middleware import add_headers, catch, observe, protect
+from gateway.readiness import Readiness
+from gateway.routes import assistants, chat_completions, health, messages, models, runs, threads
+from gateway.runs.executor import RunExecutor
+from gateway.settings import GatewaySettings
+from gateway.storage import StorageClient
+from jan.queue.follower import LogFollower
+from jan.queue.jobs import JobQueue
+from jan.queue.scripts import Scripts
+from jan.redis import connect
+from jan.rpc import open_channel
+
+
+def build_app(settings: GatewaySettings) -> web.Application:
+    """The whole gateway for these settings; connections are made as they are needed."""
+    app = web.Application(middlewares=[observe, catch, protect], client_max_size=MAX_JSON_BYTES)
+    app[SETTINGS] = settings
+    app[METRICS] = GatewayMetrics()
+    app.on_response_prepare.append(add_headers)
+    app.cleanup_ctx.append(connections)
+    # `/v1/threads/runs` must not be taken for a thread, so runs come first.
+    for module in (health, models, chat_completions, runs, threads, messages, assistants):
+        app.add_routes(module.routes)
+    return app
+
+
+async def connections(app: web.Application) -> AsyncIterator[None]:
+    """Open what the handlers use, and close it in reverse."""
+    common = app[SETTINGS].common
+    async with AsyncExitStack() as stack:
+        redis = connect(common.redis_url)
+        stack.push_async_callback(redis.aclose)
+        scripts = Scripts.register(redis)
+        storage_channel = await stack.enter_async_context(open_channel(common.storage_addr))
+        hosts = [
+            await stack.enter_async_context(open_channel(address.strip()))
+            for address in common.inference_addr.split(",")
+        ]
+        storage = app[STORAGE] = StorageClient(storage_channel)
+        app[READINESS] = Readiness(storage, redis, hosts)
+        follower = app[FOLLOWER] = LogFollower(redis)
+        await stack.enter_async_context(follower.running())
+        jobs = app[JOBS] = JobClient(JobQueue(redis, scripts), follower)
+        stack.push_async_callback(jobs.close)
+        executor = app[RUNS] = RunExecutor(redis, scripts, storage, jobs, app[METRICS])
+        await stack.enter_async_context(executor.running())
+        yield

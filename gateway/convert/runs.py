@@ -1,0 +1,101 @@
+"""Runs and run steps between storage's records and OpenAI's objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.convert.json_fields import from_text, string_map
+from gateway.convert.times import optional_seconds, seconds
+from jan.storage.v1 import runs_pb2
+from jan.type.v1.usage_pb2 import Usage
+
+_STEP_TYPES = {
+    runs_pb2.RUN_STEP_TYPE_MESSAGE_CREATION: "message_creation",
+    runs_pb2.RUN_STEP_TYPE_TOOL_CALLS: "tool_calls",
+}
+_STATUS_PREFIX = "RUN_STATUS_"
+_STEP_STATUS_PREFIX = "RUN_STEP_STATUS_"
+
+
+def run_from_proto(run: runs_pb2.Run) -> dict[str, Any]:
+    """OpenAI's `thread.run`; every field is there, null where it says nothing."""
+    return {
+        "id": run.id,
+        "object": "thread.run",
+        "created_at": seconds(run.created_at),
+        "thread_id": run.thread_id,
+        "assistant_id": run.assistant_id,
+        "status": status_name(run.status),
+        "required_action": None,
+        "last_error": _error(run),
+        "expires_at": optional_seconds(run, "expires_at") if _is_active(run) else None,
+        "started_at": optional_seconds(run, "started_at"),
+        "cancelled_at": optional_seconds(run, "cancelled_at"),
+        "failed_at": optional_seconds(run, "failed_at"),
+        "completed_at": optional_seconds(run, "completed_at"),
+        "incomplete_details": {"reason": run.incomplete_reason} if run.incomplete_reason else None,
+        "model": run.model,
+        "instructions": run.instructions,
+        "tools": from_text(run.tools_json, []),
+        "metadata": string_map(run.metadata_json),
+        "usage": _usage(run),
+        "max_prompt_tokens": run.max_prompt_tokens if run.HasField("max_prompt_tokens") else None,
+        "max_completion_tokens": run.max_completion_tokens if run.HasField("max_completion_tokens") else None,
+        "truncation_strategy": from_text(run.truncation_strategy_json, {"type": "auto", "last_messages": None}),
+        "tool_choice": from_text(run.tool_choice_json, "auto"),
+        "response_format": from_text(run.response_format_json, "auto"),
+        "parallel_tool_calls": run.parallel_tool_calls,
+        "temperature": run.temperature if run.HasField("temperature") else None,
+        "top_p": run.top_p if run.HasField("top_p") else None,
+        "reasoning_effort": run.reasoning_effort or None,
+    }
+
+
+def step_from_proto(step: runs_pb2.RunStep) -> dict[str, Any]:
+    """OpenAI's `thread.run.step`."""
+    return {
+        "id": step.id,
+        "object": "thread.run.step",
+        "created_at": seconds(step.created_at),
+        "assistant_id": step.assistant_id,
+        "thread_id": step.thread_id,
+        "run_id": step.run_id,
+        "type": _STEP_TYPES[step.type],
+        "status": runs_pb2.RunStepStatus.Name(step.status).removeprefix(_STEP_STATUS_PREFIX).lower(),
+        "step_details": from_text(step.step_details_json, {}),
+        "last_error": _error(step),
+        "expired_at": optional_seconds(step, "expired_at"),
+        "cancelled_at": optional_seconds(step, "cancelled_at"),
+        "failed_at": optional_seconds(step, "failed_at"),
+        "completed_at": optional_seconds(step, "completed_at"),
+        "metadata": string_map(step.metadata_json),
+        "usage": _usage(step),
+    }
+
+
+def status_name(status: runs_pb2.RunStatus.ValueType) -> str:
+    """OpenAI's word for a run's status."""
+    return runs_pb2.RunStatus.Name(status).removeprefix(_STATUS_PREFIX).lower()
+
+
+def usage_from_proto(usage: Usage) -> dict[str, Any]:
+    """OpenAI's usage of a run."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }
+
+
+def _is_active(run: runs_pb2.Run) -> bool:
+    return not any(run.HasField(field) for field in ("cancelled_at", "failed_at", "completed_at"))
+
+
+def _usage(record: runs_pb2.Run | runs_pb2.RunStep) -> dict[str, Any] | None:
+    return usage_from_proto(record.usage) if record.HasField("usage") else None
+
+
+def _error(record: runs_pb2.Run | runs_pb2.RunStep) -> dict[str, Any] | None:
+    if not record.HasField("last_error"):
+        return None
+    return {"code": record.last_error.code, "message": record.last_error.message}

@@ -1,0 +1,149 @@
+"""Runs and their steps: start, stream, poll, cancel."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.body import json_response, read_body
+from gateway.convert.json_fields import to_text
+from gateway.convert.messages import new_message
+from gateway.convert.runs import run_from_proto, status_name, step_from_proto
+from gateway.convert.threads import new_thread, thread_from_proto
+from gateway.keys import JOBS, RUNS, STORAGE
+from gateway.paging import list_envelope, read_page
+from gateway.routes.threads import thread_id_of
+from gateway.runs import derived_ids, states
+from gateway.runs.creation import find_assistant, new_run
+from gateway.runs.log import event_frame
+from gateway.runs.stream import stream_run
+from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun
+from gateway.tenant import tenant_of
+from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, NotFoundError
+from jan.ids import RunId, StepId
+from jan.storage.v1 import runs_pb2
+
+routes = web.RouteTableDef()
+
+# The SDKs' poll helpers ask again after this time instead of a second.
+POLL_AFTER = {"openai-poll-after-ms": "200"}
+
+
+@routes.post("/v1/threads/{thread_id}/runs")
+async def create_run(request: web.Request) -> web.StreamResponse:
+    """Have an assistant answer a thread; 400 while another run is active on it."""
+    body = await read_body(request, CreateRun)
+    body.check_supported()
+    storage = request.app[STORAGE]
+    thread = await storage.get_thread(thread_id_of(request))
+    assistant = await find_assistant(storage, body.assistant_id)
+    run = await new_run(storage, thread, assistant, body, tenant_of(request))
+    messages = [new_message(message, thread.id) for message in body.additional_messages or ()]
+    run = await storage.create_run(runs_pb2.CreateRunRequest(run=run, additional_messages=messages))
+    return await _answer(request, run, stream=bool(body.stream))
+
+
+@routes.post("/v1/threads/runs")
+async def create_thread_and_run(request: web.Request) -> web.StreamResponse:
+    """Make a thread and have an assistant answer it."""
+    body = await read_body(request, CreateThreadAndRun)
+    body.check_supported()
+    storage = request.app[STORAGE]
+    assistant = await find_assistant(storage, body.assistant_id)
+    draft = new_thread(body.thread, assistant_id=assistant.id)
+    # The run is checked whole before the thread exists, so that a refused request leaves nothing behind.
+    run = await new_run(storage, draft.thread, assistant, body, tenant_of(request))
+    thread = await storage.create_thread(draft)
+    run.thread_id = thread.id
+    run = await storage.create_run(runs_pb2.CreateRunRequest(run=run))
+    first = event_frame("thread.created", thread_from_proto(thread))
+    return await _answer(request, run, stream=bool(body.stream), first=first)
+
+
+@routes.get("/v1/threads/{thread_id}/runs")
+async def list_runs(request: web.Request) -> web.Response:
+    """List a thread's runs."""
+    page = read_page(request, RunId)
+    listed = await request.app[STORAGE].list_runs(runs_pb2.ListRunsRequest(thread_id=thread_id_of(request), page=page))
+    return json_response(list_envelope([run_from_proto(run) for run in listed.runs], has_more=listed.has_more))
+
+
+@routes.get("/v1/threads/{thread_id}/runs/{run_id}")
+async def get_run(request: web.Request) -> web.Response:
+    """Read a run; tells poll helpers to come back soon while it is active."""
+    run = await request.app[STORAGE].get_run(thread_id_of(request), run_id_of(request))
+    return json_response(run_from_proto(run), headers=POLL_AFTER if run.status in states.ACTIVE else None)
+
+
+@routes.post("/v1/threads/{thread_id}/runs/{run_id}")
+async def modify_run(request: web.Request) -> web.Response:
+    """Replace a run's metadata."""
+    body = await read_body(request, ModifyRun)
+    storage = request.app[STORAGE]
+    while True:
+        run = await storage.get_run(thread_id_of(request), run_id_of(request))
+        if "metadata" in body.model_fields_set:
+            run.metadata_json = to_text(body.metadata or {})
+        try:
+            return json_response(run_from_proto(await storage.update_run(run)))
+        except ConflictError:
+            continue  # the run moved on meanwhile: change what it is now
+
+
+@routes.post("/v1/threads/{thread_id}/runs/{run_id}/cancel")
+async def cancel_run(request: web.Request) -> web.Response:
+    """Stop a run; 400 when it has ended."""
+    storage = request.app[STORAGE]
+    while True:
+        run = await storage.get_run(thread_id_of(request), run_id_of(request))
+        if run.status == states.CANCELLING:
+            break
+        if not states.may_become(run.status, states.CANCELLING):
+            raise FailedPreconditionError(f"Cannot cancel run with status '{status_name(run.status)}'.")
+        run.status = states.CANCELLING
+        try:
+            run = await storage.update_run(run)
+            break
+        except ConflictError:
+            continue  # it moved on meanwhile: it may have ended
+    await request.app[JOBS].cancel(derived_ids.job_id(run.id, 1))
+    return json_response(run_from_proto(run))
+
+
+@routes.get("/v1/threads/{thread_id}/runs/{run_id}/steps")
+async def list_run_steps(request: web.Request) -> web.Response:
+    """List a run's steps."""
+    listed = await request.app[STORAGE].list_run_steps(
+        runs_pb2.ListRunStepsRequest(
+            thread_id=thread_id_of(request), run_id=run_id_of(request), page=read_page(request, StepId)
+        )
+    )
+    return json_response(list_envelope([step_from_proto(step) for step in listed.steps], has_more=listed.has_more))
+
+
+@routes.get("/v1/threads/{thread_id}/runs/{run_id}/steps/{step_id}")
+async def get_run_step(request: web.Request) -> web.Response:
+    """Read a step."""
+    text = request.match_info["step_id"]
+    try:
+        step_id = StepId.parse(text)
+    except InvalidArgumentError:
+        raise NotFoundError(f"No run step found with id '{text[:64]}'.") from None
+    step = await request.app[STORAGE].get_run_step(thread_id_of(request), run_id_of(request), step_id)
+    return json_response(step_from_proto(step))
+
+
+def run_id_of(request: web.Request) -> RunId:
+    """The run that the path names. Raises NotFoundError when it cannot be a run's id."""
+    text = request.match_info["run_id"]
+    try:
+        return RunId.parse(text)
+    except InvalidArgumentError:
+        raise NotFoundError(f"No run found with id '{text[:64]}'.") from None
+
+
+async def _answer(request: web.Request, run: runs_pb2.Run, *, stream: bool, first: bytes = b"") -> web.StreamResponse:
+    executor = request.app[RUNS]
+    if stream:
+        return await stream_run(request, run, first=first)
+    await executor.start(run)
+    return json_response(run_from_proto(run), headers=POLL_AFTER)

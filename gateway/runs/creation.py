@@ -1,0 +1,87 @@
+"""Accepting a run: its own copy of what it runs with, so that it outlives changes to its assistant."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from gateway.convert.json_fields import from_text, to_text
+from gateway.models import find_model_or_any
+from gateway.runs import states
+from gateway.runs.answer import now
+from gateway.schemas.runs import CreateRun, RunRequest, check_tools
+from gateway.storage import StorageClient
+from jan.errors import InvalidArgumentError, NotFoundError
+from jan.ids import AssistantId, RunId
+from jan.storage.v1 import assistants_pb2, runs_pb2, threads_pb2
+
+# OpenAI's runs expire after ten minutes.
+RUN_LIFETIME = timedelta(minutes=10)
+
+
+async def find_assistant(storage: StorageClient, assistant_id: str) -> assistants_pb2.Assistant:
+    """The assistant that a run names. Raises NotFoundError with OpenAI's text."""
+    try:
+        return await storage.get_assistant(AssistantId.parse(assistant_id))
+    except (NotFoundError, InvalidArgumentError):
+        raise NotFoundError(f"No assistant found with id '{assistant_id[:64]}'.", param="assistant_id") from None
+
+
+async def new_run(
+    storage: StorageClient,
+    thread: threads_pb2.Thread,
+    assistant: assistants_pb2.Assistant,
+    request: RunRequest,
+    tenant: str,
+) -> runs_pb2.Run:
+    """A queued run for a request, with each value from the first layer that has it: request, thread, assistant.
+
+    Raises NotFoundError: no such model. Raises InvalidArgumentError: tools, which are not built.
+    """
+    tools = request.tools if request.tools is not None else from_text(assistant.tools_json, [])
+    check_tools(tools)
+    override = thread.assistants[0] if thread.assistants else threads_pb2.ThreadAssistant()
+    model = await find_model_or_any(storage, request.model or override.model_id or assistant.model)
+    run = runs_pb2.Run(
+        id=RunId.new(),
+        thread_id=thread.id,
+        assistant_id=assistant.id,
+        status=states.QUEUED,
+        created_at=now(),
+        model=model.id,
+        instructions=_instructions(request, override, assistant),
+        tools_json=to_text(tools),
+        metadata_json=to_text(request.metadata or {}),
+        max_completion_tokens=request.max_completion_tokens,
+        tool_choice_json=to_text(request.tool_choice),
+        truncation_strategy_json=to_text(_dumped(request.truncation_strategy)),
+        response_format_json=_response_format(request) or assistant.response_format_json,
+        parallel_tool_calls=request.parallel_tool_calls is not False,
+        temperature=_first(request.temperature, assistant.temperature if assistant.HasField("temperature") else None),
+        top_p=_first(request.top_p, assistant.top_p if assistant.HasField("top_p") else None),
+        reasoning_effort=assistant.reasoning_effort,
+        tenant=tenant,
+    )
+    run.expires_at.FromDatetime(run.created_at.ToDatetime() + RUN_LIFETIME)
+    return run
+
+
+def _instructions(
+    request: RunRequest, override: threads_pb2.ThreadAssistant, assistant: assistants_pb2.Assistant
+) -> str:
+    base = request.instructions if request.instructions is not None else override.instructions or assistant.instructions
+    extra = (request.additional_instructions or "") if isinstance(request, CreateRun) else ""
+    return "\n".join(part for part in (base, extra) if part)
+
+
+def _response_format(request: RunRequest) -> str:
+    value = request.response_format
+    return to_text(value if value is None or isinstance(value, str) else _dumped(value))
+
+
+def _dumped(value: object) -> object:
+    dump = getattr(value, "model_dump", None)
+    return dump(exclude_none=True, by_alias=True) if dump is not None else None
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)

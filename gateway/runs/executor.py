@@ -1,0 +1,155 @@
+"""The runs that this gateway executes, and its part in seeing that every accepted run reaches an end.
+
+A gateway starts the runs it accepts. All gateways look every few seconds for runs that nobody works on, because
+their gateway died or Redis forgot them, and take them over (RELIABILITY P6, P8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway.jobs import JobClient
+from gateway.metrics import GatewayMetrics
+from gateway.runs.execution import TEMPORARY, RunExecution
+from gateway.runs.log import RunLog
+from gateway.storage import StorageClient
+from jan.errors import InternalError, JanError, NotFoundError
+from jan.queue.backoff import Backoff
+from jan.queue.leases import RENEW_SECONDS, Lease, LeaseKind, LeaseLostError, LeaseState, LeaseWatch, renew
+from jan.queue.log import LogWriter
+from jan.queue.runs import HeldRun, RunLeases
+from jan.queue.scripts import Scripts
+from jan.storage.v1 import runs_pb2
+from jan.tasks import background, end
+from jan.telemetry import get_logger
+
+logger = get_logger(__name__)
+
+RECONCILE_SECONDS = 5.0
+# What may pass by itself: the execution is repeated from its start.
+REPEATED = (*TEMPORARY, RedisError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    lease: Lease
+    task: asyncio.Task[None]
+
+
+class RunExecutor:
+    """Executes runs in tasks of its own, so that a run outlives the request that asked for it."""
+
+    def __init__(
+        self, redis: Redis, scripts: Scripts, storage: StorageClient, jobs: JobClient, metrics: GatewayMetrics
+    ) -> None:
+        self._scripts = scripts
+        self._storage = storage
+        self._jobs = jobs
+        self._metrics = metrics
+        self._leases = RunLeases(scripts)
+        self._watch = LeaseWatch(redis, LeaseKind.RUN)
+        self._held: dict[str, _Held] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Renew leases and look for orphaned runs while the context is open; let go of all runs when it closes."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._abandon_all)
+            await stack.enter_async_context(background(self._renew_for_ever(), "renew-run-leases"))
+            await stack.enter_async_context(background(self._reconcile_for_ever(), "reconcile-runs"))
+            yield
+
+    async def start(self, run: runs_pb2.Run, *, seen: str = "") -> None:
+        """Execute a run unless somebody does. A Redis that does not answer is no error: the reconciler comes back."""
+        try:
+            held = await self._leases.acquire(run.id, seen=seen)
+        except (RedisError, OSError) as error:
+            logger.warning("run waits for Redis", run=run.id, error=str(error))
+            return
+        if held is not None:
+            task = asyncio.create_task(self._execute(run, held), name=f"run-{run.id}")
+            self._held[run.id] = _Held(held.lease, task)
+            self._metrics.active_runs.set(len(self._held))
+
+    async def _execute(self, run: runs_pb2.Run, held: HeldRun) -> None:
+        writer = LogWriter(self._scripts, held.lease, published=held.published)
+        try:
+            await self._execute_until_ended(run, writer)
+        except LeaseLostError:
+            logger.warning("run went to another gateway", run=run.id)
+        finally:
+            self._held.pop(run.id, None)
+            self._metrics.active_runs.set(len(self._held))
+
+    async def _execute_until_ended(self, run: runs_pb2.Run, writer: LogWriter) -> None:
+        backoff = Backoff(most_seconds=5.0)
+        while True:
+            try:
+                run = await self._storage.get_run(run.thread_id, run.id)
+                await _execute_once(RunExecution(self._storage, self._jobs, RunLog(writer), run))
+                return
+            except NotFoundError:
+                return  # the thread was deleted, and the run with it
+            except REPEATED as error:
+                logger.warning("run waits", run=run.id, error=str(error))
+                await backoff.wait()
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            leases = [held.lease for held in self._held.values()]
+            try:
+                answers = await renew(self._scripts, LeaseKind.RUN, leases)
+            except (RedisError, OSError) as error:
+                logger.warning("leases not renewed", error=str(error))
+                continue
+            for lease, state in zip(leases, answers, strict=True):
+                if state is LeaseState.LOST and lease.id in self._held:
+                    self._held[lease.id].task.cancel()
+
+    async def _reconcile_for_ever(self) -> None:
+        while True:
+            try:
+                await self._reconcile()
+            except (JanError, RedisError, OSError) as error:
+                logger.warning("runs not reconciled", error=str(error))
+            await asyncio.sleep(RECONCILE_SECONDS)
+
+    async def _reconcile(self) -> None:
+        """Take over runs whose lease stood still, and start those that nobody ever took."""
+        stalled = {lease.id: lease.seen for lease in await self._watch.stalled()}
+        for run in await self._storage.list_active_runs():
+            if run.id in self._held:
+                continue
+            if run.id in stalled or not self._watch.holds(run.id):
+                await self.start(run, seen=stalled.get(run.id, ""))
+
+    async def _abandon_all(self) -> None:
+        for held in list(self._held.values()):
+            await end(held.task)
+            try:
+                await self._leases.abandon(held.lease)
+            except (RedisError, OSError) as error:
+                logger.warning("lease not given back", run=held.lease.id, error=str(error))
+
+
+async def _execute_once(execution: RunExecution) -> None:
+    """Execute a run to its end, be it a failure.
+
+    Raises LeaseLostError, or what REPEATED names.
+    """
+    try:
+        await execution.execute()
+    except (LeaseLostError, *REPEATED):
+        raise
+    except JanError as error:
+        await execution.fail(error)
+    except Exception:
+        logger.exception("run failed")
+        await execution.fail(InternalError("The server had an error while processing your request."))

@@ -1,0 +1,41 @@
+"""A run's event log: what its streams show, as ready server-sent events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from gateway.sse import frame
+from jan.queue.log import LogWriter
+
+DONE = frame(b"[DONE]", event="done")
+
+
+def event_frame(name: str, value: dict[str, Any]) -> bytes:
+    """One of OpenAI's Assistants events: a name and the bare object."""
+    return frame(orjson.dumps(value), event=name)
+
+
+class RunLog:
+    """Emits a run's events, each once however often the run is executed.
+
+    An execution always says the same events in the same order, because they follow from the job's own log. So a
+    repeated execution, here or on another gateway, skips as many as stand in the log already.
+    """
+
+    def __init__(self, writer: LogWriter) -> None:
+        self._writer = writer
+        self._to_skip = writer.published
+
+    async def emit(self, *frames: bytes) -> None:
+        """Append events that are not in the log yet. Raises LeaseLostError, redis.RedisError."""
+        skipped = min(self._to_skip, len(frames))
+        self._to_skip -= skipped
+        if skipped < len(frames):
+            await self._writer.publish(frames[skipped:])
+
+    async def close(self, *frames: bytes) -> None:
+        """Append the last events and `done`, and give the lease back. Raises as `emit` does."""
+        await self.emit(*frames)
+        await self._writer.publish([DONE], ends=True)

@@ -1,0 +1,77 @@
+"""From a run to the job that answers it: who speaks, with which parameters, over which conversation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.chat import chat_body, chat_job
+from gateway.convert.json_fields import from_text
+from gateway.models import find_model
+from gateway.parameters import layered, stored_parameters
+from gateway.runs import derived_ids
+from gateway.runs.conversation import conversation
+from gateway.storage import StorageClient
+from jan.errors import NotFoundError
+from jan.inference.v1 import jobs_pb2
+from jan.storage.v1 import assistants_pb2, models_pb2, runs_pb2, threads_pb2
+
+
+async def job_for(storage: StorageClient, run: runs_pb2.Run, step: int, timeout_seconds: int) -> jobs_pb2.Job:
+    """The job for one step of a run; the same id whoever makes it, so submitting it again is harmless.
+
+    Raises NotFoundError: the thread or the model is gone.
+    """
+    thread = await storage.get_thread(run.thread_id)
+    model = await find_model(storage, run.model)
+    assistant = await _assistant_or_none(storage, run.assistant_id)
+    messages = conversation(run, await storage.all_messages(run.thread_id))
+    body = chat_body(
+        model, messages, effective_parameters(run, thread, assistant, model), stream=True, include_usage=True
+    )
+    return chat_job(
+        derived_ids.job_id(run.id, step),
+        derived_ids.completion_id(run.id, step),
+        model,
+        body,
+        tenant=run.tenant,
+        stream=True,
+        timeout_seconds=timeout_seconds,
+    )
+
+
+def effective_parameters(
+    run: runs_pb2.Run,
+    thread: threads_pb2.Thread,
+    assistant: assistants_pb2.Assistant | None,
+    model: models_pb2.Model,
+) -> dict[str, Any]:
+    """Request parameters, key by key: run over thread over assistant over model.json (DESIGN section 4).
+
+    The run's own values hold what its request and its assistant said when it was made, so those of the assistant's
+    OpenAI fields are not read again.
+    """
+    thread_overrides = thread.assistants[0].parameters_json if thread.assistants else ""
+    return layered(
+        stored_parameters(model.parameters_json),
+        stored_parameters(assistant.parameters_json) if assistant is not None else {},
+        stored_parameters(thread_overrides),
+        _own_parameters(run),
+    )
+
+
+def _own_parameters(run: runs_pb2.Run) -> dict[str, Any]:
+    response_format = from_text(run.response_format_json, "auto")
+    return {
+        "temperature": run.temperature if run.HasField("temperature") else None,
+        "top_p": run.top_p if run.HasField("top_p") else None,
+        "max_tokens": run.max_completion_tokens if run.HasField("max_completion_tokens") else None,
+        "response_format": response_format if isinstance(response_format, dict) else None,
+    }
+
+
+async def _assistant_or_none(storage: StorageClient, assistant_id: str) -> assistants_pb2.Assistant | None:
+    """The assistant, unless it was deleted: a run keeps its own copy of what matters and outlives it."""
+    try:
+        return await storage.get_assistant(assistant_id)
+    except NotFoundError:
+        return None

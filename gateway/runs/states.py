@@ -1,0 +1,35 @@
+"""A run's life cycle as a table (OpenAI's; OPENAI.md section 4)."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from jan.storage.v1 import runs_pb2
+
+Status: TypeAlias = runs_pb2.RunStatus.ValueType
+
+QUEUED = runs_pb2.RUN_STATUS_QUEUED
+IN_PROGRESS = runs_pb2.RUN_STATUS_IN_PROGRESS
+REQUIRES_ACTION = runs_pb2.RUN_STATUS_REQUIRES_ACTION
+CANCELLING = runs_pb2.RUN_STATUS_CANCELLING
+CANCELLED = runs_pb2.RUN_STATUS_CANCELLED
+FAILED = runs_pb2.RUN_STATUS_FAILED
+COMPLETED = runs_pb2.RUN_STATUS_COMPLETED
+INCOMPLETE = runs_pb2.RUN_STATUS_INCOMPLETE
+EXPIRED = runs_pb2.RUN_STATUS_EXPIRED
+
+ACTIVE = frozenset({QUEUED, IN_PROGRESS, REQUIRES_ACTION, CANCELLING})
+TERMINAL = frozenset({CANCELLED, FAILED, COMPLETED, INCOMPLETE, EXPIRED})
+
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    QUEUED: frozenset({IN_PROGRESS, CANCELLING, CANCELLED, EXPIRED, FAILED}),
+    IN_PROGRESS: frozenset({REQUIRES_ACTION, CANCELLING, COMPLETED, INCOMPLETE, FAILED, EXPIRED}),
+    REQUIRES_ACTION: frozenset({QUEUED, CANCELLING, CANCELLED, EXPIRED}),
+    # The answer may have been whole before the wish to stop arrived.
+    CANCELLING: frozenset({CANCELLED, COMPLETED, INCOMPLETE, FAILED, EXPIRED}),
+} | dict.fromkeys(TERMINAL, frozenset())
+
+
+def may_become(old: Status, new: Status) -> bool:
+    """Whether a run may go from one status to another in one step."""
+    return new in TRANSITIONS[old]
