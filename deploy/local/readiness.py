@@ -93,7 +93,8 @@ def _named_missing(body: bytes) -> list[str]:
 def last_words(log: Path) -> str:
     """The end of a log, as a sentence about where it stands and the lines themselves."""
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LOG_LINES:]
+        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LOG_LINES * MAX_EARLY_ENDS :]
+        lines = list(dict.fromkeys(tail))[-SHOWN_LOG_LINES:]  # each start may have said the same
     except OSError:
         lines = []
     if not lines:

@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--detach", action="store_true", help="return when ready")
     detach = parser.parse_args().detach
     for number in STOP_SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
             signal.signal(number, _request_stop)
     try:
         settings = LocalSettings.from_env(os.environ)
