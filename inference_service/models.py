@@ -27,7 +27,7 @@ logger = get_logger(__name__)
 
 _FIRST_BACKOFF_SECONDS = 0.25
 _MOST_BACKOFF_SECONDS = 8.0
-_CRASH_NOTICE_SECONDS = 1.0
+_CRASH_NOTICE_SECONDS = 0.5
 
 
 class ModelState(StrEnum):

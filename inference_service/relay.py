@@ -72,7 +72,7 @@ class Relay:
         try:
             await asyncio.wait({self._answering})
         finally:
-            self._answering.cancel()
+            self.interrupt(Happening.LEASE_LOST)
         happening, error = self._verdict(self._answering)
         self.state = next_state(self.state, happening, attempt=self.taken.lease.attempt)
         await self._close(error)
@@ -107,7 +107,7 @@ class Relay:
                     data, finish_reason, usage = rewrite_whole(orjson.loads(await content.read()), head, wishes)
                     await self._complete([data], finish_reason, usage)
         except aiohttp.ClientError as error:
-            raise EngineLostError(str(error)) from error
+            raise EngineLostError(f"The engine broke off: {error}") from error
         except UnavailableError as error:
             if error.code == ENGINE_UNREACHABLE:
                 raise EngineLostError(error.message) from error
@@ -129,8 +129,10 @@ class Relay:
                 self._happened(Happening.SPOKE)
                 await self._persist(partial(self._writer.publish, _chunk_events(said)))
                 said = []
+            if self._answering is not None and self._answering.cancelling():
+                raise asyncio.CancelledError  # again: redis-py may lose it, see worker.py
         if not answer.complete:
-            raise EngineLostError("the answer has no end")
+            raise EngineLostError("The engine broke off its answer.")
         await self._complete([*said, *answer.end()], answer.finish_reason, answer.usage)
 
     async def _complete(self, said: Sequence[bytes], finish_reason: str, usage: Usage) -> None:
@@ -182,6 +184,12 @@ class Relay:
     def _happened(self, happening: Happening) -> None:
         self.state = next_state(self.state, happening, attempt=self.taken.lease.attempt)
 
+    def _engine_lost(self, lost: EngineLostError) -> UnavailableError:
+        """What to tell the client if the job cannot run again: with nothing said, the engine's trouble is the news."""
+        if self.state is JobState.SPEAKING:
+            return _worker_lost()
+        return UnavailableError(str(lost), code=ENGINE_UNREACHABLE, retry_after_seconds=5)
+
     def _verdict(self, answering: asyncio.Task[None]) -> tuple[Happening, JanError | None]:
         """What happened, seen from the task that answered; and what to tell the client if it failed."""
         if answering.cancelled():
@@ -196,7 +204,7 @@ class Relay:
                 return Happening.TIMED_OUT, DeadlineExceededError("The answer took too long.", code="timeout")
             case EngineLostError() as lost:
                 logger.warning("engine lost", job=self._job.id, reason=str(lost))
-                return Happening.ENGINE_LOST, None
+                return Happening.ENGINE_LOST, self._engine_lost(lost)
             case JanError() as refusal:
                 return Happening.REFUSED, refusal
             case defect:

@@ -1,6 +1,8 @@
 """The worker: takes jobs while there is room for them, keeps their leases alive, passes on cancellations, drains.
 
 A Redis that is away or restarted stops nothing here: every loop tries again, and jobs in hand wait with their words.
+Loops that speak with Redis end by a flag as well as by cancellation: redis-py writes under `asyncio.wait_for`, which
+on Python 3.11 loses a cancellation that comes just as the write is done (python/cpython#86296).
 """
 
 from __future__ import annotations
@@ -53,25 +55,30 @@ class Worker:
         self._relays: dict[asyncio.Task[JobState], Relay] = {}
         self._job_ended = asyncio.Event()
         self._wake = asyncio.Event()
+        self._stopping = False
+        self._over = False
         models.on_change(self._wake.set)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then drain: take no more, let answers end, hand back or fail the rest."""
         async with asyncio.TaskGroup() as tasks:
-            taking = tasks.create_task(self._take_for_ever(tasks), name="take")
+            tasks.create_task(self._take_until_stopped(tasks), name="take")
             others = [
-                tasks.create_task(self._listen_for_ever(), name="listen"),
-                tasks.create_task(self._renew_for_ever(), name="renew"),
-                tasks.create_task(self._reclaim_for_ever(), name="reclaim"),
+                tasks.create_task(self._listen(), name="listen"),
+                tasks.create_task(self._renew(), name="renew"),
+                tasks.create_task(self._reclaim(), name="reclaim"),
             ]
-            await stop.wait()
-            taking.cancel()
-            await self._drain()
+            try:
+                await stop.wait()
+                await self._drain()
+            finally:
+                self._stopping = self._over = True
             for task in others:
                 task.cancel()
 
-    async def _take_for_ever(self, tasks: asyncio.TaskGroup) -> None:
-        while True:
+    async def _take_until_stopped(self, tasks: asyncio.TaskGroup) -> None:
+        """Take whenever there may be something to take. Never cancelled, lest a job is taken and forgotten."""
+        while not self._stopping:
             try:
                 while taken := await self._take():
                     self._start(taken, tasks)
@@ -82,7 +89,7 @@ class Worker:
 
     async def _take(self) -> TakenJob | None:
         """The next job that there is room for."""
-        if len(self._relays) >= self._most_jobs:
+        if self._stopping or len(self._relays) >= self._most_jobs:
             return None
         in_hand = Counter(relay.taken.job.model.id for relay in self._relays.values())
         return await self._queue.take([id_ for id_, count in in_hand.items() if count >= self._models.slots(id_)])
@@ -99,17 +106,19 @@ class Worker:
         self._job_ended.set()
         self._wake.set()
 
-    async def _listen_for_ever(self) -> None:
+    async def _listen(self) -> None:
         """Look at the queue whenever the bell rings, and after a while without; cancel what was cancelled."""
         async for signals in self._bell.listen():
+            if self._over:
+                return
             cancelled = {signal.job_id for signal in signals if signal.kind is SignalKind.CANCELLED}
             for relay in list(self._relays.values()):
                 if relay.taken.job.id in cancelled:
                     relay.interrupt(Happening.CANCELLED)
             self._wake.set()
 
-    async def _renew_for_ever(self) -> None:
-        while True:
+    async def _renew(self) -> None:
+        while not self._over:
             await asyncio.sleep(self._beat_seconds)
             relays = list(self._relays.values())
             try:
@@ -121,9 +130,9 @@ class Worker:
                 if state in _INTERRUPTIONS:
                     relay.interrupt(_INTERRUPTIONS[state])
 
-    async def _reclaim_for_ever(self) -> None:
+    async def _reclaim(self) -> None:
         """Release jobs whose worker went silent, whichever host it was on."""
-        while True:
+        while not self._over:
             await asyncio.sleep(self._beat_seconds)
             try:
                 for stalled in await self._leases.stalled():
@@ -134,6 +143,8 @@ class Worker:
 
     async def _drain(self) -> None:
         """Give answers time to end; what has not begun is handed back at once."""
+        self._stopping = True
+        self._wake.set()
         logger.info("draining", jobs=len(self._relays))
         for relay in list(self._relays.values()):
             if relay.state is JobState.TAKEN:

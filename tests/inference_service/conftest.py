@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
+
+from jan.queue.follower import LogFollower
+from tests.inference_service.bench import Bench, launcher
+from tests.inference_service.scripted_engine import ScriptedEngine
 
 pytest.register_assert_rewrite("tests.inference_service.engines.contract")
 
@@ -26,3 +31,27 @@ def run_dir() -> Iterator[Path]:
     """A run folder whose path is short enough for sockets, which pytest's own may not be."""
     with tempfile.TemporaryDirectory(prefix="jan-run-") as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def models_dir(tmp_path: Path, demo_gguf: Path) -> Path:
+    """A models folder with the demo model, linked."""
+    folder = tmp_path / "models" / "demo"
+    folder.mkdir(parents=True)
+    (folder / "demo.gguf").symlink_to(demo_gguf)
+    return folder.parent
+
+
+@pytest.fixture
+async def scripted() -> AsyncIterator[ScriptedEngine]:
+    """An engine whose timing belongs to the test."""
+    async with ScriptedEngine().serving() as engine:
+        yield engine
+
+
+@pytest.fixture
+async def bench(redis: Redis, models_dir: Path, run_dir: Path) -> AsyncIterator[Bench]:
+    """Everything around a worker."""
+    follower = LogFollower(redis)
+    async with follower.running():
+        yield Bench(redis, follower, launcher(models_dir, run_dir))

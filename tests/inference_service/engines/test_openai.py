@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from inference_service.engines.client import EngineClient
@@ -13,11 +11,6 @@ from tests.inference_service.scripted_engine import ScriptedEngine
 
 
 class TestOpenAi(EngineContract):
-    @pytest.fixture
-    async def scripted(self) -> AsyncIterator[ScriptedEngine]:
-        async with ScriptedEngine().serving() as scripted:
-            yield scripted
-
     @pytest.fixture
     def engine(self, scripted: ScriptedEngine) -> OpenAiEngine:
         spec = ModelSpec(id="remote", engine="openai", source_url=scripted.url, settings_json='{"model": "inner"}')

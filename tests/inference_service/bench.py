@@ -1,0 +1,161 @@
+"""A worker under test: real Redis, real queue, and readers for what its jobs say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from inference_service.engines.launcher import Launcher
+from inference_service.models import EngineMaker, Models, open_models
+from inference_service.worker import Worker
+from jan.ids import JobId
+from jan.inference.v1 import jobs_pb2
+from jan.queue.follower import LogFollower
+from jan.queue.jobs import JobQueue
+from jan.queue.scripts import Scripts
+
+MESSAGES = [{"role": "user", "content": "Tell a long story of a river and its town."}]
+LOAD_TIMEOUT = timedelta(seconds=50)
+
+
+class Said:
+    """What one job said, read from its log as a gateway reads it."""
+
+    def __init__(self) -> None:
+        self.events: list[jobs_pb2.JobEvent] = []
+
+    @property
+    def chunks(self) -> list[dict[str, Any]]:
+        return [json.loads(event.chunk.data) for event in self.events if event.HasField("chunk")]
+
+    @property
+    def text(self) -> str:
+        choices = [choice for chunk in self.chunks for choice in chunk["choices"]]
+        return "".join(choice["delta"].get("content", "") for choice in choices)
+
+    @property
+    def end(self) -> str | None:
+        """Which of the last events it was; None while there is none."""
+        last = self.events[-1].WhichOneof("event") if self.events else None
+        return None if last == "chunk" else last
+
+    @property
+    def error(self) -> Any:
+        return self.events[-1].failed.error
+
+
+class Bench:
+    """Submits jobs, follows them, starts and stops workers."""
+
+    def __init__(self, redis: Redis, follower: LogFollower, maker: EngineMaker) -> None:
+        self.redis = redis
+        self.queue = JobQueue(redis, Scripts.register(redis))
+        self._follower = follower
+        self._maker = maker
+
+    @asynccontextmanager
+    async def worker(
+        self,
+        *,
+        lease_seconds: float = 8.0,
+        drain_seconds: float = 20.0,
+        most_loaded: int = 2,
+    ) -> AsyncIterator[RunningWorker]:
+        async with open_models(self._maker, most_loaded=most_loaded) as models:
+            worker = Worker(
+                self.redis,
+                models,
+                most_jobs=100,
+                drain_time=timedelta(seconds=drain_seconds),
+                lease_seconds=lease_seconds,
+            )
+            stop = asyncio.Event()
+            task = asyncio.create_task(worker.run(stop), name="worker")
+            try:
+                yield RunningWorker(models, stop, task)
+            finally:
+                stop.set()
+                await asyncio.gather(task, return_exceptions=True)
+        if not task.cancelled():
+            task.result()
+
+    async def submit(
+        self,
+        spec: jobs_pb2.ModelSpec,
+        request: Mapping[str, Any] | None = None,
+        *,
+        stream: bool = True,
+        raw_body: bytes | None = None,
+        **fields: Any,
+    ) -> str:
+        body = {"model": spec.id, "messages": MESSAGES, "max_tokens": 5, **(request or {})}
+        job = jobs_pb2.Job(
+            id=JobId.new(),
+            tenant="ann",
+            model=spec,
+            endpoint=jobs_pb2.ENDPOINT_CHAT_COMPLETIONS,
+            body=json.dumps(body).encode() if raw_body is None else raw_body,
+            stream=stream,
+            response_id="chatcmpl-1",
+            response_created=1_700_000_000,
+            **fields,
+        )
+        assert await self.queue.submit(job)
+        return job.id
+
+    async def read(self, job_id: str, *, chunks: int | None = None) -> Said:
+        """What the job said: to its end, or to so many chunks."""
+        said = Said()
+        async with self._follower.follow(job_id) as subscription:
+            async for batch in subscription.batches(idle_seconds=1.0):
+                said.events += [jobs_pb2.JobEvent.FromString(entry.payload) for entry in batch]
+                if chunks is not None and len(said.chunks) >= chunks:
+                    return said
+        return said
+
+    async def ask(self, spec: jobs_pb2.ModelSpec, request: Mapping[str, Any] | None = None, **fields: Any) -> Said:
+        return await self.read(await self.submit(spec, request, **fields))
+
+
+class RunningWorker:
+    """A worker that runs, and its levers."""
+
+    def __init__(self, models: Models, stop: asyncio.Event, task: asyncio.Task[None]) -> None:
+        self.models = models
+        self._stop = stop
+        self._task = task
+
+    async def drain(self) -> None:
+        """As SIGTERM does; returns when it has drained."""
+        self._stop.set()
+        await self._task
+
+    async def vanish(self) -> None:
+        """End without a word, as SIGKILL does."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+def launcher(models_dir: Path, run_dir: Path) -> Launcher:
+    return Launcher(models_dir, run_dir, LOAD_TIMEOUT)
+
+
+def remote(scripted_url: str, **settings: object) -> jobs_pb2.ModelSpec:
+    return jobs_pb2.ModelSpec(
+        id="remote", engine="openai", format="api", source_url=scripted_url, settings_json=json.dumps(settings)
+    )
+
+
+def demo(**settings: object) -> jobs_pb2.ModelSpec:
+    """The demo model as the fixture `models_dir` has it."""
+    given = {"ctx_len": 1024, "n_parallel": 2, **settings}
+    return jobs_pb2.ModelSpec(
+        id="demo", engine="llamacpp", format="gguf", files=["demo.gguf"], settings_json=json.dumps(given)
+    )
