@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 MetadataKey = Annotated[str, StringConstraints(max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
@@ -16,7 +17,27 @@ TopP = Annotated[float, Field(ge=0, le=1)]
 JsonObject = dict[str, Any]
 
 
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("invalid_value", "A text cannot hold the character U+0000")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
+"""What people write and models read. Engines written in C would end it at a NUL, silently."""
+
+
 class RequestModel(BaseModel):
     """A request body: null means absent, fields that nobody knows are accepted and ignored, types are not guessed."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+
+class SentObject(RequestModel):
+    """A part of a request that is kept as it was sent, unknown fields too, once its known ones have the right shape."""
+
+    model_config = ConfigDict(extra="allow")
+
+    def as_sent(self) -> JsonObject:
+        """The object without what was not sent."""
+        return self.model_dump(exclude_unset=True)

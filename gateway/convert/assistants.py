@@ -1,0 +1,99 @@
+"""Assistants between requests, storage's records and OpenAI's objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from gateway.convert.json_fields import from_text, sent_to_text, string_map
+from gateway.convert.times import seconds
+from gateway.models import ANY_MODEL
+from gateway.schemas.assistants import AssistantFields, CreateAssistant, ModifyAssistant
+from jan.ids import AssistantId
+from jan.storage.v1 import assistants_pb2
+
+# A request's field -> the record's.
+_PATHS = {
+    "name": "name",
+    "description": "description",
+    "model": "model",
+    "instructions": "instructions",
+    "tools": "tools_json",
+    "tool_resources": "tool_resources_json",
+    "metadata": "metadata_json",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "response_format": "response_format_json",
+    "reasoning_effort": "reasoning_effort",
+    "avatar": "avatar",
+    "file_ids": "file_ids",
+    "parameters": "parameters_json",
+}
+
+
+def new_assistant(body: CreateAssistant) -> assistants_pb2.Assistant:
+    """The assistant that a request asks for, with an id of its own.
+
+    Raises InvalidArgumentError: an open-ended value that cannot be kept.
+    """
+    return _to_proto(AssistantId.new(), body, body.model)
+
+
+def assistant_update(assistant_id: AssistantId, body: ModifyAssistant) -> assistants_pb2.UpdateAssistantRequest:
+    """The change that a request asks for: the fields sent. Raises InvalidArgumentError as above."""
+    sent = body.model_fields_set - ({"model"} if body.model is None else set())
+    return assistants_pb2.UpdateAssistantRequest(
+        assistant=_to_proto(assistant_id, body, body.model),
+        update_mask=FieldMask(paths=sorted(_PATHS[field] for field in sent)),
+    )
+
+
+def assistant_from_proto(assistant: assistants_pb2.Assistant) -> dict[str, Any]:
+    """OpenAI's `assistant`; Jan's fields follow."""
+    model = assistant.model or ANY_MODEL
+    return {
+        "id": assistant.id,
+        "object": "assistant",
+        "created_at": seconds(assistant.created_at),
+        "name": assistant.name if assistant.HasField("name") else None,
+        "description": assistant.description if assistant.HasField("description") else None,
+        "model": model,
+        "instructions": assistant.instructions if assistant.HasField("instructions") else None,
+        "tools": from_text(assistant.tools_json, []),
+        "tool_resources": from_text(assistant.tool_resources_json),
+        "metadata": string_map(assistant.metadata_json),
+        "temperature": assistant.temperature if assistant.HasField("temperature") else None,
+        "top_p": assistant.top_p if assistant.HasField("top_p") else None,
+        "response_format": from_text(assistant.response_format_json, "auto"),
+        "reasoning_effort": assistant.reasoning_effort or None,
+        "models": [model],
+        "avatar": assistant.avatar,
+        "file_ids": list(assistant.file_ids),
+        "parameters": from_text(assistant.parameters_json, {}),
+        "state": "ready",
+    }
+
+
+def _to_proto(assistant_id: AssistantId, body: AssistantFields, model: str | None) -> assistants_pb2.Assistant:
+    tools = [tool.as_sent() for tool in body.tools or []]
+    return assistants_pb2.Assistant(
+        id=assistant_id,
+        name=body.name,
+        description=body.description,
+        model=model or "",
+        instructions=body.instructions,
+        tools_json=sent_to_text(tools, "tools"),
+        tool_resources_json=sent_to_text(body.tool_resources and body.tool_resources.as_sent(), "tool_resources"),
+        metadata_json=sent_to_text(body.metadata or {}, "metadata"),
+        temperature=body.temperature,
+        top_p=body.top_p,
+        response_format_json=sent_to_text(
+            body.response_format and body.response_format.model_dump(by_alias=True, exclude_unset=True),
+            "response_format",
+        ),
+        reasoning_effort=body.reasoning_effort or "",
+        avatar=body.avatar or "",
+        file_ids=body.file_ids or [],
+        parameters_json=sent_to_text(body.parameters, "parameters"),
+    )

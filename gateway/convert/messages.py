@@ -1,0 +1,65 @@
+"""Messages between requests, storage's records and OpenAI's objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.convert.json_fields import from_text, string_map, to_text
+from gateway.convert.times import optional_seconds, seconds
+from gateway.schemas.messages import CreateMessage
+from jan.ids import MessageId
+from jan.storage.v1 import messages_pb2
+
+_ROLES = {"user": messages_pb2.MESSAGE_ROLE_USER, "assistant": messages_pb2.MESSAGE_ROLE_ASSISTANT}
+_STATUSES = {
+    messages_pb2.MESSAGE_STATUS_UNSPECIFIED: "completed",
+    messages_pb2.MESSAGE_STATUS_IN_PROGRESS: "in_progress",
+    messages_pb2.MESSAGE_STATUS_COMPLETED: "completed",
+    messages_pb2.MESSAGE_STATUS_INCOMPLETE: "incomplete",
+}
+_ROLE_PREFIX = "MESSAGE_ROLE_"
+
+
+def new_message(body: CreateMessage, thread_id: str = "") -> messages_pb2.Message:
+    """The message that a request asks for, with an id of its own; the first messages of a new thread name no thread."""
+    attachments = [attachment.model_dump() for attachment in body.attachments or []]
+    return messages_pb2.Message(
+        id=MessageId.new(),
+        thread_id=thread_id,
+        status=messages_pb2.MESSAGE_STATUS_COMPLETED,
+        role=_ROLES[body.role],
+        content_json=to_text([part.as_stored() for part in body.content]),
+        attachments_json=to_text(attachments or None),
+        metadata_json=to_text(body.metadata or {}),
+    )
+
+
+def message_from_proto(message: messages_pb2.Message) -> dict[str, Any]:
+    """OpenAI's `thread.message`; Jan's `file_ids` follows. Roles of Jan's older files are answered as they are."""
+    attachments = from_text(message.attachments_json, [])
+    return {
+        "id": message.id,
+        "object": "thread.message",
+        "created_at": seconds(message.created_at),
+        "thread_id": message.thread_id,
+        "status": _STATUSES[message.status],
+        "incomplete_details": {"reason": message.incomplete_reason} if message.incomplete_reason else None,
+        "completed_at": optional_seconds(message, "completed_at"),
+        "incomplete_at": optional_seconds(message, "incomplete_at"),
+        "role": messages_pb2.MessageRole.Name(message.role).removeprefix(_ROLE_PREFIX).lower(),
+        "content": [_whole_part(part) for part in from_text(message.content_json, [])],
+        "assistant_id": message.assistant_id or None,
+        "run_id": message.run_id or None,
+        "attachments": attachments,
+        "metadata": string_map(message.metadata_json),
+        "file_ids": [attachment["file_id"] for attachment in attachments if "file_id" in attachment],
+    }
+
+
+def _whole_part(part: dict[str, Any]) -> dict[str, Any]:
+    """A text part with both fields that OpenAI promises, whatever an old file left out; other parts as they are."""
+    text = part.get("text")
+    if part.get("type") != "text" or not isinstance(text, dict | str):
+        return part
+    value = {"value": text} if isinstance(text, str) else text
+    return part | {"text": {"value": "", "annotations": []} | value}

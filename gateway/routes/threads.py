@@ -1,0 +1,58 @@
+"""/v1/threads: conversations. Listing them is Jan's; OpenAI has no such route."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.body import json_response, read_body
+from gateway.convert.threads import new_thread, thread_from_proto, thread_update
+from gateway.keys import STORAGE
+from gateway.paging import list_envelope, read_page
+from gateway.path_ids import path_id
+from gateway.schemas.threads import CreateThread, ModifyThread
+from jan.ids import ThreadId
+
+routes = web.RouteTableDef()
+
+
+@routes.post("/v1/threads")
+async def create_thread(request: web.Request) -> web.Response:
+    """Make a thread, with its first messages if any are sent. The body may be empty."""
+    body = await read_body(request, CreateThread)
+    return json_response(thread_from_proto(await request.app[STORAGE].create_thread(new_thread(body))))
+
+
+@routes.get("/v1/threads")
+async def list_threads(request: web.Request) -> web.Response:
+    """A page of threads."""
+    page = await request.app[STORAGE].list_threads(read_page(request, ThreadId))
+    return json_response(list_envelope([*map(thread_from_proto, page.threads)], has_more=page.has_more))
+
+
+@routes.get("/v1/threads/{thread_id}")
+async def get_thread(request: web.Request) -> web.Response:
+    """One thread; 404 when it is unknown."""
+    thread_id = thread_id_of(request)
+    return json_response(thread_from_proto(await request.app[STORAGE].get_thread(thread_id)))
+
+
+@routes.patch("/v1/threads/{thread_id}")
+@routes.post("/v1/threads/{thread_id}")
+async def modify_thread(request: web.Request) -> web.Response:
+    """Change the fields sent; 404 when the thread is unknown."""
+    thread_id = thread_id_of(request)
+    body = await read_body(request, ModifyThread)
+    return json_response(thread_from_proto(await request.app[STORAGE].update_thread(thread_update(thread_id, body))))
+
+
+@routes.delete("/v1/threads/{thread_id}")
+async def delete_thread(request: web.Request) -> web.Response:
+    """Remove a thread with all it holds. 404 the second time."""
+    thread_id = thread_id_of(request)
+    await request.app[STORAGE].delete_thread(thread_id)
+    return json_response({"id": thread_id, "object": "thread.deleted", "deleted": True})
+
+
+def thread_id_of(request: web.Request) -> ThreadId:
+    """The thread that the path names. Raises NotFoundError when it cannot be a thread's id."""
+    return path_id(request, "thread_id", ThreadId)

@@ -1,0 +1,77 @@
+"""POST /v1/assistants and /v1/assistants/{assistant_id}: what may be sent, in OpenAI's and in Jan's spelling."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from gateway.models import ANY_MODEL
+from gateway.schemas.common import JsonObject, Metadata, RequestModel, Temperature, Text, TopP
+from gateway.schemas.response_format import ResponseFormat
+from gateway.schemas.tools import FileReference, Tool, ToolResources
+from jan.errors import InvalidArgumentError
+from jan.ids import ModelId
+
+
+def _first(value: Any) -> Any:
+    """Jan's assistants name several models; the first one answers."""
+    return value[0] if isinstance(value, list) and value else value
+
+
+def _is_model_name(name: str) -> str:
+    try:
+        return name if name == ANY_MODEL else ModelId.parse(name)
+    except InvalidArgumentError as error:
+        raise PydanticCustomError("invalid_value", "This cannot be the id of a model") from error
+
+
+def _auto_is_none(value: Any) -> Any:
+    return None if value == "auto" else value
+
+
+ModelName = Annotated[str, BeforeValidator(_first), AfterValidator(_is_model_name)]
+"""A model's id, or `*` for any. It need not be here yet."""
+Instructions = Annotated[Text, StringConstraints(max_length=256_000)]
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+ResponseFormatOption = Annotated[ResponseFormat | None, BeforeValidator(_auto_is_none)]
+"""OpenAI's `response_format` where it may also say "auto", which is what leaving it out means."""
+
+
+class AssistantFields(RequestModel):
+    """What creating and modifying have in common. `avatar`, `file_ids`, `parameters` and `models` are Jan's."""
+
+    name: Annotated[Text, StringConstraints(max_length=256)] | None = None
+    description: Annotated[Text, StringConstraints(max_length=512)] | None = None
+    instructions: Instructions | None = None
+    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tool_resources: ToolResources | None = None
+    metadata: Metadata | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    response_format: ResponseFormatOption = None
+    reasoning_effort: ReasoningEffort | None = None
+    avatar: Annotated[Text, StringConstraints(max_length=4096)] | None = None
+    file_ids: Annotated[list[FileReference], Field(max_length=20)] | None = None
+    parameters: JsonObject | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _models_is_model(cls, body: Any) -> Any:
+        """Jan also spells it `models`; OpenAI's `model` wins."""
+        if isinstance(body, dict) and body.get("model") is None and body.get("models") is not None:
+            return body | {"model": body["models"]}
+        return body
+
+
+class CreateAssistant(AssistantFields):
+    """A new assistant."""
+
+    model: ModelName
+
+
+class ModifyAssistant(AssistantFields):
+    """Changes of an assistant: the fields sent, where null clears. A model cannot be cleared, so null leaves it."""
+
+    model: ModelName | None = None

@@ -1,0 +1,78 @@
+"""Tools and their resources: OpenAI's and Jan's, kept as sent once their shape is right."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from gateway.schemas.common import JsonObject, SentObject, Text
+
+FileReference = Annotated[Text, StringConstraints(min_length=1, max_length=256)]
+"""The id of an uploaded file or a vector store, as other objects mention it."""
+
+
+class FunctionDefinition(SentObject):
+    """A function that the client runs."""
+
+    name: Annotated[str, StringConstraints(pattern="^[a-zA-Z0-9_-]{1,64}$")]
+    description: Text | None = None
+    parameters: JsonObject | None = None
+    strict: bool | None = None
+
+
+class RankingOptions(SentObject):
+    """Which search results are good enough."""
+
+    ranker: Literal["auto", "default_2024_08_21"] | None = None
+    score_threshold: Annotated[float, Field(ge=0, le=1)]
+
+
+class FileSearchOptions(SentObject):
+    """How files are searched."""
+
+    max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
+    ranking_options: RankingOptions | None = None
+
+
+class Tool(SentObject):
+    """A tool of OpenAI's (the first three) or Jan's; Jan's keep their own fields, `enabled` and `settings`."""
+
+    type: Literal["function", "file_search", "code_interpreter", "retrieval", "web_browsing"]
+    function: FunctionDefinition | None = None
+    file_search: FileSearchOptions | None = None
+
+    @model_validator(mode="after")
+    def _has_its_function(self) -> Self:
+        if self.type == "function" and self.function is None:
+            raise PydanticCustomError("missing", "A tool of type 'function' needs 'function'")
+        return self
+
+
+class CodeInterpreterResources(SentObject):
+    """Files that code may read."""
+
+    file_ids: Annotated[list[FileReference], Field(max_length=20)] | None = None
+
+
+class FileSearchResources(SentObject):
+    """Vector stores that are searched."""
+
+    vector_store_ids: Annotated[list[FileReference], Field(max_length=1)] | None = None
+    vector_stores: list[JsonObject] | None = None
+
+    @model_validator(mode="after")
+    def _makes_no_store(self) -> Self:
+        if self.vector_stores:
+            raise PydanticCustomError(
+                "unsupported_parameter", "Vector stores cannot be made in passing on this server; name an existing one"
+            )
+        return self
+
+
+class ToolResources(SentObject):
+    """What the tools of an assistant or a thread work on."""
+
+    code_interpreter: CodeInterpreterResources | None = None
+    file_search: FileSearchResources | None = None
