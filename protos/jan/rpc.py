@@ -6,6 +6,7 @@ and leaves as an opaque internal error.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -117,7 +118,7 @@ async def serving(
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     if address.startswith("unix:"):
-        _make_room_for_socket(Path(address.removeprefix("unix:")))
+        await asyncio.to_thread(_make_room_for_socket, Path(address.removeprefix("unix:")))
     try:
         server.add_insecure_port(address)
     except RuntimeError as error:

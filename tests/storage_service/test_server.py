@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -19,8 +20,6 @@ from jan.errors import (
 from jan.storage.v1 import assistants_pb2, messages_pb2, models_pb2, paging_pb2, runs_pb2, threads_pb2
 from jan.type.v1.usage_pb2 import Usage
 from tests.fixtures.storage import StorageServer
-
-pytest_plugins = ["tests.fixtures.storage"]
 
 CONTENT = json.dumps([{"type": "text", "text": {"value": "Hi", "annotations": []}}])
 
@@ -83,14 +82,15 @@ async def test_a_thread_lives_and_ends(storage_server: StorageServer) -> None:
 
     delete = threads_pb2.DeleteThreadRequest(thread_id=made.id)
     await rpc.call(storage_server.threads.DeleteThread, delete)
-    for method, gone in (
+    calls: list[tuple[Any, Any]] = [
         (storage_server.threads.GetThread, get),
         (storage_server.threads.DeleteThread, delete),
         (storage_server.threads.UpdateThread, update),
         (storage_server.messages.CreateMessage, message(made, "msg_2")),
-    ):
+    ]
+    for method, gone in calls:
         with pytest.raises(NotFoundError, match=f"No thread found with id '{made.id}'"):
-            await rpc.call(method, gone)  # type: ignore[arg-type]
+            await rpc.call(method, gone)
 
 
 async def test_threads_are_listed_newest_first_unless_asked(storage_server: StorageServer) -> None:
@@ -210,8 +210,8 @@ async def test_an_assistant_lives_and_ends(storage_server: StorageServer) -> Non
     assert [item.id for item in listed.assistants] == ["asst_1", "jan"]
     delete = assistants_pb2.DeleteAssistantRequest(assistant_id="asst_1")
     await rpc.call(storage_server.assistants.DeleteAssistant, delete)
+    get = assistants_pb2.GetAssistantRequest(assistant_id="asst_1")
     with pytest.raises(NotFoundError):
-        get = assistants_pb2.GetAssistantRequest(assistant_id="asst_1")
         await rpc.call(storage_server.assistants.GetAssistant, get)
 
 
@@ -232,16 +232,16 @@ async def test_models_are_read_from_their_folders(storage_server: StorageServer)
 
 @pytest.mark.parametrize("hostile", ["", "..", "../x", "a/b", "a\0b", "x" * 10_000])
 async def test_hostile_ids_are_refused(storage_server: StorageServer, hostile: str) -> None:
-    calls = (
+    calls: list[tuple[Any, Any]] = [
         (storage_server.threads.GetThread, threads_pb2.GetThreadRequest(thread_id=hostile)),
         (storage_server.threads.DeleteThread, threads_pb2.DeleteThreadRequest(thread_id=hostile)),
         (storage_server.assistants.GetAssistant, assistants_pb2.GetAssistantRequest(assistant_id=hostile)),
         (storage_server.messages.GetMessage, messages_pb2.GetMessageRequest(thread_id="jan_1", message_id=hostile)),
         (storage_server.runs.GetRun, runs_pb2.GetRunRequest(thread_id="jan_1", run_id=hostile)),
-    )
+    ]
     for method, request in calls:
         with pytest.raises(InvalidArgumentError):
-            await rpc.call(method, request)  # type: ignore[arg-type]
+            await rpc.call(method, request)
 
 
 async def test_values_that_are_not_what_they_claim_are_refused(storage_server: StorageServer) -> None:
@@ -250,15 +250,15 @@ async def test_values_that_are_not_what_they_claim_are_refused(storage_server: S
     no_role = messages_pb2.CreateMessageRequest(message=messages_pb2.Message(id="msg_1", thread_id=thread.id))
     bad_page = threads_pb2.ListThreadsRequest(page=paging_pb2.PageRequest(page_size=101))
     no_time = runs_pb2.CreateRunRequest(run=runs_pb2.Run(id="run_1", thread_id=thread.id, assistant_id="jan"))
-    calls = (
+    calls: list[tuple[Any, Any]] = [
         (storage_server.threads.UpdateThread, update_id),
         (storage_server.threads.ListThreads, bad_page),
         (storage_server.messages.CreateMessage, no_role),
         (storage_server.runs.CreateRun, no_time),
-    )
+    ]
     for method, request in calls:
         with pytest.raises(InvalidArgumentError):
-            await rpc.call(method, request)  # type: ignore[arg-type]
+            await rpc.call(method, request)
     for text in ("{", "[]", '"x"', "NaN"):
         with pytest.raises(InvalidArgumentError) as refused:
             await create_thread(storage_server, metadata_json=text)
