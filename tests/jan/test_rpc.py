@@ -39,6 +39,9 @@ class Servicer(control_pb2_grpc.ControlServiceServicer):
     async def _empty(self) -> control_pb2.ListModelStatusesResponse:
         return control_pb2.ListModelStatusesResponse()
 
+    def register(self, server: aio.Server) -> None:
+        control_pb2_grpc.add_ControlServiceServicer_to_server(self, server)
+
     def raises(self, error: Exception) -> None:
         async def answer() -> control_pb2.ListModelStatusesResponse:
             raise error
@@ -55,7 +58,7 @@ def address() -> Iterator[str]:
 @pytest.fixture
 async def servicer(address: str) -> AsyncIterator[Servicer]:
     servicer = Servicer()
-    async with serving(address, lambda server: control_pb2_grpc.add_ControlServiceServicer_to_server(servicer, server)):
+    async with serving(address, servicer.register):
         yield servicer
 
 
@@ -131,18 +134,19 @@ async def test_a_channel_finds_a_service_that_came_back(address: str, channel: a
     for message in ("first", "second"):
         servicer = Servicer()
         servicer.raises(NotFoundError(message))
-        async with serving(
-            address,
-            lambda server, servicer=servicer: control_pb2_grpc.add_ControlServiceServicer_to_server(servicer, server),
-        ):
-            while True:
-                try:
-                    await ask(channel)
-                except UnavailableError:
-                    continue
-                except NotFoundError as error:
-                    assert error.message == message
-                    break
+        async with serving(address, servicer.register):
+            assert await first_answer(channel) == message
+
+
+async def first_answer(channel: aio.Channel) -> str:
+    """What the service says, as soon as the channel has found it again."""
+    while True:
+        try:
+            await ask(channel)
+        except UnavailableError:
+            continue
+        except NotFoundError as error:
+            return error.message
 
 
 def test_an_unknown_kind_reads_as_internal() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -64,7 +64,7 @@ class LogSubscription:
         self._too_slow = self._too_slow or self._pending_bytes > MAX_PENDING_BYTES
         self._arrived.set()
 
-    async def batches(self, idle_seconds: float) -> AsyncIterator[list[LogEntry]]:
+    async def batches(self, idle_seconds: float) -> AsyncGenerator[list[LogEntry], None]:
         """Yield entries in order as they come, those that came together as one list; ends after the last of the log.
 
         Yields an empty list after `idle_seconds` of silence. Raises SlowReaderError: see there.
