@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from jan.queue.follower import LogFollower
+from jan.telemetry import configure_logging
 from tests.inference_service.bench import Bench, launcher
 from tests.inference_service.scripted_engine import ScriptedEngine
 
@@ -55,3 +56,9 @@ async def bench(redis: Redis, models_dir: Path, run_dir: Path) -> AsyncIterator[
     follower = LogFollower(redis)
     async with follower.running():
         yield Bench(redis, follower, launcher(models_dir, run_dir))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logs() -> None:
+    """Logs as in production: structlog's default draws tracebacks with source files, which blocks the event loop."""
+    configure_logging("tests", "text")
