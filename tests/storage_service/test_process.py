@@ -1,0 +1,207 @@
+"""The service as a process: killed, stopped, started twice, and left by its disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from grpc import aio
+
+from jan import rpc
+from jan.errors import JanError, NotFoundError, UnavailableError
+from jan.storage.v1 import messages_pb2, models_pb2, threads_pb2
+from jan.storage.v1.messages_pb2_grpc import MessageServiceStub
+from jan.storage.v1.models_pb2_grpc import ModelServiceStub
+from jan.storage.v1.threads_pb2_grpc import ThreadServiceStub
+
+pytestmark = pytest.mark.slow
+
+MAIN = ("-m", "storage_service")
+# The same program on a disk whose fsync fails from the moment that a file named `broken` lies in the janroot.
+BREAKING = """
+import errno, os
+from storage_service.__main__ import main
+really = os.fsync
+def fsync(fd):
+    if os.path.exists(os.path.join(os.environ["JANROOT_PATH"], "broken")):
+        raise OSError(errno.EIO, "Input/output error")
+    really(fd)
+os.fsync = fsync
+main()
+"""
+ON_A_BREAKING_DISK = ("-c", BREAKING)
+
+
+class Service:
+    """A storage service in a folder of its own, started as often as a test likes."""
+
+    def __init__(self, folder: Path, address: str = "") -> None:
+        self.janroot = folder / "janroot"
+        self.run_dir = folder / "run"
+        self.address = address or f"unix:{self.run_dir}/storage_service.sock"
+
+    async def launch(self, program: tuple[str, ...] = MAIN, run_dir: Path | None = None) -> Process:
+        environment = os.environ | {
+            "JANROOT_PATH": str(self.janroot),
+            "JANROOT_RUN_DIR": str(run_dir or self.run_dir),
+            "JANROOT_STORAGE_ADDR": self.address,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        return await asyncio.create_subprocess_exec(sys.executable, *program, env=environment, stderr=PIPE)
+
+    @contextlib.asynccontextmanager
+    async def running(self, program: tuple[str, ...] = MAIN) -> AsyncIterator[tuple[Process, aio.Channel]]:
+        """The process, once it answers, and a channel to it."""
+        process = await self.launch(program)
+        try:
+            async with rpc.open_channel(self.address) as channel:
+                while not await rpc.is_serving(channel):
+                    assert process.returncode is None, await told(process)
+                yield process, channel
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+
+async def told(process: Process) -> str:
+    """What a process that ends said last."""
+    _, stderr = await process.communicate()
+    return stderr.decode().strip().splitlines()[-1]
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    # Not below pytest's own folder, whose path may be too long for a socket.
+    with tempfile.TemporaryDirectory(prefix="jan-storage-") as folder:
+        yield Service(Path(folder))
+
+
+async def create_thread(channel: aio.Channel) -> str:
+    made = await rpc.call(ThreadServiceStub(channel).CreateThread, threads_pb2.CreateThreadRequest())
+    return made.thread.id
+
+
+async def append(channel: aio.Channel, thread_id: str, name: str) -> None:
+    content = json.dumps([{"type": "text", "text": {"value": "x" * 500, "annotations": []}}])
+    message = messages_pb2.Message(
+        id=name, thread_id=thread_id, role=messages_pb2.MESSAGE_ROLE_USER, content_json=content
+    )
+    await rpc.call(MessageServiceStub(channel).CreateMessage, messages_pb2.CreateMessageRequest(message=message))
+
+
+def stored(service: Service, thread_id: str) -> list[str]:
+    """The ids in a thread's file, read without the store; what is no JSON line is left out."""
+    ids = []
+    for line in (service.janroot / "threads" / thread_id / "messages.jsonl").read_bytes().splitlines():
+        with contextlib.suppress(ValueError):
+            ids.append(json.loads(line)["id"])
+    return ids
+
+
+async def test_what_was_acknowledged_survives_kill_9(service: Service) -> None:
+    acknowledged: dict[str, list[str]] = {}
+    chance = random.Random(20261122)
+
+    async def write(channel: aio.Channel, thread_id: str, lap: int, kill_after: int, process: Process) -> None:
+        number = 0
+        while True:
+            name = f"msg_{lap}_{number}"
+            await append(channel, thread_id, name)
+            acknowledged[thread_id].append(name)
+            number += 1
+            if number == kill_after:
+                process.kill()
+
+    for lap in range(5):
+        async with service.running() as (process, channel):
+            for thread_id in acknowledged:
+                page = messages_pb2.ListMessagesRequest(thread_id=thread_id)
+                assert len((await rpc.call(MessageServiceStub(channel).ListMessages, page)).messages) > 0
+            for _ in range(2):
+                acknowledged[await create_thread(channel)] = []
+            writers = [write(channel, thread_id, lap, chance.randint(5, 60), process) for thread_id in acknowledged]
+            results = await asyncio.gather(*writers, return_exceptions=True)
+            assert all(isinstance(result, JanError) for result in results), results
+            assert await process.wait() == -signal.SIGKILL
+        for thread_id, names in acknowledged.items():
+            found = await asyncio.to_thread(stored, service, thread_id)
+            assert [name for name in found if name in set(names)] == names
+            assert len(set(found)) == len(found)
+    assert sum(map(len, acknowledged.values())) > 100
+
+
+async def test_sigterm_ends_it_cleanly_and_soon(service: Service) -> None:
+    async with service.running() as (process, channel):
+        thread_id = await create_thread(channel)
+        assert (service.run_dir / "storage_service.pid").read_text().strip() == str(process.pid)
+        writing = [asyncio.create_task(append(channel, thread_id, f"msg_{number}")) for number in range(20)]
+        await writing[0]
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 5) == 0
+        results = await asyncio.gather(*writing, return_exceptions=True)
+        accepted = [f"msg_{number}" for number, result in enumerate(results) if result is None]
+        assert set(accepted) <= set(await asyncio.to_thread(stored, service, thread_id))
+    assert not (service.run_dir / "storage_service.pid").exists()
+
+
+async def test_a_second_process_names_the_first_and_leaves(service: Service) -> None:
+    async with service.running() as (first, channel):
+        elsewhere = await service.launch(run_dir=service.run_dir.with_name("other"))
+        assert await told(elsewhere) == (
+            f"storage_service: The janroot {service.janroot} is already in use by "
+            f"pid {first.pid} on host {socket.gethostname()}."
+        )
+        assert elsewhere.returncode == 1
+        beside = await service.launch()
+        assert f"already running with pid {first.pid}" in await told(beside)
+        assert beside.returncode == 1
+        assert (service.run_dir / "storage_service.pid").read_text().strip() == str(first.pid)
+        await create_thread(channel)
+    async with service.running() as (_, channel):
+        listed = await rpc.call(ThreadServiceStub(channel).ListThreads, threads_pb2.ListThreadsRequest())
+        assert len(listed.threads) == 1
+
+
+async def test_a_failed_fsync_ends_it_without_an_answer(service: Service) -> None:
+    async with service.running(ON_A_BREAKING_DISK) as (process, channel):
+        thread_id = await create_thread(channel)
+        await append(channel, thread_id, "msg_1")
+        (service.janroot / "broken").touch()
+        with pytest.raises(UnavailableError):
+            await append(channel, thread_id, "msg_2")
+        assert await asyncio.wait_for(process.wait(), 5) == os.EX_IOERR
+    (service.janroot / "broken").unlink()
+    async with service.running() as (_, channel):
+        await append(channel, thread_id, "msg_3")
+        found = await asyncio.to_thread(stored, service, thread_id)
+        assert (found[0], found[-1]) == ("msg_1", "msg_3")
+
+
+async def test_it_listens_on_tcp_too(service: Service) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        service.address = f"127.0.0.1:{probe.getsockname()[1]}"
+    async with service.running() as (_, channel):
+        with pytest.raises(NotFoundError):
+            await rpc.call(ModelServiceStub(channel).GetModel, models_pb2.GetModelRequest(model_id="none"))
+
+
+@pytest.mark.parametrize("obstacle", ["threads", ".server"])
+async def test_a_janroot_that_cannot_be_used_is_told_in_one_sentence(service: Service, obstacle: str) -> None:
+    service.janroot.mkdir()
+    (service.janroot / obstacle).write_text("a file where a folder belongs")
+    process = await service.launch()
+    assert (await told(process)).startswith(f"storage_service: cannot use the janroot {service.janroot}: ")
+    assert process.returncode == 1
