@@ -107,12 +107,18 @@ def claim_dir(path: Path) -> bool:
 
 
 @_telling_no_room()
+def publish(staged: Path, place: Path) -> None:
+    """Move a finished folder to its place, durably. The folder it was built in is not synced: nobody looks there."""
+    os.rename(staged, place)
+    sync_dir(place.parent)
+
+
+@_telling_no_room()
 def rename(source: Path, target: Path) -> None:
-    """Move a file or folder, durably: both parents are synced."""
+    """Move a file or folder, durably: it is in the one folder or in the other, never in both or none."""
     os.rename(source, target)
     sync_dir(target.parent)
-    if source.parent != target.parent:
-        sync_dir(source.parent)
+    sync_dir(source.parent)
 
 
 @_telling_no_room()

@@ -42,7 +42,7 @@ def demo_model(where: layout.Layout, weights: Path | None) -> None:
     atomic.make_dir(folder)
     atomic.link_or_copy(weights, folder / weights.name)
     jsonfile.write(folder / layout.MODEL_FILE, _demo_json(weights))
-    atomic.rename(staged, where.models)
+    atomic.publish(staged, where.models)
     logger.info("demo model installed", model=DEMO_MODEL)
 
 

@@ -44,7 +44,7 @@ class Threads:
             staged = self._layout.staging / folder.name
             try:
                 self._stage(staged, thread, messages)
-                atomic.rename(staged, folder)
+                atomic.publish(staged, folder)
             except (JanError, OSError):
                 atomic.remove_tree(staged)
                 folder.rmdir()
@@ -115,7 +115,7 @@ class Threads:
         raise AssertionError("suffixes never end")
 
     def _stage(self, staged: Path, thread: Thread, messages: Sequence[Message]) -> None:
-        atomic.make_dir(staged)
+        atomic.claim_dir(staged)
         jsonfile.write(staged / layout.THREAD_FILE, form.to_json(thread))
         lines = [
             jsonl.encode(message_form.to_json(stamped(message, thread.id, thread.created_ms))) for message in messages
