@@ -43,4 +43,4 @@ def from_text(text: str, default: Any = None) -> Any:
 def string_map(text: str) -> dict[str, str]:
     """Metadata as OpenAI's clients expect it: a map of strings; Jan's other values as their JSON text."""
     values = from_text(text, {})
-    return {key: value if isinstance(value, str) else to_text(value) for key, value in values.items()}
+    return {key: value if isinstance(value, str) else orjson.dumps(value).decode() for key, value in values.items()}

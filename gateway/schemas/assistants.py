@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from pydantic_core import PydanticCustomError
 
 from gateway.models import ANY_MODEL
-from gateway.schemas.common import JsonObject, Metadata, RequestModel, Temperature, Text, TopP
+from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Temperature, TopP
 from gateway.schemas.response_format import ResponseFormat
 from gateway.schemas.tools import FileReference, Tool, ToolResources
 from jan.errors import InvalidArgumentError
@@ -33,7 +33,7 @@ def _auto_is_none(value: Any) -> Any:
 
 ModelName = Annotated[str, BeforeValidator(_first), AfterValidator(_is_model_name)]
 """A model's id, or `*` for any. It need not be here yet."""
-Instructions = Annotated[Text, StringConstraints(max_length=256_000)]
+Instructions = Annotated[str, StringConstraints(max_length=256_000), NO_NUL]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 ResponseFormatOption = Annotated[ResponseFormat | None, BeforeValidator(_auto_is_none)]
 """OpenAI's `response_format` where it may also say "auto", which is what leaving it out means."""
@@ -42,8 +42,8 @@ ResponseFormatOption = Annotated[ResponseFormat | None, BeforeValidator(_auto_is
 class AssistantFields(RequestModel):
     """What creating and modifying have in common. `avatar`, `file_ids`, `parameters` and `models` are Jan's."""
 
-    name: Annotated[Text, StringConstraints(max_length=256)] | None = None
-    description: Annotated[Text, StringConstraints(max_length=512)] | None = None
+    name: Annotated[str, StringConstraints(max_length=256), NO_NUL] | None = None
+    description: Annotated[str, StringConstraints(max_length=512), NO_NUL] | None = None
     instructions: Instructions | None = None
     tools: Annotated[list[Tool], Field(max_length=128)] | None = None
     tool_resources: ToolResources | None = None
@@ -52,7 +52,7 @@ class AssistantFields(RequestModel):
     top_p: TopP | None = None
     response_format: ResponseFormatOption = None
     reasoning_effort: ReasoningEffort | None = None
-    avatar: Annotated[Text, StringConstraints(max_length=4096)] | None = None
+    avatar: Annotated[str, StringConstraints(max_length=4096), NO_NUL] | None = None
     file_ids: Annotated[list[FileReference], Field(max_length=20)] | None = None
     parameters: JsonObject | None = None
 

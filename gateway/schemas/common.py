@@ -23,8 +23,9 @@ def _without_nul(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
-"""What people write and models read. Engines written in C would end it at a NUL, silently."""
+NO_NUL = AfterValidator(_without_nul)
+"""For texts that models read: engines written in C would end them at a NUL, silently. Stands after length limits."""
+Text = Annotated[str, NO_NUL]
 
 
 class RequestModel(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.common import JsonObject, Metadata, RequestModel, Text
+from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Text
 from gateway.schemas.tools import FileReference
 
 Detail = Literal["auto", "low", "high"]
@@ -32,7 +32,7 @@ class TextValue(RequestModel):
 class ImageUrl(RequestModel):
     """An image somewhere else, or in a data URL."""
 
-    url: Annotated[Text, StringConstraints(min_length=1)]
+    url: Annotated[str, StringConstraints(min_length=1), NO_NUL]
     detail: Detail | None = None
 
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Strin
 from pydantic_core import PydanticCustomError
 
 from gateway.schemas.assistants import Instructions, ModelName
-from gateway.schemas.common import JsonObject, Metadata, RequestModel, Text
+from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel
 from gateway.schemas.messages import CreateMessage
 from gateway.schemas.tools import ToolResources
 from jan.errors import InvalidArgumentError
@@ -28,7 +28,7 @@ def _blank_is_none(value: Any) -> Any:
     return value or None
 
 
-Title = Annotated[Text, StringConstraints(max_length=1024)]
+Title = Annotated[str, StringConstraints(max_length=1024), NO_NUL]
 
 
 class ThreadModel(RequestModel):

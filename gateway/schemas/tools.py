@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.common import JsonObject, SentObject, Text
+from gateway.schemas.common import NO_NUL, JsonObject, SentObject, Text
 
-FileReference = Annotated[Text, StringConstraints(min_length=1, max_length=256)]
+FileReference = Annotated[str, StringConstraints(min_length=1, max_length=256), NO_NUL]
 """The id of an uploaded file or a vector store, as other objects mention it."""
 
 
