@@ -9,12 +9,15 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.local import processes
 from deploy.local.settings import LocalSettings
+from gateway.settings import GatewaySettings
+from inference_service.settings import InferenceSettings
+from storage_service.settings import Settings as StorageSettings
 
 # Room for the queue, the logs and many conversations; and once for the demo model beside them.
 FREE_BYTES = 64 * 1024**2
@@ -34,6 +37,13 @@ def check(settings: LocalSettings) -> None:
     check_free_space(janroot, FREE_BYTES if (janroot / "models").exists() else FREE_BYTES + DEMO_MODEL_BYTES)
     check_janroot_is_free(janroot)
     check_port(settings.bind, settings.port)
+
+
+def check_settings(values: Mapping[str, str]) -> None:
+    """Let each service read its settings as it will when it starts. Raises SettingsError: one refuses them."""
+    StorageSettings.from_env(values)
+    InferenceSettings.from_env(values)
+    GatewaySettings.from_environment(values)
 
 
 def check_writable(name: str, folder: Path) -> None:

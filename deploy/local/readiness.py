@@ -5,6 +5,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 from deploy.local import supervision
@@ -93,10 +94,10 @@ def _named_missing(body: bytes) -> list[str]:
 def last_words(log: Path) -> str:
     """The end of a log, as a sentence about where it stands and the lines themselves."""
     try:
-        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LOG_LINES * MAX_EARLY_ENDS :]
-        lines = list(dict.fromkeys(tail))[-SHOWN_LOG_LINES:]  # each start may have said the same
+        newest_first = reversed(log.read_text(encoding="utf-8", errors="replace").splitlines())
+        lines = list(dict.fromkeys(islice(newest_first, 100)))[:SHOWN_LOG_LINES]  # each start may have said the same
     except OSError:
         lines = []
     if not lines:
         return f"Its log is empty: {log}"
-    return "\n".join([f"The end of its log ({log}):", *(f"  {line}" for line in lines)])
+    return "\n".join([f"The end of its log ({log}):", *(f"  {line}" for line in reversed(lines))])

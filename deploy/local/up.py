@@ -34,6 +34,7 @@ def main() -> int:
             signal.signal(number, _request_stop)
     try:
         settings = LocalSettings.from_env(os.environ)
+        preflight.check_settings(os.environ)
         with preflight.start_lock(settings.run_dir):
             preflight.check_no_other_instance(settings.run_dir)
             processes.end(settings.run_dir, reversed(settings.services), supervision.LEFTOVER_SECONDS)
