@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
-pytest_plugins = ["tests.fixtures.redis", "tests.fixtures.storage"]
+pytest_plugins = ["tests.fixtures.redis", "tests.fixtures.storage", "tests.fixtures.gateway", "tests.fixtures.worker"]
 
 
 @pytest.fixture(autouse=True)

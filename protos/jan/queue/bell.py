@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
@@ -38,7 +38,7 @@ class Bell:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def listen(self, idle_seconds: float = 1.0) -> AsyncIterator[list[Signal]]:
+    async def listen(self, idle_seconds: float = 1.0) -> AsyncGenerator[list[Signal], None]:
         """Yield signals as they come; an empty list after `idle_seconds` without any, and after a reconnect.
 
         A listener looks at the queue itself whenever this yields, so a signal lost with Redis costs a pause only.
