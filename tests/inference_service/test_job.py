@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from inference_service.job import TRANSITIONS, Happening, JobState, next_state
+from jan.queue.jobs import MAX_LOST_WORKERS
+
+OPEN = {JobState.TAKEN, JobState.ASKED, JobState.SPEAKING}
+
+
+def test_nothing_happens_after_an_end() -> None:
+    assert {state for state, _ in TRANSITIONS} == OPEN
+
+
+@pytest.mark.parametrize("state", sorted(OPEN))
+@pytest.mark.parametrize("happening", sorted(set(Happening) - {Happening.ASKED, Happening.SPOKE}))
+def test_every_happening_from_outside_ends_every_open_state(state: JobState, happening: Happening) -> None:
+    assert next_state(state, happening, attempt=1) not in OPEN
+
+
+@pytest.mark.parametrize("happening", [Happening.ENGINE_LOST, Happening.DRAINED])
+def test_what_was_said_is_not_said_again(happening: Happening) -> None:
+    assert next_state(JobState.ASKED, happening, attempt=1) is JobState.RELEASED
+    assert next_state(JobState.SPEAKING, happening, attempt=1) is JobState.FAILED
+
+
+def test_a_job_does_not_go_round_for_ever() -> None:
+    assert next_state(JobState.ASKED, Happening.ENGINE_LOST, attempt=MAX_LOST_WORKERS) is JobState.FAILED
+    assert next_state(JobState.ASKED, Happening.DRAINED, attempt=MAX_LOST_WORKERS) is JobState.RELEASED

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from inference_service.settings import InferenceSettings
+from jan.settings import SettingsError
+
+
+def test_defaults() -> None:
+    settings = InferenceSettings.from_env({"JANROOT_PATH": "/data"})
+    assert settings.models_dir == Path("/data/models")
+    assert settings.most_loaded_models == 3
+    assert settings.drain_time == timedelta(seconds=25)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JANROOT_MAX_LOADED_MODELS", "0"),
+        ("JANROOT_MAX_JOBS", "many"),
+        ("JANROOT_LOAD_TIMEOUT_SECONDS", "-1"),
+        ("JANROOT_INFERENCE_ADDR", "a:1,b:2"),
+        ("JANROOT_RUN_DIR", "/" + "x" * 90),
+    ],
+)
+def test_what_cannot_be_used_is_told(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        InferenceSettings.from_env({name: value})
