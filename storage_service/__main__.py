@@ -16,14 +16,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     janroot = settings.common.janroot
     try:
         store = await asyncio.to_thread(Store.open, janroot, demo_weights=settings.demo_weights)
+        try:
+            await server.serve(store, settings.common.storage_addr, stop)
+        finally:
+            store.close()
     except (JanrootInUseError, JanError) as error:
         raise SystemExit(f"storage_service: {error}") from None
     except OSError as error:
         raise SystemExit(f"storage_service: cannot use the janroot {janroot}: {error.strerror}.") from None
-    try:
-        await server.serve(store, settings.common.storage_addr, stop)
-    finally:
-        store.close()
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ place before the file system and because storage trusts no caller.
 
 import os
 import time
+from itertools import accumulate
 from pathlib import Path
 
 from jan.errors import InvalidArgumentError
@@ -67,7 +68,7 @@ class Layout:
 
     def _inside(self, collection: Path, item_id: Id) -> Path:
         """`collection/id`, when no symlink on the way leads elsewhere. Files in it are opened with O_NOFOLLOW."""
-        path = collection / item_id
-        if os.path.realpath(path) != str(path):
+        steps = list(accumulate(item_id.split("/"), os.path.join, initial=str(collection)))
+        if any(map(os.path.islink, steps)):
             raise InvalidArgumentError(f"The {item_id.kind} folder '{item_id}' is a link and is not followed.")
-        return path
+        return Path(steps[-1])

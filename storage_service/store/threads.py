@@ -3,7 +3,7 @@
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +30,8 @@ class Threads:
     def __init__(self, where: layout.Layout, clock: Clock) -> None:
         self._layout = where
         self._clock = clock
+        # Where the search for a free name begins; a busy second would try every number it has given.
+        self._last_claim = ("", 0)
         self.order = CreationOrder(where.threads, ThreadId, self._created_ms)
 
     def create(self, assistant_id: AssistantId, thread: Thread, messages: Sequence[Message] = ()) -> Thread:
@@ -106,13 +108,13 @@ class Threads:
 
     def _claim_folder(self, name: str) -> Path:
         """Take the first free name; mkdir decides. A name in the trash is not given again: clients may know it."""
-        for suffix in _suffixes():
-            folder = self._layout.thread(ThreadId(name + suffix))
-            if os.path.lexists(self._layout.trash / folder.name):
-                continue
-            if atomic.claim_dir(folder):
+        last_name, last_number = self._last_claim
+        for number in itertools.count(last_number + 1 if name == last_name else 1):
+            folder = self._layout.thread(ThreadId(name if number == 1 else f"{name}-{number}"))
+            if not os.path.lexists(self._layout.trash / folder.name) and atomic.claim_dir(folder):
+                self._last_claim = name, number
                 return folder
-        raise AssertionError("suffixes never end")
+        raise AssertionError("numbers never end")
 
     def _stage(self, staged: Path, thread: Thread, messages: Sequence[Message]) -> None:
         atomic.claim_dir(staged)
@@ -151,11 +153,6 @@ def _made_ms(folder: Path) -> int:
     """When a folder was made, as far as it can be told: by its name, else by its own time."""
     suffix = _UNIX_SECONDS.search(folder.name)
     return int(suffix[1]) * 1000 if suffix else jsonfile.changed_ms(folder) or 0
-
-
-def _suffixes() -> Iterator[str]:
-    yield ""
-    yield from (f"-{number}" for number in itertools.count(2))
 
 
 def _not_found(thread_id: ThreadId) -> NotFoundError:

@@ -205,3 +205,11 @@ async def test_a_janroot_that_cannot_be_used_is_told_in_one_sentence(service: Se
     process = await service.launch()
     assert (await told(process)).startswith(f"storage_service: cannot use the janroot {service.janroot}: ")
     assert process.returncode == 1
+
+
+async def test_a_busy_address_is_told_in_one_sentence(service: Service) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        service.address = f"127.0.0.1:{other.getsockname()[1]}"
+        process = await service.launch()
+        assert (await told(process)).startswith(f"storage_service: Cannot listen on {service.address}")
+        assert process.returncode == 1

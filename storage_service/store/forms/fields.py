@@ -1,5 +1,6 @@
 """Reading single fields that may be missing, misspelt or of the wrong type, and laying changes over a file's JSON."""
 
+import math
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -53,9 +54,11 @@ def objects(raw: JsonObject, key: str) -> list[JsonObject]:
 
 
 def number(raw: JsonObject, key: str) -> float | None:
-    """A number, or None."""
+    """A finite number, or None."""
     value = raw.get(key)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
 
 
 def integer(raw: JsonObject, key: str) -> int | None:
