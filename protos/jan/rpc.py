@@ -113,7 +113,9 @@ async def serving(
     address: `unix:/path` or `host:port`. A left-over socket file is replaced: whoever serves holds a lock of its own
     that keeps a second instance away. Raises UnavailableError: the address cannot be bound.
     """
-    server = aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
+    # Without this two processes may share a TCP port, and each gets some of the calls.
+    options = [*_OPTIONS, ("grpc.so_reuseport", 0)]
+    server = aio.server(interceptors=[ErrorInterceptor()], options=options)
     register(server)
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
