@@ -70,15 +70,6 @@ def append(path: Path, data: bytes, quarantine: Path) -> int:
     return start
 
 
-def mend(path: Path, quarantine: Path) -> None:
-    """Make the file end with a whole line: a torn last line is moved into `quarantine`. Durable on return."""
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | _FLAGS)
-    try:
-        _mend(fd, path, quarantine)
-    finally:
-        os.close(fd)
-
-
 @_telling_no_room()
 def set_aside(path: Path, quarantine: Path) -> Path:
     """Copy a file into `quarantine` before it is replaced, so that nothing a user wrote is lost. Durable."""
