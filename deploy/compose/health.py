@@ -1,4 +1,4 @@
-"""A container's health check: `python health.py unix:/path` asks a gRPC service, `python health.py http://...` a gateway.
+"""A container's health check: `health.py unix:/path` asks a gRPC service, `health.py http://...` the gateway.
 
 Exits 0 when it answers that it serves, 1 otherwise.
 """
