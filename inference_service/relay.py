@@ -35,6 +35,7 @@ logger = get_logger(__name__)
 
 Answer = ChunkStream | WholeAnswer
 
+_TOO_LONG = DeadlineExceededError("The answer took too long.", code="timeout")
 _LOST = "The worker that wrote this answer was lost before its end; what was said so far is kept."
 
 
@@ -55,12 +56,17 @@ class Relay:
         self._writer = writer
         self._interruption: Happening | None = None
         self._answering: asyncio.Task[None] | None = None
+        self._publishing = False
 
     def interrupt(self, happening: Happening) -> None:
-        """End the job because of something from outside; the first interruption counts."""
+        """End the job because of something from outside; the first interruption counts.
+
+        A write under way is not broken off: whether Redis has seen it would be unknown, and then only the same events
+        may be written again (`jan.queue.log`), not the job's end.
+        """
         if self._interruption is None:
             self._interruption = happening
-            if self._answering is not None:
+            if self._answering is not None and not self._publishing:
                 self._answering.cancel()
 
     async def run(self) -> JobState:
@@ -69,10 +75,13 @@ class Relay:
         self._answering = asyncio.create_task(self._answer(), name=f"answer-{self._job.id}")
         if self._interruption is not None:
             self._answering.cancel()
+        seconds = self._job.timeout.ToTimedelta().total_seconds() if self._job.HasField("timeout") else None
         try:
+            await asyncio.wait({self._answering}, timeout=seconds)
+            self.interrupt(Happening.TIMED_OUT)
             await asyncio.wait({self._answering})
         finally:
-            self.interrupt(Happening.LEASE_LOST)
+            self._answering.cancel()
         happening, error = self._verdict(self._answering)
         self.state = next_state(self.state, happening, attempt=self.taken.lease.attempt)
         await self._close(error)
@@ -83,8 +92,7 @@ class Relay:
         """Ask the model and publish its answer to the end."""
         if self.taken.published:
             raise _worker_lost()
-        seconds = self._job.timeout.ToTimedelta().total_seconds() if self._job.HasField("timeout") else None
-        async with asyncio.timeout(seconds), self._models.use(self._job.model) as running:
+        async with self._models.use(self._job.model) as running:
             self._happened(Happening.ASKED)
             try:
                 await self._ask(running)
@@ -127,10 +135,8 @@ class Relay:
                 break
             if said:
                 self._happened(Happening.SPOKE)
-                await self._persist(partial(self._writer.publish, _chunk_events(said)))
+                await self._publish(_chunk_events(said))
                 said = []
-            if self._answering is not None and self._answering.cancelling():
-                raise asyncio.CancelledError  # again: redis-py may lose it, see worker.py
         if not answer.complete:
             raise EngineLostError("The engine broke off its answer.")
         await self._complete([*said, *answer.end()], answer.finish_reason, answer.usage)
@@ -145,7 +151,15 @@ class Relay:
         completed = jobs_pb2.Completed(finish_reason=finish_reason, usage=cost)
         await self._end([*_chunk_events(said), jobs_pb2.JobEvent(completed=completed).SerializeToString()])
 
+    async def _publish(self, events: list[bytes]) -> None:
+        self._publishing = True
+        await self._persist(partial(self._writer.publish, events))
+        self._publishing = False
+        if self._interruption is not None:
+            raise asyncio.CancelledError
+
     async def _end(self, events: list[bytes]) -> None:
+        self._publishing = True
         await self._persist(partial(self._writer.publish, events, ends=True))
 
     async def _close(self, error: JanError | None) -> None:
@@ -194,14 +208,12 @@ class Relay:
         """What happened, seen from the task that answered; and what to tell the client if it failed."""
         if answering.cancelled():
             assert self._interruption is not None
-            return self._interruption, None
+            return self._interruption, _TOO_LONG if self._interruption is Happening.TIMED_OUT else None
         match answering.exception():
             case None:
                 return Happening.FINISHED, None
             case LeaseLostError():
                 return Happening.LEASE_LOST, None
-            case TimeoutError():
-                return Happening.TIMED_OUT, DeadlineExceededError("The answer took too long.", code="timeout")
             case EngineLostError() as lost:
                 logger.warning("engine lost", job=self._job.id, reason=str(lost))
                 return Happening.ENGINE_LOST, self._engine_lost(lost)

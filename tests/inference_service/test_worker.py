@@ -69,6 +69,15 @@ async def test_a_cancelled_job_leaves_the_engine(bench: Bench, scripted: Scripte
         assert (await bench.read(job)).end == "cancelled"
 
 
+async def test_a_cancel_at_any_moment_ends_the_log(bench: Bench, scripted: ScriptedEngine) -> None:
+    async with bench.worker():
+        jobs = [await bench.submit(remote(scripted.url), ENDLESS) for _ in range(12)]
+        for count, job in enumerate(jobs, start=1):
+            await bench.read(job, chunks=count * 7)
+            await bench.queue.cancel(job)
+        assert [(await bench.read(job)).end for job in jobs] == ["cancelled"] * 12
+
+
 async def test_a_job_ends_at_its_deadline(bench: Bench, scripted: ScriptedEngine) -> None:
     scripted.hold(after_tokens=1)
     timeout = Duration()
