@@ -1,0 +1,42 @@
+"""Asking the gateway in tests, and what every refusal must look like."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+from aiohttp import ClientSession
+from yarl import URL
+
+Api = ClientSession
+
+
+async def ask(api: Api, method: str, path: str | URL, body: Any = None, **params: str) -> dict[str, Any]:
+    """Send a request that must succeed; its answer's JSON."""
+    async with api.request(method, path, json=body, params=params) as answer:
+        value: dict[str, Any] = await answer.json()
+        assert answer.status == 200, value
+        assert answer.headers["x-request-id"].startswith("req_")
+        return value
+
+
+async def refusal(api: Api, method: str, path: str | URL, **request: Any) -> tuple[int, dict[str, Any]]:
+    """Send a request that must be refused; its status and OpenAI's error object."""
+    if "json" in request:
+        # As a file: aiohttp's client warns of large bodies that are not.
+        body = io.BytesIO(json.dumps(request.pop("json")).encode())
+        request |= {"data": body, "headers": {"Content-Type": "application/json"}}
+    async with api.request(method, path, **request) as answer:
+        assert 400 <= answer.status < 500, await answer.text()
+        assert answer.content_type == "application/json"
+        assert answer.headers["x-request-id"].startswith("req_")
+        value = await answer.json()
+        assert value.keys() == {"error"}
+        error: dict[str, Any] = value["error"]
+        assert error.keys() == {"message", "type", "param", "code"}
+        assert error["type"] == "invalid_request_error"
+        assert error["message"]
+        assert isinstance(error["param"], str | None)
+        assert isinstance(error["code"], str | None)
+        return answer.status, error
