@@ -149,7 +149,7 @@ class RunExecution:
             await self._storage.put_run_step(self._answer.step)
             frames = self._answer.ended_frames()
         await self._change(status, usage, incomplete_reason, last_error)
-        await self._log.close(*frames, self._frame(status_name(status)))
+        await self._log.close(*frames, self._frame(status_name(self._run.status)))
 
     async def _change(
         self,

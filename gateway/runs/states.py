@@ -23,7 +23,8 @@ TERMINAL = frozenset({CANCELLED, FAILED, COMPLETED, INCOMPLETE, EXPIRED})
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     QUEUED: frozenset({IN_PROGRESS, CANCELLING, CANCELLED, EXPIRED, FAILED}),
-    IN_PROGRESS: frozenset({REQUIRES_ACTION, CANCELLING, COMPLETED, INCOMPLETE, FAILED, EXPIRED}),
+    # Cancelled without `cancelling` when its job was taken off the queue rather than the run stopped.
+    IN_PROGRESS: frozenset({REQUIRES_ACTION, CANCELLING, CANCELLED, COMPLETED, INCOMPLETE, FAILED, EXPIRED}),
     REQUIRES_ACTION: frozenset({QUEUED, CANCELLING, CANCELLED, EXPIRED}),
     # The answer may have been whole before the wish to stop arrived.
     CANCELLING: frozenset({CANCELLED, COMPLETED, INCOMPLETE, FAILED, EXPIRED}),
