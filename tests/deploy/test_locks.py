@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements"
-LOCKS = ("services", "inference", "local", "dev", "demo-model")
+LOCKS = ("services", "inference", "local", "dev", "build", "demo-model")
 
 
 def packages(lock: str) -> dict[str, str]:
@@ -34,7 +34,7 @@ def test_no_lock_names_a_registry(lock: str) -> None:
     assert "--find" not in text
 
 
-@pytest.mark.parametrize("lock", ["services", "inference", "local"])
+@pytest.mark.parametrize("lock", ["services", "inference", "local", "build"])
 def test_the_development_lock_holds_the_same_versions(lock: str) -> None:
     dev = packages("dev")
     assert {name: dev.get(name) for name in packages(lock)} == packages(lock)
