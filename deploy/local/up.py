@@ -97,7 +97,7 @@ def after_the_manager(settings: LocalSettings, exit_code: int) -> int:
 
 def ready_message(settings: LocalSettings, seconds: float, *, detach: bool) -> str:
     """One line that says where it listens and how to stop it, and a chat to paste."""
-    key = ' -H "Authorization: Bearer $JANROOT_ADMIN_KEY"' if os.environ.get("JANROOT_AUTH") == "keys" else ""
+    key = " -H 'Authorization: Bearer YOUR-KEY'" if os.environ.get("JANROOT_AUTH") == "keys" else ""
     how_to_stop = "`make down`" if detach else "Ctrl-C"
     body = f'{{"model": "{DEMO_MODEL}", "messages": [{{"role": "user", "content": "Say hello."}}]}}'
     return (
