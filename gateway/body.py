@@ -50,6 +50,7 @@ def parse_json_object(data: bytes) -> dict[str, Any]:
         raise InvalidArgumentError(f"We could not parse the JSON body of your request: {error}.") from None
     if not isinstance(value, dict):
         raise InvalidArgumentError("The JSON body of your request must be an object.")
+    _check_writable(value)
     return value
 
 
@@ -80,6 +81,14 @@ async def _read_json_bytes(request: web.Request) -> bytes:
         # A web page may send text/plain anywhere without asking first (RELIABILITY S4).
         raise UnsupportedMediaTypeError("Send the body as Content-Type: application/json.")
     return data
+
+
+def _check_writable(value: dict[str, Any]) -> None:
+    """Refuse what could be read but not written again, to a file or an engine: whole numbers beyond 64 bits."""
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        raise InvalidArgumentError("The JSON body of your request holds a number beyond 64 bits.") from None
 
 
 def _param(location: tuple[int | str, ...]) -> str:

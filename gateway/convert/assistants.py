@@ -35,7 +35,7 @@ _PATHS = {
 def new_assistant(body: CreateAssistant) -> assistants_pb2.Assistant:
     """The assistant that a request asks for, with an id of its own.
 
-    Raises InvalidArgumentError: an open-ended value that cannot be kept.
+    Raises InvalidArgumentError: an open-ended value that is too long.
     """
     return _to_proto(AssistantId.new(), body, body.model)
 

@@ -8,8 +8,8 @@ import orjson
 
 from jan.errors import InvalidArgumentError
 
-# A file that holds one of these whole stays far below what storage reads.
-MAX_SENT_BYTES = 1024 * 1024
+# A file that holds a few of these stays below what storage reads.
+MAX_SENT_LENGTH = 1024 * 1024
 
 
 def to_text(value: Any) -> str:
@@ -20,17 +20,14 @@ def to_text(value: Any) -> str:
 def sent_to_text(value: Any, param: str) -> str:
     """The JSON text of an open-ended value that a request holds; empty for None.
 
-    Raises InvalidArgumentError: longer than `MAX_SENT_BYTES`, or a number that 64 bits cannot hold.
+    Raises InvalidArgumentError: longer than `MAX_SENT_LENGTH`.
     """
-    try:
-        text = to_text(value)
-    except orjson.JSONEncodeError:
+    text = to_text(value)
+    if len(text) > MAX_SENT_LENGTH:
         raise InvalidArgumentError(
-            f"Invalid '{param}': it holds a number beyond 64 bits.", param=param, code="invalid_value"
-        ) from None
-    if len(text) > MAX_SENT_BYTES:
-        raise InvalidArgumentError(
-            f"Invalid '{param}': it may hold at most {MAX_SENT_BYTES} bytes of JSON.", param=param, code="invalid_value"
+            f"Invalid '{param}': it may hold at most {MAX_SENT_LENGTH} characters of JSON.",
+            param=param,
+            code="string_above_max_length",
         )
     return text
 

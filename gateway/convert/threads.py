@@ -30,7 +30,7 @@ _PATHS = {
 def new_thread(body: CreateThread | None, assistant_id: str = "") -> threads_pb2.CreateThreadRequest:
     """The thread that a request asks for, an empty one for None, named after an assistant: else its own first one.
 
-    Raises InvalidArgumentError: an open-ended value that cannot be kept.
+    Raises InvalidArgumentError: an open-ended value that is too long.
     """
     body = body or CreateThread()
     assistants = _with_model(body.assistants or [], body.models or [])

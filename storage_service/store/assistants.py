@@ -40,7 +40,7 @@ class Assistants:
         """Read an assistant. Raises NotFoundError."""
         assistant = self._read(assistant_id)
         if assistant is None:
-            raise NotFoundError(f"No assistant found with id '{assistant_id}'.")
+            raise NotFoundError(f"No assistant found with id '{assistant_id:.64}'.")
         return assistant
 
     def page(self, query: PageQuery) -> Page[Assistant]:

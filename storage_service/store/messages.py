@@ -174,7 +174,7 @@ def _place(entry: Entry) -> tuple[int, int]:
 def _entry(log: MessageLog, message_id: MessageId) -> Entry:
     entry = log.by_id.get(message_id)
     if entry is None:
-        raise NotFoundError(f"No message found with id '{message_id}'.")
+        raise NotFoundError(f"No message found with id '{message_id:.64}'.")
     return entry
 
 

@@ -156,4 +156,4 @@ def _made_ms(folder: Path) -> int:
 
 
 def _not_found(thread_id: ThreadId) -> NotFoundError:
-    return NotFoundError(f"No thread found with id '{thread_id}'.")
+    return NotFoundError(f"No thread found with id '{thread_id:.64}'.")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.convert.json_fields import MAX_SENT_BYTES, from_text, sent_to_text, string_map, to_text
+from gateway.convert.json_fields import MAX_SENT_LENGTH, from_text, sent_to_text, string_map, to_text
 from jan.errors import InvalidArgumentError
 
 
@@ -32,8 +32,8 @@ def test_null_inside_a_map_is_not_an_absent_value() -> None:
     assert string_map('{"k":null}')["k"] == "null"
 
 
-@pytest.mark.parametrize("value", [{"n": 2**64}, {"text": "x" * MAX_SENT_BYTES}])
-def test_what_cannot_be_kept_is_refused_by_name(value: dict[str, object]) -> None:
+def test_what_is_too_long_to_keep_is_refused_by_name() -> None:
+    assert sent_to_text("x" * (MAX_SENT_LENGTH - 2), "tools")
     with pytest.raises(InvalidArgumentError) as caught:
-        sent_to_text(value, "tools")
-    assert (caught.value.param, caught.value.code) == ("tools", "invalid_value")
+        sent_to_text("x" * (MAX_SENT_LENGTH - 1), "tools")
+    assert (caught.value.param, caught.value.code) == ("tools", "string_above_max_length")

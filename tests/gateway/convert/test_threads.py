@@ -7,6 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from openai.types.beta import Thread
 
 from gateway.body import validate
+from gateway.convert.json_fields import MAX_SENT_LENGTH
 from gateway.convert.threads import new_thread, thread_from_proto, thread_update
 from gateway.schemas.threads import CreateThread, ModifyThread
 from jan.errors import InvalidArgumentError
@@ -103,7 +104,7 @@ def test_null_clears_a_field(field: str) -> None:
     assert thread_from_proto(request.thread)[field] == thread_from_proto(threads_pb2.Thread())[field]
 
 
-def test_a_number_that_no_file_can_hold_is_refused_by_name() -> None:
+def test_settings_that_no_file_can_hold_are_refused_by_name() -> None:
     with pytest.raises(InvalidArgumentError) as caught:
-        create({"assistants": ["a", {"model": {"settings": {"seed": 10**30}}}]})
+        create({"assistants": ["a", {"model": {"settings": {"text": "x" * MAX_SENT_LENGTH}}}]})
     assert caught.value.param == "assistants[1].model.settings"

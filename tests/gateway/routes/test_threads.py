@@ -28,7 +28,8 @@ async def test_the_body_may_be_empty(api: Api) -> None:
         thread = await answer.json()
     Thread.model_validate(thread, strict=True)
     assert thread["id"].startswith("jan_")
-    assert (thread["metadata"], thread["tool_resources"], thread["title"], thread["assistants"]) == ({}, None, "", [])
+    assert (thread["metadata"], thread["tool_resources"], thread["title"]) == ({}, None, "")
+    assert [assistant["assistant_id"] for assistant in thread["assistants"]] == ["jan"]
 
 
 async def test_a_thread_begins_with_its_messages(api: Api) -> None:
