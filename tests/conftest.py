@@ -7,7 +7,13 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
-pytest_plugins = ["tests.fixtures.redis", "tests.fixtures.storage", "tests.fixtures.gateway", "tests.fixtures.worker"]
+pytest_plugins = [
+    "tests.fixtures.redis",
+    "tests.fixtures.storage",
+    "tests.fixtures.gateway",
+    "tests.fixtures.worker",
+    "tests.fixtures.stack",
+]
 
 
 @pytest.fixture(autouse=True)

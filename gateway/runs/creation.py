@@ -8,6 +8,7 @@ from gateway.convert.json_fields import from_text, to_text
 from gateway.models import find_model_or_any
 from gateway.runs import states
 from gateway.runs.answer import now
+from gateway.runs.request import overrides_of
 from gateway.schemas.runs import CreateRun, RunRequest, check_tools
 from gateway.storage import StorageClient
 from jan.errors import InvalidArgumentError, NotFoundError
@@ -39,7 +40,7 @@ async def new_run(
     """
     tools = request.tools if request.tools is not None else from_text(assistant.tools_json, [])
     check_tools(tools)
-    override = thread.assistants[0] if thread.assistants else threads_pb2.ThreadAssistant()
+    override = overrides_of(thread, assistant.id)
     model = await find_model_or_any(storage, request.model or override.model_id or assistant.model)
     run = runs_pb2.Run(
         id=RunId.new(),

@@ -50,13 +50,18 @@ def effective_parameters(
     The run's own values hold what its request and its assistant said when it was made, so those of the assistant's
     OpenAI fields are not read again.
     """
-    thread_overrides = thread.assistants[0].parameters_json if thread.assistants else ""
     return layered(
         stored_parameters(model.parameters_json),
         stored_parameters(assistant.parameters_json) if assistant is not None else {},
-        stored_parameters(thread_overrides),
+        stored_parameters(overrides_of(thread, run.assistant_id).parameters_json),
         _own_parameters(run),
     )
+
+
+def overrides_of(thread: threads_pb2.Thread, assistant_id: str) -> threads_pb2.ThreadAssistant:
+    """What a thread overrides of an assistant; nothing when the thread speaks of others only."""
+    matching = (assistant for assistant in thread.assistants if assistant.assistant_id == assistant_id)
+    return next(matching, threads_pb2.ThreadAssistant())
 
 
 def _own_parameters(run: runs_pb2.Run) -> dict[str, Any]:

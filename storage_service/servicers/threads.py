@@ -39,7 +39,7 @@ class ThreadServicer(ThreadServiceServicer):
         assistant_id = AssistantId.parse(request.assistant_id or DEFAULT_ASSISTANT)
         thread = from_proto(_UNNAMED, request.thread)
         first = [messages.from_proto(_UNNAMED, message) for message in request.messages]
-        stored = await self._access.run(lambda: self._store.threads.create(assistant_id, thread, first))
+        stored = await self._access.run(lambda: self._store.create_thread(assistant_id, thread, first))
         return pb.CreateThreadResponse(thread=to_proto(stored))
 
     async def GetThread(self, request: pb.GetThreadRequest, context: Context) -> pb.GetThreadResponse:

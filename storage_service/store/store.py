@@ -1,10 +1,12 @@
 """One janroot, opened: the collections, built in the right order on one lock."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from jan.ids import ThreadId
+from jan.errors import NotFoundError
+from jan.ids import AssistantId, ThreadId
 from storage_service.store import seed
 from storage_service.store.assistants import Assistants
 from storage_service.store.clock import Clock, wall_clock_ms
@@ -12,7 +14,7 @@ from storage_service.store.layout import Layout
 from storage_service.store.lock import JanrootLock
 from storage_service.store.messages import Messages
 from storage_service.store.models import Models
-from storage_service.store.records import Message, Run
+from storage_service.store.records import Message, Run, Thread, ThreadAssistant
 from storage_service.store.runs import Runs
 from storage_service.store.threads import Threads
 
@@ -49,6 +51,16 @@ class Store:
             raise
         return store
 
+    def create_thread(self, assistant_id: AssistantId, thread: Thread, messages: Sequence[Message] = ()) -> Thread:
+        """Make a thread; when it names nobody who answers, the assistant it is named after does.
+
+        Jan's desktop reads `assistants[0]` of every thread, and crashed on those that had none (jan#2654).
+        """
+        if not thread.assistants:
+            named = ThreadAssistant(assistant_id=assistant_id, assistant_name=self._name_of(assistant_id))
+            thread = replace(thread, assistants=(named,))
+        return self.threads.create(assistant_id, thread, messages)
+
     def create_run(self, run: Run, messages: Sequence[Message]) -> Run:
         """Append messages to a thread and accept a run on it, in one step. See `Runs.create` for errors."""
         return self.runs.create(run, first=lambda: self.messages.append(run.thread_id, messages))
@@ -62,3 +74,10 @@ class Store:
     def close(self) -> None:
         """Give the janroot up."""
         self._lock.release()
+
+    def _name_of(self, assistant_id: AssistantId) -> str:
+        """What people call an assistant; nothing for one that is gone or has no name."""
+        try:
+            return self.assistants.get(assistant_id).name or ""
+        except NotFoundError:
+            return ""

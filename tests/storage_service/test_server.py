@@ -263,3 +263,13 @@ async def test_values_that_are_not_what_they_claim_are_refused(storage_server: S
         with pytest.raises(InvalidArgumentError) as refused:
             await create_thread(storage_server, metadata_json=text)
         assert refused.value.param == "metadata"
+
+
+async def test_a_thread_that_names_nobody_is_the_default_assistants(storage_server: StorageServer) -> None:
+    thread = await create_thread(storage_server)
+    [assistant] = thread.assistants
+    assert (assistant.assistant_id, assistant.assistant_name, assistant.model_id) == ("jan", "Jan", "")
+    path = storage_server.janroot / "threads" / thread.id / "thread.json"
+    [written] = json.loads(await asyncio.to_thread(path.read_text))["assistants"]
+    assert written["assistant_id"] == "jan"
+    assert written["model"] == {"id": "*", "settings": {}, "parameters": {}}

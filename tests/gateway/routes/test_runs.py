@@ -110,6 +110,29 @@ async def test_the_model_sees_instructions_and_earlier_turns(gateway: Gateway, w
     assert taken.body["temperature"] == 0.9
 
 
+async def test_a_threads_overrides_hold_for_their_assistant_only(gateway: Gateway, worker: ScriptedWorker) -> None:
+    other = await gateway.json(
+        "POST", "/v1/assistants", {"model": MODEL_ID, "instructions": "From the other.", "top_p": 0.4}
+    )
+    overrides = {
+        "assistant_id": "jan",
+        "instructions": "From the thread.",
+        "model": {"id": MODEL_ID, "parameters": {"temperature": "0.1", "token_limit": 300}},
+    }
+    body = {"assistants": [overrides], "messages": [{"role": "user", "content": "Hi"}]}
+    thread_id = (await gateway.json("POST", "/v1/threads", body))["id"]
+    run = await start(gateway, thread_id)
+    taken = await worker.answer()
+    await until_ended(gateway, run)
+    assert taken.body["messages"][0] == {"role": "system", "content": "From the thread."}
+    assert (taken.body["temperature"], taken.body["max_tokens"]) == (0.1, 300)
+    run = await start(gateway, thread_id, assistant_id=other["id"], temperature=0.8)
+    taken = await worker.answer()
+    await until_ended(gateway, run)
+    assert taken.body["messages"][0] == {"role": "system", "content": "From the other."}
+    assert (taken.body["temperature"], taken.body["top_p"], "max_tokens" in taken.body) == (0.8, 0.4, False)
+
+
 async def test_last_messages_cuts_what_the_model_sees(gateway: Gateway, worker: ScriptedWorker) -> None:
     thread_id = await new_thread(gateway, "one", "two", "three")
     strategy = {"type": "last_messages", "last_messages": 2}
