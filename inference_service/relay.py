@@ -77,9 +77,10 @@ class Relay:
             self._answering.cancel()
         seconds = self._job.timeout.ToTimedelta().total_seconds() if self._job.HasField("timeout") else None
         try:
-            await asyncio.wait({self._answering}, timeout=seconds)
-            self.interrupt(Happening.TIMED_OUT)
-            await asyncio.wait({self._answering})
+            in_time, _ = await asyncio.wait({self._answering}, timeout=seconds)
+            if not in_time:
+                self.interrupt(Happening.TIMED_OUT)
+                await asyncio.wait({self._answering})
         finally:
             self._answering.cancel()
         happening, error = self._verdict(self._answering)

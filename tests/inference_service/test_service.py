@@ -119,7 +119,7 @@ async def test_killed_it_leaves_no_engine_and_the_next_one_takes_over(
 async def test_it_survives_a_restart_of_redis(own_redis: RedisServer, models_dir: Path, run_dir: Path) -> None:
     async with service(own_redis, models_dir, run_dir) as running:
         async with gateway(own_redis, models_dir, run_dir) as bench:
-            begun = await bench.submit(demo(), {"temperature": 0, "max_tokens": 300})
+            begun = await bench.submit(demo(), {"temperature": 0, "max_tokens": 120})
             await bench.read(begun, chunks=3)
             await asyncio.to_thread(own_redis.kill)
             await asyncio.to_thread(own_redis.start)

@@ -58,7 +58,7 @@ async def test_a_child_that_ignores_sigterm_is_killed_with_its_children(tmp_path
     process = EngineProcess(python(code), {}, log)
 
     async def grandchild_is_up() -> bool:
-        return await asyncio.to_thread(lambda: "up" in log.read_text())
+        return await asyncio.to_thread(lambda: log.exists() and "up" in log.read_text())
 
     await process.start(grandchild_is_up, SOON)
     assert process.pid is not None
