@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,8 @@ import pytest
 
 from deploy.local import preflight
 from deploy.local.preflight import PreflightError
+
+Starter = Callable[[Path], subprocess.Popen[bytes]]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,14 +73,13 @@ def test_a_second_start_from_the_same_run_folder_names_the_first(folder: Path) -
     assert "make down" in sentence
 
 
-def test_a_detached_instance_is_known_by_its_process_manager(folder: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", "input()", f"{folder}/supervisord.conf"], stdin=subprocess.PIPE
-    ) as manager:
-        (folder / "supervisord.pid").write_text(f"{manager.pid}\n", encoding="ascii")
-        with pytest.raises(PreflightError, match=rf"already runs .* \(pid {manager.pid}\)"):
-            preflight.check_no_other_instance(folder)
-        manager.communicate(b"\n")
+def test_a_detached_instance_is_known_by_its_process_manager(folder: Path, start_idler: Starter) -> None:
+    manager = start_idler(folder)
+    (folder / "supervisord.pid").write_text(f"{manager.pid}\n", encoding="ascii")
+    with pytest.raises(PreflightError, match=rf"already runs .* \(pid {manager.pid}\)"):
+        preflight.check_no_other_instance(folder)
+    manager.kill()
+    manager.wait()
     preflight.check_no_other_instance(folder)
 
 

@@ -6,12 +6,15 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from deploy.local import processes, readiness, supervision
 from deploy.local.settings import LocalSettings
+
+Starter = Callable[[Path], subprocess.Popen[bytes]]
 
 
 @pytest.fixture
@@ -67,13 +70,13 @@ def test_a_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     assert processes.wait_until_gone(pid, tmp_path, seconds=10)
 
 
-def test_what_a_killed_manager_left_is_ended_by_pid_file(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()", f"{tmp_path}/mark"], stdin=subprocess.PIPE) as left:
-        (tmp_path / "gateway.pid").write_text(f"{left.pid}\n", encoding="ascii")
-        (tmp_path / "redis.pid").write_text(f"{os.getpid()}\n", encoding="ascii")
-        # A zombie belongs to nobody, so the wait inside ends although this test has not yet reaped it.
-        assert processes.end(tmp_path, ["gateway", "redis", "storage_service"], seconds=10) == ["gateway"]
-    assert left.returncode == -signal.SIGTERM
+def test_what_a_killed_manager_left_is_ended_by_pid_file(tmp_path: Path, start_idler: Starter) -> None:
+    left = start_idler(tmp_path)
+    (tmp_path / "gateway.pid").write_text(f"{left.pid}\n", encoding="ascii")
+    (tmp_path / "redis.pid").write_text(f"{os.getpid()}\n", encoding="ascii")
+    # A zombie belongs to nobody, so the wait inside ends although this test has not yet reaped it.
+    assert processes.end(tmp_path, ["gateway", "redis", "storage_service"], seconds=10) == ["gateway"]
+    assert left.wait(timeout=10) == -signal.SIGTERM
 
 
 def state(name: str, state: str, stopped_at: int, exit_code: int = 1) -> supervision.ServiceState:
