@@ -6,6 +6,7 @@ duplicate keys, unpaired surrogates, invalid UTF-8, endless numbers (RELIABILITY
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeVar
 
 import jiter
@@ -16,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 from jan.errors import InvalidArgumentError, UnsupportedMediaTypeError
 
 MAX_JSON_BYTES = 32 * 1024 * 1024
+# How much of a stranger's text an error repeats.
+MAX_ECHO = 200
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -47,7 +50,8 @@ def parse_json_object(data: bytes) -> dict[str, Any]:
     try:
         value = jiter.from_json(data, allow_inf_nan=False, catch_duplicate_keys=True, partial_mode="off")
     except ValueError as error:
-        raise InvalidArgumentError(f"We could not parse the JSON body of your request: {error}.") from None
+        reason = str(error)[:MAX_ECHO]
+        raise InvalidArgumentError(f"We could not parse the JSON body of your request: {reason}.") from None
     if not isinstance(value, dict):
         raise InvalidArgumentError("The JSON body of your request must be an object.")
     _check_writable(value)
@@ -60,7 +64,7 @@ def validate(value: dict[str, Any], model: type[ModelT]) -> ModelT:
         return model.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        param = _param(first["loc"])
+        param = _param(first["loc"])[:MAX_ECHO]
         raise InvalidArgumentError(
             f"Invalid '{param}': {first['msg']}." if param else f"{first['msg']}.",
             param=param,
@@ -84,11 +88,33 @@ async def _read_json_bytes(request: web.Request) -> bytes:
 
 
 def _check_writable(value: dict[str, Any]) -> None:
-    """Refuse what could be read but not written again, to a file or an engine: whole numbers beyond 64 bits."""
+    """Refuse what could be read but not written again, to a file or an engine: numbers beyond 64 bits.
+
+    Whole ones do not fit orjson; others, such as 1e999, are read as infinity and would be written as null.
+    """
     try:
-        orjson.dumps(value)
+        written = orjson.dumps(value)
     except orjson.JSONEncodeError:
-        raise InvalidArgumentError("The JSON body of your request holds a number beyond 64 bits.") from None
+        raise _beyond_64_bits() from None
+    # Cheap first: an infinity is written as null.
+    if b"null" in written and _holds_infinity(value):
+        raise _beyond_64_bits()
+
+
+def _holds_infinity(value: Any) -> bool:
+    match value:
+        case float():
+            return math.isinf(value)
+        case dict():
+            return any(map(_holds_infinity, value.values()))
+        case list():
+            return any(map(_holds_infinity, value))
+        case _:
+            return False
+
+
+def _beyond_64_bits() -> InvalidArgumentError:
+    return InvalidArgumentError("The JSON body of your request holds a number beyond 64 bits.")
 
 
 def _param(location: tuple[int | str, ...]) -> str:

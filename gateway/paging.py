@@ -53,4 +53,9 @@ def _read_limit(text: str | None) -> int:
 
 def _read_cursor(request: web.Request, name: str, cursor_type: type[Id]) -> str:
     text = request.query.get(name)
-    return cursor_type.parse(text) if text else ""
+    if not text:
+        return ""
+    try:
+        return cursor_type.parse(text)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(error.message, param=name) from None

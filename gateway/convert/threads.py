@@ -44,7 +44,8 @@ def new_thread(body: CreateThread | None, assistant_id: str = "") -> threads_pb2
 
 def thread_update(thread_id: ThreadId, body: ModifyThread) -> threads_pb2.UpdateThreadRequest:
     """The change that a request asks for: the fields sent. Raises InvalidArgumentError as above."""
-    thread = _to_proto(body, body.assistants or [])
+    # A thread always names who answers: Jan's desktop reads the first entry.
+    thread = _to_proto(body, body.assistants or [ThreadAssistant()])
     thread.id = thread_id
     paths = sorted(_PATHS[field] for field in body.model_fields_set)
     return threads_pb2.UpdateThreadRequest(thread=thread, update_mask=FieldMask(paths=paths))

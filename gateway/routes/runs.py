@@ -11,6 +11,7 @@ from gateway.convert.runs import run_from_proto, status_name, step_from_proto
 from gateway.convert.threads import new_thread, thread_from_proto
 from gateway.keys import JOBS, RUNS, STORAGE
 from gateway.paging import list_envelope, read_page
+from gateway.path_ids import path_id
 from gateway.routes.threads import thread_id_of
 from gateway.runs import derived_ids, states
 from gateway.runs.creation import find_assistant, new_run
@@ -18,7 +19,7 @@ from gateway.runs.log import event_frame
 from gateway.runs.stream import stream_run
 from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun
 from gateway.tenant import tenant_of
-from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, NotFoundError
+from jan.errors import ConflictError, FailedPreconditionError
 from jan.ids import RunId, StepId
 from jan.storage.v1 import runs_pb2
 
@@ -123,22 +124,14 @@ async def list_run_steps(request: web.Request) -> web.Response:
 @routes.get("/v1/threads/{thread_id}/runs/{run_id}/steps/{step_id}")
 async def get_run_step(request: web.Request) -> web.Response:
     """Read a step."""
-    text = request.match_info["step_id"]
-    try:
-        step_id = StepId.parse(text)
-    except InvalidArgumentError:
-        raise NotFoundError(f"No run step found with id '{text[:64]}'.") from None
+    step_id = path_id(request, "step_id", StepId)
     step = await request.app[STORAGE].get_run_step(thread_id_of(request), run_id_of(request), step_id)
     return json_response(step_from_proto(step))
 
 
 def run_id_of(request: web.Request) -> RunId:
     """The run that the path names. Raises NotFoundError when it cannot be a run's id."""
-    text = request.match_info["run_id"]
-    try:
-        return RunId.parse(text)
-    except InvalidArgumentError:
-        raise NotFoundError(f"No run found with id '{text[:64]}'.") from None
+    return path_id(request, "run_id", RunId)
 
 
 async def _answer(request: web.Request, run: runs_pb2.Run, *, stream: bool, first: bytes = b"") -> web.StreamResponse:

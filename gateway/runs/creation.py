@@ -9,6 +9,7 @@ from gateway.models import find_model_or_any
 from gateway.runs import states
 from gateway.runs.answer import now
 from gateway.runs.request import overrides_of
+from gateway.schemas.common import JsonObject, RequestModel
 from gateway.schemas.runs import CreateRun, RunRequest, check_tools
 from gateway.storage import StorageClient
 from jan.errors import InvalidArgumentError, NotFoundError
@@ -38,7 +39,7 @@ async def new_run(
 
     Raises NotFoundError: no such model. Raises InvalidArgumentError: tools, which are not built.
     """
-    tools = request.tools if request.tools is not None else from_text(assistant.tools_json, [])
+    tools = from_text(assistant.tools_json, []) if request.tools is None else [tool.as_sent() for tool in request.tools]
     check_tools(tools)
     override = overrides_of(thread, assistant.id)
     model = await find_model_or_any(storage, request.model or override.model_id or assistant.model)
@@ -55,7 +56,7 @@ async def new_run(
         max_completion_tokens=request.max_completion_tokens,
         tool_choice_json=to_text(request.tool_choice),
         truncation_strategy_json=to_text(_dumped(request.truncation_strategy)),
-        response_format_json=_response_format(request) or assistant.response_format_json,
+        response_format_json=to_text(_dumped(request.response_format)) or assistant.response_format_json,
         parallel_tool_calls=request.parallel_tool_calls is not False,
         temperature=_first(request.temperature, assistant.temperature if assistant.HasField("temperature") else None),
         top_p=_first(request.top_p, assistant.top_p if assistant.HasField("top_p") else None),
@@ -74,14 +75,8 @@ def _instructions(
     return "\n".join(part for part in (base, extra) if part)
 
 
-def _response_format(request: RunRequest) -> str:
-    value = request.response_format
-    return to_text(value if value is None or isinstance(value, str) else _dumped(value))
-
-
-def _dumped(value: object) -> object:
-    dump = getattr(value, "model_dump", None)
-    return dump(exclude_none=True, by_alias=True) if dump is not None else None
+def _dumped(value: RequestModel | None) -> JsonObject | None:
+    return None if value is None else value.model_dump(exclude_none=True, by_alias=True)
 
 
 def _first(*values: float | None) -> float | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from gateway.schemas.common import JsonObject, RequestModel, Temperature, TopP
+from gateway.schemas.common import JsonObject, RequestModel, Temperature, Text, TopP
 from gateway.schemas.response_format import ResponseFormat
 from jan.errors import InvalidArgumentError
 
@@ -19,12 +19,19 @@ def _as_parts(value: Any) -> Any:
     return [{"type": "text", "text": value}] if isinstance(value, str) else value
 
 
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Stop = Annotated[str, StringConstraints(min_length=1)]
+
+
 class TextPart(RequestModel):
     """A piece of a message. Models here read text."""
 
     type: Literal["text", "refusal"]
-    text: str = ""
-    refusal: str = ""
+    text: Text = ""
+    refusal: Text = ""
 
 
 Content = Annotated[list[TextPart], BeforeValidator(_as_parts)]
@@ -75,7 +82,7 @@ class ChatCompletionRequest(RequestModel):
     temperature: Temperature | None = None
     top_p: TopP | None = None
     n: Annotated[int, Field(ge=1, le=16)] | None = None
-    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    stop: Annotated[list[Stop], Field(max_length=4), BeforeValidator(_as_list)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None

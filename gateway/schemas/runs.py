@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from gateway.schemas.common import JsonObject, Metadata, RequestModel, Temperature, TopP
+from gateway.schemas.assistants import Instructions, ResponseFormatOption
+from gateway.schemas.common import Metadata, RequestModel, Temperature, TopP
 from gateway.schemas.messages import CreateMessage
-from gateway.schemas.response_format import ResponseFormat
 from gateway.schemas.threads import CreateThread
+from gateway.schemas.tools import Tool
 from jan.errors import InvalidArgumentError
 
-Instructions = Annotated[str, StringConstraints(max_length=256_000)]
 TokenLimit = Annotated[int, Field(ge=256, le=2**31 - 1)]
 
 
@@ -35,7 +36,7 @@ class RunRequest(RequestModel):
     assistant_id: str
     model: str | None = None
     instructions: Instructions | None = None
-    tools: Annotated[list[JsonObject], Field(max_length=20)] | None = None
+    tools: Annotated[list[Tool], Field(max_length=20)] | None = None
     metadata: Metadata | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
@@ -45,7 +46,7 @@ class RunRequest(RequestModel):
     truncation_strategy: TruncationStrategy | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
-    response_format: Literal["auto"] | ResponseFormat | None = None
+    response_format: ResponseFormatOption = None
 
     def check_supported(self) -> None:
         """Refuse what would change the answer and is not built. Raises InvalidArgumentError, naming the parameter."""
@@ -74,7 +75,7 @@ class ModifyRun(RequestModel):
     metadata: Metadata | None = None
 
 
-def check_tools(tools: list[JsonObject]) -> None:
+def check_tools(tools: Iterable[dict[str, Any]]) -> None:
     """Refuse tools that a run would have to call. Raises InvalidArgumentError.
 
     Jan's own `retrieval` entry says by `enabled: false` that it is off, and its default assistant carries it so.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 
+from jan.errors import TooLargeError
 from storage_service.store import atomic
 from storage_service.store.records import JsonObject
 
@@ -38,8 +39,14 @@ def read(path: Path) -> JsonObject | None:
 
 
 def write(path: Path, value: JsonObject) -> None:
-    """Replace the file, indented for people. Durable on return; see `atomic.replace`."""
-    atomic.replace(path, [orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)])
+    """Replace the file, indented for people. Durable on return; see `atomic.replace`.
+
+    Raises TooLargeError: `read` would not take it back.
+    """
+    data = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    if len(data) > MAX_FILE_BYTES:
+        raise TooLargeError(f"An object may hold at most {MAX_FILE_BYTES} bytes.")
+    atomic.replace(path, [data])
 
 
 def changed_ms(path: Path) -> int | None:

@@ -206,7 +206,7 @@ def test_a_run_can_be_cancelled(client: OpenAI) -> None:
 
 def test_the_conversation_lies_in_plain_files(client: OpenAI, stack: Stack) -> None:
     thread = client.beta.threads.create(
-        messages=[{"role": "user", "content": "Grüß Gott, 你好"}], metadata={"project": "files"}
+        messages=[{"role": "user", "content": "Say hello. Grüß Gott, 你好"}], metadata={"project": "files"}
     )
     run = client.beta.threads.runs.create_and_poll(thread_id=thread.id, assistant_id="jan", max_completion_tokens=256)
     folder = stack.janroot / "threads" / thread.id
@@ -214,6 +214,6 @@ def test_the_conversation_lies_in_plain_files(client: OpenAI, stack: Stack) -> N
     assert (written["id"], written["object"], written["metadata"]) == (thread.id, "thread", {"project": "files"})
     lines = [json.loads(line) for line in (folder / "messages.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["role"] for line in lines] == ["user", "assistant"]
-    assert lines[0]["content"][0]["text"]["value"] == "Grüß Gott, 你好"
+    assert lines[0]["content"][0]["text"]["value"] == "Say hello. Grüß Gott, 你好"
     assert (lines[1]["run_id"], lines[1]["assistant_id"]) == (run.id, "jan")
     assert all(line["created"] > 10**12 for line in lines)

@@ -26,7 +26,8 @@ class LogWriter:
         """Append events in one round trip; with `ends` the last one closes the log and the lease.
 
         Safe to repeat: events already in the log are not appended again. Raises LeaseLostError: somebody else holds
-        the lease now. Raises redis.RedisError: unknown whether it was appended; repeat it.
+        the lease now. Raises redis.RedisError: unknown whether it was appended; repeat it. A call that was broken off
+        leaves the same doubt: the next call must bring the same events again before it brings others.
         """
         last = await self._scripts.publish(
             keys=[self._lease.holder_key, keys.log(self._lease.id), keys.leases(self._lease.kind)],

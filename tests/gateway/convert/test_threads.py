@@ -96,12 +96,17 @@ def test_only_the_fields_sent_change() -> None:
     assert list(request.update_mask.paths) == ["title"]
 
 
-@pytest.mark.parametrize("field", sorted(ModifyThread.model_fields))
+@pytest.mark.parametrize("field", sorted(ModifyThread.model_fields.keys() - {"assistants"}))
 def test_null_clears_a_field(field: str) -> None:
     request = thread_update(ThreadId("jan_1"), validate({field: None}, ModifyThread))
     [path] = request.update_mask.paths
     assert path in {field, f"{field}_json"}
     assert thread_from_proto(request.thread)[field] == thread_from_proto(threads_pb2.Thread())[field]
+
+
+def test_a_thread_whose_assistants_are_cleared_is_the_default_assistants() -> None:
+    request = thread_update(ThreadId("jan_1"), validate({"assistants": None}, ModifyThread))
+    assert [assistant.assistant_id for assistant in request.thread.assistants] == ["jan"]
 
 
 def test_settings_that_no_file_can_hold_are_refused_by_name() -> None:

@@ -150,6 +150,8 @@ async def test_a_client_that_leaves_the_queue_gives_up_its_place(gateway: Gatewa
         ({"max_tokens": 2**63}, "max_tokens"),
         ({"max_completion_tokens": 1.5}, "max_completion_tokens"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+        ({"stop": ""}, "stop"),
+        ({"messages": [{"role": "user", "content": "a\0b"}]}, "messages[0].content[0].text"),
         ({"logprobs": 1}, "logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),

@@ -75,7 +75,7 @@ async def test_null_clears_what_is_named_and_nothing_else(api: Api, method: str)
     changed = await ask(api, method, path, {"metadata": None, "tool_resources": None})
     assert changed == made | {"metadata": {}, "tool_resources": None, "updated_at": changed["updated_at"]}
     changed = await ask(api, method, path, {"title": None, "assistants": None})
-    assert (changed["title"], changed["assistants"]) == ("", [])
+    assert (changed["title"], changed["assistants"][0]["assistant_id"]) == ("", "jan")
 
 
 async def test_threads_are_listed_newest_first(api: Api) -> None:

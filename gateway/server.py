@@ -1,0 +1,84 @@
+"""The HTTP server around the application: its limits, and OpenAI's error body for what never reaches a handler.
+
+aiohttp answers a request that it cannot parse in plain text, from its protocol class. It has no public place to
+change that, so two of its classes are extended here; tests/gateway/test_server.py tells when they change.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Self
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+
+from gateway.errors import error_body
+from jan.ids import RequestId
+from jan.telemetry import get_logger
+
+logger = get_logger(__name__)
+
+# How long open requests may go on after SIGTERM (RELIABILITY P16).
+DRAIN_SECONDS = 20.0
+# Room for ids that are far too long, so that our own 404 answers them.
+MAX_LINE_BYTES = 64 * 1024
+
+
+def new_runner(app: web.Application) -> web.AppRunner:
+    """A runner for the application, with our limits."""
+    # With handler_cancellation a client that leaves cancels its handler, which frees its place in the engine.
+    return _Runner(
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=DRAIN_SECONDS,
+        max_line_size=MAX_LINE_BYTES,
+    )
+
+
+class _Protocol(RequestHandler):
+    """One connection."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what cannot be parsed, and close the connection; see the parent for the rest."""
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or request.writer.output_size > 0:
+            return super().handle_error(request, status, exc, message)
+        logger.info("malformed request", status=status, reason=type(exc).__name__)
+        body = error_body("The request is not well-formed HTTP.", "invalid_request_error", code="malformed_request")
+        response = web.Response(
+            status=status,
+            body=body,
+            content_type="application/json",
+            headers={"x-request-id": RequestId.new(), "X-Content-Type-Options": "nosniff"},
+        )
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    """aiohttp's server with our protocol."""
+
+    @classmethod
+    def like(cls, server: web.Server) -> Self:
+        """The same server as aiohttp made it for the application."""
+        made = cls.__new__(cls)
+        vars(made).update(vars(server))
+        return made
+
+    def __call__(self) -> RequestHandler:
+        """Make the protocol for a new connection."""
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    """aiohttp's runner with our server."""
+
+    __slots__ = ()
+
+    async def _make_server(self) -> web.Server:
+        return _Server.like(await super()._make_server())
