@@ -3,9 +3,8 @@
 SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 IN_VENV := .venv/bin/python
-# No pip, uv or cache settings of ours: each machine's own apply.
-UV_COMPILE := $(IN_VENV) -m uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url \
-	--no-emit-find-links --python-version 3.11
+# The locks never say where packages come from: each machine's own pip and uv settings apply.
+UV_COMPILE := $(IN_VENV) -m uv pip compile --quiet --generate-hashes --no-header --python-version 3.11
 
 .PHONY: help
 help: ## List the commands
