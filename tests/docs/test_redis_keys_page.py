@@ -1,0 +1,74 @@
+"""docs/redis-keys.md names every key, field, life time and bound, and no other."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from types import FunctionType
+
+from redis.asyncio import Redis
+
+from jan import keys
+from jan.inference.v1 import jobs_pb2
+from jan.queue.jobs import JobQueue
+from jan.queue.log import LogWriter
+from jan.queue.runs import RunLeases
+from jan.queue.scripts import Scripts
+from tests.docs import markdown
+
+PAGE = markdown.read("docs/redis-keys.md")
+
+
+def patterns() -> set[str]:
+    """Every key of `jan.keys`, with `<parameter>` where a key function takes one."""
+    fixed = {value for name, value in vars(keys).items() if isinstance(value, str) and value.startswith(keys.PREFIX)}
+    made = {
+        make(*(f"<{parameter}>" for parameter in inspect.signature(make).parameters))
+        for make in vars(keys).values()
+        if isinstance(make, FunctionType)
+    }
+    return (fixed | made) - {keys.PREFIX}
+
+
+def described_keys() -> set[str]:
+    table, _, _ = PAGE.partition("\n## ")
+    return set(re.findall(rf"^\| `({keys.PREFIX}[^`]+)` \|", table, re.MULTILINE))
+
+
+def described_fields(heading: str) -> set[str]:
+    rows = re.findall(r"^\| (`[^|]+) \|", markdown.section(PAGE, heading), re.MULTILINE)
+    return {field for row in rows for field in re.findall(r"`([^`]+)`", row)}
+
+
+def test_every_key_is_described_and_every_described_one_exists() -> None:
+    assert described_keys() == patterns()
+
+
+def test_life_times_and_bounds_are_those_of_the_code() -> None:
+    constants = {f"| `{name}` | {value:,} |" for name, value in vars(keys).items() if isinstance(value, int)}
+    assert constants
+    assert {constant for constant in constants if constant in PAGE} == constants
+
+
+async def test_every_field_is_described_and_every_described_one_exists(redis: Redis) -> None:
+    scripts = Scripts.register(redis)
+    queue = JobQueue(redis, scripts)
+    job = jobs_pb2.Job(id="j", tenant="ann", cost_tokens=3, model=jobs_pb2.ModelSpec(id="m"))
+    await queue.submit(job)
+    taken = await queue.take()
+    assert taken is not None
+    await queue.cancel("j")  # while it runs, so that the mark is there
+    held = await RunLeases(scripts).acquire("run_1")
+    assert held is not None
+    await LogWriter(scripts, held.lease).publish([b"event"])
+
+    assert await fields(redis, keys.job("j")) == described_fields("## `jan:job:<job_id>`")
+    assert await fields(redis, keys.run("run_1")) == described_fields("## `jan:run:<run_id>`")
+    times = {field.replace("ann", "<tenant>") for field in await fields(redis, keys.virtual_times("2:m"))}
+    assert times == described_fields("## Fairness: `jan:queue:jobs:<name>` and `jan:queue:times:<name>`")
+
+
+async def fields(redis: Redis, key: str) -> set[str]:
+    names: Iterable[bytes] = await redis.execute_command("HKEYS", key)  # type: ignore[no-untyped-call]
+    return {name.decode() for name in names}
