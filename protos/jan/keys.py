@@ -25,7 +25,7 @@ BELL = f"{PREFIX}bell"
 
 
 def job(job_id: str) -> str:
-    """Hash of one job: payload, queue, tenant, cost, score, state, attempt, failures, holder, events, cancelled."""
+    """Hash of one job: payload, queue, class, start, score, state, attempt, holder, failures, events, cancelled."""
     return f"{PREFIX}job:{job_id}"
 
 
