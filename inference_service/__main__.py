@@ -33,5 +33,8 @@ async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
 
 if __name__ == "__main__":
     run_service(
-        "inference_service", lambda: InferenceSettings.from_env(os.environ), lambda settings: settings.common, serve
+        "inference_service",
+        lambda: InferenceSettings.from_environment(os.environ),
+        lambda settings: settings.common,
+        serve,
     )

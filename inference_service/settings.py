@@ -28,7 +28,7 @@ class InferenceSettings:
     """How long running answers may take to end after SIGTERM."""
 
     @classmethod
-    def from_env(cls, values: Mapping[str, str]) -> Self:
+    def from_environment(cls, values: Mapping[str, str]) -> Self:
         """Read the variables. Raises SettingsError: one cannot be used."""
         environment = Environment(values)
         common = CommonSettings.from_environment(environment)

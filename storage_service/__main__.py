@@ -6,12 +6,12 @@ import os
 from jan.errors import JanError
 from jan.service import run_service
 from storage_service import server
-from storage_service.settings import Settings
+from storage_service.settings import StorageSettings
 from storage_service.store.lock import JanrootInUseError
 from storage_service.store.store import Store
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
+async def serve(settings: StorageSettings, stop: asyncio.Event) -> None:
     """Open the janroot and answer for it; a reason not to start is told in one sentence, and the exit code is 1."""
     janroot = settings.common.janroot
     try:
@@ -28,7 +28,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 def main() -> None:
     """Run the service; see docs/janroot.md for what it keeps and jan.service for signals and exit codes."""
-    run_service("storage_service", lambda: Settings.from_env(os.environ), lambda settings: settings.common, serve)
+    run_service(
+        "storage_service", lambda: StorageSettings.from_environment(os.environ), lambda settings: settings.common, serve
+    )
 
 
 if __name__ == "__main__":

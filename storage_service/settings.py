@@ -10,14 +10,14 @@ from storage_service.store import seed
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class StorageSettings:
     """`demo_weights`: the GGUF that a new janroot is given as its first model; None for no model."""
 
     common: CommonSettings
     demo_weights: Path | None
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """Read every variable. Raises SettingsError: a value that cannot be used."""
         return cls(
             common=CommonSettings.from_environment(Environment(environ)),

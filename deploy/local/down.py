@@ -12,7 +12,7 @@ from jan.settings import SettingsError
 def main() -> int:
     """End the process manager, which ends the services in order; then whatever a killed manager left behind."""
     try:
-        settings = LocalSettings.from_env(os.environ)
+        settings = LocalSettings.from_environment(os.environ)
     except SettingsError as error:
         print(f"janroot: {error}", file=sys.stderr)
         return 1

@@ -17,7 +17,7 @@ from deploy.local import processes
 from deploy.local.settings import LocalSettings
 from gateway.settings import GatewaySettings
 from inference_service.settings import InferenceSettings
-from storage_service.settings import Settings as StorageSettings
+from storage_service.settings import StorageSettings
 
 # Room for the queue, the logs and many conversations; and once for the demo model beside them.
 FREE_BYTES = 64 * 1024**2
@@ -41,8 +41,8 @@ def check(settings: LocalSettings) -> None:
 
 def check_settings(values: Mapping[str, str]) -> None:
     """Let each service read its settings as it will when it starts. Raises SettingsError: one refuses them."""
-    StorageSettings.from_env(values)
-    InferenceSettings.from_env(values)
+    StorageSettings.from_environment(values)
+    InferenceSettings.from_environment(values)
     GatewaySettings.from_environment(values)
 
 

@@ -24,7 +24,7 @@ class LocalSettings:
     starts_redis: bool
 
     @classmethod
-    def from_env(cls, values: Mapping[str, str]) -> Self:
+    def from_environment(cls, values: Mapping[str, str]) -> Self:
         """Read the variables that docs/operations.md lists. Raises SettingsError: a value that cannot be used."""
         environment = Environment(values)
         return cls(

@@ -11,7 +11,7 @@ from jan.settings import SettingsError
 def main() -> int:
     """One line per process, then what the gateway says about them."""
     try:
-        settings = LocalSettings.from_env(os.environ)
+        settings = LocalSettings.from_environment(os.environ)
     except SettingsError as error:
         print(f"janroot: {error}", file=sys.stderr)
         return 1

@@ -33,7 +33,7 @@ def main() -> int:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
             signal.signal(number, _request_stop)
     try:
-        settings = LocalSettings.from_env(os.environ)
+        settings = LocalSettings.from_environment(os.environ)
         preflight.check_settings(os.environ)
         with preflight.start_lock(settings.run_dir):
             preflight.check_no_other_instance(settings.run_dir)

@@ -75,6 +75,7 @@ async def get_run(request: web.Request) -> web.Response:
     return json_response(run_from_proto(run), headers=POLL_AFTER if run.status in states.ACTIVE else None)
 
 
+@routes.patch("/v1/threads/{thread_id}/runs/{run_id}")
 @routes.post("/v1/threads/{thread_id}/runs/{run_id}")
 async def modify_run(request: web.Request) -> web.Response:
     """Replace a run's metadata."""

@@ -8,6 +8,10 @@ from typing import Any
 from gateway.convert.json_fields import from_text
 from jan.storage.v1 import messages_pb2, runs_pb2
 
+# What a model that reads text only is shown instead, so that it does not answer as if nothing had been there.
+UNSEEN_IMAGE = "[an image that you cannot see]"
+
+_IMAGES = frozenset({"image_url", "image_file"})
 _ROLES = {
     messages_pb2.MESSAGE_ROLE_USER: "user",
     messages_pb2.MESSAGE_ROLE_ASSISTANT: "assistant",
@@ -31,7 +35,7 @@ def conversation(run: runs_pb2.Run, messages: Sequence[messages_pb2.Message]) ->
 
 
 def message_text(message: messages_pb2.Message) -> str:
-    """The text of a message; parts that are not text are left out."""
+    """The text of a message; of what is not text the model is told that it is there."""
     return "\n".join(_texts(from_text(message.content_json, [])))
 
 
@@ -42,6 +46,8 @@ def _texts(parts: Iterable[dict[str, Any]]) -> Iterable[str]:
             yield str(text.get("value", ""))
         elif isinstance(text, str):
             yield text
+        elif part.get("type") in _IMAGES:
+            yield UNSEEN_IMAGE
 
 
 def _truncated(run: runs_pb2.Run, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -145,7 +145,7 @@ class RunExecution:
         """Store the answer, then the step, then the run's end, and tell of it only then (OPENAI: section 11)."""
         frames: list[bytes] = []
         if self._answer is not None:
-            await self._storage.create_message(self._answer.message)
+            self._answer.message.CopyFrom(await self._storage.create_message(self._answer.message))
             await self._storage.put_run_step(self._answer.step)
             frames = self._answer.ended_frames()
         await self._change(status, usage, incomplete_reason, last_error)

@@ -1,6 +1,7 @@
 """POST /v1/chat/completions: what may be sent (OpenAI's CreateChatCompletionRequest).
 
-Everything in here is honoured by the engines; what would change the answer and cannot be honoured is refused by name.
+What would change the answer and cannot be honoured is refused by name. Accepted and ignored are hints that no model
+here takes (`reasoning_effort`, `parallel_tool_calls`, `service_tier`, `store`) and fields that nobody knows.
 """
 
 from __future__ import annotations
@@ -90,7 +91,12 @@ class ChatCompletionRequest(RequestModel):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
     response_format: ResponseFormat | None = None
+    # Engines' own sampling parameters, as Jan's files and vLLM's clients spell them.
+    top_k: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repeat_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
     tools: list[Any] | None = None
+    tool_choice: Any = None
     functions: list[Any] | None = None
     audio: Any = None
     modalities: list[str] | None = None
@@ -109,6 +115,9 @@ class ChatCompletionRequest(RequestModel):
         "presence_penalty",
         "frequency_penalty",
         "logit_bias",
+        "top_k",
+        "min_p",
+        "repeat_penalty",
     )
     _not_built: ClassVar[tuple[str, ...]] = ("tools", "functions", "audio", "prediction", "web_search_options")
 
@@ -121,6 +130,8 @@ class ChatCompletionRequest(RequestModel):
                     param=name,
                     code="unsupported_parameter",
                 )
+        if self.tool_choice not in (None, "none", "auto"):
+            raise InvalidArgumentError("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
         if self.modalities and self.modalities != ["text"]:
             raise InvalidArgumentError("Only text can be generated.", param="modalities", code="unsupported_parameter")
         if self.top_logprobs is not None and not self.logprobs:

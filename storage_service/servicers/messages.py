@@ -85,7 +85,10 @@ def to_proto(message: Message) -> pb.Message:
 
 
 def from_proto(thread_id: ThreadId, message: pb.Message) -> Message:
-    """A new message from the wire; times are the store's. Raises InvalidArgumentError: a bad id, role or JSON text."""
+    """A new message from the wire; of its times only the one at which it was begun counts.
+
+    Raises InvalidArgumentError: a bad id, role or JSON text.
+    """
     role = _ROLE_FROM.get(message.role)
     if role is None:
         raise InvalidArgumentError("A message needs a role.", param="role")
@@ -94,6 +97,7 @@ def from_proto(thread_id: ThreadId, message: pb.Message) -> Message:
         thread_id=thread_id,
         role=role,
         content=values.load_objects(message.content_json, "content"),
+        created_ms=message.created_at.ToMilliseconds() if message.HasField("created_at") else 0,
         status=_STATUS_FROM.get(message.status, MessageStatus.COMPLETED),
         incomplete_reason=message.incomplete_reason,
         assistant_id=AssistantId.parse(message.assistant_id) if message.assistant_id else "",

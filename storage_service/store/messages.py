@@ -88,7 +88,8 @@ class Messages:
         """Add messages at the end of a thread, in one write; answers them as stored.
 
         Durable on return: the lines are fsynced, and for a new file its folder too. A message whose id the thread
-        has is not added again. Times are the store's and never decrease within the thread.
+        has is not added again. Times are the store's, but for that at which an answer was begun, and never decrease
+        within the thread.
         Raises NotFoundError: no such thread. FailedPreconditionError: a run holds the thread, and the message is
         not that run's. StorageFullError: no room, and the file is as it was before.
         """
@@ -98,8 +99,9 @@ class Messages:
             stored = {message.id: log.by_id.get(message.id) for message in messages}
             new = [message for message in messages if stored[message.id] is None]
             self._check_not_held(thread_id, new)
-            now_ms = max(self._clock(), log.last_created_ms())
-            added = {message.id: stamped(message, thread_id, now_ms) for message in new}
+            last_ms = log.last_created_ms()
+            now_ms = max(self._clock(), last_ms)
+            added = {message.id: stamped(message, thread_id, now_ms, last_ms) for message in new}
             if added:
                 log.append([form.to_json(message) for message in added.values()])
             return [
@@ -156,12 +158,15 @@ class Messages:
             raise FailedPreconditionError(f"Can't add messages to {thread_id} while a run {active} is active.")
 
 
-def stamped(message: Message, thread_id: ThreadId, now_ms: int) -> Message:
-    """A new message with its thread and times: made now, and whole or ended early now when it says that it is."""
+def stamped(message: Message, thread_id: ThreadId, now_ms: int, last_ms: int = 0) -> Message:
+    """A new message with its thread and times: made now, and whole or ended early now when it says that it is.
+
+    An answer that says when it was begun keeps that time, unless it lies in front of the thread's last message.
+    """
     return replace(
         message,
         thread_id=thread_id,
-        created_ms=now_ms,
+        created_ms=min(max(message.created_ms, last_ms), now_ms) if message.created_ms else now_ms,
         completed_ms=now_ms if message.status is MessageStatus.COMPLETED else None,
         incomplete_ms=now_ms if message.status is MessageStatus.INCOMPLETE else None,
     )

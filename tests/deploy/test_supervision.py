@@ -21,7 +21,7 @@ Starter = Callable[[Path], subprocess.Popen[bytes]]
 def settings(tmp_path: Path) -> LocalSettings:
     folder = tmp_path / "100% ours"
     (folder / "run/logs").mkdir(parents=True)
-    return LocalSettings.from_env({"JANROOT_PATH": f"{folder}/janroot", "JANROOT_RUN_DIR": f"{folder}/run"})
+    return LocalSettings.from_environment({"JANROOT_PATH": f"{folder}/janroot", "JANROOT_RUN_DIR": f"{folder}/run"})
 
 
 def programs(settings: LocalSettings) -> dict[str, dict[str, str]]:
@@ -39,7 +39,7 @@ def test_redis_starts_first_and_stops_last(settings: LocalSettings) -> None:
 def test_a_redis_of_the_users_own_is_used_instead_of_ours(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     values = {"JANROOT_RUN_DIR": str(tmp_path), "JANROOT_REDIS_URL": "redis://127.0.0.1:6379/3"}
-    assert "redis" not in programs(LocalSettings.from_env(values))
+    assert "redis" not in programs(LocalSettings.from_environment(values))
 
 
 def test_paths_with_spaces_and_percent_signs_survive(settings: LocalSettings) -> None:

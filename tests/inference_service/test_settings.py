@@ -10,7 +10,7 @@ from jan.settings import SettingsError
 
 
 def test_defaults() -> None:
-    settings = InferenceSettings.from_env({"JANROOT_PATH": "/data"})
+    settings = InferenceSettings.from_environment({"JANROOT_PATH": "/data"})
     assert settings.models_dir == Path("/data/models")
     assert settings.most_loaded_models == 3
     assert settings.drain_time == timedelta(seconds=25)
@@ -28,4 +28,4 @@ def test_defaults() -> None:
 )
 def test_what_cannot_be_used_is_told(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
-        InferenceSettings.from_env({name: value})
+        InferenceSettings.from_environment({name: value})

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from jan.settings import SettingsError
-from storage_service.settings import Settings
+from storage_service.settings import StorageSettings
 
 
 def test_the_demo_weights_are_the_ones_named(tmp_path: Path) -> None:
     weights = tmp_path / "tiny.gguf"
     weights.write_bytes(b"GGUF")
-    settings = Settings.from_env({"JANROOT_DEMO_GGUF": str(weights), "JANROOT_PATH": str(tmp_path)})
+    settings = StorageSettings.from_environment({"JANROOT_DEMO_GGUF": str(weights), "JANROOT_PATH": str(tmp_path)})
     assert settings.demo_weights == weights
     assert settings.common.janroot == tmp_path
 
 
 def test_a_socket_path_that_the_kernel_would_cut_is_refused() -> None:
     with pytest.raises(SettingsError, match="JANROOT_STORAGE_ADDR"):
-        Settings.from_env({"JANROOT_STORAGE_ADDR": "unix:/" + "x" * 120})
+        StorageSettings.from_environment({"JANROOT_STORAGE_ADDR": "unix:/" + "x" * 120})

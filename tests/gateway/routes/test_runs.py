@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.runs.conversation import UNSEEN_IMAGE
 from jan.errors import InvalidArgumentError, ResourceExhaustedError, UnavailableError
 from tests.fixtures.gateway import MODEL_ID, Gateway
 from tests.fixtures.worker import ScriptedWorker
@@ -133,6 +134,16 @@ async def test_a_threads_overrides_hold_for_their_assistant_only(gateway: Gatewa
     assert (taken.body["temperature"], taken.body["top_p"], "max_tokens" in taken.body) == (0.8, 0.4, False)
 
 
+async def test_the_model_is_told_of_an_image_that_it_cannot_see(gateway: Gateway, worker: ScriptedWorker) -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}
+    content = [{"type": "text", "text": "What is this?"}, image]
+    thread_id = (await gateway.json("POST", "/v1/threads", {"messages": [{"role": "user", "content": content}]}))["id"]
+    run = await start(gateway, thread_id)
+    taken = await worker.answer()
+    await until_ended(gateway, run)
+    assert taken.body["messages"] == [{"role": "user", "content": f"What is this?\n{UNSEEN_IMAGE}"}]
+
+
 async def test_last_messages_cuts_what_the_model_sees(gateway: Gateway, worker: ScriptedWorker) -> None:
     thread_id = await new_thread(gateway, "one", "two", "three")
     strategy = {"type": "last_messages", "last_messages": 2}
@@ -157,6 +168,9 @@ async def test_a_stream_has_openais_events_in_openais_order(gateway: Gateway, wo
         "done",
     ]
     by_name = dict(events)
+    created, completed = by_name["thread.message.created"], by_name["thread.message.completed"]
+    assert await gateway.json("GET", f"/v1/threads/{thread_id}/messages/{created['id']}") == completed
+    assert completed["created_at"] == created["created_at"]
     assert by_name["thread.message.created"]["content"] == []
     assert by_name["thread.message.completed"]["content"][0]["text"]["value"] == "ab"
     deltas = [data["delta"]["content"][0]["text"] for name, data in events if name == "thread.message.delta"]

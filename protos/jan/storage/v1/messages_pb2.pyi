@@ -122,7 +122,7 @@ class Message(_message.Message):
     """A JSON object; "{}" when there is none."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was made; never earlier than the message in front of it."""
+        """When it was begun; never earlier than the message in front of it. Absent in a create: now."""
 
     @_builtins.property
     def completed_at(self) -> _timestamp_pb2.Timestamp:
@@ -166,7 +166,7 @@ class CreateMessageRequest(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def message(self) -> Global___Message:
-        """The message; thread_id, id, role and content are required, times are storage's."""
+        """The message; thread_id, id, role and content are required, completed_at and incomplete_at are storage's."""
 
     def __init__(
         self,
