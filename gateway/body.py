@@ -1,7 +1,7 @@
 """The one door for JSON from strangers, and the way JSON leaves.
 
 Refused before anything else sees it: other content types, bodies over the limit, deep nesting, NaN and Infinity,
-duplicate keys, unpaired surrogates, invalid UTF-8, endless numbers (RELIABILITY S35).
+duplicate keys, unpaired surrogates, invalid UTF-8, endless numbers (docs/security.md S35).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ async def _read_json_bytes(request: web.Request) -> bytes:
     if not data:
         return b"{}"
     if request.content_type != "application/json" and not request.content_type.endswith("+json"):
-        # A web page may send text/plain anywhere without asking first (RELIABILITY S4).
+        # A web page may send text/plain anywhere without asking first (docs/security.md S4).
         raise UnsupportedMediaTypeError("Send the body as Content-Type: application/json.")
     return data
 

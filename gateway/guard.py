@@ -46,7 +46,7 @@ def _host_name(request: web.Request) -> str:
 
 
 def _check_host(settings: GatewaySettings, host: str) -> None:
-    """Without keys, a page that makes its own name point at this machine must not get in (DNS rebinding, S6)."""
+    """Without keys, a page that makes its own name point at this machine must not get in (DNS rebinding, docs/security.md S6)."""
     if not _is_trusted(settings, host):
         raise PermissionDeniedError(
             f"This server does not answer to the host name {host!r}; add it to JANROOT_TRUSTED_HOSTS."
@@ -54,7 +54,7 @@ def _check_host(settings: GatewaySettings, host: str) -> None:
 
 
 def _check_origin(settings: GatewaySettings, request: web.Request) -> None:
-    """Without keys, a web page of another site must not change anything (S4)."""
+    """Without keys, a web page of another site must not change anything (docs/security.md S4)."""
     origin = request.headers.get("Origin")
     if origin is None or request.method in _SAFE_METHODS:
         return
@@ -79,7 +79,7 @@ def _check_key(settings: GatewaySettings, request: web.Request) -> None:
         raise UnauthenticatedError(
             "You didn't provide an API key. Send it as an Authorization header: Bearer YOUR_KEY.",
         )
-    # Equal-length digests compared in constant time tell nothing of the key (S11).
+    # Equal-length digests compared in constant time tell nothing of the key (docs/security.md S11).
     if not hmac.compare_digest(_digest(key.strip()), _digest(settings.admin_key)):
         raise UnauthenticatedError("Incorrect API key provided.")
 

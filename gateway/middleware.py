@@ -1,7 +1,7 @@
 """What happens around every handler: request id, guard, the single catch, access log and metrics.
 
 Decisions are made on the matched route and on headers, never on `request.url`, which a client can lie in
-(RELIABILITY S7).
+(docs/security.md S7).
 """
 
 from __future__ import annotations

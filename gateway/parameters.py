@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-# Jan's older name -> OpenAI's (JAN.md section 3: token_limit is max_tokens).
+# Jan's older name -> OpenAI's: token_limit is max_tokens.
 _ALIASES = {"token_limit": "max_tokens", "max_completion_tokens": "max_tokens"}
 _FLOATS = frozenset(
     {"temperature", "top_p", "min_p", "frequency_penalty", "presence_penalty", "repeat_penalty", "typ_p"}

@@ -19,7 +19,7 @@ from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
 
-# How long open requests may go on after SIGTERM (RELIABILITY P16).
+# How long open requests may go on after SIGTERM (docs/promises.md P16).
 DRAIN_SECONDS = 20.0
 # Room for ids that are far too long, so that our own 404 answers them.
 MAX_LINE_BYTES = 64 * 1024

@@ -59,7 +59,7 @@ TRANSITIONS: Final[dict[tuple[JobState, Happening], JobState]] = {
     (JobState.TAKEN, Happening.ASKED): JobState.ASKED,
     (JobState.ASKED, Happening.SPOKE): JobState.SPEAKING,
     (JobState.SPEAKING, Happening.SPOKE): JobState.SPEAKING,
-    # Nothing sent yet: the job runs again. Text already sent: it ends with what was said (DESIGN, section 3).
+    # Nothing sent yet: the job runs again. Text already sent: it ends with what was said.
     (JobState.TAKEN, Happening.ENGINE_LOST): JobState.RELEASED,
     (JobState.ASKED, Happening.ENGINE_LOST): JobState.RELEASED,
     (JobState.SPEAKING, Happening.ENGINE_LOST): JobState.FAILED,

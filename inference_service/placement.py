@@ -18,7 +18,7 @@ class Loaded:
 def victim(loaded: Sequence[Loaded]) -> str | None:
     """The model to unload to make room; None when all are at work.
 
-    The least recently used of those without work, as DESIGN section 2 has it.
+    The least recently used of those without work.
     """
     idle = [model for model in loaded if model.users == 0]
     return min(idle, key=lambda model: model.last_used).model_id if idle else None

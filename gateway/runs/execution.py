@@ -142,7 +142,7 @@ class RunExecution:
         incomplete_reason: str = "",
         last_error: runs_pb2.RunError | None = None,
     ) -> None:
-        """Store the answer, then the step, then the run's end, and tell of it only then (OPENAI: section 11)."""
+        """Store the answer, then the step, then the run's end, and tell of it only then: clients read at once."""
         frames: list[bytes] = []
         if self._answer is not None:
             self._answer.message.CopyFrom(await self._storage.create_message(self._answer.message))

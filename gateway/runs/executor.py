@@ -1,7 +1,7 @@
 """The runs that this gateway executes, and its part in seeing that every accepted run reaches an end.
 
 A gateway starts the runs it accepts. All gateways look every few seconds for runs that nobody works on, because
-their gateway died or Redis forgot them, and take them over (RELIABILITY P6, P8).
+their gateway died or Redis forgot them, and take them over (docs/promises.md P6, P8).
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def effective_parameters(
     assistant: assistants_pb2.Assistant | None,
     model: models_pb2.Model,
 ) -> dict[str, Any]:
-    """Request parameters, key by key: run over thread over assistant over model.json (DESIGN section 4).
+    """Request parameters, key by key: run over thread over assistant over model.json.
 
     The run's own values hold what its request and its assistant said when it was made, so those of the assistant's
     OpenAI fields are not read again.

@@ -1,4 +1,4 @@
-"""A run's life cycle as a table (OpenAI's; OPENAI.md section 4)."""
+"""A run's life cycle as a table (OpenAI's Assistants v2)."""
 
 from __future__ import annotations
 

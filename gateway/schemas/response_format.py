@@ -1,4 +1,4 @@
-"""OpenAI's `response_format`, bounded so that no schema from a stranger can stall an engine (RELIABILITY S25)."""
+"""OpenAI's `response_format`, bounded so that no schema from a stranger can stall an engine (docs/security.md S25)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ PREFIX = "jan:"
 
 # A day: longer than anything waits, short enough that nothing piles up.
 IDLE_TTL_SECONDS = 24 * 60 * 60
-# How long an ended job or run can still be followed from its log (DESIGN: 10 minutes).
+# How long an ended job or run can still be followed from its log.
 ENDED_TTL_SECONDS = 10 * 60
 # The most events that one log keeps; a token an event, this is longer than any context here.
 LOG_MAX_EVENTS = 65_536

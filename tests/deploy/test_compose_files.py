@@ -1,4 +1,4 @@
-"""What the compose files promise about ports, users and rights (RELIABILITY S8, S33), read from the files."""
+"""What the compose files promise about ports, users and rights (docs/security.md S8, S33), read from the files."""
 
 import re
 from pathlib import Path

@@ -26,7 +26,7 @@ logger = get_logger(__name__)
 
 BLOCK_SECONDS = 5.0
 READ_COUNT = 512
-# A reader that does not read holds at most this much (RELIABILITY P13).
+# A reader that does not read holds at most this much (docs/promises.md P13).
 MAX_PENDING_BYTES = 1024 * 1024
 
 

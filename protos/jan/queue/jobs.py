@@ -14,7 +14,7 @@ from jan.inference.v1 import jobs_pb2
 from jan.queue.leases import Lease, LeaseKind, StalledLease, new_token
 from jan.queue.scripts import Scripts
 
-# Three workers lost on one job say that the job is the cause (DESIGN section 3).
+# Three workers lost on one job say that the job is the cause.
 MAX_LOST_WORKERS = 3
 
 
