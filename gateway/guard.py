@@ -46,7 +46,7 @@ def _host_name(request: web.Request) -> str:
 
 
 def _check_host(settings: GatewaySettings, host: str) -> None:
-    """Without keys, a page that makes its own name point at this machine must not get in (DNS rebinding, docs/security.md S6)."""
+    """Without keys, DNS rebinding must not get a page in (docs/security.md S6)."""
     if not _is_trusted(settings, host):
         raise PermissionDeniedError(
             f"This server does not answer to the host name {host!r}; add it to JANROOT_TRUSTED_HOSTS."

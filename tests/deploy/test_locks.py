@@ -1,4 +1,4 @@
-"""The locked dependencies: complete, hashed, consistent, and silent about where they come from (docs/security.md S36)."""
+"""The locks: complete, hashed, consistent, silent about where packages come from (docs/security.md S36)."""
 
 import re
 import subprocess

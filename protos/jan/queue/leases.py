@@ -2,8 +2,8 @@
 
 Whoever works on a job or a run counts its lease up in Redis. Whoever might take it over watches that counter against
 its own monotonic clock: a lease that stood still for the lease time is stalled. Nobody's wall clock takes part, so a
-clock jump on any host, Redis's included, releases nothing (docs/promises.md P12). The take-over compares the counter once
-more, so a lease renewed in the last moment stays with its holder.
+clock jump on any host, Redis's included, releases nothing (docs/promises.md P12). The take-over compares the
+counter once more, so a lease renewed in the last moment stays with its holder.
 """
 
 from __future__ import annotations
