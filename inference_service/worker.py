@@ -62,15 +62,14 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then drain: take no more, let answers end, hand back or fail the rest."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._take_until_stopped(tasks), name="take")
+            taking = tasks.create_task(self._take_until_stopped(tasks), name="take")
             others = [
                 tasks.create_task(self._listen(), name="listen"),
-                tasks.create_task(self._renew(), name="renew"),
-                tasks.create_task(self._reclaim(), name="reclaim"),
+                tasks.create_task(self._tend_leases(), name="leases"),
             ]
             try:
                 await stop.wait()
-                await self._drain()
+                await self._drain(taking)
             finally:
                 self._stopping = self._over = True
             for task in others:
@@ -95,8 +94,11 @@ class Worker:
         return await self._queue.take([id_ for id_, count in in_hand.items() if count >= self._models.slots(id_)])
 
     def _start(self, taken: TakenJob, tasks: asyncio.TaskGroup) -> None:
+        """Work on a job, or hand it back when the stop came while it was on its way here."""
         writer = LogWriter(self._scripts, taken.lease, published=taken.published)
         relay = Relay(taken, self._queue, self._models, writer)
+        if self._stopping:
+            relay.interrupt(Happening.DRAINED)
         task = tasks.create_task(relay.run(), name=f"job-{taken.job.id}")
         self._relays[task] = relay
         task.add_done_callback(self._ended)
@@ -117,32 +119,33 @@ class Worker:
                     relay.interrupt(Happening.CANCELLED)
             self._wake.set()
 
-    async def _renew(self) -> None:
+    async def _tend_leases(self) -> None:
+        """Renew our own leases, then release those that stand still: after an outage all of them do, ours too."""
         while not self._over:
             await asyncio.sleep(self._beat_seconds)
-            relays = list(self._relays.values())
             try:
-                states = await renew(self._scripts, LeaseKind.JOB, [relay.taken.lease for relay in relays])
+                await self._renew()
+                await self._reclaim()
             except (RedisError, OSError) as error:
                 logger.warning("Redis is away, leases are not renewed", error=str(error))
-                continue
-            for relay, state in zip(relays, states, strict=True):
-                if state in _INTERRUPTIONS:
-                    relay.interrupt(_INTERRUPTIONS[state])
+
+    async def _renew(self) -> None:
+        relays = list(self._relays.values())
+        states = await renew(self._scripts, LeaseKind.JOB, [relay.taken.lease for relay in relays])
+        for relay, state in zip(relays, states, strict=True):
+            if state in _INTERRUPTIONS:
+                relay.interrupt(_INTERRUPTIONS[state])
 
     async def _reclaim(self) -> None:
-        """Release jobs whose worker went silent, whichever host it was on."""
-        while not self._over:
-            await asyncio.sleep(self._beat_seconds)
-            try:
-                for stalled in await self._leases.stalled():
-                    outcome = await self._queue.reclaim(stalled)
-                    logger.warning("lease stood still", job=stalled.id, outcome=str(outcome))
-            except (RedisError, OSError) as error:
-                logger.warning("Redis is away, leases are not watched", error=str(error))
+        """Release jobs whose worker went silent, whichever host it was on; never one that is in hand here."""
+        for stalled in await self._leases.stalled():
+            if any(relay.taken.lease.token == stalled.token for relay in self._relays.values()):
+                continue
+            outcome = await self._queue.reclaim(stalled)
+            logger.warning("lease stood still", job=stalled.id, outcome=str(outcome))
 
-    async def _drain(self) -> None:
-        """Give answers time to end; what has not begun is handed back at once."""
+    async def _drain(self, taking: asyncio.Task[None]) -> None:
+        """Give answers time to end; what has not begun is handed back at once. Leases are tended meanwhile."""
         self._stopping = True
         self._wake.set()
         logger.info("draining", jobs=len(self._relays))
@@ -152,9 +155,12 @@ class Worker:
         for patience_seconds in (self._drain_time.total_seconds(), _LAST_WORDS_SECONDS):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience_seconds):
+                    await asyncio.wait({taking})
                     await self._until_idle()
             for relay in list(self._relays.values()):
                 relay.interrupt(Happening.DRAINED)
+        # A job may come out of the last take even now: the client's own time limits end that.
+        await asyncio.wait({taking})
         # Redis is away: these cannot be ended or handed back. Their leases stand still, so they are found.
         for task in self._relays:
             task.cancel()

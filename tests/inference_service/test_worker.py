@@ -3,16 +3,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from redis.exceptions import RedisError
 
+import inference_service.worker
 from inference_service.engines.client import EngineClient
 from inference_service.engines.llamacpp import LlamaCppEngine
 from inference_service.models import ModelState
 from jan.inference.v1.jobs_pb2 import ModelSpec
-from jan.queue.jobs import CancelOutcome
+from jan.queue.jobs import CancelOutcome, JobQueue, TakenJob
+from jan.queue.leases import Lease, LeaseKind, LeaseState
+from jan.queue.scripts import Scripts
 from tests.inference_service.bench import Bench, RunningWorker, demo, remote
 from tests.inference_service.scripted_engine import ScriptedEngine, text
 
@@ -180,6 +185,59 @@ async def test_what_does_not_end_in_time_is_handed_back_or_fails(bench: Bench, s
     scripted.let_go()
     async with bench.worker():
         assert (await bench.read(silent)).end == "completed"
+
+
+async def test_a_job_that_is_taken_while_the_stop_comes_is_handed_back(
+    bench: Bench, scripted: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, arrives = asyncio.Event(), asyncio.Event()
+    really_take = JobQueue.take
+
+    async def take_slowly(queue: JobQueue, full_models: Collection[str] = ()) -> TakenJob | None:
+        job = await really_take(queue, full_models)
+        if job is not None:
+            taken.set()
+            await arrives.wait()
+        return job
+
+    scripted.hold()
+    async with bench.worker() as worker:
+        with monkeypatch.context() as patch:
+            patch.setattr(JobQueue, "take", take_slowly)
+            job = await bench.submit(remote(scripted.url))
+            await taken.wait()
+            draining = asyncio.create_task(worker.drain())
+            await asyncio.sleep(0)
+            arrives.set()
+            await asyncio.wait_for(draining, 5)
+    assert await bench.redis.zcard("jan:queue:jobs:2:remote") == 1
+    assert not scripted.requests
+    scripted.let_go()
+    async with bench.worker():
+        assert (await bench.read(job)).end == "completed"
+
+
+@pytest.mark.parametrize("error", [None, RedisError("away")])
+async def test_a_worker_never_takes_its_own_job_for_lost(
+    bench: Bench, scripted: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, error: RedisError | None
+) -> None:
+    beats = asyncio.Semaphore(0)
+
+    async def renew_nothing(_scripts: Scripts, _kind: LeaseKind, held: Sequence[Lease]) -> list[LeaseState]:
+        beats.release()
+        if error is not None:
+            raise error
+        return [LeaseState.HELD] * len(held)
+
+    monkeypatch.setattr(inference_service.worker, "renew", renew_nothing)
+    scripted.hold(after_tokens=1)
+    async with bench.worker(lease_seconds=0.1):
+        job = await bench.submit(remote(scripted.url))
+        await bench.read(job, chunks=2)
+        for _ in range(12):  # three times as long as a lease lives
+            await beats.acquire()
+        scripted.let_go()
+        assert (await bench.read(job)).end == "completed"
 
 
 async def test_a_job_of_a_vanished_worker_runs_again(bench: Bench, scripted: ScriptedEngine) -> None:
