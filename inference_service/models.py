@@ -236,12 +236,12 @@ class Models:
 
     async def _watch(self, model: Model, engine: Engine) -> None:
         """Note the crash of a running engine."""
-        last_words = await engine.wait_exit()
+        how = await engine.wait_exit()
         await engine.stop()  # first, because a new engine of this model will listen on the same socket
         client = model.client
         if model.engine is not engine:
             return
-        model.fail(UnavailableError(last_words, code="engine_crashed", retry_after_seconds=1))
+        model.fail(UnavailableError(how, code="engine_crashed", retry_after_seconds=1))
         await self._notify()
         if client is not None:
             await client.close()

@@ -16,7 +16,8 @@ import orjson
 from redis.exceptions import RedisError
 
 from inference_service.chunks import ChunkStream
-from inference_service.engines.client import ENGINE_UNREACHABLE, error_of
+from inference_service.engines.client import ENGINE_UNREACHABLE
+from inference_service.engines.errors import error_of
 from inference_service.job import Happening, JobState, next_state
 from inference_service.models import Models, RunningModel
 from inference_service.shapes import AnswerHead, AnswerWishes, Usage
@@ -40,7 +41,7 @@ _LOST = "The worker that wrote this answer was lost before its end; what was sai
 
 
 class EngineLostError(Exception):
-    """The engine broke off before the end of its answer."""
+    """The engine broke off before the end of its answer; the text is for our log, since it may tell addresses."""
 
 
 class Relay:
@@ -119,7 +120,7 @@ class Relay:
             raise EngineLostError(f"The engine broke off: {error}") from error
         except UnavailableError as error:
             if error.code == ENGINE_UNREACHABLE:
-                raise EngineLostError(error.message) from error
+                raise EngineLostError(f"{error.message} {error.__cause__}") from error
             raise
 
     async def _relay(self, content: aiohttp.StreamReader, answer: Answer) -> None:
@@ -199,11 +200,15 @@ class Relay:
     def _happened(self, happening: Happening) -> None:
         self.state = next_state(self.state, happening, attempt=self.taken.lease.attempt)
 
-    def _engine_lost(self, lost: EngineLostError) -> UnavailableError:
+    def _engine_lost(self) -> UnavailableError:
         """What to tell the client if the job cannot run again: with nothing said, the engine's trouble is the news."""
         if self.state is JobState.SPEAKING:
             return _worker_lost()
-        return UnavailableError(str(lost), code=ENGINE_UNREACHABLE, retry_after_seconds=5)
+        message = (
+            f"The engine of model {self._job.model.id} did not answer. Try again; "
+            "if it goes on, the log of the inference service says why."
+        )
+        return UnavailableError(message, code=ENGINE_UNREACHABLE, retry_after_seconds=5)
 
     def _verdict(self, answering: asyncio.Task[None]) -> tuple[Happening, JanError | None]:
         """What happened, seen from the task that answered; and what to tell the client if it failed."""
@@ -217,7 +222,7 @@ class Relay:
                 return Happening.LEASE_LOST, None
             case EngineLostError() as lost:
                 logger.warning("engine lost", job=self._job.id, reason=str(lost))
-                return Happening.ENGINE_LOST, self._engine_lost(lost)
+                return Happening.ENGINE_LOST, self._engine_lost()
             case JanError() as refusal:
                 return Happening.REFUSED, refusal
             case defect:

@@ -10,7 +10,8 @@ import aiohttp
 import orjson
 
 from inference_service.engines.engine import Connection
-from jan.errors import FailedPreconditionError, InternalError, InvalidArgumentError, JanError, UnavailableError
+from inference_service.engines.errors import error_of
+from jan.errors import UnavailableError
 
 ENGINE_UNREACHABLE = "engine_unreachable"
 """The code of an UnavailableError that says: nothing of the request was answered, it may be asked again."""
@@ -59,7 +60,7 @@ class EngineClient:
             async with self._session.get(self._root(path), timeout=aiohttp.ClientTimeout(total=5)) as response:
                 return orjson.loads(await response.read())
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise UnavailableError(f"The engine does not answer {path}: {error}") from error
+            raise UnavailableError("The engine does not answer.", code=ENGINE_UNREACHABLE) from error
 
     @contextlib.asynccontextmanager
     async def chat(self, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.StreamReader]:
@@ -67,14 +68,15 @@ class EngineClient:
 
         Leaving the context before the answer's end closes the connection, which is how an engine is told to stop.
         Raises InvalidArgumentError: the engine refuses the request. UnavailableError: it cannot be reached, or broke
-        off before it answered. InternalError: it failed on the request. aiohttp.ClientError from reading: it broke off.
+        off before it answered; the cause says how. InternalError: it failed on the request. aiohttp.ClientError from
+        reading: it broke off.
         """
         data = orjson.dumps(body)
         url = f"{self._base_url}/chat/completions"
         try:
             response = await self._session.post(url, data=data, headers={"Content-Type": "application/json"})
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UnavailableError(f"The engine cannot be reached: {error}", code=ENGINE_UNREACHABLE) from error
+            raise UnavailableError("The engine cannot be reached.", code=ENGINE_UNREACHABLE) from error
         try:
             if response.status != 200:
                 raise error_of(response.status, await response.content.read(_MAX_ERROR_BYTES))
@@ -84,52 +86,6 @@ class EngineClient:
 
     def _root(self, path: str) -> str:
         return self._base_url.removesuffix("/v1") + path
-
-
-def error_of(status: int, body: bytes) -> JanError:
-    """What an engine's error answer means, in our kinds and OpenAI's codes.
-
-    The engine's own sentence is passed on where the request is at fault, since it says what to change.
-    """
-    message, error_type, param = _error_fields(body)
-    if "context size" in message or "context length" in message or error_type == "exceed_context_size_error":
-        return InvalidArgumentError(_context_message(body, message), code="context_length_exceeded", param="messages")
-    if status in (401, 403):
-        return FailedPreconditionError("The model's server refuses our key.", code="engine_unauthorized")
-    if status == 404:
-        return FailedPreconditionError(f"The model's server does not know it: {message}", code="engine_not_found")
-    if status == 429:
-        return UnavailableError("The model's server is busy.", code="engine_busy", retry_after_seconds=5)
-    if 400 <= status < 500 or "is not supported" in message:
-        return InvalidArgumentError(message or "The engine refuses the request.", param=param)
-    if status == 503:
-        return UnavailableError(f"The engine is not ready: {message}", code="engine_unavailable", retry_after_seconds=1)
-    return InternalError(f"The engine failed on this request: {message}" if message else "The engine failed.")
-
-
-def _error_fields(body: bytes) -> tuple[str, str, str]:
-    """Message, type and param of OpenAI's error object, or of the flat one that some servers answer."""
-    try:
-        value = orjson.loads(body)
-    except ValueError:
-        return body[:300].decode("utf-8", "replace"), "", ""
-    error = value.get("error", value) if isinstance(value, dict) else value
-    if not isinstance(error, dict):
-        return str(error)[:1000], "", ""
-    return str(error.get("message") or "")[:1000], str(error.get("type") or ""), str(error.get("param") or "")
-
-
-def _context_message(body: bytes, message: str) -> str:
-    """OpenAI's sentence when the engine gave the figures, else the engine's own."""
-    try:
-        error = orjson.loads(body)["error"]
-        limit, asked = error["n_ctx"], error["n_prompt_tokens"]
-    except (ValueError, KeyError, TypeError):
-        return message
-    return (
-        f"This model's maximum context length is {limit} tokens. "
-        f"However, your messages resulted in {asked} tokens. Please reduce the length of the messages."
-    )
 
 
 def _connector(connection: Connection) -> aiohttp.BaseConnector:

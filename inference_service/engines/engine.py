@@ -60,7 +60,7 @@ class Engine(Protocol):
         """End it: asked first, killed after a grace time. Harmless when it does not run."""
 
     async def wait_exit(self) -> str:
-        """Return, once a started engine has ended by itself, a sentence with its last words. Never for a remote one."""
+        """Return, once a started engine has ended by itself, a sentence on how. Never for a remote one."""
 
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """Translate a validated OpenAI chat request, letting through only fields known to be harmless.

@@ -20,6 +20,9 @@ from inference_service.engines.process import EngineProcess, ProcessExitedError,
 from inference_service.engines.prompt_template import from_parts, to_jinja
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
+from jan.telemetry import get_logger
+
+logger = get_logger(__name__)
 
 _DEFAULT_CTX_LEN: Final = 4096
 _DEFAULT_N_PARALLEL: Final = 4
@@ -103,8 +106,8 @@ class LlamaCppEngine:
         self._socket = run_dir / "engines" / f"{name}.sock"
         argv = [sys.executable, "-m", "inference_service.engines.llamacpp_server"]
         argv += [f"--socket={self._socket}", f"--model={weights}", *self._settings.arguments()]
-        log_path = run_dir / "logs" / f"engine-{spec.id.replace('/', '_')}.log"
-        self._process = EngineProcess(argv, {KEY_VARIABLE: key}, log_path)
+        self._log_name = f"engine-{spec.id.replace('/', '_')}.log"
+        self._process = EngineProcess(argv, {KEY_VARIABLE: key}, run_dir / "logs" / self._log_name)
         self._connection = Connection("http://engine/v1", self._socket, {"Authorization": f"Bearer {key}"})
         self._load_timeout = load_timeout
         self._template_has_tools = False
@@ -136,8 +139,12 @@ class LlamaCppEngine:
             try:
                 await self._process.start(client.is_healthy, self._load_timeout)
             except ProcessExitedError as exited:
-                raise _start_failed(exited) from None
-            properties = await client.get_json("/props")
+                raise self._start_failed(exited) from None
+            try:
+                properties = await client.get_json("/props")
+            except UnavailableError:
+                await self.stop()
+                raise
         self._template_has_tools = bool(properties.get("chat_template_caps", {}).get("supports_tool_calls"))
         return self._connection
 
@@ -149,7 +156,7 @@ class LlamaCppEngine:
     async def wait_exit(self) -> str:
         """What to say of a child that ended by itself."""
         returncode = await self._process.wait_exit()
-        return f"The engine {describe_exit(returncode)}.{_last_line(await self._process.last_words())}"
+        return self._ended(f"The engine {describe_exit(returncode)}.", await self._process.last_words())
 
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """A chat request for llama.cpp; always streamed, because only then does a closed connection free the slot."""
@@ -163,6 +170,18 @@ class LlamaCppEngine:
             )
         self._check_tools(body)
         return ChatCall({**body, "stream": True, "stream_options": {"include_usage": True}}, streams=True)
+
+    def _start_failed(self, exited: ProcessExitedError) -> UnavailableError:
+        text = "\n".join(exited.lines)
+        reason = next((sentence for needle, sentence in _EXPLANATIONS if needle in text), "")
+        what = reason or f"The engine {describe_exit(exited.returncode)} while it was loading."
+        message = self._ended(what, exited.lines)
+        return UnavailableError(message, code="engine_start_failed", retry_after_seconds=5)
+
+    def _ended(self, what: str, lines: Sequence[str]) -> str:
+        """For clients: what happened and where more is said. The engine's own words may tell paths: for our log."""
+        logger.warning("engine ended", reason=what, last_lines=[line[:300] for line in lines[-3:]])
+        return f"{what} Its log {self._log_name} says more."
 
     def _check_tools(self, body: Mapping[str, Any]) -> None:
         forced = body.get("tool_choice") not in (None, "auto", "none")
@@ -185,16 +204,3 @@ def _chat_template(settings: ModelSettings) -> str:
     except ValueError as error:
         settings.warnings.append(f"Setting prompt_template is not used: {error}; the model's own template is.")
         return ""
-
-
-def _start_failed(exited: ProcessExitedError) -> UnavailableError:
-    text = "\n".join(exited.lines)
-    reason = next((sentence for needle, sentence in _EXPLANATIONS if needle in text), "")
-    message = reason or f"The engine {describe_exit(exited.returncode)} while it was loading.{_last_line(exited.lines)}"
-    return UnavailableError(message, code="engine_start_failed", retry_after_seconds=5)
-
-
-def _last_line(lines: Sequence[str]) -> str:
-    """The last thing an engine said, for people; llama.cpp marks its errors with an E."""
-    said = [line for line in lines if " E " in line] or [line for line in lines if line.strip()]
-    return f" Its last words: {said[-1].strip()[:300]}" if said else ""

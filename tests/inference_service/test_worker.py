@@ -118,8 +118,10 @@ async def test_an_engine_lost_in_mid_answer_fails_the_job(bench: Bench, scripted
 
 async def test_an_engine_that_never_answers_is_given_up(bench: Bench) -> None:
     async with bench.worker():
-        said = await bench.ask(remote("http://127.0.0.1:1/v1"))
+        said = await bench.ask(remote("http://127.0.0.1:1/secret/v1"))
     assert (said.end, said.error.kind, said.error.code) == ("failed", "unavailable", "engine_unreachable")
+    assert said.error.message.startswith("The engine of model remote did not answer.")
+    assert "127.0.0.1" not in said.error.message
 
 
 async def test_a_long_prompt_is_refused_in_openais_words(bench: Bench, scripted: ScriptedEngine) -> None:

@@ -7,10 +7,12 @@ import signal
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 from inference_service.engines.client import EngineClient
 from inference_service.engines.llamacpp import LlamaCppEngine, LlamaSettings
+from inference_service.engines.process import EngineProcess, ProcessExitedError
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from tests.inference_service.engines.contract import MESSAGES, BusySlots, EngineContract, whole
@@ -40,7 +42,9 @@ class TestLlamaCpp(EngineContract):
     async def test_tells_how_it_was_killed(self, engine: LlamaCppEngine, client: EngineClient) -> None:
         assert engine.pid is not None
         os.kill(engine.pid, signal.SIGKILL)
-        assert "SIGKILL" in await engine.wait_exit()
+        told = await engine.wait_exit()
+        assert told.startswith("The engine was killed (SIGKILL")
+        assert told.endswith(" Its log engine-demo.log says more.")
         assert not await client.is_healthy()
 
     async def test_needs_its_key(self, engine: LlamaCppEngine, client: EngineClient) -> None:
@@ -56,6 +60,13 @@ class TestLlamaCpp(EngineContract):
         request = {"messages": MESSAGES, "max_tokens": 40, "temperature": 0, "response_format": response_format}
         answer = await whole(engine, client, request)
         assert isinstance(json.loads(answer["choices"][0]["message"]["content"])["a"], int)
+
+    async def test_a_tool_call_without_a_type_is_the_clients_mistake(
+        self, engine: LlamaCppEngine, client: EngineClient
+    ) -> None:
+        messages = [*MESSAGES, {"role": "assistant", "content": None, "tool_calls": [{}]}]
+        with pytest.raises(InvalidArgumentError, match="cannot read 'messages': Missing tool call type"):
+            await whole(engine, client, {"messages": messages, "max_tokens": 1})
 
     async def test_log_probabilities_are_trimmed(self, engine: LlamaCppEngine, client: EngineClient) -> None:
         answer = await whole(engine, client, {"messages": MESSAGES, "max_tokens": 2, "logprobs": True})
@@ -92,10 +103,39 @@ async def test_a_file_that_is_no_model_is_told_in_a_sentence(tmp_path: Path, run
     weights = tmp_path / "model.gguf"
     weights.write_bytes(b"garbage" * 100)
     engine = make_engine(weights, run_dir)
-    with pytest.raises(UnavailableError, match="not a GGUF model"):
+    with pytest.raises(UnavailableError, match=r"not a GGUF model\. Its log engine-demo\.log says more\.$"):
         await engine.start()
     log = await asyncio.to_thread((run_dir / "logs" / "engine-demo.log").read_text)
     assert "invalid magic" in log
+
+
+async def test_an_unknown_reason_not_to_start_tells_no_paths(
+    demo_gguf: Path, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def end(*_: object) -> None:
+        raise ProcessExitedError(1, [f"E failed to open {demo_gguf}"])
+
+    monkeypatch.setattr(EngineProcess, "start", end)
+    with pytest.raises(UnavailableError) as caught:
+        await make_engine(demo_gguf, run_dir).start()
+    assert caught.value.message == (
+        "The engine ended with code 1 while it was loading. Its log engine-demo.log says more."
+    )
+
+
+@pytest.mark.engine
+async def test_an_engine_that_says_nothing_of_itself_is_not_left_running(
+    demo_gguf: Path, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(*_: object) -> None:
+        raise UnavailableError("The engine does not answer.")
+
+    monkeypatch.setattr(EngineClient, "get_json", silent)
+    engine = make_engine(demo_gguf, run_dir)
+    with pytest.raises(UnavailableError):
+        await engine.start()
+    assert engine.pid is not None
+    assert not psutil.pid_exists(engine.pid)
 
 
 def test_settings_map() -> None:

@@ -1,0 +1,79 @@
+"""What engines answer when they cannot serve a request, in our kinds of errors. Pure but for the log."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import orjson
+
+from jan.errors import FailedPreconditionError, InternalError, InvalidArgumentError, JanError, UnavailableError
+from jan.telemetry import get_logger
+
+logger = get_logger(__name__)
+
+_ABOUT_THE_SERVER: Final = frozenset({401, 403, 404, 429})
+"""Client errors of HTTP that speak of the engine's key, model or load, not of the request."""
+
+_UNREADABLE: Final = re.compile(r"Failed to parse (messages|tools): (?:\[json\.exception[^\]]*\] )?([^:;{]+)")
+"""llama.cpp answers 500 to messages and tools that lack a field; behind the reason it repeats all of them."""
+
+_NOISE: Final = re.compile(
+    r"\[json\.exception[^\]]*\] | - hint: .*"
+    r"|^Unable to generate parser for this template\. Automatic parser generation failed: ",
+    re.DOTALL,
+)
+"""What llama.cpp puts around its reasons for those who built it."""
+
+
+def error_of(status: int, body: bytes) -> JanError:
+    """What an engine's error answer means, in our kinds and OpenAI's codes.
+
+    The engine's own sentence is passed on where the request is at fault, since it says what to change. Otherwise it
+    may tell of our insides, so it goes into our log only.
+    """
+    message, error_type, param = _error_fields(body)
+    unreadable = _UNREADABLE.match(message)
+    if unreadable is not None:
+        part, reason = unreadable.groups()
+        return InvalidArgumentError(f"The model cannot read '{part}': {reason.strip()}.", param=part)
+    if "context size" in message or "context length" in message or error_type == "exceed_context_size_error":
+        return InvalidArgumentError(_context_message(body, message), code="context_length_exceeded", param="messages")
+    if (400 <= status < 500 and status not in _ABOUT_THE_SERVER) or "is not supported" in message:
+        reason = _NOISE.sub("", message)
+        return InvalidArgumentError(reason or "The engine refuses the request.", param=param)
+    logger.warning("engine error", status=status, message=message)
+    if status in (401, 403):
+        return FailedPreconditionError("The model's server refuses our key.", code="engine_unauthorized")
+    if status == 404:
+        return FailedPreconditionError("The model's server does not know this model.", code="engine_not_found")
+    if status == 429:
+        return UnavailableError("The model's server is busy.", code="engine_busy", retry_after_seconds=5)
+    if status == 503:
+        return UnavailableError("The engine is not ready.", code="engine_unavailable", retry_after_seconds=1)
+    return InternalError("The engine failed on this request.")
+
+
+def _error_fields(body: bytes) -> tuple[str, str, str]:
+    """Message, type and param of OpenAI's error object, or of the flat one that some servers answer."""
+    try:
+        value = orjson.loads(body)
+    except ValueError:
+        return body[:300].decode("utf-8", "replace"), "", ""
+    error = value.get("error", value) if isinstance(value, dict) else value
+    if not isinstance(error, dict):
+        return str(error)[:1000], "", ""
+    return str(error.get("message") or "")[:1000], str(error.get("type") or ""), str(error.get("param") or "")
+
+
+def _context_message(body: bytes, message: str) -> str:
+    """OpenAI's sentence when the engine gave the figures, else the engine's own."""
+    try:
+        error = orjson.loads(body)["error"]
+        limit, asked = error["n_ctx"], error["n_prompt_tokens"]
+    except (ValueError, KeyError, TypeError):
+        return message
+    return (
+        f"This model's maximum context length is {limit} tokens. "
+        f"However, your messages resulted in {asked} tokens. Please reduce the length of the messages."
+    )
