@@ -14,7 +14,7 @@ from storage_service.store.forms import runs as form
 from storage_service.store.jsonl import Segment
 from storage_service.store.log import Log, LogCache
 from storage_service.store.paging import Page, PageQuery, cut
-from storage_service.store.records import JsonObject, Run, RunStep
+from storage_service.store.records import JsonObject, Run, RunStep, StepStatus
 
 # Every change of a run is a line, a handful per run. The file is rewritten once most of its lines are history.
 _HISTORY_LINES = 64
@@ -149,6 +149,8 @@ class Runs:
     def put_step(self, step: RunStep) -> RunStep:
         """Write a step's record, new or changed. Durable on return.
 
+        Of a step that has ended only the metadata may change: anything else is answered with the stored step, because
+        a writer that lost its run may come late.
         Raises NotFoundError: no such thread or run. InvalidArgumentError: the step is another run's.
         """
         self._folder(step.thread_id)
@@ -156,10 +158,12 @@ class Runs:
         with log.open() as fd:
             _run(log, step.run_id)
             stored = log.steps.get(step.id)
-            if stored == step:
-                return stored
-            if stored is not None and stored.run_id != step.run_id:
-                raise InvalidArgumentError(f"Step {step.id} belongs to run {stored.run_id}.", param="run_id")
+            if stored is not None:
+                if stored.run_id != step.run_id:
+                    raise InvalidArgumentError(f"Step {step.id} belongs to run {stored.run_id}.", param="run_id")
+                step = _next_step(stored, step)
+            if step == stored:
+                return step
             log.put(fd, step)
             return step
 
@@ -214,6 +218,13 @@ def _run(log: RunLog, run_id: RunId) -> Run:
     if run is None:
         raise NotFoundError(f"No run found with id '{run_id}'.")
     return run
+
+
+def _next_step(stored: RunStep, step: RunStep) -> RunStep:
+    """What a write makes of a stored step."""
+    if stored.status is StepStatus.IN_PROGRESS:
+        return step
+    return replace(stored, metadata=step.metadata) if step.status is stored.status else stored
 
 
 def _page(records: Sequence[RecordT], query: PageQuery) -> Page[RecordT]:

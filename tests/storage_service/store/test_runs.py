@@ -180,6 +180,20 @@ def test_a_step_is_written_once_per_change_and_for_its_own_run(store: Store, thr
     assert store.runs.page_steps(thread.id, other.id, ALL).items == ()
 
 
+def test_an_ended_step_stays_ended_and_takes_metadata(store: Store, thread: Thread, file: Path) -> None:
+    active = store.runs.create(run(thread))
+    begun = store.runs.put_step(step(active))
+    ended = store.runs.put_step(replace(begun, status=StepStatus.COMPLETED, completed_ms=NOW_MS + 1))
+    lines = file.read_text()
+    assert store.runs.put_step(begun) == ended
+    assert store.runs.put_step(replace(begun, status=StepStatus.FAILED, failed_ms=NOW_MS + 2)) == ended
+    assert store.runs.put_step(replace(ended, completed_ms=NOW_MS + 9)) == ended
+    assert file.read_text() == lines
+    named = store.runs.put_step(replace(ended, metadata={"k": "v"}))
+    assert named == replace(ended, metadata={"k": "v"})
+    assert store.runs.get_step(thread.id, active.id, ended.id) == named
+
+
 def test_history_is_written_off_and_nothing_else(store: Store, janroot: Path, thread: Thread, file: Path) -> None:
     file.write_text('{"object":"thread.run","id":"no status"}\nnot json\n')
     active = store.runs.create(run(thread))
