@@ -119,13 +119,15 @@ class Messages:
     def page(self, thread_id: ThreadId, query: PageQuery, run_id: str = "") -> Page[Message]:
         """One page of a thread's messages in order of creation, or of those that one run wrote.
 
+        Large messages make it shorter, see `paging.cut`.
+
         Raises NotFoundError: no such thread. InvalidArgumentError: see `paging.cut`.
         """
         self._folder(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
             entries = [entry for entry in log.entries if entry.run_id == run_id] if run_id else log.entries
-            page = cut(entries, query, lambda message_id: _index(log, entries, message_id))
+            page = cut(entries, query, lambda message_id: _index(log, entries, message_id), _size_bytes)
             return Page(tuple(_read(thread_id, fd, entry) for entry in page.items), page.has_more)
 
     def change(self, thread_id: ThreadId, message_id: MessageId, change: Callable[[Message], Message]) -> Message:
@@ -170,6 +172,10 @@ def stamped(message: Message, thread_id: ThreadId, now_ms: int, last_ms: int = 0
         completed_ms=now_ms if message.status is MessageStatus.COMPLETED else None,
         incomplete_ms=now_ms if message.status is MessageStatus.INCOMPLETE else None,
     )
+
+
+def _size_bytes(entry: Entry) -> int:
+    return entry.segment.length
 
 
 def _place(entry: Entry) -> tuple[int, int]:

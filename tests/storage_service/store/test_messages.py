@@ -10,7 +10,7 @@ import pytest
 
 from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, TooLargeError
 from jan.ids import AssistantId, MessageId, RunId, ThreadId
-from storage_service.store import jsonl
+from storage_service.store import jsonl, paging
 from storage_service.store.paging import PageQuery
 from storage_service.store.records import Message, MessageStatus, Role, Run, RunStatus, Thread
 from storage_service.store.store import Store
@@ -90,6 +90,26 @@ def test_pages_go_both_ways(store: Store, thread: Thread) -> None:
     assert ([item.id for item in rest.items], rest.has_more) == (["m2", "m1", "m0"], False)
     with pytest.raises(InvalidArgumentError):
         store.messages.page(thread.id, PageQuery(after="unknown"))
+
+
+@pytest.mark.parametrize("descending", [True, False])
+def test_large_messages_make_short_pages(
+    store: Store, thread: Thread, monkeypatch: pytest.MonkeyPatch, descending: bool
+) -> None:
+    store.messages.append(thread.id, [message(f"m{number}", "x" * 1000) for number in range(5)])
+    store.messages.append(thread.id, [message("m5", "x" * 9000), message("m6")])
+    monkeypatch.setattr(paging, "MAX_PAGE_BYTES", 3000)
+    seen, after, more = [], None, True
+    while more:
+        page = store.messages.page(thread.id, PageQuery(100, descending, after))
+        assert len(page.items) in (1, 2)
+        seen += [item.id for item in page.items]
+        after, more = seen[-1], page.has_more
+    names = [f"m{number}" for number in range(7)]
+    assert seen == (names[::-1] if descending else names)
+    nearest = store.messages.page(thread.id, PageQuery(100, descending, before="m2"))
+    assert [item.id for item in nearest.items] == (["m4", "m3"] if descending else ["m0", "m1"])
+    assert nearest.has_more is descending
 
 
 def test_a_runs_messages_are_a_list_of_their_own(store: Store, thread: Thread) -> None:
