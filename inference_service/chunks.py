@@ -72,11 +72,6 @@ class ChunkStream:
         return finished >= self._wishes.n
 
     @property
-    def begun(self) -> bool:
-        """Whether anything was said yet."""
-        return bool(self._choices)
-
-    @property
     def finish_reason(self) -> str:
         """The reason the first choice ended; "" while it has not."""
         first = self._choices.get(0)

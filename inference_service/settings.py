@@ -10,6 +10,10 @@ from typing import Self
 
 from jan.settings import CommonSettings, Environment, SettingsError, check_socket_path
 
+# Whoever supervises us kills after 40 s (deploy/local/supervision.py, docker-compose.yml), and what follows the drain
+# needs up to 10 of them: 3 for last words, 5 for engines to end, and the rest for open calls.
+_MOST_DRAIN_SECONDS = 30
+
 
 @dataclass(frozen=True, slots=True)
 class InferenceSettings:
@@ -36,7 +40,7 @@ class InferenceSettings:
             raise SettingsError("JANROOT_INFERENCE_ADDR names several addresses, but this service has only one.")
         check_socket_path("JANROOT_RUN_DIR", f"unix:{common.run_dir}/engines/01234567.sock")
         load_seconds = environment.integer("JANROOT_LOAD_TIMEOUT_SECONDS", 600, 1, 86_400)
-        drain_seconds = environment.integer("JANROOT_DRAIN_SECONDS", 25, 0, 3_600)
+        drain_seconds = environment.integer("JANROOT_DRAIN_SECONDS", 25, 0, _MOST_DRAIN_SECONDS)
         return cls(
             common=common,
             models_dir=environment.path("JANROOT_MODELS_PATH", str(common.janroot / "models")),

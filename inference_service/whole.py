@@ -69,11 +69,6 @@ class WholeAnswer:
         return sum(1 for choice in self._choices.values() if choice.finish_reason) >= self._wishes.n
 
     @property
-    def begun(self) -> bool:
-        """Whether the client has seen anything: never before the end."""
-        return False
-
-    @property
     def finish_reason(self) -> str:
         """The reason the first choice ended; "" while it has not."""
         first = self._choices.get(0)

@@ -22,6 +22,7 @@ def test_defaults() -> None:
         ("JANROOT_MAX_LOADED_MODELS", "0"),
         ("JANROOT_MAX_JOBS", "many"),
         ("JANROOT_LOAD_TIMEOUT_SECONDS", "-1"),
+        ("JANROOT_DRAIN_SECONDS", "31"),
         ("JANROOT_INFERENCE_ADDR", "a:1,b:2"),
         ("JANROOT_RUN_DIR", "/" + "x" * 90),
     ],
