@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from jan.errors import TooLargeError
+from jan.errors import FailedPreconditionError, TooLargeError
 from jan.ids import ThreadId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, jsonl
@@ -48,7 +48,7 @@ class Log(ABC):
 
     @contextmanager
     def open(self) -> Iterator[int]:
-        """The open file, with the memory up to date; -1 when there is no file."""
+        """The open file, with the memory up to date; -1 when there is no file, or none that we may read."""
         with self._lock:
             fd = _open(self.path)
             try:
@@ -61,14 +61,19 @@ class Log(ABC):
     def append(self, values: Sequence[JsonObject]) -> None:
         """Add records in one write, inside `open()`. Durable on return; see `atomic.append` for errors.
 
-        Raises TooLargeError: a record longer than a reader takes.
+        Raises TooLargeError: a record longer than a reader takes. FailedPreconditionError: the file is closed to us.
         """
         lines = [jsonl.encode(value) for value in values]
         if any(len(line) > jsonl.MAX_LINE_BYTES for line in lines):
             raise TooLargeError(f"A record must stay below {jsonl.MAX_LINE_BYTES} bytes.")
         size_before = self._seen[1] if self._seen else -1
         self._seen = None
-        offset = atomic.append(self.path, b"".join(lines), self._quarantine)
+        try:
+            offset = atomic.append(self.path, b"".join(lines), self._quarantine)
+        except PermissionError as error:
+            logger.warning("not allowed to write", file=str(self.path), error=str(error))
+            message = f"The server may not write {self.path.parent.name}/{self.path.name}: see who owns it."
+            raise FailedPreconditionError(message) from None
         for line, value in zip(lines, values, strict=True):
             self.take(Segment(offset, len(line) - 1, value), value)
             offset += len(line)
@@ -127,6 +132,9 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return -1
+        if isinstance(error, PermissionError):
+            logger.warning("file skipped: not allowed to read it", file=str(path))
             return -1
         raise
 

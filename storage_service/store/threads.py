@@ -145,8 +145,12 @@ class Threads:
 
 
 def _holds_thread(folder: Path) -> bool:
-    """A folder with neither file is none of ours: an empty one, or a name being claimed."""
-    return any((folder / name).is_file() for name in (layout.THREAD_FILE, layout.MESSAGES_FILE))
+    """A folder with neither file is none of ours: an empty one, a name being claimed, or one closed to us."""
+    try:
+        return any((folder / name).is_file() for name in (layout.THREAD_FILE, layout.MESSAGES_FILE))
+    except PermissionError:
+        logger.warning("folder skipped: not allowed to look inside", folder=folder.name)
+        return False
 
 
 def _made_ms(folder: Path) -> int:
