@@ -142,9 +142,10 @@ class LlamaCppEngine:
                 raise self._start_failed(exited) from None
             try:
                 properties = await client.get_json("/props")
-            except UnavailableError:
+            except UnavailableError as silent:
                 await self.stop()
-                raise
+                message = self._ended("The engine started, but does not answer.", [str(silent.__cause__)])
+                raise UnavailableError(message, code="engine_start_failed", retry_after_seconds=5) from None
         self._template_has_tools = bool(properties.get("chat_template_caps", {}).get("supports_tool_calls"))
         return self._connection
 

@@ -132,7 +132,7 @@ async def test_an_engine_that_says_nothing_of_itself_is_not_left_running(
 
     monkeypatch.setattr(EngineClient, "get_json", silent)
     engine = make_engine(demo_gguf, run_dir)
-    with pytest.raises(UnavailableError):
+    with pytest.raises(UnavailableError, match=r"does not answer\. Its log engine-demo\.log says more\.$"):
         await engine.start()
     assert engine.pid is not None
     assert not psutil.pid_exists(engine.pid)
