@@ -19,6 +19,7 @@ from jan.telemetry import request_id_var
 _EXPECTED_ANSWER_TOKENS = 512
 # English text has about four bytes a token; good enough to tell long prompts from short ones.
 _BYTES_PER_TOKEN = 4
+_MAX_COST = 2**31
 REQUEST_SECONDS = 600
 
 
@@ -71,9 +72,13 @@ def chat_job(
         endpoint=jobs_pb2.ENDPOINT_CHAT_COMPLETIONS,
         body=encoded,
         stream=stream,
-        cost_tokens=len(encoded) // _BYTES_PER_TOKEN + int(body.get("max_tokens", _EXPECTED_ANSWER_TOKENS)),
+        cost_tokens=min(_MAX_COST, len(encoded) // _BYTES_PER_TOKEN + _answer_tokens(body)),
         response_id=response_id,
         response_created=int(time.time()),
     )
     job.timeout.FromSeconds(timeout_seconds)
     return job
+
+
+def _answer_tokens(body: dict[str, Any]) -> int:
+    return int(body.get("max_tokens", _EXPECTED_ANSWER_TOKENS))

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from jan import errors
 from jan.errors import JanError
+from jan.rpc import OUTCOME_UNKNOWN
 
 _INVALID_REQUEST = "invalid_request_error"
 _SERVER = "server_error"
@@ -46,7 +47,7 @@ def error_response(error: JanError) -> web.Response:
     response = web.Response(status=status, body=jan_error_body(error), content_type="application/json")
     if error.retry_after_seconds:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
-    if isinstance(error, errors.DeadlineExceededError):
+    if isinstance(error, errors.DeadlineExceededError) or error.code == OUTCOME_UNKNOWN:
         # It may have been done: a client that repeats it by itself would do it twice.
         response.headers["x-should-retry"] = "false"
     return response

@@ -27,6 +27,8 @@ def check(settings: GatewaySettings, request: web.Request) -> None:
     UnauthenticatedError for a missing or wrong key.
     """
     host = _host_name(request)
+    if not request.raw_path.startswith("/"):
+        raise InvalidArgumentError("The request line must hold a path, not a whole address.")
     resource = request.match_info.route.resource
     if resource is not None and resource.canonical in OPEN_ROUTES:
         return
@@ -58,19 +60,27 @@ def _check_origin(settings: GatewaySettings, request: web.Request) -> None:
     origin = request.headers.get("Origin")
     if origin is None or request.method in _SAFE_METHODS:
         return
-    host = (urlsplit(origin).hostname or "") if origin != "null" else ""
-    if not _is_trusted(settings, host):
+    if not _is_trusted(settings, _origin_host(origin)):
         raise PermissionDeniedError("Requests from this web origin are not allowed; use JANROOT_AUTH=keys for them.")
+
+
+def _origin_host(origin: str) -> str:
+    """The host of an origin; empty, which nobody trusts, for one that has none or cannot be read."""
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_trusted(settings: GatewaySettings, host: str) -> bool:
     if host in {"localhost", settings.host.lower()} or host in settings.trusted_hosts:
         return True
     try:
-        ipaddress.ip_address(host)
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    return True  # a literal address cannot be made to point elsewhere
+    # A literal address cannot be made to point elsewhere; 0.0.0.0 is none, and browsers send it to this machine.
+    return not address.is_unspecified
 
 
 def _check_key(settings: GatewaySettings, request: web.Request) -> None:

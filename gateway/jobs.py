@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from redis.exceptions import RedisError
 
-from jan.errors import UnavailableError
+from jan.errors import DeadlineExceededError, UnavailableError
 from jan.inference.v1 import jobs_pb2
-from jan.queue.follower import LogFollower, LogSubscription
+from jan.queue.follower import LogFollower, LogRestartedError, LogSubscription
 from jan.queue.jobs import JobQueue
 from jan.telemetry import get_logger
 
@@ -20,8 +20,8 @@ logger = get_logger(__name__)
 IDLE_SECONDS = 5.0
 # How long a follower waits for a Redis that does not answer before it gives up.
 REDIS_PATIENCE_SECONDS = 30.0
-
-TERMINAL_EVENTS = frozenset({"completed", "failed", "cancelled"})
+# How long somebody is kept waiting for an answer, its time in the queue included (OpenAI's clients give up then).
+ATTENDED_SECONDS = 600.0
 
 
 class JobClient:
@@ -36,36 +36,52 @@ class JobClient:
     async def attended(self, job: jobs_pb2.Job) -> AsyncIterator[JobEvents]:
         """Submit a job that lives only as long as somebody listens: leaving before its end cancels it.
 
-        Raises UnavailableError: the queue does not answer.
+        Raises UnavailableError: the queue does not answer. Raises DeadlineExceededError: no end within ten minutes.
         """
-        async with self.detached(job) as events:
+        async with self.followed(job.id) as events:
             try:
-                yield events
+                async with asyncio.timeout(ATTENDED_SECONDS):
+                    await self.submit(job)
+                    yield events
+            except TimeoutError:
+                raise DeadlineExceededError("The answer took too long.", code="timeout") from None
             finally:
                 if not events.ended:
                     self._cancel_in_background(job.id)
 
     @asynccontextmanager
-    async def detached(self, job: jobs_pb2.Job) -> AsyncIterator[JobEvents]:
-        """Submit a job, or find it submitted before, and follow it from its first event; leaving does not end it.
+    async def followed(self, job_id: str) -> AsyncIterator[JobEvents]:
+        """Follow a job from its first event, submitted or not yet; leaving does not end it.
 
         Raises UnavailableError: the queue does not answer.
         """
         async with AsyncExitStack() as stack:
             try:
-                subscription = await stack.enter_async_context(self._follower.follow(job.id))
-                await self._queue.submit(job)
+                subscription = await stack.enter_async_context(self._follower.follow(job_id))
             except (RedisError, OSError) as error:
-                logger.warning("queue does not answer", error=str(error))
-                raise queue_unavailable() from None
+                raise _unavailable(error) from None
             yield JobEvents(self._queue, subscription)
+
+    async def submit(self, job: jobs_pb2.Job) -> None:
+        """Enqueue a job; nothing happens when it is known. Raises UnavailableError: the queue does not answer."""
+        try:
+            await self._queue.submit(job)
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from None
+
+    async def is_known(self, job_id: str) -> bool:
+        """Whether the queue knows the job. Raises UnavailableError: the queue does not answer."""
+        try:
+            return await self._queue.is_known(job_id)
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from None
 
     async def cancel(self, job_id: str) -> None:
         """Cancel a job; nothing happens when it is over. Raises UnavailableError: the queue does not answer."""
         try:
             await self._queue.cancel(job_id)
-        except (RedisError, OSError):
-            raise queue_unavailable() from None
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from None
 
     async def close(self) -> None:
         """Wait for cancellations that are under way."""
@@ -92,19 +108,22 @@ class JobEvents:
         self._subscription = subscription
         self.ended = False
 
-    async def batches(self, idle_seconds: float = IDLE_SECONDS) -> AsyncIterator[list[jobs_pb2.JobEvent]]:
+    async def batches(self, idle_seconds: float | None = None) -> AsyncIterator[list[jobs_pb2.JobEvent]]:
         """Yield events as they come, those that came together as one list, an empty one in silence; ends with the job.
 
         Raises UnavailableError: Redis forgot the job or does not answer; SlowReaderError: too much was left unread.
         """
         heard = time.monotonic()
-        async for entries in self._subscription.batches(idle_seconds):
-            if entries:
-                heard = time.monotonic()
-                self.ended = entries[-1].ends
-            else:
-                await self._check_alive(heard)
-            yield [jobs_pb2.JobEvent.FromString(entry.payload) for entry in entries]
+        try:
+            async for entries in self._subscription.batches(idle_seconds or IDLE_SECONDS):
+                if entries:
+                    heard = time.monotonic()
+                    self.ended = entries[-1].ends
+                else:
+                    await self._check_alive(heard)
+                yield [jobs_pb2.JobEvent.FromString(entry.payload) for entry in entries]
+        except LogRestartedError:
+            raise _lost() from None
 
     async def _check_alive(self, heard: float) -> None:
         try:
@@ -114,9 +133,18 @@ class JobEvents:
                 raise queue_unavailable() from None
             return
         if not known:
-            raise UnavailableError("The server lost this request; send it again.", code="job_lost")
+            raise _lost()
 
 
 def queue_unavailable() -> UnavailableError:
     """The error for a Redis that does not answer."""
     return UnavailableError("The queue is not answering; try again.", code="queue_unavailable", retry_after_seconds=1)
+
+
+def _unavailable(error: Exception) -> UnavailableError:
+    logger.warning("queue does not answer", error=str(error))
+    return queue_unavailable()
+
+
+def _lost() -> UnavailableError:
+    return UnavailableError("The server lost this request; send it again.", code="job_lost")

@@ -69,9 +69,11 @@ async def protect(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Put OpenAI's headers on every answer, streams included; called as it is about to be sent."""
-    response.headers["x-request-id"] = request.get(REQUEST_ID, "")
+    # What aiohttp refuses by itself (an unknown `Expect`) has not been through `observe`.
+    response.headers["x-request-id"] = request.get(REQUEST_ID) or RequestId.new()
     response.headers["openai-version"] = OPENAI_VERSION
-    response.headers["openai-processing-ms"] = str(int((time.monotonic() - request[STARTED]) * 1000))
+    started = request.get(STARTED, time.monotonic())
+    response.headers["openai-processing-ms"] = str(int((time.monotonic() - started) * 1000))
     response.headers["X-Content-Type-Options"] = "nosniff"
 
 

@@ -28,13 +28,16 @@ async def find_model(storage: StorageClient, name: str) -> models_pb2.Model:
 
 
 async def find_model_or_any(storage: StorageClient, name: str) -> models_pb2.Model:
-    """The model of that id; for an empty name or `*` the first one there is. Raises NotFoundError."""
+    """The model of that id; for an empty name or `*` the oldest there is, so that a new one changes no conversation.
+
+    Raises NotFoundError.
+    """
     if name and name != ANY_MODEL:
         return await find_model(storage, name)
     models = await storage.list_models()
     if not models:
         raise NotFoundError("This server has no model yet.", code="model_not_found", param="model")
-    return models[0]
+    return min(models, key=lambda model: (model.created_at.ToMilliseconds(), model.id))
 
 
 def model_spec(model: models_pb2.Model) -> jobs_pb2.ModelSpec:

@@ -6,6 +6,7 @@ change that, so two of its classes are extended here; tests/gateway/test_server.
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 from typing import Self
 
@@ -23,6 +24,10 @@ logger = get_logger(__name__)
 DRAIN_SECONDS = 20.0
 # Room for ids that are far too long, so that our own 404 answers them.
 MAX_LINE_BYTES = 64 * 1024
+# How long the rest of a refused request is read and thrown away, so that its sender sees the answer.
+LINGERING_SECONDS = 1.0
+# How long a new connection may take to send its first request's head.
+HEAD_SECONDS = 15.0
 
 
 def new_runner(app: web.Application) -> web.AppRunner:
@@ -34,13 +39,28 @@ def new_runner(app: web.Application) -> web.AppRunner:
         handler_cancellation=True,
         shutdown_timeout=DRAIN_SECONDS,
         max_line_size=MAX_LINE_BYTES,
+        lingering_time=LINGERING_SECONDS,
     )
 
 
 class _Protocol(RequestHandler):
     """One connection."""
 
-    __slots__ = ()
+    __slots__ = ("_head_deadline",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; a connection on which no whole request head arrives in time is closed (docs/security.md S30)."""
+        super().connection_made(transport)
+        self._head_deadline = self._loop.call_later(HEAD_SECONDS, self._close_if_silent)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End."""
+        self._head_deadline.cancel()
+        super().connection_lost(exc)
+
+    def _close_if_silent(self) -> None:
+        if self._request_count == 0:
+            self.force_close()
 
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

@@ -39,7 +39,7 @@ class StorageClient:
 
     async def create_thread(self, request: threads_pb2.CreateThreadRequest) -> threads_pb2.Thread:
         """Make a thread with its first messages."""
-        return (await call(self._threads.CreateThread, request)).thread
+        return (await call(self._threads.CreateThread, request, repeatable=False)).thread
 
     async def get_thread(self, thread_id: str) -> threads_pb2.Thread:
         """Read a thread."""
@@ -55,7 +55,8 @@ class StorageClient:
 
     async def delete_thread(self, thread_id: str) -> None:
         """Remove a thread."""
-        await call(self._threads.DeleteThread, threads_pb2.DeleteThreadRequest(thread_id=thread_id))
+        request = threads_pb2.DeleteThreadRequest(thread_id=thread_id)
+        await call(self._threads.DeleteThread, request, repeatable=False)
 
     async def create_message(self, message: messages_pb2.Message) -> messages_pb2.Message:
         """Append a message to its thread; harmless to repeat."""
@@ -92,7 +93,7 @@ class StorageClient:
     async def delete_message(self, thread_id: str, message_id: str) -> None:
         """Remove a message."""
         request = messages_pb2.DeleteMessageRequest(thread_id=thread_id, message_id=message_id)
-        await call(self._messages.DeleteMessage, request)
+        await call(self._messages.DeleteMessage, request, repeatable=False)
 
     async def create_assistant(self, assistant: assistants_pb2.Assistant) -> assistants_pb2.Assistant:
         """Make an assistant; harmless to repeat."""
@@ -115,7 +116,7 @@ class StorageClient:
     async def delete_assistant(self, assistant_id: str) -> None:
         """Remove an assistant."""
         request = assistants_pb2.DeleteAssistantRequest(assistant_id=assistant_id)
-        await call(self._assistants.DeleteAssistant, request)
+        await call(self._assistants.DeleteAssistant, request, repeatable=False)
 
     async def get_model(self, model_id: str) -> models_pb2.Model:
         """Read a model."""

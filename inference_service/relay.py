@@ -23,9 +23,9 @@ from inference_service.models import Models, RunningModel
 from inference_service.shapes import AnswerHead, AnswerWishes, Usage
 from inference_service.sse import DONE, EventReader
 from inference_service.whole import WholeAnswer, rewrite_whole
+from jan.backoff import Backoff
 from jan.errors import DeadlineExceededError, InternalError, InvalidArgumentError, JanError, UnavailableError
 from jan.inference.v1 import jobs_pb2
-from jan.queue.backoff import Backoff
 from jan.queue.jobs import JobQueue, TakenJob
 from jan.queue.leases import LeaseLostError
 from jan.queue.log import LogWriter

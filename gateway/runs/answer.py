@@ -17,7 +17,7 @@ from jan.type.v1.usage_pb2 import Usage
 
 
 class Answer:
-    """One message in the making, as step `number` of a run in progress."""
+    """One message in the making, as step `number` of a run."""
 
     def __init__(self, run: runs_pb2.Run, number: int) -> None:
         self.text = ""
@@ -30,7 +30,7 @@ class Answer:
             assistant_id=run.assistant_id,
             type=runs_pb2.RUN_STEP_TYPE_MESSAGE_CREATION,
             status=runs_pb2.RUN_STEP_STATUS_IN_PROGRESS,
-            created_at=run.started_at,
+            created_at=run.started_at if run.HasField("started_at") else now(),
             step_details_json=to_text(
                 {"type": "message_creation", "message_creation": {"message_id": str(message_id)}}
             ),
@@ -47,6 +47,11 @@ class Answer:
             content_json="[]",
             metadata_json="{}",
         )
+
+    def begun_at(self, time: Timestamp) -> None:
+        """Take over when an earlier execution began this answer."""
+        self.step.created_at.CopyFrom(time)
+        self.message.created_at.CopyFrom(time)
 
     def begun_frames(self) -> list[bytes]:
         """The events in front of the first delta; the message's content is empty there, or helpers double the text."""

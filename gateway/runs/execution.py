@@ -12,7 +12,7 @@ import orjson
 
 from gateway.convert.runs import run_from_proto, status_name
 from gateway.jobs import JobClient
-from gateway.runs import states
+from gateway.runs import derived_ids, states
 from gateway.runs.answer import Answer, now
 from gateway.runs.log import RunLog, event_frame
 from gateway.runs.request import job_for
@@ -23,6 +23,7 @@ from jan.errors import (
     InvalidArgumentError,
     JanError,
     ResourceExhaustedError,
+    StorageFullError,
     UnavailableError,
 )
 from jan.inference.v1 import jobs_pb2
@@ -31,9 +32,11 @@ from jan.storage.v1 import runs_pb2
 from jan.type.v1.usage_pb2 import Usage
 
 # Errors that may pass by themselves. Anything else ends the run.
-TEMPORARY = (UnavailableError, DeadlineExceededError, ConflictError, SlowReaderError)
+TEMPORARY = (UnavailableError, DeadlineExceededError, ConflictError, StorageFullError, SlowReaderError)
 # The worker ends a job that outlives its run, should the gateway not be there to do so.
 _JOB_GRACE_SECONDS = 30
+# Longer than a lease, so that a job whose worker died has been released and cancelled by another before.
+STOP_PATIENCE_SECONDS = 12.0
 
 _RUN_ENDS = {
     states.CANCELLED: "cancelled_at",
@@ -52,8 +55,11 @@ class RunExecution:
         self._log = log
         self._run = run
         self._answer: Answer | None = None
+        self._job_id = derived_ids.job_id(run.id, 1)
         self._deadline = time.monotonic() + max(0.0, run.expires_at.seconds - time.time())
         self._expired = False
+        self._stopping_since: float | None = None
+        self._ended = False
 
     async def execute(self) -> None:
         """Work until the run has ended.
@@ -62,31 +68,40 @@ class RunExecution:
         Raises any other JanError: it cannot be answered; call `fail`.
         """
         await self._log.emit(self._frame("created"), self._frame("queued"))
-        remaining = int(self._deadline - time.monotonic())
-        job = await job_for(self._storage, self._run, 1, remaining + _JOB_GRACE_SECONDS)
-        async with self._jobs.detached(job) as events:
-            await self._stop_if_asked(job.id)
+        async with self._jobs.followed(self._job_id) as events:
+            if not await self._jobs.is_known(self._job_id):
+                await self._jobs.submit(await self._new_job())
+            await self._stop_if_due()
             async for batch in events.batches():
                 await self._take_in(batch)
-                await self._stop_if_expired(job.id)
+                if not batch or time.monotonic() >= self._deadline:
+                    await self._stop_if_due()
+                if self._ended:
+                    return
 
     async def fail(self, error: JanError) -> None:
-        """End the run as failed, with what was said kept."""
-        if self._answer is not None:
-            self._answer.cut("run_failed", runs_pb2.RUN_STEP_STATUS_FAILED, None)
-        await self._end(states.FAILED, None, last_error=_run_error(error))
+        """End the run as failed, with what was said kept, and free what still works for it."""
+        await self._jobs.cancel(self._job_id)
+        await self._fail(error)
 
-    async def _stop_if_asked(self, job_id: str) -> None:
-        """Cancel the job of a run whose cancel came before the job existed."""
+    async def _new_job(self) -> jobs_pb2.Job:
+        remaining = max(0, int(self._deadline - time.monotonic()))
+        return await job_for(self._storage, self._run, 1, remaining + _JOB_GRACE_SECONDS)
+
+    async def _stop_if_due(self) -> None:
+        """Cancel the job when the run was cancelled, through whichever gateway, or has expired.
+
+        A job whose worker died answers no cancel: after some patience the run ends without it.
+        """
         self._run = await self._storage.get_run(self._run.thread_id, self._run.id)
-        if self._run.status == states.CANCELLING:
-            await self._jobs.cancel(job_id)
-        await self._stop_if_expired(job_id)
-
-    async def _stop_if_expired(self, job_id: str) -> None:
-        if not self._expired and time.monotonic() >= self._deadline:
-            self._expired = True
-            await self._jobs.cancel(job_id)
+        self._expired = self._expired or time.monotonic() >= self._deadline
+        if not self._expired and self._run.status != states.CANCELLING:
+            return
+        now_seconds = time.monotonic()
+        self._stopping_since = self._stopping_since or now_seconds
+        await self._jobs.cancel(self._job_id)
+        if now_seconds - self._stopping_since >= STOP_PATIENCE_SECONDS:
+            await self._cancel()
 
     async def _take_in(self, batch: list[jobs_pb2.JobEvent]) -> None:
         frames: list[bytes] = []
@@ -100,7 +115,7 @@ class RunExecution:
                     await self._complete(event.completed.usage)
                 case "failed":
                     await self._log.emit(*frames)
-                    await self.fail(JanError.from_detail(event.failed.error))
+                    await self._fail(JanError.from_detail(event.failed.error))
                 case "cancelled":
                     await self._log.emit(*frames)
                     await self._cancel()
@@ -111,10 +126,17 @@ class RunExecution:
         """The first sign of the engine: the run is in progress, its step and message begin."""
         if self._run.status == states.QUEUED:
             await self._change(states.IN_PROGRESS)
-        self._answer = Answer(self._run, 1)
-        await self._storage.put_run_step(self._answer.step)
-        await self._log.emit(self._frame("in_progress"), *self._answer.begun_frames())
-        return self._answer
+        answer = Answer(self._run, 1)
+        stored = await self._storage.put_run_step(answer.step)
+        answer.begun_at(stored.created_at)
+        self._answer = answer
+        await self._log.emit(self._frame("in_progress"), *answer.begun_frames())
+        return answer
+
+    async def _fail(self, error: JanError) -> None:
+        if self._answer is not None:
+            self._answer.cut("run_failed", runs_pb2.RUN_STEP_STATUS_FAILED, None)
+        await self._end(states.FAILED, None, last_error=_run_error(error))
 
     async def _complete(self, usage: Usage) -> None:
         answer = self._answer or await self._begin()
@@ -150,6 +172,7 @@ class RunExecution:
             frames = self._answer.ended_frames()
         await self._change(status, usage, incomplete_reason, last_error)
         await self._log.close(*frames, self._frame(status_name(self._run.status)))
+        self._ended = True
 
     async def _change(
         self,
@@ -168,8 +191,8 @@ class RunExecution:
                 changed.started_at.CopyFrom(now())
             if status in _RUN_ENDS:
                 getattr(changed, _RUN_ENDS[status]).CopyFrom(now())
-            if status in states.TERMINAL:
-                changed.usage.CopyFrom(usage or Usage())
+            if usage is not None:
+                changed.usage.CopyFrom(usage)
             if last_error is not None:
                 changed.last_error.CopyFrom(last_error)
             try:

@@ -16,11 +16,12 @@ from redis.exceptions import RedisError
 
 from gateway.jobs import JobClient
 from gateway.metrics import GatewayMetrics
+from gateway.runs import derived_ids
 from gateway.runs.execution import TEMPORARY, RunExecution
-from gateway.runs.log import RunLog
+from gateway.runs.log import RunLog, error_frame
 from gateway.storage import StorageClient
+from jan.backoff import Backoff
 from jan.errors import InternalError, JanError, NotFoundError
-from jan.queue.backoff import Backoff
 from jan.queue.leases import RENEW_SECONDS, Lease, LeaseKind, LeaseLostError, LeaseState, LeaseWatch, renew
 from jan.queue.log import LogWriter
 from jan.queue.runs import HeldRun, RunLeases
@@ -84,21 +85,63 @@ class RunExecutor:
         except LeaseLostError:
             logger.warning("run went to another gateway", run=run.id)
         finally:
-            self._held.pop(run.id, None)
-            self._metrics.active_runs.set(len(self._held))
+            self._forget(held.lease)
+
+    def _forget(self, lease: Lease) -> None:
+        if lease.id in self._held and self._held[lease.id].lease == lease:
+            del self._held[lease.id]
+        self._metrics.active_runs.set(len(self._held))
 
     async def _execute_until_ended(self, run: runs_pb2.Run, writer: LogWriter) -> None:
+        """Execute as often as it takes, under one lease. Raises LeaseLostError."""
         backoff = Backoff(most_seconds=5.0)
         while True:
             try:
-                run = await self._storage.get_run(run.thread_id, run.id)
-                await _execute_once(RunExecution(self._storage, self._jobs, RunLog(writer), run))
+                await self._execute_once(run, writer)
                 return
-            except NotFoundError:
-                return  # the thread was deleted, and the run with it
+            except LeaseLostError:
+                raise
             except REPEATED as error:
                 logger.warning("run waits", run=run.id, error=str(error))
-                await backoff.wait()
+            except Exception:  # whatever it is, the run still has to end: by another try here
+                logger.exception("run failed, and could not be ended", run=run.id)
+            await backoff.wait()
+
+    async def _execute_once(self, run: runs_pb2.Run, writer: LogWriter) -> None:
+        """Execute a run to its end, be it a failure. Raises LeaseLostError, or anything that lets it be repeated."""
+        log = RunLog(writer)
+        try:
+            current = await self._storage.get_run(run.thread_id, run.id)
+        except NotFoundError:
+            await self._end_deleted(run, log)
+            return
+        execution = RunExecution(self._storage, self._jobs, log, current)
+        try:
+            await execution.execute()
+        except (LeaseLostError, *REPEATED):
+            raise
+        except NotFoundError as error:
+            if await self._is_gone(run):
+                await self._end_deleted(run, log)
+            else:
+                await execution.fail(error)
+        except JanError as error:
+            await execution.fail(error)
+        except Exception:
+            logger.exception("run failed", run=run.id)
+            await execution.fail(InternalError("The server had an error while processing your request."))
+
+    async def _is_gone(self, run: runs_pb2.Run) -> bool:
+        try:
+            await self._storage.get_run(run.thread_id, run.id)
+        except NotFoundError:
+            return True
+        return False
+
+    async def _end_deleted(self, run: runs_pb2.Run, log: RunLog) -> None:
+        """The thread was deleted under its run: free the engine, tell whoever still reads, give the lease back."""
+        await self._jobs.cancel(derived_ids.job_id(run.id, 1))
+        await log.close(error_frame(NotFoundError(f"The thread {run.thread_id} was deleted.")))
 
     async def _renew_for_ever(self) -> None:
         while True:
@@ -110,8 +153,9 @@ class RunExecutor:
                 logger.warning("leases not renewed", error=str(error))
                 continue
             for lease, state in zip(leases, answers, strict=True):
-                if state is LeaseState.LOST and lease.id in self._held:
-                    self._held[lease.id].task.cancel()
+                held = self._held.get(lease.id)
+                if state is LeaseState.LOST and held is not None and held.lease == lease:
+                    held.task.cancel()
 
     async def _reconcile_for_ever(self) -> None:
         while True:
@@ -119,6 +163,8 @@ class RunExecutor:
                 await self._reconcile()
             except (JanError, RedisError, OSError) as error:
                 logger.warning("runs not reconciled", error=str(error))
+            except Exception:  # every orphaned run depends on this loop: it outlives a mistake
+                logger.exception("runs not reconciled")
             await asyncio.sleep(RECONCILE_SECONDS)
 
     async def _reconcile(self) -> None:
@@ -137,19 +183,3 @@ class RunExecutor:
                 await self._leases.abandon(held.lease)
             except (RedisError, OSError) as error:
                 logger.warning("lease not given back", run=held.lease.id, error=str(error))
-
-
-async def _execute_once(execution: RunExecution) -> None:
-    """Execute a run to its end, be it a failure.
-
-    Raises LeaseLostError, or what REPEATED names.
-    """
-    try:
-        await execution.execute()
-    except (LeaseLostError, *REPEATED):
-        raise
-    except JanError as error:
-        await execution.fail(error)
-    except Exception:
-        logger.exception("run failed")
-        await execution.fail(InternalError("The server had an error while processing your request."))

@@ -6,7 +6,9 @@ from typing import Any
 
 import orjson
 
+from gateway.errors import jan_error_body
 from gateway.sse import frame
+from jan.errors import JanError
 from jan.queue.log import LogWriter
 
 DONE = frame(b"[DONE]", event="done")
@@ -17,11 +19,17 @@ def event_frame(name: str, value: dict[str, Any]) -> bytes:
     return frame(orjson.dumps(value), event=name)
 
 
+def error_frame(error: JanError) -> bytes:
+    """The event for a stream that cannot go on, with OpenAI's error object itself as its data."""
+    return event_frame("error", orjson.loads(jan_error_body(error))["error"])
+
+
 class RunLog:
     """Emits a run's events, each once however often the run is executed.
 
-    An execution always says the same events in the same order, because they follow from the job's own log. So a
-    repeated execution, here or on another gateway, skips as many as stand in the log already.
+    Up to its end an execution says the same events in the same order, because they follow from the job's own log. So
+    a repeated execution, here or on another gateway, skips as many as stand in the log already. Ends may differ (the
+    model may be gone by then), so an end is never skipped: it is written once, together with `done`.
     """
 
     def __init__(self, writer: LogWriter) -> None:
@@ -36,6 +44,5 @@ class RunLog:
             await self._writer.publish(frames[skipped:])
 
     async def close(self, *frames: bytes) -> None:
-        """Append the last events and `done`, and give the lease back. Raises as `emit` does."""
-        await self.emit(*frames)
-        await self._writer.publish([DONE], ends=True)
+        """Append the run's end and `done`, and give the lease back. Raises as `emit` does."""
+        await self._writer.publish([*frames, DONE], ends=True)

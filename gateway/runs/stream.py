@@ -9,10 +9,10 @@ from gateway.convert.runs import run_from_proto, status_name
 from gateway.jobs import queue_unavailable
 from gateway.keys import FOLLOWER, RUNS, STORAGE
 from gateway.runs import states
-from gateway.runs.log import DONE, event_frame
+from gateway.runs.log import DONE, error_frame, event_frame
 from gateway.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream
-from jan.errors import JanError
-from jan.queue.follower import LogSubscription, SlowReaderError
+from jan.errors import JanError, NotFoundError, UnavailableError
+from jan.queue.follower import LogRestartedError, LogSubscription, SlowReaderError
 from jan.storage.v1 import runs_pb2
 
 
@@ -39,23 +39,32 @@ async def _relay(request: web.Request, run: runs_pb2.Run, subscription: LogSubsc
         async for batch in subscription.batches(KEEP_ALIVE_SECONDS):
             await stream.write(b"".join(entry.payload for entry in batch) or KEEP_ALIVE)
             if not batch:
-                ended = await _ended(request, run)
-                if ended is not None and silent_end:
-                    await stream.write(_last_frames(ended))
+                last_frames = await _last_frames(request, run)
+                if last_frames and silent_end:
+                    await stream.write(last_frames)
                     return
-                silent_end = ended is not None
+                silent_end = bool(last_frames)
+    except LogRestartedError:
+        await stream.write(error_frame(_lost(run)) + DONE)
     except SlowReaderError:
         raise ConnectionAbortedError("the client reads more slowly than the model writes") from None
 
 
-async def _ended(request: web.Request, run: runs_pb2.Run) -> runs_pb2.Run | None:
-    """The run as it ended, if it did: a gateway may have died between the record of the end and its event."""
+async def _last_frames(request: web.Request, run: runs_pb2.Run) -> bytes:
+    """How to close a stream whose run ended without a word, empty while it has not.
+
+    A gateway may have died between the record of the end and its event.
+    """
     try:
         current = await request.app[STORAGE].get_run(run.thread_id, run.id)
+    except NotFoundError as error:
+        return error_frame(error) + DONE
     except JanError:
-        return None
-    return current if current.status in states.TERMINAL else None
+        return b""
+    if current.status not in states.TERMINAL:
+        return b""
+    return event_frame(f"thread.run.{status_name(current.status)}", run_from_proto(current)) + DONE
 
 
-def _last_frames(run: runs_pb2.Run) -> bytes:
-    return event_frame(f"thread.run.{status_name(run.status)}", run_from_proto(run)) + DONE
+def _lost(run: runs_pb2.Run) -> UnavailableError:
+    return UnavailableError(f"The stream was lost; read run {run.id} for its outcome.", code="stream_lost")

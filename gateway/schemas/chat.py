@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from gateway.schemas.common import JsonObject, RequestModel, Temperature, Text, TopP
+from gateway.schemas.common import COUNTABLE, JsonObject, Metadata, RequestModel, Temperature, Text, TopP
 from gateway.schemas.response_format import ResponseFormat
 from jan.errors import InvalidArgumentError
 
@@ -38,18 +38,33 @@ class TextPart(RequestModel):
 Content = Annotated[list[TextPart], BeforeValidator(_as_parts)]
 
 
+class CalledFunction(RequestModel):
+    """What a model called: `arguments` is JSON in text, as the model wrote it."""
+
+    name: Annotated[str, StringConstraints(min_length=1)]
+    arguments: Text
+
+
+class ToolCall(RequestModel):
+    """A call that the model made earlier in the conversation."""
+
+    id: Annotated[str, StringConstraints(min_length=1)]
+    type: Literal["function"]
+    function: CalledFunction
+
+
 class ChatMessage(RequestModel):
     """One message of the conversation."""
 
     role: Literal["developer", "system", "user", "assistant", "tool"]
     content: Content | None = None
     name: str | None = None
-    tool_calls: list[JsonObject] | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=128)] | None = None
     tool_call_id: str | None = None
 
     @model_validator(mode="after")
     def _has_something_to_say(self) -> Self:
-        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+        if not self.content and not (self.role == "assistant" and self.tool_calls):
             raise ValueError("a message needs content")
         if self.role == "tool" and not self.tool_call_id:
             raise ValueError("a tool message needs tool_call_id")
@@ -59,9 +74,11 @@ class ChatMessage(RequestModel):
         """The message as chat templates know it: plain text, `developer` as `system`."""
         message: JsonObject = {"role": "system" if self.role == "developer" else self.role}
         message["content"] = None if self.content is None else "".join(p.text or p.refusal for p in self.content)
-        for field in ("name", "tool_calls", "tool_call_id"):
+        for field in ("name", "tool_call_id"):
             if (value := getattr(self, field)) is not None:
                 message[field] = value
+        if self.tool_calls:
+            message["tool_calls"] = [call.model_dump() for call in self.tool_calls]
         return message
 
 
@@ -75,7 +92,7 @@ class ChatCompletionRequest(RequestModel):
     """The request body."""
 
     model: Annotated[str, StringConstraints(min_length=1)]
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1), COUNTABLE]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
@@ -89,7 +106,9 @@ class ChatCompletionRequest(RequestModel):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    logit_bias: (
+        dict[Annotated[str, StringConstraints(pattern="^[0-9]{1,7}$")], Annotated[float, Field(ge=-100, le=100)]] | None
+    ) = None
     response_format: ResponseFormat | None = None
     # Engines' own sampling parameters, as Jan's files and vLLM's clients spell them.
     top_k: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
@@ -102,6 +121,11 @@ class ChatCompletionRequest(RequestModel):
     modalities: list[str] | None = None
     prediction: Any = None
     web_search_options: Any = None
+    chat_template: Any = None
+    chat_template_kwargs: Any = None
+    prompt_embeds: Any = None
+    best_of: Any = None
+    metadata: Metadata | None = None
     user: str | None = None
 
     _passed_on: ClassVar[tuple[str, ...]] = (
@@ -119,14 +143,25 @@ class ChatCompletionRequest(RequestModel):
         "min_p",
         "repeat_penalty",
     )
-    _not_built: ClassVar[tuple[str, ...]] = ("tools", "functions", "audio", "prediction", "web_search_options")
+    _not_built: ClassVar[tuple[str, ...]] = (
+        "tools",
+        "functions",
+        "audio",
+        "prediction",
+        "web_search_options",
+        # Other servers' ways to change an engine's insides (docs/security.md S22).
+        "chat_template",
+        "chat_template_kwargs",
+        "prompt_embeds",
+        "best_of",
+    )
 
     def check_supported(self) -> None:
         """Refuse what would change the answer and is not built. Raises InvalidArgumentError, naming the parameter."""
         for name in self._not_built:
             if getattr(self, name):
                 raise InvalidArgumentError(
-                    f"'{name}' is not supported by this server yet; leave it out.",
+                    f"'{name}' is not supported by this server; leave it out.",
                     param=name,
                     code="unsupported_parameter",
                 )

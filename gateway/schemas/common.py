@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 MetadataKey = Annotated[str, StringConstraints(max_length=64)]
@@ -26,6 +26,27 @@ def _without_nul(text: str) -> str:
 NO_NUL = AfterValidator(_without_nul)
 """For texts that models read: engines written in C would end them at a NUL, silently. Stands after length limits."""
 Text = Annotated[str, NO_NUL]
+
+
+# More than any conversation holds, and few enough to be checked without holding others up (docs/security.md S28).
+MAX_MESSAGES = 2048
+MAX_PARTS = 64
+
+
+def _is_countable(messages: Any) -> Any:
+    """Refuse endless lists before each of their items is looked at."""
+    if isinstance(messages, list):
+        if len(messages) > MAX_MESSAGES:
+            raise PydanticCustomError("too_long", "There may be at most {most} messages", {"most": MAX_MESSAGES})
+        for message in messages:
+            content = message.get("content") if isinstance(message, dict) else None
+            if isinstance(content, list) and len(content) > MAX_PARTS:
+                raise PydanticCustomError("too_long", "A message may have at most {most} parts", {"most": MAX_PARTS})
+    return messages
+
+
+COUNTABLE = BeforeValidator(_is_countable)
+"""For lists of messages."""
 
 
 class RequestModel(BaseModel):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from gateway.schemas.assistants import Instructions, ResponseFormatOption
-from gateway.schemas.common import Metadata, RequestModel, Temperature, TopP
+from gateway.schemas.common import COUNTABLE, Metadata, RequestModel, Temperature, TopP
 from gateway.schemas.messages import CreateMessage
 from gateway.schemas.threads import CreateThread
 from gateway.schemas.tools import Tool
@@ -60,7 +60,7 @@ class CreateRun(RunRequest):
     """POST /v1/threads/{thread_id}/runs."""
 
     additional_instructions: Instructions | None = None
-    additional_messages: list[CreateMessage] | None = None
+    additional_messages: Annotated[list[CreateMessage] | None, COUNTABLE] = None
 
 
 class CreateThreadAndRun(RunRequest):

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Strin
 from pydantic_core import PydanticCustomError
 
 from gateway.schemas.assistants import Instructions, ModelName
-from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel
+from gateway.schemas.common import COUNTABLE, NO_NUL, JsonObject, Metadata, RequestModel
 from gateway.schemas.messages import CreateMessage
 from gateway.schemas.tools import ToolResources
 from jan.errors import InvalidArgumentError
@@ -74,7 +74,7 @@ class ThreadFields(RequestModel):
 class CreateThread(ThreadFields):
     """A new thread. `models` is the spelling of Jan's first draft for `assistants[0].model`; its first one counts."""
 
-    messages: list[CreateMessage] | None = None
+    messages: Annotated[list[CreateMessage] | None, COUNTABLE] = None
     models: list[ThreadModel] | None = None
 
 

@@ -25,12 +25,12 @@ BELL = f"{PREFIX}bell"
 
 
 def job(job_id: str) -> str:
-    """Hash of one job: payload, queue, class, start, score, state, attempt, holder, failures, events, cancelled."""
+    """Hash of a job: payload queue class start score state attempt holder failures events generation cancelled."""
     return f"{PREFIX}job:{job_id}"
 
 
 def log(log_id: str) -> str:
-    """Stream of one job's or run's numbered events: entry `<n>-0`, field `p` the payload, field `e` on the last."""
+    """Stream of a job's or run's numbered events: entry `<n>-0`, fields `g` generation, `p` payload, `e` if last."""
     return f"{PREFIX}log:{log_id}"
 
 
@@ -45,7 +45,7 @@ def virtual_times(name: str) -> str:
 
 
 def run(run_id: str) -> str:
-    """Hash of one run's execution: attempt, holder, events, state; the run itself is a record in storage."""
+    """Hash of a run's execution: attempt, holder, events, generation, state; the run itself is storage's."""
     return f"{PREFIX}run:{run_id}"
 
 

@@ -10,8 +10,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.driver_info import DriverInfo
 
-# Longer than any blocking read, so that a blocked connection is not taken for a dead one.
-SOCKET_TIMEOUT_SECONDS = 10.0
+# Longer than any blocking read (1 s), so that a blocked connection is not taken for a dead one.
+SOCKET_TIMEOUT_SECONDS = 2.5
+# redis-py's own bound of 100 turns a burst of requests into errors.
+MAX_CONNECTIONS = 2048
 
 # Made once: otherwise each new connection reads the installed version of redis-py from the disk.
 _DRIVER = DriverInfo()
@@ -20,14 +22,15 @@ _DRIVER = DriverInfo()
 def connect(url: str) -> Redis:
     """A client for a `redis://`, `rediss://` or `unix://` URL; it connects when first used.
 
-    A broken connection is tried again twice: every script of `jan.queue` may be repeated, which is what makes that
+    A broken connection is tried again once: every script of `jan.queue` may be repeated, which is what makes that
     harmless (redis-py's own default of ten tries would hide an outage for too long).
     """
     return Redis.from_url(
         url,
-        retry=Retry(ExponentialWithJitterBackoff(cap=0.2, base=0.02), retries=2),
+        retry=Retry(ExponentialWithJitterBackoff(cap=0.2, base=0.02), retries=1),
         socket_timeout=SOCKET_TIMEOUT_SECONDS,
         socket_connect_timeout=2.0,
+        max_connections=MAX_CONNECTIONS,
         client_name="janroot",
         protocol=2,
         driver_info=_DRIVER,

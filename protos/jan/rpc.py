@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
@@ -17,6 +18,7 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from jan.backoff import Backoff
 from jan.errors import (
     ConflictError,
     DeadlineExceededError,
@@ -40,7 +42,14 @@ logger = get_logger(__name__)
 
 DETAIL_TRAILER = "jan-error-bin"
 REQUEST_ID_HEADER = "x-request-id"
-DEFAULT_DEADLINE_SECONDS = 10.0
+DEFAULT_DEADLINE_SECONDS = 5.0
+# How long a service that is away is asked again before its caller is told: within the 2.5 s of docs/promises.md P9.
+PATIENCE_SECONDS = 1.5
+# The code of an error after which nobody knows whether the request was done.
+OUTCOME_UNKNOWN = "outcome_unknown"
+_UNKNOWN_OUTCOME = (
+    "A part of the server went away over this request; look whether it was done before you send it again."
+)
 # A message holds at most one thread's worth of new content; pages of 100 long messages must pass too.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
@@ -149,16 +158,28 @@ async def call(
     request: RequestT,
     *,
     deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
+    repeatable: bool = True,
 ) -> ResponseT:
     """Call a unary method with a deadline and the current request id.
 
+    A service that is away for a moment, as one that restarts, is asked again for a short time, unless doing the same
+    twice would do harm (`repeatable` false): then the error's code is `outcome_unknown`, for it may have been done.
     Raises JanError: what the service raised, or UnavailableError or DeadlineExceededError when it did not answer.
     """
     metadata = ((REQUEST_ID_HEADER, request_id_var.get()),)
-    try:
-        return await method(request, timeout=deadline_seconds, metadata=metadata)
-    except aio.AioRpcError as error:
-        raise _from_rpc_error(error) from None
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    backoff = Backoff(first_seconds=0.05, most_seconds=0.3)
+    while True:
+        try:
+            return await method(request, timeout=deadline_seconds, metadata=metadata)
+        except aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE or _detail(error) is not None:
+                raise _from_rpc_error(error) from None
+            if not repeatable:
+                raise UnavailableError(_UNKNOWN_OUTCOME, code=OUTCOME_UNKNOWN) from None
+            if time.monotonic() >= give_up_at:
+                raise _from_rpc_error(error) from None
+        await backoff.wait()
 
 
 async def is_serving(channel: aio.Channel, *, deadline_seconds: float = 1.0) -> bool:
@@ -182,11 +203,19 @@ async def _abort(context: aio.ServicerContext[Any, Any], error: JanError) -> NoR
     raise AssertionError("abort returns only by raising")
 
 
-def _from_rpc_error(error: aio.AioRpcError) -> JanError:
+def _detail(error: aio.AioRpcError) -> ErrorDetail | None:
+    """What the service itself said, if it was reached."""
     for key, value in error.trailing_metadata() or ():
         if key == DETAIL_TRAILER and isinstance(value, bytes):
             with contextlib.suppress(DecodeError):
-                return JanError.from_detail(ErrorDetail.FromString(value))
+                return ErrorDetail.FromString(value)
+    return None
+
+
+def _from_rpc_error(error: aio.AioRpcError) -> JanError:
+    detail = _detail(error)
+    if detail is not None:
+        return JanError.from_detail(detail)
     match error.code():
         case grpc.StatusCode.UNAVAILABLE:
             return UnavailableError("A part of the server is not answering; try again.", retry_after_seconds=1)

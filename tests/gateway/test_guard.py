@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -82,7 +83,9 @@ async def test_the_key_lets_in_whatever_the_host(guarded: Gateway) -> None:
             assert response.status == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:1337", "127.0.0.1.evil.example", "localhost.evil"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:1337", "127.0.0.1.evil.example", "localhost.evil", "0.0.0.0"]
+)
 async def test_without_keys_a_foreign_host_is_refused(gateway: Gateway, host: str) -> None:
     async with gateway.client.get("/v1/models", headers={"Host": host}) as response:
         assert response.status == 403
@@ -101,7 +104,9 @@ async def test_a_malformed_host_is_a_bad_request(guarded: Gateway, host: str) ->
         assert response.status == 400
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example", "file://"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://localhost.evil.example", "file://", "http://["]
+)
 async def test_without_keys_another_sites_page_cannot_change_anything(gateway: Gateway, origin: str) -> None:
     async with gateway.client.post("/v1/threads", json={}, headers={"Origin": origin}) as response:
         assert response.status == 403
@@ -112,3 +117,25 @@ async def test_without_keys_another_sites_page_cannot_change_anything(gateway: G
 async def test_a_local_page_may_post(gateway: Gateway) -> None:
     async with gateway.client.post("/v1/threads", json={}, headers={"Origin": "http://localhost:3000"}) as response:
         assert response.status == 200
+
+
+async def test_a_request_line_with_a_whole_address_is_refused(gateway: Gateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.url.rsplit(":", 1)[1].strip("/")))
+    writer.write(b"GET http://evil.example/v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 400")
+
+
+async def test_a_body_that_is_not_encoded_as_it_says_is_a_bad_request(gateway: Gateway) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    async with gateway.client.post("/v1/threads", data=b"{}", headers=headers) as response:
+        assert response.status == 400, await response.text()
+        assert (await response.json())["error"]["type"] == "invalid_request_error"
+
+
+async def test_an_expectation_that_nobody_can_meet_is_answered(gateway: Gateway) -> None:
+    async with gateway.client.post("/v1/threads", json={}, headers={"Expect": "miracles"}) as response:
+        assert response.status == 417
+        assert response.headers["x-request-id"]

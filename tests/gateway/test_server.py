@@ -50,8 +50,9 @@ async def exchange(port: int, request: bytes) -> tuple[int, dict[str, str], byte
         b"GET /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"GET /hello HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
         b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST /hello HTTP/1.1\r\nHost: a\r\nContent-Encoding: deflate\r\nContent-Length: 2\r\n\r\n{}",
     ],
-    ids=["garbage", "space-before-colon", "smuggling", "long-header", "very-long-line"],
+    ids=["garbage", "space-before-colon", "smuggling", "long-header", "very-long-line", "not-deflated"],
 )
 async def test_malformed_http_is_refused_in_openais_form(port: int, request_bytes: bytes) -> None:
     status, headers, body = await exchange(port, request_bytes)
@@ -59,6 +60,16 @@ async def test_malformed_http_is_refused_in_openais_form(port: int, request_byte
     assert headers["content-type"].startswith("application/json")
     assert headers["x-request-id"].startswith("req_")
     assert json.loads(body)["error"]["code"] == "malformed_request"
+
+
+async def test_a_connection_on_which_nothing_comes_is_closed(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    monkeypatch.setattr("gateway.server.HEAD_SECONDS", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /hello HT")
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_well_formed_requests_pass(port: int) -> None:

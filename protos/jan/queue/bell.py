@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from jan import keys
-from jan.queue.backoff import Backoff
+from jan.backoff import Backoff
 from jan.redis import StreamEntry, read_streams
 
 

@@ -17,14 +17,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from jan import keys
-from jan.queue.backoff import Backoff
+from jan.backoff import Backoff
 from jan.redis import StreamEntry, read_streams
 from jan.tasks import background
 from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
 
-BLOCK_SECONDS = 5.0
+BLOCK_SECONDS = 1.0
 READ_COUNT = 512
 # A reader that does not read holds at most this much (docs/promises.md P13).
 MAX_PENDING_BYTES = 1024 * 1024
@@ -34,11 +34,19 @@ class SlowReaderError(Exception):
     """The reader fell too far behind and was dropped; it may follow again from the last number it saw."""
 
 
+class LogRestartedError(Exception):
+    """The log began anew, because Redis forgot it; what was read of it and what would follow are two answers."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One event: its number (from 1), its payload, and whether it is the last of its log."""
+    """One event: its number (from 1), its payload, and whether it is the last of its log.
+
+    `generation` is the log's own: another one means another log under the same id.
+    """
 
     number: int
+    generation: bytes
     payload: bytes
     ends: bool
 
@@ -51,23 +59,37 @@ class LogSubscription:
         self.cursor = after
         self._pending: list[LogEntry] = []
         self._pending_bytes = 0
-        self._too_slow = False
+        self._generation = b""
+        self._failure: type[SlowReaderError | LogRestartedError] | None = None
         self._arrived = asyncio.Event()
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether nothing more will be delivered."""
+        return self._failure is not None
 
     def deliver(self, entries: list[LogEntry]) -> None:
         """Hand over entries; those at or before the cursor were delivered already."""
         for entry in entries:
-            if entry.number > self.cursor and not self._too_slow:
-                self.cursor = entry.number
-                self._pending.append(entry)
-                self._pending_bytes += len(entry.payload)
-        self._too_slow = self._too_slow or self._pending_bytes > MAX_PENDING_BYTES
+            if entry.number > self.cursor and self._failure is None:
+                self._take(entry)
+        if self._failure is None and self._pending_bytes > MAX_PENDING_BYTES:
+            self._failure = SlowReaderError
         self._arrived.set()
+
+    def _take(self, entry: LogEntry) -> None:
+        if self._generation not in (b"", entry.generation):
+            self._failure = LogRestartedError
+            return
+        self._generation = entry.generation
+        self.cursor = entry.number
+        self._pending.append(entry)
+        self._pending_bytes += len(entry.payload)
 
     async def batches(self, idle_seconds: float) -> AsyncGenerator[list[LogEntry], None]:
         """Yield entries in order as they come, those that came together as one list; ends after the last of the log.
 
-        Yields an empty list after `idle_seconds` of silence. Raises SlowReaderError: see there.
+        Yields an empty list after `idle_seconds` of silence. Raises SlowReaderError, LogRestartedError: see there.
         """
         while True:
             try:
@@ -82,8 +104,8 @@ class LogSubscription:
                 yield batch
                 if batch[-1].ends:
                     return
-            if self._too_slow:
-                raise SlowReaderError(self.log_id)
+            if self._failure is not None:
+                raise self._failure(self.log_id)
 
 
 class LogFollower:
@@ -133,23 +155,33 @@ class LogFollower:
         while True:
             cursors: dict[str, bytes | str] = {self._poke_key: poked}
             for key, subscriptions in self._subscriptions.items():
-                cursors[key] = f"{min(s.cursor for s in subscriptions)}-0"
+                reading = [subscription.cursor for subscription in subscriptions if not subscription.is_dropped]
+                if reading:
+                    cursors[key] = f"{min(reading)}-0"
             try:
                 reply = await read_streams(self._redis, cursors, block_seconds=BLOCK_SECONDS, count=READ_COUNT)
+                poked = self._distribute(reply, poked)
+                backoff.reset()
             except (RedisError, OSError) as error:
                 logger.warning("log reader lost Redis", error=str(error))
                 await backoff.wait()
-                continue
-            backoff.reset()
-            for key, raw_entries in reply:
-                if key == self._poke_key:
-                    poked = raw_entries[-1][0]
-                else:
-                    self._deliver(key, raw_entries)
+            except Exception:  # every open stream depends on this loop: it outlives a mistake
+                logger.exception("log reader failed")
+                await backoff.wait()
+
+    def _distribute(self, reply: list[tuple[str, list[StreamEntry]]], poked: bytes | str) -> bytes | str:
+        """Deliver what was read; returns the id of the newest poke."""
+        for key, raw_entries in reply:
+            if key == self._poke_key:
+                poked = raw_entries[-1][0]
+            else:
+                self._deliver(key, raw_entries)
+        return poked
 
     def _deliver(self, key: str, raw_entries: list[StreamEntry]) -> None:
         entries = [
-            LogEntry(int(raw_id.partition(b"-")[0]), fields[b"p"], b"e" in fields) for raw_id, fields in raw_entries
+            LogEntry(int(raw_id.partition(b"-")[0]), fields[b"g"], fields[b"p"], b"e" in fields)
+            for raw_id, fields in raw_entries
         ]
         for subscription in self._subscriptions.get(key, ()):
             subscription.deliver(entries)

@@ -17,6 +17,8 @@ from jan.queue.scripts import Scripts
 # Three workers lost on one job say that the job is the cause.
 MAX_LOST_WORKERS = 3
 
+_CANCELLED = jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled())
+
 
 class CancelOutcome(StrEnum):
     """What a cancel did: ended a waiting job, told a running one's worker, or came too late."""
@@ -67,6 +69,7 @@ class JobQueue:
                 job.SerializeToString(),
                 keys.IDLE_TTL_SECONDS,
                 keys.BELL_MAX_SIGNALS,
+                new_token(),
             ],
         )
         return bool(added)
@@ -98,11 +101,17 @@ class JobQueue:
         )
 
     async def hand_back(self, taken: TakenJob) -> None:
-        """Put a taken job back at its old place, as a worker does that stops; it counts no failure."""
+        """Put a taken job back at its old place, as a worker does that stops; it counts no failure.
+
+        A job that was cancelled meanwhile ends as cancelled.
+        """
         await self._release(taken.lease.id, taken.lease.token, seen="", last_event=b"")
 
     async def reclaim(self, stalled: StalledLease) -> ReleaseOutcome:
-        """Release a job whose worker went silent; the third time it ends `failed` with code `worker_lost`."""
+        """Release a job whose worker went silent; the third time it ends `failed` with code `worker_lost`.
+
+        A job that was cancelled meanwhile ends as cancelled.
+        """
         event = jobs_pb2.JobEvent()
         event.failed.error.CopyFrom(
             UnavailableError(
@@ -113,12 +122,11 @@ class JobQueue:
 
     async def cancel(self, job_id: str) -> CancelOutcome:
         """Cancel a job: at once when it waits, through its worker when it runs."""
-        event = jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled())
         outcome = await self._scripts.cancel(
-            keys=[keys.job(job_id), keys.log(job_id), keys.QUEUED_MODELS, keys.BELL],
+            keys=[keys.job(job_id), keys.log(job_id), keys.BELL],
             args=[
                 job_id,
-                event.SerializeToString(),
+                _CANCELLED.SerializeToString(),
                 keys.queue(""),
                 keys.IDLE_TTL_SECONDS,
                 keys.ENDED_TTL_SECONDS,
@@ -140,6 +148,7 @@ class JobQueue:
                 seen,
                 MAX_LOST_WORKERS,
                 last_event,
+                _CANCELLED.SerializeToString(),
                 keys.queue(""),
                 keys.IDLE_TTL_SECONDS,
                 keys.ENDED_TTL_SECONDS,

@@ -107,15 +107,22 @@ class LeaseWatch:
         self._lease_seconds = lease_seconds
         self._monotonic = monotonic
         self._seen: dict[str, tuple[str, float]] = {}
+        self._looked_at: float | None = None
 
     async def stalled(self) -> list[StalledLease]:
         """Look once, and return what has not moved since a look at least the lease time ago.
 
-        Raises redis.RedisError: Redis did not answer; the memory is kept.
+        Time in which this observer could not look does not count: nobody could renew then either. Raises
+        redis.RedisError: Redis did not answer.
         """
+        began = self._monotonic()
+        unseen = self._looked_at is None or began - self._looked_at >= self._lease_seconds
+        self._looked_at = None
         values = cast(dict[bytes, bytes], await self._redis.hgetall(self._key))
-        current = {id_.decode(): value.decode() for id_, value in values.items()}
-        return self._observe(current, self._monotonic())
+        now = self._looked_at = self._monotonic()
+        if unseen or now - began >= self._lease_seconds:
+            self._seen = {}
+        return self._observe({id_.decode(): value.decode() for id_, value in values.items()}, now)
 
     def holds(self, id_: str) -> bool:
         """Whether anybody held this at the last look."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from gateway.keys import RUNS
+from gateway.keys import FOLLOWER, RUNS, STORAGE
 from gateway.runs import executor as executor_module
-from tests.fixtures.gateway import Gateway, running_gateway, write_model
+from gateway.runs import states
+from jan import keys
+from jan.errors import StorageFullError
+from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
 from tests.fixtures.worker import ScriptedWorker
@@ -101,16 +105,126 @@ async def test_a_run_that_nobody_answers_expires(gateway: Gateway, monkeypatch: 
     assert await texts(gateway, thread_id) == [("user", "Hi")]
 
 
-async def test_a_deleted_thread_ends_its_run_quietly(gateway: Gateway, worker: ScriptedWorker) -> None:
+async def test_a_deleted_thread_ends_its_run_and_its_stream(gateway: Gateway, worker: ScriptedWorker) -> None:
     thread_id = await new_thread(gateway, "Hi")
-    await start(gateway, thread_id)
+    stream = asyncio.create_task(read_stream(gateway, thread_id))
     job = await worker.take()
     await gateway.json("DELETE", f"/v1/threads/{thread_id}")
     await job.begin()
-    await job.say("to nobody")
-    await job.finish()
-    await asyncio.gather(*(held.task for held in gateway.app[RUNS]._held.values()))
+    events = await stream
+    assert [name for name, _ in events[-2:]] == ["error", "done"]
+    assert events[-2][1]["message"] == f"The thread {thread_id} was deleted."
+    await job.until_cancelled()
     assert gateway.app[RUNS]._held == {}
+
+
+async def test_a_cancel_between_acceptance_and_the_first_word_ends_the_run(
+    gateway: Gateway, worker: ScriptedWorker
+) -> None:
+    thread_id = await new_thread(gateway, "Hi")
+    run = await start(gateway, thread_id)
+    job = await worker.take()
+    storage = gateway.app[STORAGE]
+    await seen_by_executor(gateway, run["id"])
+    record = await storage.get_run(thread_id, run["id"])
+    record.status = states.CANCELLING
+    await storage.update_run(record)
+    await job.begin()
+    await job.say("x")
+    await gateway.json("POST", f"/v1/threads/{thread_id}/runs/{run['id']}/cancel")
+    await job.until_cancelled()
+    ended = await until_ended(gateway, run)
+    assert (ended["status"], ended["usage"]) == ("cancelled", None)
+    [step] = (await gateway.json("GET", f"/v1/threads/{thread_id}/runs/{run['id']}/steps"))["data"]
+    assert (step["status"], step["created_at"] >= run["created_at"]) == ("cancelled", True)
+    await gateway.json("POST", f"/v1/threads/{thread_id}/messages", {"role": "user", "content": "again"})
+
+
+@pytest.mark.parametrize("cause", ["cancel", "expiry"])
+async def test_a_run_ends_although_no_worker_lives_to_stop_its_job(
+    gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    monkeypatch.setattr("gateway.jobs.IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.runs.execution.STOP_PATIENCE_SECONDS", 0.2)
+    if cause == "expiry":
+        monkeypatch.setattr("gateway.runs.creation.RUN_LIFETIME", timedelta(seconds=1))
+    thread_id = await new_thread(gateway, "Hi")
+    run = await start(gateway, thread_id)
+    await worker.take()  # and never a word again
+    if cause == "cancel":
+        await gateway.json("POST", f"/v1/threads/{thread_id}/runs/{run['id']}/cancel")
+    ended = await until_ended(gateway, run)
+    assert ended["status"] == {"cancel": "cancelled", "expiry": "expired"}[cause]
+
+
+async def test_a_take_over_that_finds_no_model_ends_the_stream_as_failed(
+    storage_server: StorageServer, redis_server: RedisServer, redis: Redis, worker: ScriptedWorker
+) -> None:
+    write_model(storage_server.janroot)
+    async with running_gateway(storage_server, redis_server) as first:
+        thread_id = await new_thread(first, "Hi")
+        run = await start(first, thread_id)
+        job = await worker.take()
+        await job.begin()
+        await job.say("half")
+        await seen_by_executor(first, run["id"], status="in_progress")
+    await redis.delete(keys.job(f"{run['id']}.1"), keys.log(f"{run['id']}.1"))
+    await asyncio.to_thread(shutil.rmtree, storage_server.janroot / "models" / MODEL_ID)
+    async with running_gateway(storage_server, redis_server) as second:
+        ended = await until_ended(second, run)
+        assert (ended["status"], ended["last_error"]["code"]) == ("failed", "server_error")
+        async with second.app[FOLLOWER].follow(run["id"]) as subscription:
+            told = b"".join([e.payload async for batch in subscription.batches(5) for e in batch])
+    names = [name for name, _ in parse_events(told.decode())]
+    assert names[-2:] == ["thread.run.failed", "done"]
+
+
+async def test_a_full_disk_delays_an_end_and_loses_nothing(
+    gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread_id = await new_thread(gateway, "Hi")
+    storage = gateway.app[STORAGE]
+    create_message = storage.create_message
+    refused: list[Any] = []
+
+    async def full_once(message: Any) -> Any:
+        if not refused:
+            refused.append(message)
+            raise StorageFullError("No space is left.")
+        return await create_message(message)
+
+    monkeypatch.setattr(storage, "create_message", full_once)
+    run = await start(gateway, thread_id)
+    await worker.answer(["kept"])
+    assert (await until_ended(gateway, run))["status"] == "completed"
+    assert (len(refused), await texts(gateway, thread_id)) == (1, [("user", "Hi"), ("assistant", "kept")])
+
+
+async def test_a_stream_does_not_mix_two_answers_when_redis_forgets(
+    gateway: Gateway, worker: ScriptedWorker, redis: Redis
+) -> None:
+    thread_id = await new_thread(gateway, "Hi")
+    stream = asyncio.create_task(read_stream(gateway, thread_id))
+    job = await worker.take()
+    await job.begin()
+    await job.say("The capital", " is")
+    [run] = (await gateway.json("GET", f"/v1/threads/{thread_id}/runs"))["data"]
+    await seen_by_executor(gateway, run["id"], status="in_progress")
+    await redis.flushall()
+    await worker.answer(["I", " think", " it", " may", " be", " Lyon"])
+    assert (await until_ended(gateway, run))["status"] == "completed"
+    names = [name for name, _ in await stream]
+    assert names[-2:] == ["error", "done"]
+    assert "thread.message.completed" not in names
+    assert await texts(gateway, thread_id) == [("user", "Hi"), ("assistant", "I think it may be Lyon")]
+
+
+async def seen_by_executor(gateway: Gateway, run_id: str, status: str = "queued") -> None:
+    """Wait until the run's log tells that the executor came so far."""
+    async with gateway.app[FOLLOWER].follow(run_id) as subscription:
+        async for batch in subscription.batches(5):
+            if any(f"event: thread.run.{status}\n".encode() in entry.payload for entry in batch):
+                return
 
 
 def freeze(gateway: Gateway) -> None:

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from jan.inference.v1 import jobs_pb2
-from jan.queue.follower import MAX_PENDING_BYTES, LogFollower, SlowReaderError
+from jan.queue.follower import MAX_PENDING_BYTES, LogFollower, LogRestartedError, SlowReaderError
 from jan.queue.jobs import JobQueue
 from jan.queue.log import LogWriter
 from jan.queue.scripts import Scripts
@@ -71,6 +71,38 @@ async def test_silence_is_told(follower: LogFollower) -> None:
         batches = subscription.batches(idle_seconds=0.01)
         assert await anext(batches) == []
         await batches.aclose()
+
+
+async def test_a_log_that_begins_anew_is_not_taken_for_its_predecessor(redis: Redis, follower: LogFollower) -> None:
+    writer = await open_log(redis, "a")
+    async with follower.follow("a") as subscription:
+        batches = subscription.batches(idle_seconds=5)
+        await writer.publish([b"The capital is"])
+        assert len(await anext(batches)) == 1
+        await redis.flushall()
+        again = await open_log(redis, "a")
+        await again.publish([b"It is", b" Paris"])
+        with pytest.raises(LogRestartedError):
+            await anext(batches)
+
+
+async def test_a_dropped_reader_is_not_read_for(redis: Redis, follower: LogFollower) -> None:
+    writer = await open_log(redis, "a")
+    async with follower.follow("a") as slow, follower.follow("b") as other:
+        await writer.publish([b"x" * (MAX_PENDING_BYTES // 2)] * 3)
+        await writer.publish([b"y"])
+        batches = other.batches(idle_seconds=5)
+        scripts = Scripts.register(redis)
+        await JobQueue(redis, scripts).submit(jobs_pb2.Job(id="b"))
+        taken = await JobQueue(redis, scripts).take()
+        assert taken is not None
+        await LogWriter(scripts, taken.lease).publish([b"z"], ends=True)
+        assert len(await anext(batches)) == 1
+        assert slow.is_dropped
+        before = (await redis.info("commandstats"))["cmdstat_xread"]["calls"]
+        for _ in range(50):
+            await redis.ping()
+        assert (await redis.info("commandstats"))["cmdstat_xread"]["calls"] - before <= 1
 
 
 async def test_a_reader_that_does_not_read_is_dropped_and_may_resume(redis: Redis, follower: LogFollower) -> None:

@@ -210,5 +210,36 @@ async def stalled_leases(redis: Redis) -> list[StalledLease]:
     now = 0.0
     watch = LeaseWatch(redis, LeaseKind.JOB, lease_seconds=8.0, monotonic=lambda: now)
     assert await watch.stalled() == []
+    now = 4.0
+    assert await watch.stalled() == []
     now = 8.0
     return await watch.stalled()
+
+
+async def test_time_in_which_nobody_could_look_does_not_count(queue: JobQueue, redis: Redis) -> None:
+    await queue.submit(job("j1"))
+    await take(queue)
+    now = 0.0
+    watch = LeaseWatch(redis, LeaseKind.JOB, lease_seconds=8.0, monotonic=lambda: now)
+    for now, stalled in ((0.0, 0), (4.0, 0), (20.0, 0), (24.0, 0), (28.0, 1)):
+        assert len(await watch.stalled()) == stalled, now
+
+
+async def test_a_job_that_was_cancelled_under_a_lost_worker_ends(queue: JobQueue, redis: Redis) -> None:
+    await queue.submit(job("j1"))
+    await take(queue)
+    await queue.cancel("j1")
+    [stalled] = await stalled_leases(redis)
+    assert await queue.reclaim(stalled) is ReleaseOutcome.ENDED
+    assert await queue.take() is None
+    [(_, fields)] = await log_entries(redis, "j1")
+    assert jobs_pb2.JobEvent.FromString(fields[b"p"]).HasField("cancelled")
+
+
+async def test_a_cancelled_job_that_is_handed_back_ends(queue: JobQueue, redis: Redis) -> None:
+    await queue.submit(job("j1"))
+    taken = await take(queue)
+    await queue.cancel("j1")
+    await queue.hand_back(taken)
+    assert await queue.take() is None
+    assert len(await log_entries(redis, "j1")) == 1

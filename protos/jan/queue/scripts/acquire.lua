@@ -9,6 +9,7 @@ local lease = redis.call('HGET', leases, id) or ''
 if lease ~= seen and lease ~= token .. ':0' then return nil end
 redis.call('HSET', run, 'state', 'running', 'holder', token)
 redis.call('HSETNX', run, 'events', 0)
+redis.call('HSETNX', run, 'generation', token)
 local attempt = redis.call('HINCRBY', run, 'attempt', 1)
 redis.call('EXPIRE', run, ttl)
 redis.call('HSET', leases, id, token .. ':0')

@@ -8,7 +8,7 @@ local holder, log, leases = KEYS[1], KEYS[2], KEYS[3]
 local id, token, first, ends = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 local most, idle_ttl, ended_ttl = ARGV[5], ARGV[6], ARGV[7]
 
-local fields = redis.call('HMGET', holder, 'state', 'holder', 'events')
+local fields = redis.call('HMGET', holder, 'state', 'holder', 'events', 'generation')
 if fields[2] ~= token then return -1 end
 local count = tonumber(fields[3])
 if fields[1] ~= 'running' then
@@ -21,9 +21,9 @@ for i = 8, #ARGV do
   local number = first + i - 8
   if number > count then
     if ends and i == #ARGV then
-      redis.call('XADD', log, 'MAXLEN', '~', most, number .. '-0', 'p', ARGV[i], 'e', '1')
+      redis.call('XADD', log, 'MAXLEN', '~', most, number .. '-0', 'g', fields[4], 'p', ARGV[i], 'e', '1')
     else
-      redis.call('XADD', log, 'MAXLEN', '~', most, number .. '-0', 'p', ARGV[i])
+      redis.call('XADD', log, 'MAXLEN', '~', most, number .. '-0', 'g', fields[4], 'p', ARGV[i])
     end
     count = number
   end
