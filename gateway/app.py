@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from gateway.body import MAX_JSON_BYTES
+from gateway.inference import InferenceClient
 from gateway.jobs import JobClient
-from gateway.keys import FOLLOWER, JOBS, METRICS, READINESS, RUNS, SETTINGS, STORAGE
+from gateway.keys import FOLLOWER, INFERENCE, JOBS, METRICS, READINESS, RUNS, SETTINGS, STORAGE
 from gateway.metrics import GatewayMetrics
 from gateway.middleware import add_headers, catch, observe, protect
 from gateway.readiness import Readiness
@@ -50,7 +51,8 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
             for address in common.inference_addr.split(",")
         ]
         storage = app[STORAGE] = StorageClient(storage_channel)
-        app[READINESS] = Readiness(storage, redis, hosts)
+        inference = app[INFERENCE] = InferenceClient(hosts)
+        app[READINESS] = Readiness(storage, redis, inference)
         follower = app[FOLLOWER] = LogFollower(redis)
         await stack.enter_async_context(follower.running())
         jobs = app[JOBS] = JobClient(JobQueue(redis, scripts), follower)

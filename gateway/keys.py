@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from gateway.inference import InferenceClient
 from gateway.jobs import JobClient
 from gateway.metrics import GatewayMetrics
 from gateway.readiness import Readiness
@@ -16,6 +17,7 @@ SETTINGS = web.AppKey("settings", GatewaySettings)
 METRICS = web.AppKey("metrics", GatewayMetrics)
 STORAGE = web.AppKey("storage", StorageClient)
 FOLLOWER = web.AppKey("follower", LogFollower)
+INFERENCE = web.AppKey("inference", InferenceClient)
 JOBS = web.AppKey("jobs", JobClient)
 RUNS = web.AppKey("runs", RunExecutor)
 READINESS = web.AppKey("readiness", Readiness)

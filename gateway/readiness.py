@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
-from grpc import aio
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gateway.inference import InferenceClient
 from gateway.storage import StorageClient
-from jan.rpc import is_serving
 
 _REDIS_SECONDS = 1.0
 
@@ -18,17 +16,17 @@ _REDIS_SECONDS = 1.0
 class Readiness:
     """Asks storage, Redis and the engine hosts for a sign of life."""
 
-    def __init__(self, storage: StorageClient, redis: Redis, engine_hosts: Sequence[aio.Channel]) -> None:
+    def __init__(self, storage: StorageClient, redis: Redis, inference: InferenceClient) -> None:
         self._storage = storage
         self._redis = redis
-        self._engine_hosts = engine_hosts
+        self._inference = inference
 
     async def missing(self) -> list[str]:
         """The parts that do not answer, by name; one engine host is enough."""
-        storage, redis, *hosts = await asyncio.gather(
-            self._storage.is_serving(), self._redis_answers(), *(is_serving(host) for host in self._engine_hosts)
+        storage, redis, inference = await asyncio.gather(
+            self._storage.is_serving(), self._redis_answers(), self._inference.is_serving()
         )
-        parts = {"storage_service": storage, "redis": redis, "inference_service": any(hosts)}
+        parts = {"storage_service": storage, "redis": redis, "inference_service": inference}
         return [name for name, answers in parts.items() if not answers]
 
     async def _redis_answers(self) -> bool:

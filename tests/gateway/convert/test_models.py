@@ -4,6 +4,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from openai.types import Model
 
 from gateway.convert.models import model_from_proto
+from jan.errors import UnavailableError
+from jan.inference.v1 import control_pb2
 from jan.storage.v1 import models_pb2
 
 
@@ -39,4 +41,17 @@ def test_a_model_is_openais_with_jans_fields() -> None:
         "settings": {"ctx_len": 2048},
         "parameters": {"temperature": 0.7},
         "metadata": {"tags": ["7B"], "size": 5},
+        "state": "ready",
+        "warnings": [],
+        "error": None,
     }
+
+
+def test_a_host_says_the_state_the_warnings_and_the_error() -> None:
+    status = control_pb2.ModelStatus(
+        model_id="m", state=control_pb2.MODEL_STATE_ERROR, warnings=["ctx_len is ignored."]
+    )
+    status.error.CopyFrom(UnavailableError("The file is missing.", code="model_file_missing").to_detail())
+    model = model_from_proto(models_pb2.Model(id="m"), status)
+    assert (model["state"], model["warnings"]) == ("error", ["ctx_len is ignored."])
+    assert model["error"] == {"code": "model_file_missing", "message": "The file is missing."}
