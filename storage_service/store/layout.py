@@ -33,10 +33,11 @@ class Layout:
         self.quarantine = self.server / "quarantine"
         self.trash = self.server / "trash"
         self.staging = self.server / "staging"
+        self.converted = self.server / "converted"
 
     def make_server_folders(self) -> None:
         """Make the folders that are ours alone, the lock's home among them."""
-        for folder in (self.quarantine, self.trash, self.staging):
+        for folder in (self.quarantine, self.trash, self.staging, self.converted):
             atomic.make_dir(folder)
 
     def clear_staging(self) -> None:
@@ -52,6 +53,11 @@ class Layout:
     def thread(self, thread_id: ThreadId) -> Path:
         """A thread's folder, there or not. Raises InvalidArgumentError: an unsafe id or a way out of the janroot."""
         return self._inside(self.threads, ThreadId.parse(thread_id))
+
+    def flat_thread(self, thread_id: ThreadId) -> Path:
+        """A thread's file in the draft of 2023, which had no folders; see `thread`."""
+        folder = self._inside(self.threads, ThreadId.parse(thread_id))
+        return folder.with_name(f"{folder.name}.json")
 
     def assistant(self, assistant_id: AssistantId) -> Path:
         """An assistant's folder; see `thread`."""

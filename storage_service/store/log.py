@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -21,7 +22,9 @@ logger = get_logger(__name__)
 
 LogT = TypeVar("LogT", bound="Log")
 
-_NOTHING = (0, 0, 0)
+Signature = tuple[int, int, int]
+
+_NOTHING: Signature = (0, 0, 0)
 
 
 class Log(ABC):
@@ -35,7 +38,7 @@ class Log(ABC):
         self.path = path
         self._quarantine = quarantine
         self._lock = threading.RLock()
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: Signature | None = None
         self.unreadable: list[Segment] = []
 
     @abstractmethod
@@ -50,13 +53,18 @@ class Log(ABC):
     def open(self) -> Iterator[int]:
         """The open file, with the memory up to date; -1 when there is no file, or none that we may read."""
         with self._lock:
-            fd = _open(self.path)
+            fd, signature = self.find()
             try:
-                self._catch_up(fd)
+                self._catch_up(fd, signature)
                 yield fd
             finally:
                 if fd >= 0:
                     os.close(fd)
+
+    def find(self) -> tuple[int, Signature]:
+        """The file opened, or -1, and what changes when somebody changes it."""
+        fd = open_to_read(self.path)
+        return fd, _NOTHING if fd < 0 else _signature(os.fstat(fd))
 
     def append(self, values: Sequence[JsonObject]) -> None:
         """Add records in one write, inside `open()`. Durable on return; see `atomic.append` for errors.
@@ -87,8 +95,7 @@ class Log(ABC):
         self._seen = None
         atomic.replace(self.path, lines)
 
-    def _catch_up(self, fd: int) -> None:
-        signature = _NOTHING if fd < 0 else _signature(os.fstat(fd))
+    def _catch_up(self, fd: int, signature: Signature) -> None:
         if signature == self._seen:
             return
         self.forget()
@@ -127,7 +134,8 @@ class LogCache(Generic[LogT]):
             self._logs.pop(thread_id, None)
 
 
-def _open(path: Path) -> int:
+def open_to_read(path: Path) -> int:
+    """A file opened for reading; -1 when there is none, or a link."""
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -139,5 +147,13 @@ def _open(path: Path) -> int:
         raise
 
 
-def _signature(stat: os.stat_result) -> tuple[int, int, int]:
+def in_memory(data: bytes) -> int:
+    """An open file with these bytes and no name."""
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        return os.dup(file.fileno())
+
+
+def _signature(stat: os.stat_result) -> Signature:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns

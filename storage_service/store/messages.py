@@ -1,20 +1,22 @@
 """Messages: the lines of a thread's messages.jsonl, appended oldest first."""
 
+import os
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 
 from jan.errors import FailedPreconditionError, NotFoundError
 from jan.ids import MessageId, ThreadId
-from storage_service.store import jsonl, layout
+from storage_service.store import atomic, jsonl, layout
 from storage_service.store.clock import Clock
 from storage_service.store.forms import fields
 from storage_service.store.forms import messages as form
 from storage_service.store.jsonl import Segment
-from storage_service.store.log import Log, LogCache
+from storage_service.store.log import Log, LogCache, Signature, in_memory, open_to_read
 from storage_service.store.paging import Page, PageQuery, cut
 from storage_service.store.records import JsonObject, Message, MessageStatus
 
@@ -30,8 +32,34 @@ class Entry:
     segment: Segment
 
 
+class MessageHome(Protocol):
+    """What messages need to know of threads; see `Threads`."""
+
+    def folder(self, thread_id: ThreadId) -> Path:
+        """The folder of a thread that exists, to read from. Raises NotFoundError."""
+
+    def own_folder(self, thread_id: ThreadId) -> Path:
+        """The same to write into."""
+
+    def messages_inside(self, thread_id: ThreadId) -> bytes:
+        """The lines that stand in for a file that is not there."""
+
+
 class MessageLog(Log):
-    """The index of one messages.jsonl. Of two lines with one id the later counts, in the earlier's place."""
+    """The index of one messages.jsonl. Of two lines with one id the later counts, in the earlier's place.
+
+    `inside` gives the lines of a thread that has no such file yet: they are read as if they lay in one.
+    """
+
+    def __init__(self, path: Path, quarantine: Path, inside: Callable[[], bytes]) -> None:
+        super().__init__(path, quarantine)
+        self._inside = inside
+
+    def find(self) -> tuple[int, Signature]:
+        """See Log."""
+        fd, signature = super().find()
+        lines = self._inside() if fd < 0 else b""
+        return (in_memory(lines), (-1, len(lines), hash(lines))) if lines else (fd, signature)
 
     def forget(self) -> None:
         """See Log."""
@@ -69,20 +97,26 @@ class MessageLog(Log):
 class Messages:
     """Append, read, list, change and delete a thread's messages.
 
-    `folder` gives the folder of a thread that exists, `active_run` the id of the run that holds it, if any.
+    `active_run` gives the id of the run that holds a thread, if any.
     """
 
     def __init__(
         self,
-        folder: Callable[[ThreadId], Path],
+        threads: MessageHome,
         active_run: Callable[[ThreadId], str | None],
         quarantine: Path,
         clock: Clock,
     ) -> None:
-        self._folder = folder
+        self._threads = threads
         self._active_run = active_run
         self._clock = clock
-        self.logs = LogCache(lambda thread_id: MessageLog(folder(thread_id) / layout.MESSAGES_FILE, quarantine))
+        self.logs = LogCache(
+            lambda thread_id: MessageLog(
+                threads.folder(thread_id) / layout.MESSAGES_FILE,
+                quarantine,
+                lambda: threads.messages_inside(thread_id),
+            )
+        )
 
     def append(self, thread_id: ThreadId, messages: Sequence[Message]) -> list[Message]:
         """Add messages at the end of a thread, in one write; answers them as stored.
@@ -93,7 +127,7 @@ class Messages:
         Raises NotFoundError: no such thread. FailedPreconditionError: a run holds the thread, and the message is
         not that run's. StorageFullError: no room, and the file is as it was before.
         """
-        self._folder(thread_id)
+        self._make_file(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
             stored = {message.id: log.by_id.get(message.id) for message in messages}
@@ -111,7 +145,7 @@ class Messages:
 
     def get(self, thread_id: ThreadId, message_id: MessageId) -> Message:
         """Read a message. Raises NotFoundError."""
-        self._folder(thread_id)
+        self._threads.folder(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
             return _read(thread_id, fd, _entry(log, message_id))
@@ -123,7 +157,7 @@ class Messages:
 
         Raises NotFoundError: no such thread. InvalidArgumentError: see `paging.cut`.
         """
-        self._folder(thread_id)
+        self._threads.folder(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
             entries = [entry for entry in log.entries if entry.run_id == run_id] if run_id else log.entries
@@ -136,7 +170,7 @@ class Messages:
         Every other line stays byte for byte, readable or not. Durable on return. Raises NotFoundError,
         StorageFullError.
         """
-        self._folder(thread_id)
+        self._make_file(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
             entry = _entry(log, message_id)
@@ -148,11 +182,19 @@ class Messages:
 
     def delete(self, thread_id: ThreadId, message_id: MessageId) -> None:
         """Take a message's line out of the file. Durable on return. Raises NotFoundError, StorageFullError."""
-        self._folder(thread_id)
+        self._make_file(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
             _entry(log, message_id)
             log.replace(_lines_without(fd, message_id, {}))
+
+    def _make_file(self, thread_id: ThreadId) -> None:
+        """See that a thread that is about to be written has the messages of its draft in a file of their own."""
+        path = self._threads.own_folder(thread_id) / layout.MESSAGES_FILE
+        if not os.path.lexists(path):
+            lines = self._threads.messages_inside(thread_id)
+            if lines:
+                atomic.replace(path, [lines])
 
     def _check_not_held(self, thread_id: ThreadId, messages: Sequence[Message]) -> None:
         active = self._active_run(thread_id)
@@ -176,6 +218,18 @@ def stamped(message: Message, thread_id: ThreadId, now_ms: int, last_ms: int = 0
 
 def _size_bytes(entry: Entry) -> int:
     return entry.segment.length
+
+
+def first_ms(path: Path) -> int | None:
+    """When the first message of a file was made, if there is one that says so."""
+    fd = open_to_read(path)
+    if fd < 0:
+        return None
+    try:
+        made = (form.created_ms_of(item.value) for item in jsonl.segments(fd) if item.value is not None)
+        return next((ms for ms in made if ms is not None), None)
+    finally:
+        os.close(fd)
 
 
 def _place(entry: Entry) -> tuple[int, int]:

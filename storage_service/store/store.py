@@ -7,7 +7,7 @@ from typing import Self
 
 from jan.errors import NotFoundError
 from jan.ids import AssistantId, ThreadId
-from storage_service.store import seed
+from storage_service.store import flat, seed
 from storage_service.store.assistants import Assistants
 from storage_service.store.clock import Clock, wall_clock_ms
 from storage_service.store.layout import Layout
@@ -27,8 +27,8 @@ class Store:
         self.assistants = Assistants(where, clock)
         self.models = Models(where)
         self.threads = Threads(where, clock)
-        self.runs = Runs(self.threads.folder, where.quarantine)
-        self.messages = Messages(self.threads.folder, self.runs.active_id, where.quarantine, clock)
+        self.runs = Runs(self.threads.folder, self.threads.own_folder, where.quarantine)
+        self.messages = Messages(self.threads, self.runs.active_id, where.quarantine, clock)
 
     @classmethod
     def open(cls, root: Path, *, demo_weights: Path | None = None, clock: Clock = wall_clock_ms) -> Self:
@@ -41,6 +41,7 @@ class Store:
         lock = JanrootLock(where.lock)
         try:
             where.clear_staging()
+            flat.finish(where)
             seed.demo_model(where, demo_weights)
             where.make_collections()
             store = cls(where, lock, clock)

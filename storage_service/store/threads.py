@@ -1,8 +1,7 @@
-"""Threads: a folder each, with a thread.json."""
+"""Threads: a folder each, with a thread.json; those of 2023 are files until they are changed."""
 
 import itertools
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,18 +9,16 @@ from pathlib import Path
 from jan.errors import JanError, NotFoundError
 from jan.ids import AssistantId, ThreadId
 from jan.telemetry import get_logger
-from storage_service.store import atomic, jsonfile, jsonl, layout
+from storage_service.store import atomic, flat, jsonfile, jsonl, layout
 from storage_service.store.clock import Clock
 from storage_service.store.forms import messages as message_form
 from storage_service.store.forms import threads as form
-from storage_service.store.messages import stamped
+from storage_service.store.messages import first_ms, stamped
 from storage_service.store.order import CreationOrder
 from storage_service.store.paging import Page, PageQuery
 from storage_service.store.records import Message, Thread
 
 logger = get_logger(__name__)
-
-_UNIX_SECONDS = re.compile(r"_([0-9]{9,10})(?:-[0-9]+)?$")
 
 
 class Threads:
@@ -32,7 +29,7 @@ class Threads:
         self._clock = clock
         # Where the search for a free name begins; a busy second would try every number it has given.
         self._last_claim = ("", 0)
-        self.order = CreationOrder(where.threads, ThreadId, self._created_ms)
+        self.order = CreationOrder(where.threads, ThreadId, self._created_ms, flat.name_of)
 
     def create(self, assistant_id: AssistantId, thread: Thread, messages: Sequence[Message] = ()) -> Thread:
         """Make a thread named after an assistant, with its first messages; `thread.id` and times are ignored.
@@ -77,6 +74,7 @@ class Threads:
 
         Keys of the file that no field stands for are kept. Raises NotFoundError, StorageFullError.
         """
+        self.own_folder(thread_id)
         before = self.get(thread_id)
         after = replace(change(before), id=before.id, created_ms=before.created_ms, updated_ms=self._clock())
         path = self._layout.thread(thread_id) / layout.THREAD_FILE
@@ -94,24 +92,42 @@ class Threads:
 
         Raises NotFoundError.
         """
-        folder = self.folder(thread_id)
+        folder = self.own_folder(thread_id)
         with self.order.own_change():
             atomic.rename(folder, self._layout.trash_name(folder))
         self.order.drop(thread_id)
 
     def folder(self, thread_id: ThreadId) -> Path:
-        """The folder of a thread that exists. Raises NotFoundError."""
+        """The folder of a thread that exists, to read from; a flat thread's is not there. Raises NotFoundError."""
         folder = self._layout.thread(thread_id)
-        if not _holds_thread(folder):
+        if not _holds_thread(folder) and not flat.is_flat(self._layout.flat_thread(thread_id)):
             raise _not_found(thread_id)
         return folder
+
+    def own_folder(self, thread_id: ThreadId) -> Path:
+        """The folder of a thread, to write into: a flat thread is given one first.
+
+        Only under the thread's lock, like every write. Raises NotFoundError, StorageFullError.
+        """
+        folder = self.folder(thread_id)
+        if not _holds_thread(folder):
+            with self.order.own_change():
+                flat.to_folder(self._layout, thread_id)
+        return folder
+
+    def messages_inside(self, thread_id: ThreadId) -> bytes:
+        """The messages that a draft kept in the thread's own file, as lines; nothing for all other threads."""
+        folder = self._layout.thread(thread_id)
+        inside = folder / layout.THREAD_FILE if _holds_thread(folder) else self._layout.flat_thread(thread_id)
+        return flat.messages_inside(thread_id, inside)
 
     def _claim_folder(self, name: str) -> Path:
         """Take the first free name; mkdir decides. A name in the trash is not given again: clients may know it."""
         last_name, last_number = self._last_claim
         for number in itertools.count(last_number + 1 if name == last_name else 1):
             folder = self._layout.thread(ThreadId(name if number == 1 else f"{name}-{number}"))
-            if not os.path.lexists(self._layout.trash / folder.name) and atomic.claim_dir(folder):
+            taken = self._layout.trash / folder.name, self._layout.flat_thread(ThreadId(folder.name))
+            if not any(map(os.path.lexists, taken)) and atomic.claim_dir(folder):
                 self._last_claim = name, number
                 return folder
         raise AssertionError("numbers never end")
@@ -127,21 +143,26 @@ class Threads:
 
     def _read(self, thread_id: ThreadId) -> Thread | None:
         folder = self._layout.thread(thread_id)
-        if not _holds_thread(folder):
-            self.order.drop(thread_id)
-            return None
-        raw = jsonfile.read(folder / layout.THREAD_FILE)
+        if _holds_thread(folder):
+            path, made_ms = folder / layout.THREAD_FILE, flat.made_ms(folder)
+        else:
+            path = self._layout.flat_thread(thread_id)
+            if not flat.is_flat(path):
+                self.order.drop(thread_id)
+                return None
+            made_ms = flat.made_ms(path)
+        raw = jsonfile.read(path)
         if raw is None:
-            logger.warning("thread.json is missing or unreadable; defaults stand in", thread=thread_id)
-        thread = form.from_json(thread_id, raw or {}, _made_ms(folder))
-        messages_ms = jsonfile.changed_ms(folder / layout.MESSAGES_FILE) or 0
-        return replace(thread, updated_ms=max(thread.updated_ms, messages_ms))
+            logger.warning("thread file is missing or unreadable; defaults stand in", thread=thread_id)
+            raw = {}
+        messages = folder / layout.MESSAGES_FILE
+        first = first_ms(messages) if form.forgets_creation(raw) else None
+        thread = form.from_json(thread_id, raw, made_ms, first)
+        return replace(thread, updated_ms=max(thread.updated_ms, jsonfile.changed_ms(messages) or 0))
 
     def _created_ms(self, thread_id: ThreadId) -> int | None:
-        folder = self._layout.thread(thread_id)
-        if not _holds_thread(folder):
-            return None
-        return form.from_json(thread_id, jsonfile.read(folder / layout.THREAD_FILE) or {}, _made_ms(folder)).created_ms
+        thread = self._read(thread_id)
+        return thread.created_ms if thread else None
 
 
 def _holds_thread(folder: Path) -> bool:
@@ -151,12 +172,6 @@ def _holds_thread(folder: Path) -> bool:
     except PermissionError:
         logger.warning("folder skipped: not allowed to look inside", folder=folder.name)
         return False
-
-
-def _made_ms(folder: Path) -> int:
-    """When a folder was made, as far as it can be told: by its name, else by its own time."""
-    suffix = _UNIX_SECONDS.search(folder.name)
-    return int(suffix[1]) * 1000 if suffix else jsonfile.changed_ms(folder) or 0
 
 
 def _not_found(thread_id: ThreadId) -> NotFoundError:
