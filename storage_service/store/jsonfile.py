@@ -20,6 +20,18 @@ _NOT_OURS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, e
 
 def read(path: Path) -> JsonObject | None:
     """The object in a file; None when there is no file that we may read, a link, or not one JSON object in it."""
+    data = read_bytes(path, MAX_FILE_BYTES)
+    if data is None:
+        return None
+    try:
+        value = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read_bytes(path: Path, most_bytes: int) -> bytes | None:
+    """A whole file; None when there is none that we may read, a link, or one that is longer than it may be."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -28,14 +40,11 @@ def read(path: Path) -> JsonObject | None:
         raise
     try:
         status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most_bytes:
             return None
-        value = orjson.loads(os.read(fd, status.st_size).removeprefix(b"\xef\xbb\xbf"))
-    except orjson.JSONDecodeError:
-        return None
+        return os.read(fd, status.st_size)
     finally:
         os.close(fd)
-    return value if isinstance(value, dict) else None
 
 
 def write(path: Path, value: JsonObject) -> None:
