@@ -1,7 +1,9 @@
 """Assistants: a folder each, with an assistant.json."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from jan.errors import NotFoundError
 from jan.ids import AssistantId
@@ -61,8 +63,9 @@ class Assistants:
         """
         before = self.get(assistant_id)
         after = replace(change(before), id=before.id, created_ms=before.created_ms)
-        path = self._layout.assistant(assistant_id) / layout.ASSISTANT_FILE
-        jsonfile.write(path, form.change(jsonfile.read(path) or {}, before, after))
+        folder = self._layout.assistant(assistant_id)
+        raw = jsonfile.read(description_of(folder)) or {}
+        jsonfile.write(folder / layout.ASSISTANT_FILE, form.change(raw, before, after))
         return after
 
     def delete(self, assistant_id: AssistantId) -> None:
@@ -73,7 +76,7 @@ class Assistants:
         self._order.drop(assistant_id)
 
     def _read(self, assistant_id: AssistantId) -> Assistant | None:
-        path = self._layout.assistant(assistant_id) / layout.ASSISTANT_FILE
+        path = description_of(self._layout.assistant(assistant_id))
         raw = jsonfile.read(path)
         if raw is None:
             self._order.drop(assistant_id)
@@ -81,6 +84,11 @@ class Assistants:
         return form.from_json(assistant_id, raw, jsonfile.changed_ms(path) or 0)
 
     def _created_ms(self, assistant_id: AssistantId) -> int | None:
-        path = self._layout.assistant(assistant_id) / layout.ASSISTANT_FILE
-        raw = jsonfile.read(path)
-        return None if raw is None else form.from_json(assistant_id, raw, jsonfile.changed_ms(path) or 0).created_ms
+        assistant = self._read(assistant_id)
+        return assistant.created_ms if assistant else None
+
+
+def description_of(folder: Path) -> Path:
+    """The file that describes an assistant; the draft of 2023 called it as its folder. Changes go to assistant.json."""
+    usual, draft = folder / layout.ASSISTANT_FILE, folder / f"{folder.name}.json"
+    return draft if not os.path.lexists(usual) and os.path.lexists(draft) else usual

@@ -15,6 +15,8 @@ from storage_service.store.lock import JanrootLock
 from storage_service.store.messages import Messages
 from storage_service.store.models import Models
 from storage_service.store.records import Message, Run, Thread, ThreadAssistant
+from storage_service.store.report import whole as report
+from storage_service.store.report.findings import Report
 from storage_service.store.runs import Runs
 from storage_service.store.threads import Threads
 
@@ -23,6 +25,7 @@ class Store:
     """Everything under one janroot. Use `Store.open`, and `close` when done."""
 
     def __init__(self, where: Layout, lock: JanrootLock, clock: Clock) -> None:
+        self._layout = where
         self._lock = lock
         self.assistants = Assistants(where, clock)
         self.models = Models(where)
@@ -71,6 +74,10 @@ class Store:
         self.threads.delete(thread_id)
         self.messages.logs.drop(thread_id)
         self.runs.forget(thread_id)
+
+    def report(self, most: int) -> Report:
+        """What is unusual in the janroot, the first `most` findings told. Changes nothing; may take a while."""
+        return report.inspect(self._layout, most)
 
     def close(self) -> None:
         """Give the janroot up."""
