@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jan.errors import JanError, NotFoundError
+from jan.errors import FailedPreconditionError, JanError, NotFoundError
 from jan.ids import AssistantId, ThreadId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, flat, jsonfile, jsonl, layout
@@ -72,7 +72,8 @@ class Threads:
     def change(self, thread_id: ThreadId, change: Callable[[Thread], Thread]) -> Thread:
         """Rewrite a thread's file with what `change` makes of it; id and creation time stay. Durable on return.
 
-        Keys of the file that no field stands for are kept. Raises NotFoundError, StorageFullError.
+        Keys of the file that no field stands for are kept. Raises NotFoundError, StorageFullError,
+        FailedPreconditionError: the file is a link.
         """
         self.own_folder(thread_id)
         before = self.get(thread_id)
@@ -80,6 +81,8 @@ class Threads:
         path = self._layout.thread(thread_id) / layout.THREAD_FILE
         raw = jsonfile.read(path)
         if raw is None:
+            if path.is_symlink():
+                raise FailedPreconditionError(f"The thread.json of {thread_id} is a link, which is not followed.")
             if path.exists():
                 atomic.set_aside(path, self._layout.quarantine)
             jsonfile.write(path, form.to_json(after))
