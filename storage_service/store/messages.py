@@ -58,8 +58,11 @@ class MessageLog(Log):
     def find(self) -> tuple[int, Signature]:
         """See Log."""
         fd, signature = super().find()
-        lines = self._inside() if fd < 0 else b""
-        return (in_memory(lines), (-1, len(lines), hash(lines))) if lines else (fd, signature)
+        if fd >= 0:
+            return fd, signature
+        lines = self._inside()
+        # Without lines the file may have been made in between.
+        return (in_memory(lines), (-1, len(lines), hash(lines))) if lines else super().find()
 
     def forget(self) -> None:
         """See Log."""

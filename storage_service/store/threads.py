@@ -102,27 +102,36 @@ class Threads:
 
     def folder(self, thread_id: ThreadId) -> Path:
         """The folder of a thread that exists, to read from; a flat thread's is not there. Raises NotFoundError."""
-        folder = self._layout.thread(thread_id)
-        if not _holds_thread(folder) and not flat.is_flat(self._layout.flat_thread(thread_id)):
+        if self._home(thread_id) is None:
             raise _not_found(thread_id)
-        return folder
+        return self._layout.thread(thread_id)
 
     def own_folder(self, thread_id: ThreadId) -> Path:
         """The folder of a thread, to write into: a flat thread is given one first.
 
         Only under the thread's lock, like every write. Raises NotFoundError, StorageFullError.
         """
-        folder = self.folder(thread_id)
-        if not _holds_thread(folder):
+        home = self._home(thread_id)
+        if home is None:
+            raise _not_found(thread_id)
+        if not home.is_dir():
             with self.order.own_change():
-                flat.to_folder(self._layout, thread_id)
-        return folder
+                return flat.to_folder(self._layout, thread_id)
+        return home
 
     def messages_inside(self, thread_id: ThreadId) -> bytes:
         """The messages that a draft kept in the thread's own file, as lines; nothing for all other threads."""
-        folder = self._layout.thread(thread_id)
-        inside = folder / layout.THREAD_FILE if _holds_thread(folder) else self._layout.flat_thread(thread_id)
-        return flat.messages_inside(thread_id, inside)
+        home = self._home(thread_id)
+        return flat.messages_inside(thread_id, _thread_file(home)) if home else b""
+
+    def _home(self, thread_id: ThreadId) -> Path | None:
+        """The folder or the flat file that a thread lies in. It may move from the one to the other meanwhile."""
+        folder, path = self._layout.thread(thread_id), self._layout.flat_thread(thread_id)
+        if _holds_thread(folder):
+            return folder
+        if flat.is_flat(path):
+            return path
+        return folder if _holds_thread(folder) else None
 
     def _claim_folder(self, name: str) -> Path:
         """Take the first free name; mkdir decides. A name in the trash is not given again: clients may know it."""
@@ -145,27 +154,29 @@ class Threads:
             atomic.replace(staged / layout.MESSAGES_FILE, lines)
 
     def _read(self, thread_id: ThreadId) -> Thread | None:
-        folder = self._layout.thread(thread_id)
-        if _holds_thread(folder):
-            path, made_ms = folder / layout.THREAD_FILE, flat.made_ms(folder)
-        else:
-            path = self._layout.flat_thread(thread_id)
-            if not flat.is_flat(path):
-                self.order.drop(thread_id)
-                return None
-            made_ms = flat.made_ms(path)
-        raw = jsonfile.read(path)
+        home = self._home(thread_id)
+        if home is None:
+            self.order.drop(thread_id)
+            return None
+        raw = jsonfile.read(_thread_file(home))
+        if raw is None and not home.exists():
+            return self._read(thread_id)
         if raw is None:
             logger.warning("thread file is missing or unreadable; defaults stand in", thread=thread_id)
             raw = {}
-        messages = folder / layout.MESSAGES_FILE
+        messages = self._layout.thread(thread_id) / layout.MESSAGES_FILE
         first = first_ms(messages) if form.forgets_creation(raw) else None
-        thread = form.from_json(thread_id, raw, made_ms, first)
+        thread = form.from_json(thread_id, raw, flat.made_ms(home), first)
         return replace(thread, updated_ms=max(thread.updated_ms, jsonfile.changed_ms(messages) or 0))
 
     def _created_ms(self, thread_id: ThreadId) -> int | None:
         thread = self._read(thread_id)
         return thread.created_ms if thread else None
+
+
+def _thread_file(home: Path) -> Path:
+    """The thread's own file: the flat one, or the one in the folder."""
+    return home if flat.is_flat(home) else home / layout.THREAD_FILE
 
 
 def _holds_thread(folder: Path) -> bool:

@@ -62,7 +62,7 @@ class Finding(_message.Message):
     path: _builtins.str
     """Where, relative to the janroot; names that are not UTF-8 come with escapes."""
     kind: _builtins.str
-    """Which of the kinds in docs/janroot.md, for example "torn_tail"."""
+    """Which of the kinds in docs/doctor.md, for example "torn_tail"."""
     severity: Global___FindingSeverity.ValueType
     """How much it matters."""
     meaning: _builtins.str
