@@ -4,8 +4,9 @@ import os
 import threading
 import time
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -17,7 +18,7 @@ from storage_service.store.paging import Page, PageQuery, cut
 logger = get_logger(__name__)
 
 IdT = TypeVar("IdT", bound=Id)
-NameOf = Callable[["os.DirEntry[str]"], str | None]
+NamesOf = Callable[["os.DirEntry[str]"], Iterable[str]]
 
 # Time of creation, then name. The name only decides between foreign folders of the same millisecond: `claim_ms`
 # gives ours a millisecond each. Shorter names first, so that `-2` comes before `-10`.
@@ -29,16 +30,16 @@ _TRUST_SECONDS = 2.0
 _MTIME_STEP_NS = 20_000_000
 
 
-def folder_name(entry: "os.DirEntry[str]") -> str | None:
-    """The name of a folder; None for anything else."""
-    return entry.name if entry.is_dir(follow_symlinks=False) else None
+def folder_name(entry: "os.DirEntry[str]") -> list[str]:
+    """The name of a folder; nothing for anything else."""
+    return [entry.name] if entry.is_dir(follow_symlinks=False) else []
 
 
 class CreationOrder(Generic[IdT]):
     """An index of a folder's subfolders: their ids by time of creation. Safe to use from several threads.
 
-    `created_ms` reads one item's time of creation from disk and answers None when the folder holds no item. `name_of`
-    tells which item an entry of the home may stand for.
+    `created_ms` reads one item's time of creation from disk and answers None when the folder holds no item. `names_of`
+    tells which items an entry of the home may stand for.
     """
 
     def __init__(
@@ -46,12 +47,12 @@ class CreationOrder(Generic[IdT]):
         home: Path,
         id_type: type[IdT],
         created_ms: Callable[[IdT], int | None],
-        name_of: NameOf = folder_name,
+        names_of: NamesOf = folder_name,
     ) -> None:
         self._home = home
         self._id_type = id_type
         self._created_ms = created_ms
-        self._name_of = name_of
+        self._names_of = names_of
         self._lock = threading.RLock()
         self._created: dict[IdT, int] = {}
         self._keys: list[_Key] = []
@@ -147,14 +148,11 @@ class CreationOrder(Generic[IdT]):
         self._scanned_at = time.monotonic()
         found = set()
         with os.scandir(self._home) as entries:
-            for entry in entries:
-                name = self._name_of(entry)
-                if name is None:
-                    continue
+            for name in chain.from_iterable(map(self._names_of, entries)):
                 try:
                     found.add(self._id_type.parse(name))
                 except InvalidArgumentError:
-                    logger.warning("folder skipped: its name is no id", home=self._home.name, folder=entry.name)
+                    logger.warning("folder skipped: its name is no id", home=self._home.name, folder=name)
         return found
 
 

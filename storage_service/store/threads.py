@@ -16,6 +16,7 @@ from storage_service.store.forms import threads as form
 from storage_service.store.messages import first_ms, stamped
 from storage_service.store.order import CreationOrder
 from storage_service.store.paging import Page, PageQuery
+from storage_service.store.places import Places, holds_thread
 from storage_service.store.records import Message, Thread
 
 logger = get_logger(__name__)
@@ -29,7 +30,7 @@ class Threads:
         self._clock = clock
         # Where the search for a free name begins; a busy second would try every number it has given.
         self._last_claim = ("", 0)
-        self.order = CreationOrder(where.threads, ThreadId, self._created_ms, flat.name_of)
+        self.order = CreationOrder(where.threads, ThreadId, self._created_ms, Places(where).names_of)
 
     def create(self, assistant_id: AssistantId, thread: Thread, messages: Sequence[Message] = ()) -> Thread:
         """Make a thread named after an assistant, with its first messages; `thread.id` and times are ignored.
@@ -127,11 +128,11 @@ class Threads:
     def _home(self, thread_id: ThreadId) -> Path | None:
         """The folder or the flat file that a thread lies in. It may move from the one to the other meanwhile."""
         folder, path = self._layout.thread(thread_id), self._layout.flat_thread(thread_id)
-        if _holds_thread(folder):
+        if holds_thread(folder):
             return folder
         if flat.is_flat(path):
             return path
-        return folder if _holds_thread(folder) else None
+        return folder if holds_thread(folder) else None
 
     def _claim_folder(self, name: str) -> Path:
         """Take the first free name; mkdir decides. A name in the trash is not given again: clients may know it."""
@@ -177,15 +178,6 @@ class Threads:
 def _thread_file(home: Path) -> Path:
     """The thread's own file: the flat one, or the one in the folder."""
     return home if flat.is_flat(home) else home / layout.THREAD_FILE
-
-
-def _holds_thread(folder: Path) -> bool:
-    """A folder with neither file is none of ours: an empty one, a name being claimed, or one closed to us."""
-    try:
-        return any((folder / name).is_file() for name in (layout.THREAD_FILE, layout.MESSAGES_FILE))
-    except PermissionError:
-        logger.warning("folder skipped: not allowed to look inside", folder=folder.name)
-        return False
 
 
 def _not_found(thread_id: ThreadId) -> NotFoundError:

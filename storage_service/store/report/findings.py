@@ -71,9 +71,14 @@ class Kind(Enum):
         "Compare both, then rename or remove one.",
     )
     NESTED_THREAD = (
+        Severity.INFO,
+        "A thread inside another folder; it is served under the name of its own. Desktop Jan does not show it.",
+        "Nothing, or move it up into threads/.",
+    )
+    HIDDEN_THREAD = (
         Severity.WARNING,
-        "A thread inside another folder; only folders directly in threads/ are listed.",
-        "Move it up into threads/.",
+        "A thread that lies inside another thread, or has the name of another one, so it is not listed.",
+        "Move it up into threads/, under a name of its own.",
     )
     MESSAGES_TWICE = (
         Severity.WARNING,

@@ -9,12 +9,11 @@ from jan.ids import ThreadId
 from storage_service.store import flat, jsonfile, layout
 from storage_service.store.forms import threads as form
 from storage_service.store.messages import first_ms
+from storage_service.store.places import holds_thread, nested_threads
 from storage_service.store.records import JsonObject
 from storage_service.store.report import messages
 from storage_service.store.report.findings import Finding, Kind
 from storage_service.store.report.walk import entries, is_foreign, starts_with_mark
-
-_MAX_DEPTH = 3
 
 
 def inspect(where: layout.Layout) -> Iterator[Finding]:
@@ -24,21 +23,16 @@ def inspect(where: layout.Layout) -> Iterator[Finding]:
         if entry.is_symlink():
             yield Finding(place, Kind.LINK)
         elif entry.is_dir():
-            yield from _folder(Path(entry.path), place)
+            yield from _folder(where, Path(entry.path), place)
         elif flat.is_flat(Path(entry.path)):
             yield from _flat(where, Path(entry.path), place)
         else:
             yield Finding(place, Kind.STRAY_FILE)
 
 
-def holds_thread(folder: Path) -> bool:
-    """Whether a folder is a thread's."""
-    return any((folder / name).is_file() for name in (layout.THREAD_FILE, layout.MESSAGES_FILE))
-
-
-def _folder(folder: Path, place: str) -> Iterator[Finding]:
+def _folder(where: layout.Layout, folder: Path, place: str) -> Iterator[Finding]:
     is_thread = holds_thread(folder)
-    nested = list(_nested(folder, place))
+    nested = list(_nested(where, folder, is_inside_thread=is_thread))
     yield from nested
     if not is_thread:
         links = [name for name in (layout.THREAD_FILE, layout.MESSAGES_FILE) if (folder / name).is_symlink()]
@@ -105,13 +99,18 @@ def _flat(where: layout.Layout, path: Path, place: str) -> Iterator[Finding]:
         yield Finding(place, Kind.FOREIGN_LINE, f"{len(strange)} of its messages")
 
 
-def _nested(folder: Path, place: str, depth: int = 1) -> Iterator[Finding]:
-    """Threads below a folder, wherever people put them; a thread's own folders hold none."""
-    for entry in entries(folder):
-        if not entry.is_dir(follow_symlinks=False) or entry.name in ("files", "memory"):
+def _nested(where: layout.Layout, folder: Path, *, is_inside_thread: bool) -> Iterator[Finding]:
+    """Threads below a folder, wherever people put them."""
+    for inner in nested_threads(folder):
+        place = str(inner.relative_to(where.root))
+        if is_foreign(ThreadId, inner.name):
+            yield Finding(place, Kind.FOREIGN_NAME)
             continue
-        inner, inner_place = Path(entry.path), f"{place}/{entry.name}"
-        if holds_thread(inner):
-            yield Finding(inner_place, Kind.NESTED_THREAD)
-        elif depth < _MAX_DEPTH:
-            yield from _nested(inner, inner_place, depth + 1)
+        if not is_inside_thread:
+            # One that was put there since the last look at threads/ is found here first.
+            where.nested.setdefault(inner.name, inner)
+        if where.thread(ThreadId(inner.name)) != inner:
+            yield Finding(place, Kind.HIDDEN_THREAD)
+        else:
+            yield Finding(place, Kind.NESTED_THREAD)
+            yield from _thread(inner, place)

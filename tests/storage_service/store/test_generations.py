@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from jan.errors import FailedPreconditionError
+from jan.errors import FailedPreconditionError, InvalidArgumentError
 from jan.ids import AssistantId, MessageId, RunId, ThreadId
+from storage_service.store import flat
 from storage_service.store.paging import PageQuery
 from storage_service.store.records import Message, MessageStatus, Role, Run, RunStatus, Thread, ThreadAssistant
 from storage_service.store.store import Store
@@ -236,6 +237,56 @@ class TestFlat:
         jan.flat_thread(janroot, "jan_1700123404")
         made = store.threads.create(AssistantId("jan"), Thread(ThreadId(""), 0, 0))
         assert made.id == "jan_1700123404-2"
+
+    def test_a_reader_who_meets_the_conversion_still_finds_it(
+        self, store: Store, janroot: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        thread_id = ThreadId(jan.flat_thread(janroot))
+        real = flat.is_flat
+
+        def converted_meanwhile(path: Path) -> bool:
+            monkeypatch.setattr(flat, "is_flat", real)
+            store.threads.own_folder(thread_id)
+            return real(path)
+
+        monkeypatch.setattr(flat, "is_flat", converted_meanwhile)
+        assert store.threads.get(thread_id).title == "fractions"
+
+
+class TestNested:
+    """A thread in a folder that its user made."""
+
+    @pytest.fixture
+    def folder(self, store: Store, janroot: Path) -> Path:
+        jan.v04_thread(janroot)
+        (janroot / "threads/My chats/2024").mkdir(parents=True)
+        return (janroot / "threads" / jan.V04_THREAD).rename(janroot / "threads/My chats/2024" / jan.V04_THREAD)
+
+    def test_listed_opened_and_continued_where_it_is(self, store: Store, folder: Path) -> None:
+        assert [thread.title for thread in store.threads.page(ALL).items] == ["Trip budget"]
+        before = (folder / "messages.jsonl").read_bytes()
+        answer(store, folder.name)
+        assert (folder / "messages.jsonl").read_bytes().startswith(before)
+        assert texts(store, folder.name)[-2:] == ["And now?", "Continued."]
+
+    def test_deleted(self, store: Store, janroot: Path, folder: Path) -> None:
+        assert len(store.threads.page(ALL).items) == 1
+        store.delete_thread(ThreadId(folder.name))
+        assert store.threads.page(ALL).items == ()
+        assert (janroot / ".server/trash" / folder.name / "files" / jan.IMAGE_NAME).is_file()
+
+    def test_one_directly_in_threads_goes_before(self, store: Store, janroot: Path, folder: Path) -> None:
+        put(janroot / "threads" / folder.name / "thread.json", {"title": "Outer"})
+        assert [thread.title for thread in store.threads.page(ALL).items] == ["Outer"]
+
+    def test_no_link_leads_to_it(self, store: Store, janroot: Path, folder: Path) -> None:
+        assert len(store.threads.page(ALL).items) == 1
+        home = janroot / "threads/My chats"
+        home.rename(janroot / "elsewhere")
+        home.symlink_to(janroot / "elsewhere")
+        with pytest.raises(InvalidArgumentError):
+            store.threads.get(ThreadId(folder.name))
+        assert store.threads.page(ALL).items == ()
 
 
 class TestIntermediate:
