@@ -22,6 +22,9 @@ def inspect(folder: Path, place: str) -> Iterator[Finding]:
     if path.is_symlink():
         yield Finding(place, Kind.LINK)
         return
+    if path.exists() and not os.access(path, os.R_OK):
+        yield Finding(place, Kind.UNREADABLE)
+        return
     fd = open_to_read(path)
     if fd < 0:
         return

@@ -31,6 +31,9 @@ def inspect(where: layout.Layout) -> Iterator[Finding]:
 
 
 def _folder(where: layout.Layout, folder: Path, place: str) -> Iterator[Finding]:
+    if not os.access(folder, os.R_OK | os.X_OK):
+        yield Finding(place, Kind.UNREADABLE)
+        return
     is_thread = holds_thread(folder)
     nested = list(_nested(where, folder, is_inside_thread=is_thread))
     yield from nested

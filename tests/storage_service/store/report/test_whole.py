@@ -173,6 +173,17 @@ def test_names_that_are_no_text_are_told(store: Store, janroot: Path) -> None:
     assert [thread.id for thread in store.threads.page(ALL).items] == ["jan_1"]
 
 
+@pytest.mark.parametrize("name", ["", "/thread.json", "/messages.jsonl"])
+def test_what_is_closed_to_the_server_is_told(
+    store: Store, janroot: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    closed = janroot / f"threads/{jan.v04_thread(janroot)}{name}"
+    # Root may read everything, so the answers of the system are given here.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != closed)
+    monkeypatch.setattr("storage_service.store.jsonfile.read_bytes", lambda path, most: None)
+    assert (f"threads/{jan.V04_THREAD}{name}", Kind.UNREADABLE) in found(store)
+
+
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_says_what_it_means_and_what_to_do(kind: Kind) -> None:
     assert kind.meaning.endswith(".")
