@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterable
+
 from grpc import aio
 
-from jan.rpc import call, is_serving
+from jan.rpc import call, download, is_serving, upload
 from jan.storage.v1 import (
     assistants_pb2,
     assistants_pb2_grpc,
+    files_pb2,
+    files_pb2_grpc,
     messages_pb2,
     messages_pb2_grpc,
     models_pb2,
@@ -20,6 +24,8 @@ from jan.storage.v1 import (
 )
 
 MAX_PAGE_SIZE = 100
+# How long a file may take on its way; the pieces have deadlines of their own where a client is slow.
+TRANSFER_SECONDS = 3600.0
 
 
 class StorageClient:
@@ -32,6 +38,7 @@ class StorageClient:
         self._assistants = assistants_pb2_grpc.AssistantServiceStub(channel)
         self._models = models_pb2_grpc.ModelServiceStub(channel)
         self._runs = runs_pb2_grpc.RunServiceStub(channel)
+        self._files = files_pb2_grpc.FileServiceStub(channel)
 
     async def is_serving(self) -> bool:
         """Whether storage answers now."""
@@ -158,3 +165,24 @@ class StorageClient:
     async def list_run_steps(self, request: runs_pb2.ListRunStepsRequest) -> runs_pb2.ListRunStepsResponse:
         """Read a page of a run's steps."""
         return await call(self._runs.ListRunSteps, request)
+
+    async def create_file(self, parts: AsyncIterable[files_pb2.CreateFileRequest]) -> files_pb2.File:
+        """Take in a file; what `parts` raises breaks it off and leaves nothing."""
+        return (await upload(self._files.CreateFile, parts, deadline_seconds=TRANSFER_SECONDS)).file
+
+    async def get_file(self, file_id: str) -> files_pb2.File:
+        """Read what is known of a file."""
+        return (await call(self._files.GetFile, files_pb2.GetFileRequest(file_id=file_id))).file
+
+    async def list_files(self, request: files_pb2.ListFilesRequest) -> files_pb2.ListFilesResponse:
+        """Read a page of files."""
+        return await call(self._files.ListFiles, request)
+
+    async def delete_file(self, file_id: str) -> None:
+        """Remove a file for good."""
+        await call(self._files.DeleteFile, files_pb2.DeleteFileRequest(file_id=file_id))
+
+    def read_file(self, file_id: str) -> AsyncGenerator[files_pb2.ReadFileResponse, None]:
+        """Read a file: what is known of it, then its bytes."""
+        request = files_pb2.ReadFileRequest(file_id=file_id)
+        return download(self._files.ReadFile, request, deadline_seconds=TRANSFER_SECONDS)

@@ -8,6 +8,7 @@ from grpc import aio
 from jan import rpc
 from jan.storage.v1 import (
     assistants_pb2_grpc,
+    files_pb2_grpc,
     messages_pb2_grpc,
     models_pb2_grpc,
     runs_pb2_grpc,
@@ -16,6 +17,7 @@ from jan.storage.v1 import (
 from jan.telemetry import get_logger
 from storage_service.access import Access
 from storage_service.servicers.assistants import AssistantServicer
+from storage_service.servicers.files import FileServicer
 from storage_service.servicers.messages import MessageServicer
 from storage_service.servicers.models import ModelServicer
 from storage_service.servicers.runs import RunServicer
@@ -48,6 +50,7 @@ def add_servicers(server: aio.Server, access: Access, store: Store) -> None:
     messages_pb2_grpc.add_MessageServiceServicer_to_server(MessageServicer(access, store.messages), server)
     assistants_pb2_grpc.add_AssistantServiceServicer_to_server(AssistantServicer(access, store.assistants), server)
     models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(access, store.models), server)
+    files_pb2_grpc.add_FileServiceServicer_to_server(FileServicer(access, store), server)
     runs_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(access, store), server)
 
 

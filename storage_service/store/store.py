@@ -10,6 +10,7 @@ from jan.ids import AssistantId, ThreadId
 from storage_service.store import seed
 from storage_service.store.assistants import Assistants
 from storage_service.store.clock import Clock, wall_clock_ms
+from storage_service.store.files import Files
 from storage_service.store.layout import Layout
 from storage_service.store.lock import JanrootLock
 from storage_service.store.messages import Messages
@@ -25,6 +26,7 @@ class Store:
     def __init__(self, where: Layout, lock: JanrootLock, clock: Clock) -> None:
         self._lock = lock
         self.assistants = Assistants(where, clock)
+        self.files = Files(where, clock)
         self.models = Models(where)
         self.threads = Threads(where, clock)
         self.runs = Runs(self.threads.folder, where.quarantine)
@@ -45,6 +47,7 @@ class Store:
             where.make_collections()
             store = cls(where, lock, clock)
             seed.default_assistant(where, store.assistants)
+            store.files.sweep()
             store.runs.load(store.threads.order.ids())
         except BaseException:
             lock.release()

@@ -1,0 +1,23 @@
+"""Uploads and message files between storage's records and OpenAI's objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.convert.times import optional_seconds, seconds
+from jan.storage.v1 import files_pb2
+
+
+def file_from_proto(file: files_pb2.File) -> dict[str, Any]:
+    """OpenAI's `file`. It is ready at once, so that the SDKs' `wait_for_processing` returns."""
+    return {
+        "id": file.id,
+        "object": "file",
+        "bytes": file.size_bytes,
+        "created_at": seconds(file.created_at),
+        "expires_at": optional_seconds(file, "expires_at"),
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "status": "processed",
+        "status_details": None,
+    }
