@@ -21,3 +21,15 @@ def file_from_proto(file: files_pb2.File) -> dict[str, Any]:
         "status": "processed",
         "status_details": None,
     }
+
+
+def message_file_from_proto(file: files_pb2.MessageFile) -> dict[str, Any]:
+    """The seeds' `thread.message.file`; name and length follow."""
+    return {
+        "id": file.id,
+        "object": "thread.message.file",
+        "created_at": seconds(file.created_at),
+        "message_id": file.message_id,
+        "filename": file.filename,
+        "bytes": file.size_bytes,
+    }

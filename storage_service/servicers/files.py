@@ -7,13 +7,13 @@ from typing import Any
 from grpc import aio
 
 from jan.errors import InvalidArgumentError, JanError
-from jan.ids import FileId
+from jan.ids import FileId, MessageFileId, MessageId, ThreadId
 from jan.storage.v1 import files_pb2 as pb
 from jan.storage.v1.files_pb2_grpc import FileServiceServicer
 from storage_service.access import Access
 from storage_service.servicers import values
 from storage_service.store.files import OpenFile, Upload
-from storage_service.store.records import File
+from storage_service.store.records import File, MessageFile
 from storage_service.store.store import Store
 
 Context = aio.ServicerContext[Any, Any]
@@ -27,6 +27,7 @@ class FileServicer(FileServiceServicer):
     def __init__(self, access: Access, store: Store) -> None:
         self._access = access
         self._files = store.files
+        self._of_messages = store.message_files
 
     async def CreateFile(
         self, request_iterator: AsyncIterator[pb.CreateFileRequest], context: Context
@@ -74,6 +75,35 @@ class FileServicer(FileServiceServicer):
         finally:
             opened.close()
 
+    async def ListMessageFiles(
+        self, request: pb.ListMessageFilesRequest, context: Context
+    ) -> pb.ListMessageFilesResponse:
+        """See files.proto."""
+        thread_id, message_id = ThreadId.parse(request.thread_id), MessageId.parse(request.message_id)
+        query = values.page_query(request.page)
+        page = await self._access.run(lambda: self._of_messages.page(thread_id, message_id, query))
+        return pb.ListMessageFilesResponse(files=map(message_file_to_proto, page.items), has_more=page.has_more)
+
+    async def GetMessageFile(self, request: pb.GetMessageFileRequest, context: Context) -> pb.GetMessageFileResponse:
+        """See files.proto."""
+        where = _message_file(request)
+        file = await self._access.run(lambda: self._of_messages.get(*where))
+        return pb.GetMessageFileResponse(file=message_file_to_proto(file))
+
+    async def ReadMessageFile(
+        self, request: pb.ReadMessageFileRequest, context: Context
+    ) -> AsyncGenerator[pb.ReadMessageFileResponse, None]:
+        """See files.proto."""
+        where = _message_file(request)
+        opened = OpenFile()
+        try:
+            file = await self._access.run(lambda: self._of_messages.open(*where, opened))
+            yield pb.ReadMessageFileResponse(file=message_file_to_proto(file))
+            async for data in self._pieces(opened):
+                yield pb.ReadMessageFileResponse(data=data)
+        finally:
+            opened.close()
+
     @asynccontextmanager
     async def _upload(self) -> AsyncIterator[Upload]:
         """An upload that leaves nothing behind when it is not finished, whatever broke it off."""
@@ -116,4 +146,25 @@ def to_proto(file: File) -> pb.File:
         size_bytes=file.size_bytes,
         created_at=values.timestamp(file.created_ms),
         expires_at=values.timestamp(file.expires_ms),
+    )
+
+
+def message_file_to_proto(file: MessageFile) -> pb.MessageFile:
+    """A message's file for the wire."""
+    return pb.MessageFile(
+        id=file.id,
+        message_id=file.message_id,
+        created_at=values.timestamp(file.created_ms),
+        filename=file.filename,
+        size_bytes=file.size_bytes,
+    )
+
+
+def _message_file(
+    request: pb.GetMessageFileRequest | pb.ReadMessageFileRequest,
+) -> tuple[ThreadId, MessageId, MessageFileId]:
+    return (
+        ThreadId.parse(request.thread_id),
+        MessageId.parse(request.message_id),
+        MessageFileId.parse(request.file_id),
     )

@@ -149,14 +149,9 @@ def rename(source: Path, target: Path) -> None:
 
 
 @_telling_no_room()
-def move_all(sources: Iterable[Path], target: Path) -> None:
-    """Move folders that lie side by side into another one, durably; after a crash some may have moved and some not."""
-    homes = set()
-    for source in sources:
-        os.rename(source, target / source.name)
-        homes.add(source.parent)
-    for folder in (target, *homes):
-        sync_dir(folder)
+def move(source: Path, target: Path) -> None:
+    """Move a file or folder; durable once both folders are synced, which many moves may share."""
+    os.rename(source, target)
 
 
 @_telling_no_room()

@@ -9,7 +9,7 @@ import re
 import stat
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from jan.errors import InvalidArgumentError, NotFoundError, TooLargeError
@@ -65,28 +65,28 @@ class OpenFile:
     """A file's bytes, once `open` opened them; they stay readable when the file is removed. Close it."""
 
     def __init__(self) -> None:
-        self._fd = -1
+        self.fd = -1
         self.size_bytes = 0
 
     def open(self, path: Path) -> bool:
         """Open a plain file for reading; False for a link, a folder, a device, or nothing at all."""
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return False
-        status = os.fstat(self._fd)
+        status = os.fstat(self.fd)
         self.size_bytes = status.st_size
         return stat.S_ISREG(status.st_mode)
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`; none at the end."""
-        return os.pread(self._fd, length, offset)
+        return os.pread(self.fd, length, offset)
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 class Files:

@@ -5,7 +5,6 @@ place before the file system and because storage trusts no caller.
 """
 
 import os
-import time
 from itertools import accumulate
 from pathlib import Path
 
@@ -67,11 +66,6 @@ class Layout:
     def file(self, file_id: FileId) -> Path:
         """An uploaded file's bytes; see `thread`."""
         return self._inside(self.files, FileId.parse(file_id))
-
-    def trash_name(self, folder: Path) -> Path:
-        """Where a deleted folder goes: its own name, so that the name is not given again, or one with a number."""
-        plain = self.trash / folder.name
-        return self.trash / f"{folder.name}.{time.time_ns()}" if os.path.lexists(plain) else plain
 
     def _inside(self, collection: Path, item_id: Id) -> Path:
         """`collection/id`, when no symlink on the way leads elsewhere. Files in it are opened with O_NOFOLLOW."""
