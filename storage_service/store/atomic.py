@@ -47,7 +47,11 @@ def replace(path: Path, chunks: Iterable[bytes]) -> None:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     _write_new(temporary, chunks)
-    os.replace(temporary, path)
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_dir(path.parent)
 
 

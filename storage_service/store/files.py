@@ -175,8 +175,8 @@ class Files:
         with os.scandir(self._layout.files) as entries:
             names = {entry.name for entry in entries}
         for name in names:
-            if _OURS.fullmatch(name) and name.removesuffix(_DESCRIPTION) not in names:
-                logger.warning("description of no file removed", file=name)
+            if _OURS.fullmatch(name) and (name.startswith(".") or name.removesuffix(_DESCRIPTION) not in names):
+                logger.warning("left over from an upload that broke off; removed", file=name)
                 (self._layout.files / name).unlink(missing_ok=True)
 
     def _remove(self, file_id: FileId) -> None:

@@ -18,24 +18,9 @@ from gateway import uploads
 from storage_service.store import files as stored_files
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.storage import StorageServer, limited_files
-from tests.gateway.http import Api, ask, refusal
+from tests.gateway.http import Api, ask, form, refusal, upload
 
 BYTES = bytes(range(256)) * 3000  # several pieces, and every byte
-
-
-def form(data: bytes = b"Hi", filename: str = "a.txt", **fields: str) -> FormData:
-    made = FormData()
-    for name, value in ({"purpose": "assistants"} | fields).items():
-        made.add_field(name.replace("__", "[") + "]" * name.count("__"), value)
-    made.add_field("file", data, filename=filename)
-    return made
-
-
-async def upload(api: Api, data: bytes = b"Hi", filename: str = "a.txt", **fields: str) -> dict[str, Any]:
-    async with api.post("/v1/files", data=form(data, filename, **fields)) as answer:
-        value: dict[str, Any] = await answer.json()
-        assert answer.status == 200, value
-        return value
 
 
 async def until_clean(storage: StorageServer) -> None:
