@@ -1,4 +1,7 @@
-"""Sending a file's bytes so that no browser runs them: saved as an attachment, never guessed at, in a sandbox (S37)."""
+"""Sending a file's bytes so that no browser runs them: saved as an attachment, never guessed at, in a sandbox.
+
+See docs/security.md S37.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from aiohttp import web
 
 from jan.errors import JanError
 
-# A reader that takes nothing for so long is gone (RELIABILITY P13).
+# A reader that takes nothing for so long is gone (docs/promises.md P13).
 WRITE_SECONDS = 30.0
 _UNPLAIN = re.compile(r"[^A-Za-z0-9 ._-]")
 

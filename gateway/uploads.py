@@ -1,8 +1,8 @@
 """Reading an upload: a multipart form with one file, taken piece by piece.
 
 What strangers send here is bounded in every direction: the file's length, the number of parts, the length of a
-field, the time between two pieces and the time of the whole (RELIABILITY S2, S28). The limit of JSON bodies does not
-hold here.
+field, the time between two pieces and the time of the whole (docs/security.md S2, S28). The limit of JSON bodies does
+not hold here.
 """
 
 from __future__ import annotations

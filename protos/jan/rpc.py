@@ -51,6 +51,8 @@ OUTCOME_UNKNOWN = "outcome_unknown"
 _UNKNOWN_OUTCOME = (
     "A part of the server went away over this request; look whether it was done before you send it again."
 )
+# How long one piece of a stream may take.
+STALL_SECONDS = 30.0
 # A message holds at most one thread's worth of new content; pages of 100 long messages must pass too.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
@@ -216,16 +218,23 @@ async def upload(
     """
     metadata = ((REQUEST_ID_HEADER, request_id_var.get()),)
     running = method(timeout=deadline_seconds, metadata=metadata)
+    all_said = False
     try:
         try:
             async for request in requests:
-                await running.write(request)
+                async with asyncio.timeout(STALL_SECONDS):
+                    await running.write(request)
+            all_said = True
             await running.done_writing()
         except asyncio.InvalidStateError:
             pass  # the call ended before everything was said: its status says why
         return await running
     except aio.AioRpcError as error:
+        if all_said and error.code() is grpc.StatusCode.UNAVAILABLE and _detail(error) is None:
+            raise UnavailableError(_UNKNOWN_OUTCOME, code=OUTCOME_UNKNOWN) from None
         raise _from_rpc_error(error) from None
+    except TimeoutError:
+        raise _stalled() from None
     finally:
         running.cancel()
 
@@ -237,10 +246,16 @@ async def download(
     metadata = ((REQUEST_ID_HEADER, request_id_var.get()),)
     running = method(request, timeout=deadline_seconds, metadata=metadata)
     try:
-        async for part in running:
-            yield part
+        while True:
+            async with asyncio.timeout(STALL_SECONDS):
+                part = await running.read()
+            if part is aio.EOF:
+                return
+            yield cast(ResponseT, part)
     except aio.AioRpcError as error:
         raise _from_rpc_error(error) from None
+    except TimeoutError:
+        raise _stalled() from None
     finally:
         running.cancel()
 
@@ -298,6 +313,10 @@ def _from_rpc_error(error: aio.AioRpcError) -> JanError:
             return TooLargeError("The request is larger than the services take between them.")
         case _:
             return InternalError("A part of the server failed on this request.")
+
+
+def _stalled() -> DeadlineExceededError:
+    return DeadlineExceededError("A part of the server stood still in the middle of a file.", retry_after_seconds=1)
 
 
 def _metadata_value(details: grpc.HandlerCallDetails, key: str) -> str:
