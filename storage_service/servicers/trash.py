@@ -34,7 +34,9 @@ class TrashServicer(TrashServiceServicer):
     async def RestoreTrash(self, request: pb.RestoreTrashRequest, context: Context) -> pb.RestoreTrashResponse:
         """See trash.proto."""
         trash_id = TrashId.parse(request.trash_id)
-        entry = await self._access.run_alone(LOCK, lambda: self._store.restore(trash_id))
+        # Cleared messages go back into a thread that may be written to meanwhile.
+        threads = await self._access.run(lambda: self._store.trash.threads_changed_by(trash_id))
+        entry = await self._access.run_alone(LOCK, lambda: self._store.restore(trash_id), *threads)
         return pb.RestoreTrashResponse(entry=to_proto(entry))
 
 

@@ -106,6 +106,10 @@ class Trash:
         self._forget(trash_id)
         return entry, names
 
+    def threads_changed_by(self, trash_id: TrashId) -> Sequence[str]:
+        """The threads that exist and would change if a deletion were undone: those of cleared messages."""
+        return _names_in(self._layout.trash / trash_id) if trash_id.startswith(f"{MESSAGES}-") else ()
+
     def empty(self) -> int:
         """Remove the deletions whose time is over; answers how many. Raises what the disk says."""
         over = [name for name in self._entries() if _deleted_ms(name) + self._keep_ms <= self._clock()]

@@ -110,6 +110,9 @@ async def test_a_thread_is_cleared_unless_it_is_busy(gateway: Gateway, worker: S
     assert (cleared["id"], cleared["title"], cleared["object"]) == (thread_id, "Trip", "thread")
     for below in ("messages", "runs"):
         assert (await gateway.json("GET", f"{path}/{below}"))["data"] == []
+    [entry] = await trash(gateway.client)
+    await gateway.json("POST", f"/v1/trash/{entry['id']}/restore")
+    assert len((await gateway.json("GET", f"{path}/messages"))["data"]) == 2
     status, _ = await refusal(gateway.client, "POST", "/v1/threads/jan_1/clear")
     assert status == 404
 
