@@ -73,9 +73,7 @@ class StorageClient:
     async def delete_all_threads(self) -> threads_pb2.DeleteAllThreadsResponse:
         """Move every thread into the trash."""
         request = threads_pb2.DeleteAllThreadsRequest()
-        return await call(
-            self._threads.DeleteAllThreads, request, deadline_seconds=LONG_SECONDS, repeatable=False
-        )
+        return await call(self._threads.DeleteAllThreads, request, deadline_seconds=LONG_SECONDS, repeatable=False)
 
     async def clear_thread(self, thread_id: str) -> threads_pb2.Thread:
         """Drop a thread's messages and runs."""
