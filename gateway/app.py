@@ -14,7 +14,19 @@ from gateway.keys import FOLLOWER, INFERENCE, JOBS, METRICS, READINESS, RUNS, SE
 from gateway.metrics import GatewayMetrics
 from gateway.middleware import add_headers, catch, observe, protect
 from gateway.readiness import Readiness
-from gateway.routes import assistants, chat_completions, health, messages, models, runs, storage, threads
+from gateway.routes import (
+    assistants,
+    chat_completions,
+    files,
+    health,
+    message_files,
+    messages,
+    models,
+    runs,
+    storage,
+    threads,
+    trash,
+)
 from gateway.runs.executor import RunExecutor
 from gateway.settings import GatewaySettings
 from gateway.storage import StorageClient
@@ -33,7 +45,19 @@ def build_app(settings: GatewaySettings) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(connections)
     # `/v1/threads/runs` must not be taken for a thread, so runs come first.
-    for module in (health, models, chat_completions, runs, threads, messages, assistants, storage):
+    for module in (
+        health,
+        models,
+        chat_completions,
+        runs,
+        threads,
+        messages,
+        message_files,
+        assistants,
+        files,
+        trash,
+        storage,
+    ):
         app.add_routes(module.routes)
     return app
 

@@ -17,13 +17,15 @@ MAX_LIMIT = 100
 _ORDERS = {"asc": paging_pb2.ORDER_ASC, "desc": paging_pb2.ORDER_DESC}
 
 
-def read_page(request: web.Request, cursor_type: type[Id]) -> paging_pb2.PageRequest:
+def read_page(
+    request: web.Request, cursor_type: type[Id], *, default_limit: int = DEFAULT_LIMIT, max_limit: int = MAX_LIMIT
+) -> paging_pb2.PageRequest:
     """Read `limit order after before` from the query. Raises InvalidArgumentError, naming the parameter at fault."""
     order = request.query.get("order") or "desc"
     if order not in _ORDERS:
         raise InvalidArgumentError(f"'order' must be 'asc' or 'desc', not {order[:20]!r}.", param="order")
     return paging_pb2.PageRequest(
-        page_size=_read_limit(request.query.get("limit")),
+        page_size=_read_limit(request.query.get("limit"), default_limit, max_limit),
         order=_ORDERS[order],
         after=_read_cursor(request, "after", cursor_type),
         before=_read_cursor(request, "before", cursor_type),
@@ -41,12 +43,12 @@ def list_envelope(objects: Sequence[dict[str, Any]], *, has_more: bool) -> dict[
     }
 
 
-def _read_limit(text: str | None) -> int:
+def _read_limit(text: str | None, default: int, most: int) -> int:
     if not text:
-        return DEFAULT_LIMIT
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= MAX_LIMIT):
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):
         raise InvalidArgumentError(
-            f"'limit' must be a whole number from 1 to {MAX_LIMIT}, not {text[:20]!r}.", param="limit"
+            f"'limit' must be a whole number from 1 to {most}, not {text[:20]!r}.", param="limit"
         )
     return int(text)
 

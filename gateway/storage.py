@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterable
+
 from grpc import aio
 
-from jan.rpc import call, is_serving
+from jan.rpc import call, download, is_serving, upload
 from jan.storage.v1 import (
     assistants_pb2,
     assistants_pb2_grpc,
+    files_pb2,
+    files_pb2_grpc,
     messages_pb2,
     messages_pb2_grpc,
     models_pb2,
@@ -19,11 +23,15 @@ from jan.storage.v1 import (
     runs_pb2_grpc,
     threads_pb2,
     threads_pb2_grpc,
+    trash_pb2,
+    trash_pb2_grpc,
 )
 
 MAX_PAGE_SIZE = 100
-# Looking at 100,000 threads takes half a minute when the disk is cold.
-_REPORT_SECONDS = 300.0
+# How long a file may take on its way; the pieces have deadlines of their own where a client is slow.
+TRANSFER_SECONDS = 3600.0
+# For work on many threads or large ones.
+LONG_SECONDS = 300.0
 
 
 class StorageClient:
@@ -37,6 +45,8 @@ class StorageClient:
         self._models = models_pb2_grpc.ModelServiceStub(channel)
         self._runs = runs_pb2_grpc.RunServiceStub(channel)
         self._reports = report_pb2_grpc.ReportServiceStub(channel)
+        self._trash = trash_pb2_grpc.TrashServiceStub(channel)
+        self._files = files_pb2_grpc.FileServiceStub(channel)
 
     async def is_serving(self) -> bool:
         """Whether storage answers now."""
@@ -58,10 +68,33 @@ class StorageClient:
         """Change the masked fields of a thread."""
         return (await call(self._threads.UpdateThread, request)).thread
 
-    async def delete_thread(self, thread_id: str) -> None:
-        """Remove a thread."""
+    async def delete_thread(self, thread_id: str) -> list[str]:
+        """Move a thread into the trash; answers the runs that were active."""
         request = threads_pb2.DeleteThreadRequest(thread_id=thread_id)
-        await call(self._threads.DeleteThread, request, repeatable=False)
+        return list((await call(self._threads.DeleteThread, request, repeatable=False)).ended_run_ids)
+
+    async def delete_all_threads(self) -> threads_pb2.DeleteAllThreadsResponse:
+        """Move every thread into the trash."""
+        request = threads_pb2.DeleteAllThreadsRequest()
+        return await call(self._threads.DeleteAllThreads, request, deadline_seconds=LONG_SECONDS, repeatable=False)
+
+    async def clear_thread(self, thread_id: str) -> threads_pb2.Thread:
+        """Drop a thread's messages and runs."""
+        return (await call(self._threads.ClearThread, threads_pb2.ClearThreadRequest(thread_id=thread_id))).thread
+
+    async def clone_thread(self, thread_id: str, title: str | None) -> threads_pb2.Thread:
+        """Copy a thread."""
+        request = threads_pb2.CloneThreadRequest(thread_id=thread_id, title=title)
+        return (await call(self._threads.CloneThread, request, deadline_seconds=LONG_SECONDS, repeatable=False)).thread
+
+    async def list_trash(self, page: paging_pb2.PageRequest) -> trash_pb2.ListTrashResponse:
+        """Read a page of what was deleted."""
+        return await call(self._trash.ListTrash, trash_pb2.ListTrashRequest(page=page))
+
+    async def restore_trash(self, trash_id: str) -> trash_pb2.TrashEntry:
+        """Undo a deletion."""
+        request = trash_pb2.RestoreTrashRequest(trash_id=trash_id)
+        return (await call(self._trash.RestoreTrash, request, deadline_seconds=LONG_SECONDS, repeatable=False)).entry
 
     async def create_message(self, message: messages_pb2.Message) -> messages_pb2.Message:
         """Append a message to its thread; harmless to repeat."""
@@ -167,4 +200,44 @@ class StorageClient:
     async def get_report(self, max_findings: int) -> report_pb2.GetReportResponse:
         """Look at the whole janroot; takes seconds, or minutes for a very large one."""
         request = report_pb2.GetReportRequest(max_findings=max_findings)
-        return await call(self._reports.GetReport, request, deadline_seconds=_REPORT_SECONDS)
+        return await call(self._reports.GetReport, request, deadline_seconds=LONG_SECONDS)
+
+    async def create_file(self, parts: AsyncIterable[files_pb2.CreateFileRequest]) -> files_pb2.File:
+        """Take in a file; what `parts` raises breaks it off and leaves nothing."""
+        return (await upload(self._files.CreateFile, parts, deadline_seconds=TRANSFER_SECONDS)).file
+
+    async def get_file(self, file_id: str) -> files_pb2.File:
+        """Read what is known of a file."""
+        return (await call(self._files.GetFile, files_pb2.GetFileRequest(file_id=file_id))).file
+
+    async def list_files(self, request: files_pb2.ListFilesRequest) -> files_pb2.ListFilesResponse:
+        """Read a page of files."""
+        return await call(self._files.ListFiles, request)
+
+    async def delete_file(self, file_id: str) -> None:
+        """Remove a file for good."""
+        await call(self._files.DeleteFile, files_pb2.DeleteFileRequest(file_id=file_id), repeatable=False)
+
+    def read_file(self, file_id: str) -> AsyncGenerator[files_pb2.ReadFileResponse, None]:
+        """Read a file: what is known of it, then its bytes."""
+        request = files_pb2.ReadFileRequest(file_id=file_id)
+        return download(self._files.ReadFile, request, deadline_seconds=TRANSFER_SECONDS)
+
+    async def list_message_files(
+        self, thread_id: str, message_id: str, page: paging_pb2.PageRequest
+    ) -> files_pb2.ListMessageFilesResponse:
+        """Read a page of a message's files."""
+        request = files_pb2.ListMessageFilesRequest(thread_id=thread_id, message_id=message_id, page=page)
+        return await call(self._files.ListMessageFiles, request)
+
+    async def get_message_file(self, thread_id: str, message_id: str, file_id: str) -> files_pb2.MessageFile:
+        """Read what is known of one file of a message."""
+        request = files_pb2.GetMessageFileRequest(thread_id=thread_id, message_id=message_id, file_id=file_id)
+        return (await call(self._files.GetMessageFile, request)).file
+
+    def read_message_file(
+        self, thread_id: str, message_id: str, file_id: str
+    ) -> AsyncGenerator[files_pb2.ReadMessageFileResponse, None]:
+        """Read a file of a message: what is known of it, then its bytes."""
+        request = files_pb2.ReadMessageFileRequest(thread_id=thread_id, message_id=message_id, file_id=file_id)
+        return download(self._files.ReadMessageFile, request, deadline_seconds=TRANSFER_SECONDS)

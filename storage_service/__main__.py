@@ -15,7 +15,9 @@ async def serve(settings: StorageSettings, stop: asyncio.Event) -> None:
     """Open the janroot and answer for it; a reason not to start is told in one sentence, and the exit code is 1."""
     janroot = settings.common.janroot
     try:
-        store = await asyncio.to_thread(Store.open, janroot, demo_weights=settings.demo_weights)
+        store = await asyncio.to_thread(
+            Store.open, janroot, demo_weights=settings.demo_weights, trash_days=settings.trash_days
+        )
         try:
             await server.serve(store, settings.common.storage_addr, stop)
         finally:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 from storage_service.store.atomic import DiskFailedError
@@ -30,12 +30,15 @@ class Access:
         """Do file work that needs no lock: a read, or the making of something nobody else knows yet."""
         return await self._finish(work)
 
-    async def run_alone(self, key: str, work: Callable[[], Result]) -> Result:
+    async def run_alone(self, key: str, work: Callable[[], Result], *further: str) -> Result:
         """Do file work that changes what `key` names, after all earlier such work, in order of arrival.
 
-        A caller that is cancelled while it waits does nothing; once begun, the work ends before the lock is free.
+        `further` keys are taken after it; whoever takes two must take them in the same order as everybody. A caller
+        that is cancelled while it waits does nothing; once begun, the work ends before the lock is free.
         """
-        async with self._hold(key):
+        async with AsyncExitStack() as held:
+            for name in (key, *further):
+                await held.enter_async_context(self._hold(name))
             return await self._finish(work)
 
     async def close(self) -> None:

@@ -6,22 +6,29 @@ import os
 from grpc import aio
 
 from jan import rpc
+from jan.errors import JanError
 from jan.storage.v1 import (
     assistants_pb2_grpc,
+    files_pb2_grpc,
     messages_pb2_grpc,
     models_pb2_grpc,
     report_pb2_grpc,
     runs_pb2_grpc,
     threads_pb2_grpc,
+    trash_pb2_grpc,
 )
+from jan.tasks import background
 from jan.telemetry import get_logger
 from storage_service.access import Access
 from storage_service.servicers.assistants import AssistantServicer
+from storage_service.servicers.files import FileServicer
 from storage_service.servicers.messages import MessageServicer
 from storage_service.servicers.models import ModelServicer
 from storage_service.servicers.report import ReportServicer
 from storage_service.servicers.runs import RunServicer
 from storage_service.servicers.threads import ThreadServicer
+from storage_service.servicers.trash import LOCK as TRASH_LOCK
+from storage_service.servicers.trash import TrashServicer
 from storage_service.store.atomic import DiskFailedError
 from storage_service.store.store import Store
 
@@ -29,6 +36,7 @@ logger = get_logger(__name__)
 
 # sysexits.h: an error in input or output. The process manager starts the service again, and it reads what is there.
 EXIT_DISK_FAILED = 74
+TIDY_SECONDS = 3600.0
 
 
 async def serve(store: Store, address: str, stop: asyncio.Event) -> None:
@@ -38,18 +46,30 @@ async def serve(store: Store, address: str, stop: asyncio.Event) -> None:
     def register(server: aio.Server) -> None:
         add_servicers(server, access, store)
 
-    async with rpc.serving(address, register):
+    async with rpc.serving(address, register), background(tidy_for_ever(access, store), "tidy"):
         logger.info("serving", address=address)
         await stop.wait()
     await access.close()
 
 
+async def tidy_for_ever(access: Access, store: Store) -> None:
+    """Remove what has outlived its time, at the start and every hour."""
+    while True:
+        try:
+            await access.run_alone(TRASH_LOCK, store.tidy)
+        except (JanError, OSError) as error:
+            logger.warning("not tidied", error=str(error))
+        await asyncio.sleep(TIDY_SECONDS)
+
+
 def add_servicers(server: aio.Server, access: Access, store: Store) -> None:
     """Put every resource of the storage contract on a server."""
     threads_pb2_grpc.add_ThreadServiceServicer_to_server(ThreadServicer(access, store), server)
-    messages_pb2_grpc.add_MessageServiceServicer_to_server(MessageServicer(access, store.messages), server)
+    messages_pb2_grpc.add_MessageServiceServicer_to_server(MessageServicer(access, store), server)
     assistants_pb2_grpc.add_AssistantServiceServicer_to_server(AssistantServicer(access, store.assistants), server)
     models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(access, store.models), server)
+    files_pb2_grpc.add_FileServiceServicer_to_server(FileServicer(access, store), server)
+    trash_pb2_grpc.add_TrashServiceServicer_to_server(TrashServicer(access, store), server)
     runs_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(access, store), server)
     report_pb2_grpc.add_ReportServiceServicer_to_server(ReportServicer(access, store), server)
 

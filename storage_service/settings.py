@@ -6,20 +6,27 @@ from pathlib import Path
 from typing import Self
 
 from jan.settings import CommonSettings, Environment
-from storage_service.store import seed
+from storage_service.store import seed, trash
 
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    """`demo_weights`: the GGUF that a new janroot is given as its first model; None for no model."""
+    """The storage service's settings.
+
+    demo_weights: the GGUF that a new janroot is given as its first model; None for no model. trash_days: how long a
+    deletion can be undone.
+    """
 
     common: CommonSettings
     demo_weights: Path | None
+    trash_days: int = trash.DEFAULT_DAYS
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """Read every variable. Raises SettingsError: a value that cannot be used."""
+        environment = Environment(environ)
         return cls(
-            common=CommonSettings.from_environment(Environment(environ)),
+            common=CommonSettings.from_environment(environment),
             demo_weights=seed.find_demo_weights(environ),
+            trash_days=environment.integer("JANROOT_TRASH_DAYS", trash.DEFAULT_DAYS, 0, 36500),
         )

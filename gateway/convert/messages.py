@@ -23,6 +23,8 @@ _ROLE_PREFIX = "MESSAGE_ROLE_"
 def new_message(body: CreateMessage, thread_id: str = "") -> messages_pb2.Message:
     """The message that a request asks for, with an id of its own; the first messages of a new thread name no thread."""
     attachments = [attachment.model_dump() for attachment in body.attachments or []]
+    attached = {attachment["file_id"] for attachment in attachments}
+    attachments += [{"file_id": file_id, "tools": []} for file_id in body.file_ids or [] if file_id not in attached]
     return messages_pb2.Message(
         id=MessageId.new(),
         thread_id=thread_id,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
+
 from aiohttp import web
 
 from gateway.body import json_response, read_body
 from gateway.convert.threads import new_thread, thread_from_proto, thread_update
-from gateway.keys import STORAGE
+from gateway.keys import JOBS, STORAGE
 from gateway.paging import list_envelope, read_page
 from gateway.path_ids import path_id
-from gateway.schemas.threads import CreateThread, ModifyThread
+from gateway.runs import derived_ids
+from gateway.schemas.threads import ClearThread, CloneThread, CreateThread, ModifyThread
+from jan.errors import InvalidArgumentError, UnavailableError
 from jan.ids import ThreadId
 
 routes = web.RouteTableDef()
@@ -47,10 +52,57 @@ async def modify_thread(request: web.Request) -> web.Response:
 
 @routes.delete("/v1/threads/{thread_id}")
 async def delete_thread(request: web.Request) -> web.Response:
-    """Remove a thread with all it holds. 404 the second time."""
+    """Move a thread with all it holds into the trash; an active run ends. 404 the second time."""
     thread_id = thread_id_of(request)
-    await request.app[STORAGE].delete_thread(thread_id)
+    await _cancel_jobs(request, await request.app[STORAGE].delete_thread(thread_id))
     return json_response({"id": thread_id, "object": "thread.deleted", "deleted": True})
+
+
+@routes.delete("/v1/threads")
+async def delete_all_threads(request: web.Request) -> web.Response:
+    """Move every thread into the trash, from where one restore brings all of them back. Needs `?confirm=true`."""
+    if request.query.get("confirm") != "true":
+        raise InvalidArgumentError(
+            "This deletes every thread; say that you mean it with ?confirm=true.",
+            param="confirm",
+            code="confirmation_required",
+        )
+    deleted = await request.app[STORAGE].delete_all_threads()
+    await _cancel_jobs(request, deleted.ended_run_ids)
+    return json_response(
+        {
+            "object": "thread.list.deleted",
+            "deleted": True,
+            "count": deleted.count,
+            "trash_id": deleted.trash_id or None,
+        }
+    )
+
+
+@routes.post("/v1/threads/{thread_id}/clear")
+async def clear_thread(request: web.Request) -> web.Response:
+    """Drop a thread's messages, runs and files, and keep its settings; 400 while a run is active."""
+    thread_id = thread_id_of(request)
+    await read_body(request, ClearThread)
+    return json_response(thread_from_proto(await request.app[STORAGE].clear_thread(thread_id)))
+
+
+@routes.post("/v1/threads/{thread_id}/clone")
+async def clone_thread(request: web.Request) -> web.Response:
+    """Make a thread with another's settings, messages and files, under a title of its own if one is sent."""
+    thread_id = thread_id_of(request)
+    body = await read_body(request, CloneThread)
+    return json_response(thread_from_proto(await request.app[STORAGE].clone_thread(thread_id, body.title)))
+
+
+async def _cancel_jobs(request: web.Request, run_ids: Iterable[str]) -> None:
+    """Free the engine of runs that went with their threads.
+
+    A queue that does not answer keeps nobody from deleting: the run's executor notices in a few seconds.
+    """
+    for run_id in run_ids:
+        with contextlib.suppress(UnavailableError):
+            await request.app[JOBS].cancel(derived_ids.job_id(run_id, 1))
 
 
 def thread_id_of(request: web.Request) -> ThreadId:

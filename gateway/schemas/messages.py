@@ -81,12 +81,16 @@ class Attachment(RequestModel):
     tools: Annotated[list[AttachmentTool], Field(max_length=128)]
 
 
+MAX_ATTACHMENTS = 100
+
+
 class CreateMessage(RequestModel):
-    """A new message. Only people and assistants speak in OpenAI's threads."""
+    """A new message. Only people and assistants speak in OpenAI's threads. `file_ids` is Jan's way to attach files."""
 
     role: Literal["user", "assistant"]
     content: Content
-    attachments: list[Attachment] | None = None
+    attachments: Annotated[list[Attachment], Field(max_length=MAX_ATTACHMENTS)] | None = None
+    file_ids: Annotated[list[FileReference], Field(max_length=MAX_ATTACHMENTS)] | None = None
     metadata: Metadata | None = None
 
 

@@ -80,3 +80,13 @@ class CreateThread(ThreadFields):
 
 class ModifyThread(ThreadFields):
     """Changes of a thread: the fields sent, where null clears."""
+
+
+class ClearThread(RequestModel):
+    """Clearing a thread: nothing is said of it."""
+
+
+class CloneThread(RequestModel):
+    """A copy of a thread: the same title unless another is sent."""
+
+    title: Title | None = None

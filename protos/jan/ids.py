@@ -90,6 +90,32 @@ class StepId(Id):
     prefix = "step_"
 
 
+class FileId(Id):
+    """An uploaded file's name in `files/`; without dots, since `files/<id>.json` says what the file is."""
+
+    __slots__ = ()
+    kind = "file"
+    prefix = "file-"
+
+    @classmethod
+    def _is_valid(cls, text: str) -> bool:
+        return "." not in text and super()._is_valid(text)
+
+
+class MessageFileId(Id):
+    """A file as a message has it: an upload's id, or a file's name in the thread's own folder."""
+
+    __slots__ = ()
+    kind = "message file"
+
+
+class TrashId(Id):
+    """One deletion that can be undone; made by storage."""
+
+    __slots__ = ()
+    kind = "trash entry"
+
+
 class CompletionId(Id):
     """A chat completion."""
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -50,6 +51,8 @@ OUTCOME_UNKNOWN = "outcome_unknown"
 _UNKNOWN_OUTCOME = (
     "A part of the server went away over this request; look whether it was done before you send it again."
 )
+# How long one piece of a stream may take.
+STALL_SECONDS = 30.0
 # A message holds at most one thread's worth of new content; pages of 100 long messages must pass too.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
@@ -75,6 +78,7 @@ _OPTIONS: list[tuple[str, int]] = [
 ]
 
 Handler = Callable[[Any, aio.ServicerContext[Any, Any]], Awaitable[Any]]
+StreamHandler = Callable[[Any, aio.ServicerContext[Any, Any]], AsyncGenerator[Any, None]]
 ResponseT = TypeVar("ResponseT")
 RequestT = TypeVar("RequestT")
 
@@ -87,30 +91,49 @@ class ErrorInterceptor(aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap unary handlers; the health service's stream passes as it is."""
+        """Wrap handlers that answer once or take one request; the health service's stream says all it has to say."""
         method = await continuation(handler_call_details)
-        if method is None or method.unary_unary is None:
+        if method is None:
             return method
         request_id = _metadata_value(handler_call_details, REQUEST_ID_HEADER)
-        handler = cast(Handler, method.unary_unary)
+        name = _method_name(handler_call_details)
+        codec = method.request_deserializer, method.response_serializer
+        if method.unary_unary is not None:
+            answer = _answering_once(cast(Handler, method.unary_unary), request_id, name)
+            return grpc.unary_unary_rpc_method_handler(cast(Any, answer), *codec)
+        if method.stream_unary is not None:
+            answer = _answering_once(cast(Handler, method.stream_unary), request_id, name)
+            return grpc.stream_unary_rpc_method_handler(cast(Any, answer), *codec)
+        if method.unary_stream is not None and inspect.isasyncgenfunction(method.unary_stream):
+            stream = _answering_in_parts(cast(StreamHandler, method.unary_stream), request_id, name)
+            return grpc.unary_stream_rpc_method_handler(cast(Any, stream), *codec)
+        return method
 
-        async def answer(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
-            token = request_id_var.set(request_id)
-            try:
-                return await handler(request, context)
-            except JanError as error:
-                await _abort(context, error)
-            except aio.AbortError:
-                raise
-            except Exception:
-                logger.exception("rpc failed", method=_method_name(handler_call_details))
-                await _abort(context, InternalError("The service failed on this request."))
-            finally:
-                request_id_var.reset(token)
 
-        return grpc.unary_unary_rpc_method_handler(
-            cast(Any, answer), method.request_deserializer, method.response_serializer
-        )
+def _answering_once(handler: Handler, request_id: str, name: str) -> Handler:
+    async def answer(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
+        token = request_id_var.set(request_id)
+        try:
+            return await handler(request, context)
+        except Exception as error:  # noqa: BLE001  one of the three edges that catch all: the caller is told
+            await _tell(context, error, name)
+        finally:
+            request_id_var.reset(token)
+
+    return answer
+
+
+def _answering_in_parts(handler: StreamHandler, request_id: str, name: str) -> StreamHandler:
+    async def answer(request: Any, context: aio.ServicerContext[Any, Any]) -> AsyncGenerator[Any, None]:
+        request_id_var.set(request_id)  # for good: a generator's steps may not share a context to reset it in
+        try:
+            async with contextlib.aclosing(handler(request, context)) as parts:
+                async for part in parts:
+                    yield part
+        except Exception as error:  # noqa: BLE001  one of the three edges that catch all: the caller is told
+            await _tell(context, error, name)
+
+    return answer
 
 
 @contextlib.asynccontextmanager
@@ -182,6 +205,61 @@ async def call(
         await backoff.wait()
 
 
+async def upload(
+    method: aio.StreamUnaryMultiCallable[RequestT, ResponseT],
+    requests: AsyncIterable[RequestT],
+    *,
+    deadline_seconds: float,
+) -> ResponseT:
+    """Call a method that takes a stream; its reader's pace is the pace at which `requests` is asked.
+
+    What `requests` raises breaks the call off and is raised here. A service that refuses must hear the stream out
+    first: what it says in the middle of a write is lost. Raises JanError as `call` does.
+    """
+    metadata = ((REQUEST_ID_HEADER, request_id_var.get()),)
+    running = method(timeout=deadline_seconds, metadata=metadata)
+    all_said = False
+    try:
+        try:
+            async for request in requests:
+                async with asyncio.timeout(STALL_SECONDS):
+                    await running.write(request)
+            all_said = True
+            await running.done_writing()
+        except asyncio.InvalidStateError:
+            pass  # the call ended before everything was said: its status says why
+        return await running
+    except aio.AioRpcError as error:
+        if all_said and error.code() is grpc.StatusCode.UNAVAILABLE and _detail(error) is None:
+            raise UnavailableError(_UNKNOWN_OUTCOME, code=OUTCOME_UNKNOWN) from None
+        raise _from_rpc_error(error) from None
+    except TimeoutError:
+        raise _stalled() from None
+    finally:
+        running.cancel()
+
+
+async def download(
+    method: aio.UnaryStreamMultiCallable[RequestT, ResponseT], request: RequestT, *, deadline_seconds: float
+) -> AsyncGenerator[ResponseT, None]:
+    """Call a method that answers in a stream, read at the caller's pace; close the generator. Raises as `call` does."""
+    metadata = ((REQUEST_ID_HEADER, request_id_var.get()),)
+    running = method(request, timeout=deadline_seconds, metadata=metadata)
+    try:
+        while True:
+            async with asyncio.timeout(STALL_SECONDS):
+                part = await running.read()
+            if part is aio.EOF:
+                return
+            yield cast(ResponseT, part)
+    except aio.AioRpcError as error:
+        raise _from_rpc_error(error) from None
+    except TimeoutError:
+        raise _stalled() from None
+    finally:
+        running.cancel()
+
+
 async def is_serving(channel: aio.Channel, *, deadline_seconds: float = 1.0) -> bool:
     """Ask a service's standard health check; False when it does not answer in time or says no."""
     stub: Any = health_pb2_grpc.HealthStub(channel)  # its stubs know only the generated servicer
@@ -195,6 +273,16 @@ async def is_serving(channel: aio.Channel, *, deadline_seconds: float = 1.0) -> 
 def _make_room_for_socket(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
+
+
+async def _tell(context: aio.ServicerContext[Any, Any], error: Exception, name: str) -> NoReturn:
+    """Answer with what a handler raised, from inside its `except`."""
+    if isinstance(error, aio.AbortError):
+        raise error
+    if not isinstance(error, JanError):
+        logger.error("rpc failed", method=name, exc_info=error)
+        error = InternalError("The service failed on this request.")
+    await _abort(context, error)
 
 
 async def _abort(context: aio.ServicerContext[Any, Any], error: JanError) -> NoReturn:
@@ -225,6 +313,10 @@ def _from_rpc_error(error: aio.AioRpcError) -> JanError:
             return TooLargeError("The request is larger than the services take between them.")
         case _:
             return InternalError("A part of the server failed on this request.")
+
+
+def _stalled() -> DeadlineExceededError:
+    return DeadlineExceededError("A part of the server stood still in the middle of a file.", retry_after_seconds=1)
 
 
 def _metadata_value(details: grpc.HandlerCallDetails, key: str) -> str:

@@ -11,8 +11,8 @@ from jan.storage.v1 import messages_pb2 as pb
 from jan.storage.v1.messages_pb2_grpc import MessageServiceServicer
 from storage_service.access import Access
 from storage_service.servicers import values
-from storage_service.store.messages import Messages
 from storage_service.store.records import Message, MessageStatus, Role
+from storage_service.store.store import Store
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -25,15 +25,16 @@ _STATUS_FROM = {number: status for status, number in _STATUS.items()}
 class MessageServicer(MessageServiceServicer):
     """See messages.proto."""
 
-    def __init__(self, access: Access, messages: Messages) -> None:
+    def __init__(self, access: Access, store: Store) -> None:
         self._access = access
-        self._messages = messages
+        self._store = store
+        self._messages = store.messages
 
     async def CreateMessage(self, request: pb.CreateMessageRequest, context: Context) -> pb.CreateMessageResponse:
         """See messages.proto."""
         thread_id = ThreadId.parse(request.message.thread_id)
         message = from_proto(thread_id, request.message)
-        [stored] = await self._access.run_alone(thread_id, lambda: self._messages.append(thread_id, [message]))
+        [stored] = await self._access.run_alone(thread_id, lambda: self._store.append(thread_id, [message]))
         return pb.CreateMessageResponse(message=to_proto(stored))
 
     async def GetMessage(self, request: pb.GetMessageRequest, context: Context) -> pb.GetMessageResponse:

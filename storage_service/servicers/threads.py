@@ -1,15 +1,19 @@
 """ThreadService over the store."""
 
+import contextlib
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from grpc import aio
 
-from jan.ids import AssistantId, ThreadId
+from jan.errors import NotFoundError
+from jan.ids import AssistantId, RunId, ThreadId
 from jan.storage.v1 import threads_pb2 as pb
 from jan.storage.v1.threads_pb2_grpc import ThreadServiceServicer
 from storage_service.access import Access
 from storage_service.servicers import messages, values
+from storage_service.store import trash
 from storage_service.store.records import Thread, ThreadAssistant
 from storage_service.store.seed import DEFAULT_ASSISTANT
 from storage_service.store.store import Store
@@ -68,8 +72,36 @@ class ThreadServicer(ThreadServiceServicer):
     async def DeleteThread(self, request: pb.DeleteThreadRequest, context: Context) -> pb.DeleteThreadResponse:
         """See threads.proto."""
         thread_id = ThreadId.parse(request.thread_id)
-        await self._access.run_alone(thread_id, lambda: self._store.delete_thread(thread_id))
-        return pb.DeleteThreadResponse()
+        ended = await self._access.run_alone(thread_id, lambda: self._store.delete_thread(thread_id))
+        return pb.DeleteThreadResponse(ended_run_ids=ended)
+
+    async def DeleteAllThreads(
+        self, request: pb.DeleteAllThreadsRequest, context: Context
+    ) -> pb.DeleteAllThreadsResponse:
+        """See threads.proto. Each thread goes under its own lock; the folders are synced once."""
+        deletion = self._store.trash.begin(trash.THREADS)
+        ended: list[RunId] = []
+        count = 0
+        for thread_id in await self._access.run(self._store.threads.order.ids):
+            with contextlib.suppress(NotFoundError):  # somebody was quicker
+                delete = partial(self._store.delete_thread, thread_id, deletion)
+                ended += await self._access.run_alone(thread_id, delete)
+                count += 1
+        await self._access.run(deletion.finish)
+        return pb.DeleteAllThreadsResponse(trash_id=deletion.id or "", count=count, ended_run_ids=ended)
+
+    async def ClearThread(self, request: pb.ClearThreadRequest, context: Context) -> pb.ClearThreadResponse:
+        """See threads.proto."""
+        thread_id = ThreadId.parse(request.thread_id)
+        thread = await self._access.run_alone(thread_id, lambda: self._store.clear_thread(thread_id))
+        return pb.ClearThreadResponse(thread=to_proto(thread))
+
+    async def CloneThread(self, request: pb.CloneThreadRequest, context: Context) -> pb.CloneThreadResponse:
+        """See threads.proto."""
+        thread_id = ThreadId.parse(request.thread_id)
+        title = request.title if request.HasField("title") else None
+        copy = await self._access.run_alone(thread_id, lambda: self._store.clone_thread(thread_id, title))
+        return pb.CloneThreadResponse(thread=to_proto(copy))
 
 
 def to_proto(thread: Thread) -> pb.Thread:

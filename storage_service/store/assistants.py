@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jan.errors import NotFoundError
 from jan.ids import AssistantId
-from storage_service.store import atomic, jsonfile, layout
+from storage_service.store import atomic, jsonfile, layout, trash
 from storage_service.store.clock import Clock
 from storage_service.store.forms import assistants as form
 from storage_service.store.order import CreationOrder
@@ -18,9 +18,10 @@ from storage_service.store.records import Assistant
 class Assistants:
     """Create, read, list, change and delete assistants. There are few, and one writer at a time is assumed."""
 
-    def __init__(self, where: layout.Layout, clock: Clock) -> None:
+    def __init__(self, where: layout.Layout, clock: Clock, rubbish: trash.Trash) -> None:
         self._layout = where
         self._clock = clock
+        self._trash = rubbish
         self._order = CreationOrder(where.assistants, AssistantId, self._created_ms)
 
     def create(self, assistant: Assistant) -> Assistant:
@@ -71,8 +72,9 @@ class Assistants:
     def delete(self, assistant_id: AssistantId) -> None:
         """Take an assistant away; its folder moves into `.server/trash/`. Durable on return. Raises NotFoundError."""
         self.get(assistant_id)
-        folder = self._layout.assistant(assistant_id)
-        atomic.rename(folder, self._layout.trash_name(folder))
+        deletion = self._trash.begin(trash.ASSISTANT)
+        deletion.put(self._layout.assistant(assistant_id))
+        deletion.finish()
         self._order.drop(assistant_id)
 
     def _read(self, assistant_id: AssistantId) -> Assistant | None:

@@ -47,8 +47,48 @@ def replace(path: Path, chunks: Iterable[bytes]) -> None:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     _write_new(temporary, chunks)
-    os.replace(temporary, path)
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_dir(path.parent)
+
+
+class Draft:
+    """A file that grows piece by piece where nobody looks, and is then published or discarded.
+
+    Not safe to use from several threads at once.
+    """
+
+    @_telling_no_room()
+    def __init__(self, path: Path) -> None:
+        """Begin an empty file; the name must be free."""
+        self.path = path
+        self.size = 0
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o644)
+
+    @_telling_no_room()
+    def write(self, data: bytes) -> None:
+        """Add bytes at the end; not durable yet. Raises StorageFullError: no room, and the draft is to be discarded."""
+        _write_all(self._fd, data, self.path)
+        self.size += len(data)
+
+    @_telling_no_room()
+    def finish(self) -> None:
+        """Make what was written durable; nothing can be added any more. It still needs `publish`."""
+        _sync(self._fd, self.path)
+        self._close()
+
+    def discard(self) -> None:
+        """Leave nothing behind; no error after `publish` or a second time."""
+        self._close()
+        self.path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 @_telling_no_room()
@@ -113,12 +153,38 @@ def rename(source: Path, target: Path) -> None:
 
 
 @_telling_no_room()
+def move(source: Path, target: Path) -> None:
+    """Move a file or folder; durable once both folders are synced, which many moves may share."""
+    os.rename(source, target)
+
+
+@_telling_no_room()
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy the plain files and folders below `source`, durably but for the name of `target`; links are left out."""
+    target.mkdir(exist_ok=True)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                copy_tree(Path(entry.path), target / entry.name)
+            elif entry.is_file(follow_symlinks=False):
+                copy_file(Path(entry.path), target / entry.name)
+    sync_dir(target)
+
+
+@_telling_no_room()
+def copy_file(source: Path, target: Path) -> None:
+    """Copy one file, durably but for its name."""
+    with open(os.open(source, os.O_RDONLY | _FLAGS), "rb") as data:
+        _write_new(target, iter(lambda: data.read(1024 * 1024), b""))
+
+
+@_telling_no_room()
 def link_or_copy(source: Path, target: Path) -> None:
     """Give a large read-only file a second name, or copy it when the file system refuses links. Durable."""
     try:
         os.link(source, target)
     except OSError:
-        with open(source, "rb") as data:
+        with open(source, "rb") as data:  # which may be a link itself: the wheel's or the user's
             _write_new(target, iter(lambda: data.read(1024 * 1024), b""))
     sync_dir(target.parent)
 
@@ -130,6 +196,14 @@ def sync_dir(path: Path) -> None:
         _sync(fd, path)
     finally:
         os.close(fd)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or folder that nobody refers to any more. Not durable, and need not be: see the callers."""
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_tree(path: Path) -> None:

@@ -5,18 +5,19 @@ place before the file system and because storage trusts no caller.
 """
 
 import os
-import time
 from collections.abc import Iterable
 from itertools import accumulate
 from pathlib import Path
 
 from jan.errors import InvalidArgumentError
-from jan.ids import AssistantId, Id, ModelId, ThreadId
+from jan.ids import AssistantId, FileId, Id, ModelId, ThreadId
 from storage_service.store import atomic
 
 THREAD_FILE = "thread.json"
 MESSAGES_FILE = "messages.jsonl"
 RUNS_FILE = "runs.jsonl"
+# A thread's own images and documents.
+FILES_FOLDER = "files"
 ASSISTANT_FILE = "assistant.json"
 MODEL_FILE = "model.json"
 
@@ -29,6 +30,7 @@ class Layout:
         self.threads = self.root / "threads"
         self.assistants = self.root / "assistants"
         self.models = self.root / "models"
+        self.files = self.root / "files"
         self.server = self.root / ".server"
         self.lock = self.server / "lock"
         self.quarantine = self.server / "quarantine"
@@ -46,11 +48,11 @@ class Layout:
     def clear_staging(self) -> None:
         """Drop what a crash left half made; nobody was told of it. Only under the lock."""
         for left_over in self.staging.iterdir():
-            atomic.remove_tree(left_over)
+            atomic.remove(left_over)
 
     def make_collections(self) -> None:
         """Make the folders that users look into."""
-        for folder in (self.threads, self.assistants, self.models):
+        for folder in (self.threads, self.assistants, self.models, self.files):
             atomic.make_dir(folder)
 
     def thread(self, thread_id: ThreadId) -> Path:
@@ -74,10 +76,9 @@ class Layout:
         """A model's folder, up to three levels below `models/`; see `thread`."""
         return self._inside(self.models, ModelId.parse(model_id))
 
-    def trash_name(self, folder: Path) -> Path:
-        """Where a deleted folder goes: its own name, so that the name is not given again, or one with a number."""
-        plain = self.trash / folder.name
-        return self.trash / f"{folder.name}.{time.time_ns()}" if os.path.lexists(plain) else plain
+    def file(self, file_id: FileId) -> Path:
+        """An uploaded file's bytes; see `thread`."""
+        return self._inside(self.files, FileId.parse(file_id))
 
     def _inside(self, collection: Path, item_id: Id) -> Path:
         """`collection/id`, when no symlink on the way leads elsewhere. Files in it are opened with O_NOFOLLOW."""

@@ -36,16 +36,18 @@ def cut(
     query: PageQuery,
     find: Callable[[str], int | None],
     size_bytes: Callable[[Item], int] = lambda _: 0,
+    *,
+    max_limit: int = MAX_LIMIT,
 ) -> Page[Item]:
     """One page of `items`, which are in order of creation, oldest first.
 
     `find` gives the index of an id, or None. With `before` alone the page is the one just in front of that
     item and `has_more` speaks of what lies further in front; otherwise it speaks of what follows. Large items make
     a page shorter than its limit: it ends in front of the first that would take it past MAX_PAGE_BYTES.
-    Raises InvalidArgumentError: a limit outside 1..100, or a cursor that names no item of this list.
+    Raises InvalidArgumentError: a limit outside 1..`max_limit`, or a cursor that names no item of this list.
     """
-    if not 1 <= query.limit <= MAX_LIMIT:
-        raise InvalidArgumentError(f"limit must be between 1 and {MAX_LIMIT}.", param="limit")
+    if not 1 <= query.limit <= max_limit:
+        raise InvalidArgumentError(f"limit must be between 1 and {max_limit}.", param="limit")
     after = _position("after", query.after, find)
     before = _position("before", query.before, find)
     if query.descending:

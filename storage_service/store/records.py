@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from jan.ids import AssistantId, MessageId, ModelId, RunId, StepId, ThreadId
+from jan.ids import AssistantId, FileId, MessageFileId, MessageId, ModelId, RunId, StepId, ThreadId, TrashId
 
 JsonObject = dict[str, Any]
 
@@ -155,6 +155,49 @@ class Model:
     files: tuple[str, ...]
     source_url: str
     folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An upload: `files/<id>`, told of by `files/<id>.json`. `filename` is the client's name for it, never a path."""
+
+    id: FileId
+    filename: str
+    purpose: str
+    size_bytes: int
+    created_ms: int
+    expires_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFile:
+    """A file as one message has it: an upload that is attached, or a file in the thread's own folder."""
+
+    id: MessageFileId
+    message_id: MessageId
+    created_ms: int
+    filename: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrashItem:
+    """A thread or an assistant in the trash, with its title or name."""
+
+    id: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrashEntry:
+    """One deletion that can be undone. `items` are the first hundred of `count`."""
+
+    id: TrashId
+    kind: str
+    deleted_ms: int
+    expires_ms: int
+    count: int
+    items: tuple[TrashItem, ...]
 
 
 @dataclass(frozen=True, slots=True)

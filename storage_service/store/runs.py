@@ -14,7 +14,7 @@ from storage_service.store.forms import runs as form
 from storage_service.store.jsonl import Segment
 from storage_service.store.log import Log, LogCache
 from storage_service.store.paging import Page, PageQuery, cut
-from storage_service.store.records import JsonObject, Run, RunStep, StepStatus
+from storage_service.store.records import JsonObject, Run, RunStatus, RunStep, StepStatus
 
 # Every change of a run is a line, a handful per run. The file is rewritten once most of its lines are history.
 _HISTORY_LINES = 64
@@ -148,6 +148,20 @@ class Runs:
         with log.open():
             active = log.active()
             return active.id if active else None
+
+    def known_active(self, thread_id: ThreadId) -> list[RunId]:
+        """The active runs of a thread, as far as it is known without a look at its file."""
+        with self._active_lock:
+            return [run_id for run_id, thread in self._active.items() if thread == thread_id]
+
+    def end_left_over(self, thread_id: ThreadId, now_ms: int) -> None:
+        """End the active run of a thread that comes back from the trash: its job was cancelled long ago."""
+        log = self.logs.get(thread_id)
+        with log.open() as fd:
+            active = log.active()
+            if active is not None:
+                ended = replace(active, status=RunStatus.CANCELLED, cancelled_ms=now_ms, revision=active.revision + 1)
+                self._put(log, fd, ended)
 
     def put_step(self, step: RunStep) -> RunStep:
         """Write a step's record, new or changed. Durable on return.

@@ -1,40 +1,55 @@
 """One janroot, opened: the collections, built in the right order on one lock."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from jan.errors import NotFoundError
-from jan.ids import AssistantId, ThreadId
-from storage_service.store import flat, seed
+from jan.errors import FailedPreconditionError, NotFoundError
+from jan.ids import AssistantId, RunId, ThreadId, TrashId
+from storage_service.store import flat, layout, seed, trash
 from storage_service.store.assistants import Assistants
 from storage_service.store.clock import Clock, wall_clock_ms
+from storage_service.store.files import Files
 from storage_service.store.layout import Layout
 from storage_service.store.lock import JanrootLock
+from storage_service.store.message_files import MessageFiles
 from storage_service.store.messages import Messages
 from storage_service.store.models import Models
-from storage_service.store.records import Message, Run, Thread, ThreadAssistant
+from storage_service.store.records import Message, Run, Thread, ThreadAssistant, TrashEntry
 from storage_service.store.report import whole as report
 from storage_service.store.report.findings import Report
 from storage_service.store.runs import Runs
 from storage_service.store.threads import Threads
+from storage_service.store.trash import DEFAULT_DAYS, Deletion, Trash
 
 
 class Store:
     """Everything under one janroot. Use `Store.open`, and `close` when done."""
 
-    def __init__(self, where: Layout, lock: JanrootLock, clock: Clock) -> None:
+    def __init__(self, where: Layout, lock: JanrootLock, clock: Clock, trash_days: int) -> None:
         self._layout = where
         self._lock = lock
-        self.assistants = Assistants(where, clock)
+        self._clock = clock
+        self.trash = Trash(where, clock, trash_days)
+        self.assistants = Assistants(where, clock, self.trash)
+        self.files = Files(where, clock)
         self.models = Models(where)
-        self.threads = Threads(where, clock)
+        self.threads = Threads(where, clock, self.trash)
         self.runs = Runs(self.threads.folder, self.threads.own_folder, where.quarantine)
         self.messages = Messages(self.threads, self.runs.active_id, where.quarantine, clock)
+        self.message_files = MessageFiles(self.threads.folder, self.messages, self.files)
 
     @classmethod
-    def open(cls, root: Path, *, demo_weights: Path | None = None, clock: Clock = wall_clock_ms) -> Self:
+    def open(
+        cls,
+        root: Path,
+        *,
+        demo_weights: Path | None = None,
+        clock: Clock = wall_clock_ms,
+        trash_days: int = DEFAULT_DAYS,
+    ) -> Self:
         """Take a janroot, make what is missing in it, and read the order of its threads and their active runs.
 
         Raises JanrootInUseError: another process has it. StorageFullError: no room for the first files.
@@ -47,8 +62,9 @@ class Store:
             flat.finish(where)
             seed.demo_model(where, demo_weights)
             where.make_collections()
-            store = cls(where, lock, clock)
+            store = cls(where, lock, clock, trash_days)
             seed.default_assistant(where, store.assistants)
+            store.files.sweep()
             store.runs.load(store.threads.order.ids())
         except BaseException:
             lock.release()
@@ -59,7 +75,9 @@ class Store:
         """Make a thread; when it names nobody who answers, the assistant it is named after does.
 
         Jan's desktop reads `assistants[0]` of every thread, and crashed on those that had none (jan#2654).
+        Raises InvalidArgumentError: a message names a file that is not there.
         """
+        self._check_files(messages)
         if not thread.assistants:
             named = ThreadAssistant(assistant_id=assistant_id, assistant_name=self._name_of(assistant_id))
             thread = replace(thread, assistants=(named,))
@@ -67,11 +85,71 @@ class Store:
 
     def create_run(self, run: Run, messages: Sequence[Message]) -> Run:
         """Append messages to a thread and accept a run on it, in one step. See `Runs.create` for errors."""
-        return self.runs.create(run, first=lambda: self.messages.append(run.thread_id, messages))
+        return self.runs.create(run, first=lambda: self.append(run.thread_id, messages))
 
-    def delete_thread(self, thread_id: ThreadId) -> None:
-        """Take a thread away with all it holds. Raises NotFoundError."""
-        self.threads.delete(thread_id)
+    def append(self, thread_id: ThreadId, messages: Sequence[Message]) -> list[Message]:
+        """Add messages at the end of a thread, with files that are there. See `Messages.append` for more errors.
+
+        Raises InvalidArgumentError: a message names a file that is not there.
+        """
+        self._check_files(messages)
+        return self.messages.append(thread_id, messages)
+
+    def delete_thread(self, thread_id: ThreadId, into: Deletion | None = None) -> list[RunId]:
+        """Move a thread with all it holds into the trash; answers the runs that were active.
+
+        Durable on return, or when the deletion is finished that it is a part of. Raises NotFoundError.
+        """
+        deletion = into or self.trash.begin(trash.THREAD)
+        ended = self.runs.known_active(thread_id)
+        self.threads.delete(thread_id, deletion)
+        self._forget(thread_id)
+        if into is None:
+            deletion.finish()
+        return ended
+
+    def clear_thread(self, thread_id: ThreadId) -> Thread:
+        """Move a thread's messages, runs and files into the trash; its settings stay. Durable on return.
+
+        Messages go first: broken off by a crash, it is done by doing it again. Raises NotFoundError.
+        FailedPreconditionError: a run is active. StorageFullError: nothing was changed.
+        """
+        active = self.runs.active_id(thread_id)
+        if active is not None:
+            raise FailedPreconditionError(f"Can't clear {thread_id} while a run {active} is active.")
+        folder = self.threads.own_folder(thread_id)
+        thread = self.threads.change(thread_id, _without_last_message)
+        deletion = self.trash.begin(trash.MESSAGES)
+        for name in (layout.MESSAGES_FILE, layout.RUNS_FILE, layout.FILES_FOLDER):
+            if os.path.lexists(folder / name):
+                deletion.put(folder / name, below=thread_id)
+        deletion.finish()
+        self._forget(thread_id)
+        return thread
+
+    def clone_thread(self, thread_id: ThreadId, title: str | None = None) -> Thread:
+        """Copy a thread, named after its first assistant. See `Threads.clone`."""
+        assistants = self.threads.get(thread_id).assistants
+        named = assistants[0].assistant_id if assistants else seed.DEFAULT_ASSISTANT
+        return self.threads.clone(thread_id, named, title)
+
+    def restore(self, trash_id: TrashId) -> TrashEntry:
+        """Undo a deletion; runs that were active in it have ended. See `Trash.restore`."""
+        entry, names = self.trash.restore(trash_id)
+        for thread_id in map(ThreadId, names if entry.kind in (trash.THREAD, trash.THREADS) else ()):
+            self.runs.end_left_over(thread_id, self._clock())
+        return entry
+
+    def tidy(self) -> None:
+        """Remove what has outlived its time: in the trash, and among the uploads."""
+        self.trash.empty()
+        self.files.remove_expired()
+
+    def _check_files(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self.message_files.check(message)
+
+    def _forget(self, thread_id: ThreadId) -> None:
         self.messages.logs.drop(thread_id)
         self.runs.forget(thread_id)
 
@@ -89,3 +167,8 @@ class Store:
             return self.assistants.get(assistant_id).name or ""
         except NotFoundError:
             return ""
+
+
+def _without_last_message(thread: Thread) -> Thread:
+    """Jan shows this in its list, and showed it still when the messages were gone (janhq/jan #1501)."""
+    return replace(thread, metadata={key: value for key, value in thread.metadata.items() if key != "lastMessage"})

@@ -1,9 +1,11 @@
 """Threads: a folder each, with a thread.json; those of 2023 are files until they are changed."""
 
+import contextlib
 import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from jan.errors import FailedPreconditionError, JanError, NotFoundError
@@ -11,6 +13,7 @@ from jan.ids import AssistantId, ThreadId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, flat, jsonfile, jsonl, layout
 from storage_service.store.clock import Clock
+from storage_service.store.files import OpenFile
 from storage_service.store.forms import messages as message_form
 from storage_service.store.forms import threads as form
 from storage_service.store.messages import first_ms, stamped
@@ -18,6 +21,7 @@ from storage_service.store.order import CreationOrder
 from storage_service.store.paging import Page, PageQuery
 from storage_service.store.places import Places, holds_thread
 from storage_service.store.records import Message, Thread
+from storage_service.store.trash import Deletion, Trash
 
 logger = get_logger(__name__)
 
@@ -25,9 +29,10 @@ logger = get_logger(__name__)
 class Threads:
     """Create, read, list, change and delete threads. Times and names of new ones are made here."""
 
-    def __init__(self, where: layout.Layout, clock: Clock) -> None:
+    def __init__(self, where: layout.Layout, clock: Clock, trash: Trash) -> None:
         self._layout = where
         self._clock = clock
+        self._trash = trash
         # Where the search for a free name begins; a busy second would try every number it has given.
         self._last_claim = ("", 0)
         self.order = CreationOrder(where.threads, ThreadId, self._created_ms, Places(where).names_of)
@@ -37,20 +42,29 @@ class Threads:
 
         Durable and whole on return: the folder is built aside and renamed into place. Raises StorageFullError.
         """
-        created_ms = self.order.claim_ms(self._clock())
-        with self.order.own_change():
-            folder = self._claim_folder(f"{assistant_id}_{created_ms // 1000}")
-            thread = replace(thread, id=ThreadId(folder.name), created_ms=created_ms, updated_ms=created_ms)
-            staged = self._layout.staging / folder.name
-            try:
-                self._stage(staged, thread, messages)
-                atomic.publish(staged, folder)
-            except (JanError, OSError):
-                atomic.remove_tree(staged)
-                folder.rmdir()
-                raise
-        self.order.put(thread.id, created_ms)
-        return thread
+
+        def build(staged: Path, thread_id: ThreadId, created_ms: int) -> None:
+            named = replace(thread, id=thread_id, created_ms=created_ms, updated_ms=created_ms)
+            _write_new(staged, named, messages)
+
+        return self.get(self._make(assistant_id, build))
+
+    def clone(self, thread_id: ThreadId, assistant_id: AssistantId, title: str | None = None) -> Thread:
+        """Make a thread with the settings, messages and files of another, but not its runs; named as in `create`.
+
+        Message ids stay, since they need be unique in their thread only; what names the thread is changed. Lines that
+        cannot be read are copied as they are. Durable and whole on return. Raises NotFoundError, StorageFullError.
+        """
+        source = self.own_folder(thread_id)
+        before = self.get(thread_id)
+
+        def build(staged: Path, new_id: ThreadId, created_ms: int) -> None:
+            after = replace(before, id=new_id, created_ms=created_ms, updated_ms=created_ms)
+            if title is not None:
+                after = replace(after, title=title)
+            _write_copy(source, staged, before, after)
+
+        return self.get(self._make(assistant_id, build))
 
     def get(self, thread_id: ThreadId) -> Thread:
         """Read a thread. Raises NotFoundError."""
@@ -91,14 +105,14 @@ class Threads:
             jsonfile.write(path, form.change(raw, before, after))
         return after
 
-    def delete(self, thread_id: ThreadId) -> None:
-        """Take a thread away, messages and all: its folder moves into `.server/trash/`. Durable on return.
+    def delete(self, thread_id: ThreadId, into: Deletion) -> None:
+        """Take a thread away, messages and all: its folder moves into the trash. Durable when that is finished.
 
         Raises NotFoundError.
         """
         folder = self.own_folder(thread_id)
         with self.order.own_change():
-            atomic.rename(folder, self._layout.trash_name(folder))
+            into.put(folder)
         self.order.drop(thread_id)
 
     def folder(self, thread_id: ThreadId) -> Path:
@@ -134,25 +148,34 @@ class Threads:
             return path
         return folder if holds_thread(folder) else None
 
+    def _make(self, assistant_id: AssistantId, build: Callable[[Path, ThreadId, int], None]) -> ThreadId:
+        """Have a thread's folder built aside, given its place there, its id and its time, and move it into place."""
+        created_ms = self.order.claim_ms(self._clock())
+        with self.order.own_change():
+            folder = self._claim_folder(f"{assistant_id}_{created_ms // 1000}")
+            thread_id = ThreadId(folder.name)
+            staged = self._layout.staging / folder.name
+            try:
+                atomic.claim_dir(staged)
+                build(staged, thread_id, created_ms)
+                atomic.publish(staged, folder)
+            except (JanError, OSError):
+                atomic.remove_tree(staged)
+                folder.rmdir()
+                raise
+        self.order.put(thread_id, created_ms)
+        return thread_id
+
     def _claim_folder(self, name: str) -> Path:
         """Take the first free name; mkdir decides. A name in the trash is not given again: clients may know it."""
         last_name, last_number = self._last_claim
         for number in itertools.count(last_number + 1 if name == last_name else 1):
             folder = self._layout.thread(ThreadId(name if number == 1 else f"{name}-{number}"))
-            taken = self._layout.trash / folder.name, self._layout.flat_thread(ThreadId(folder.name))
-            if not any(map(os.path.lexists, taken)) and atomic.claim_dir(folder):
+            taken = self._trash.holds(folder.name) or os.path.lexists(self._layout.flat_thread(ThreadId(folder.name)))
+            if not taken and atomic.claim_dir(folder):
                 self._last_claim = name, number
                 return folder
         raise AssertionError("numbers never end")
-
-    def _stage(self, staged: Path, thread: Thread, messages: Sequence[Message]) -> None:
-        atomic.claim_dir(staged)
-        jsonfile.write(staged / layout.THREAD_FILE, form.to_json(thread))
-        lines = [
-            jsonl.encode(message_form.to_json(stamped(message, thread.id, thread.created_ms))) for message in messages
-        ]
-        if lines:
-            atomic.replace(staged / layout.MESSAGES_FILE, lines)
 
     def _read(self, thread_id: ThreadId) -> Thread | None:
         home = self._home(thread_id)
@@ -178,6 +201,28 @@ class Threads:
 def _thread_file(home: Path) -> Path:
     """The thread's own file: the flat one, or the one in the folder."""
     return home if flat.is_flat(home) else home / layout.THREAD_FILE
+
+
+def _write_new(staged: Path, thread: Thread, messages: Sequence[Message]) -> None:
+    jsonfile.write(staged / layout.THREAD_FILE, form.to_json(thread))
+    lines = [jsonl.encode(message_form.to_json(stamped(message, thread.id, thread.created_ms))) for message in messages]
+    if lines:
+        atomic.replace(staged / layout.MESSAGES_FILE, lines)
+
+
+def _write_copy(source: Path, staged: Path, before: Thread, after: Thread) -> None:
+    raw = jsonfile.read(source / layout.THREAD_FILE)
+    jsonfile.write(staged / layout.THREAD_FILE, form.to_json(after) if raw is None else form.change(raw, before, after))
+    if (source / layout.FILES_FOLDER).is_dir():
+        atomic.copy_tree(source / layout.FILES_FOLDER, staged / layout.FILES_FOLDER)
+    with contextlib.closing(OpenFile()) as messages:
+        if messages.open(source / layout.MESSAGES_FILE):
+            moved = partial(message_form.moved, old_id=before.id, new_id=after.id)
+            lines = (
+                jsonl.encode(moved(segment.value)) if segment.value else jsonl.read(messages.fd, segment) + b"\n"
+                for segment in jsonl.segments(messages.fd)
+            )
+            atomic.replace(staged / layout.MESSAGES_FILE, lines)
 
 
 def _not_found(thread_id: ThreadId) -> NotFoundError:

@@ -219,3 +219,40 @@ def test_the_conversation_lies_in_plain_files(client: OpenAI, stack: Stack) -> N
     assert lines[0]["content"][0]["text"]["value"] == "Say hello. Grüß Gott, 你好"
     assert (lines[1]["run_id"], lines[1]["assistant_id"]) == (run.id, "jan")
     assert all(line["created"] > 10**12 for line in lines)
+
+
+def test_files(client: OpenAI, stack: Stack) -> None:
+    data = bytes(range(256)) * 5000
+    made = client.files.create(file=("../plan für Rom.bin", data), purpose="assistants")
+    assert (made.bytes, made.purpose, made.object, made.status) == (len(data), "assistants", "file", "processed")
+    assert client.files.wait_for_processing(made.id).id == made.id
+    expiring = client.files.create(file=b"{}", purpose="batch", expires_after={"anchor": "created_at", "seconds": 3600})
+    assert expiring.expires_at == expiring.created_at + 3600
+    assert [file.id for file in client.files.list(limit=1)][:2] == [expiring.id, made.id]
+    assert [file.id for file in client.files.list(purpose="batch")] == [expiring.id]
+    assert client.files.retrieve(made.id) == made
+    assert client.files.content(made.id).read() == data
+    assert sorted(path.name for path in (stack.janroot / "files").iterdir() if path.name.startswith(made.id)) == [
+        made.id,
+        f"{made.id}.json",
+    ]
+
+    thread = client.beta.threads.create()
+    message = client.beta.threads.messages.create(
+        thread.id, role="user", content="Read", attachments=[{"file_id": made.id, "tools": [{"type": "file_search"}]}]
+    )
+    assert message.attachments is not None
+    assert message.attachments[0].file_id == made.id
+    with pytest.raises(openai.BadRequestError):
+        client.beta.threads.messages.create(
+            thread.id, role="user", content="Read", attachments=[{"file_id": "file-unknown", "tools": []}]
+        )
+
+    assert client.files.delete(made.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(made.id)
+    with pytest.raises(openai.NotFoundError):
+        client.files.content(made.id)
+    with pytest.raises(openai.BadRequestError):
+        client.files.create(file=b"x", purpose="nonsense")  # type: ignore[arg-type]
+    assert client.files.delete(expiring.id).deleted

@@ -6,7 +6,7 @@ import io
 import json
 from typing import Any
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, FormData
 from yarl import URL
 
 Api = ClientSession
@@ -40,3 +40,20 @@ async def refusal(api: Api, method: str, path: str | URL, **request: Any) -> tup
         assert isinstance(error["param"], str | None)
         assert isinstance(error["code"], str | None)
         return answer.status, error
+
+
+def form(data: bytes = b"Hi", filename: str = "a.txt", **fields: str) -> FormData:
+    """A form with a file; `expires_after__anchor` stands for `expires_after[anchor]`."""
+    made = FormData()
+    for name, value in ({"purpose": "assistants"} | fields).items():
+        made.add_field(name.replace("__", "[") + "]" * name.count("__"), value)
+    made.add_field("file", data, filename=filename)
+    return made
+
+
+async def upload(api: Api, data: bytes = b"Hi", filename: str = "a.txt", **fields: str) -> dict[str, Any]:
+    """Upload a file, which must succeed."""
+    async with api.post("/v1/files", data=form(data, filename, **fields)) as answer:
+        value: dict[str, Any] = await answer.json()
+        assert answer.status == 200, value
+        return value

@@ -57,6 +57,18 @@ async def test_work_on_one_key_is_done_in_order_of_arrival(access: Access, gate:
     assert await asyncio.gather(*tasks) == gate.done == ["0", "1", "2", "3", "4"]
 
 
+async def test_work_on_two_keys_waits_for_both(access: Access, gate: Gate) -> None:
+    held = asyncio.create_task(access.run_alone("second", gate.work("held")))
+    await gate.until_entered()
+    both = asyncio.create_task(access.run_alone("first", gate.work("both"), "second"))
+    await asyncio.sleep(0)
+    after = asyncio.create_task(access.run_alone("first", gate.work("after")))
+    assert await access.run_alone("third", lambda: 3) == 3
+    gate.open.set()
+    await asyncio.gather(held, both, after)
+    assert gate.done == ["held", "both", "after"]
+
+
 async def test_other_keys_and_reads_do_not_wait(access: Access, gate: Gate) -> None:
     held = asyncio.create_task(access.run_alone("t", gate.work("held")))
     await gate.until_entered()

@@ -12,7 +12,7 @@ import socket
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,8 @@ from grpc import aio
 
 from jan import rpc
 from jan.errors import JanError, NotFoundError, UnavailableError
-from jan.storage.v1 import messages_pb2, models_pb2, threads_pb2
+from jan.storage.v1 import files_pb2, messages_pb2, models_pb2, threads_pb2
+from jan.storage.v1.files_pb2_grpc import FileServiceStub
 from jan.storage.v1.messages_pb2_grpc import MessageServiceStub
 from jan.storage.v1.models_pb2_grpc import ModelServiceStub
 from jan.storage.v1.threads_pb2_grpc import ThreadServiceStub
@@ -140,6 +141,39 @@ async def test_what_was_acknowledged_survives_kill_9(service: Service) -> None:
             assert [name for name in found if name in set(names)] == names
             assert len(set(found)) == len(found)
     assert sum(map(len, acknowledged.values())) > 100
+
+
+async def upload_file(channel: aio.Channel, name: str, pieces: int, then: Callable[[], None] = lambda: None) -> None:
+    """Send a file of many pieces; `then` is called when half of them are sent."""
+
+    async def parts() -> AsyncIterator[files_pb2.CreateFileRequest]:
+        for number in range(pieces):
+            if number == pieces // 2:
+                then()
+            yield files_pb2.CreateFileRequest(data=bytes([number]) * 10_000)
+        yield files_pb2.CreateFileRequest(file=files_pb2.NewFile(id=name, filename="a", purpose="batch"))
+
+    await rpc.upload(FileServiceStub(channel).CreateFile, parts(), deadline_seconds=30)
+
+
+async def test_an_upload_cut_by_kill_9_leaves_nothing_and_a_whole_one_stays(service: Service) -> None:
+    whole, broken = "file-000000000000000000000001", "file-000000000000000000000002"
+    async with service.running() as (process, channel):
+        await upload_file(channel, whole, 100)
+        with pytest.raises(JanError):
+            await upload_file(channel, broken, 100, process.kill)
+        await process.wait()
+    async with service.running() as (process, channel):
+        listed = await rpc.call(FileServiceStub(channel).ListFiles, files_pb2.ListFilesRequest())
+        assert [(file.id, file.size_bytes) for file in listed.files] == [(whole, 1_000_000)]
+        data = b""
+        async for part in rpc.download(
+            FileServiceStub(channel).ReadFile, files_pb2.ReadFileRequest(file_id=whole), deadline_seconds=30
+        ):
+            data += part.data
+        assert data == b"".join(bytes([number]) * 10_000 for number in range(100))
+    left = [path.name for folder in ("files", ".server/staging") for path in (service.janroot / folder).iterdir()]
+    assert sorted(left) == [whole, f"{whole}.json"]
 
 
 async def test_sigterm_ends_it_cleanly_and_soon(service: Service) -> None:

@@ -25,7 +25,13 @@ def parts(raw: JsonObject) -> list[JsonObject]:
 
 
 def attachments(raw: JsonObject) -> list[JsonObject]:
-    """What is attached to a message: what its line says, and the documents of Jan's `pdf` parts."""
+    """What is attached to a message: what its line says, and the documents of Jan's `pdf` parts.
+
+    OpenAI's first API and Jan's drafts named it in `file_ids`.
+    """
+    file_ids = raw.get("file_ids")
+    named = [item for item in file_ids if isinstance(item, str)] if isinstance(file_ids, list) else []
+    attached = fields.objects(raw, "attachments") or [{"file_id": file_id, "tools": []} for file_id in named]
     documents = [
         {"file_id": name, "tools": [_FILE_SEARCH]}
         for item in _items(raw)
@@ -33,7 +39,7 @@ def attachments(raw: JsonObject) -> list[JsonObject]:
         for name in map(own_file, references(item))
         if name
     ]
-    return fields.objects(raw, "attachments") + documents
+    return attached + documents
 
 
 def references(part: JsonObject) -> list[str]:

@@ -1,6 +1,7 @@
 """A line of messages.jsonl: Jan v0.4/v0.5 as we write it, and what Jan 0.5.13 to 0.6 and cortex made of it."""
 
 import hashlib
+from typing import Any
 
 import orjson
 
@@ -88,6 +89,27 @@ def change(raw: JsonObject, before: Message, after: Message, now_ms: int) -> Jso
     """The line's JSON after a change of the message."""
     changed = fields.overlay(raw, to_json(before), to_json(after))
     return changed | {"updated": now_ms}
+
+
+def moved(raw: JsonObject, old_id: ThreadId, new_id: ThreadId) -> JsonObject:
+    """The line as a copy of its thread has it: of the new thread, with its files there, of a run that is not there."""
+    line = {key: value for key, value in raw.items() if key != "run_id"} | {"thread_id": new_id}
+    content = raw.get("content")
+    if isinstance(content, list):
+        line["content"] = [_part_moved(part, f"threads/{old_id}/", f"threads/{new_id}/") for part in content]
+    return line
+
+
+def _part_moved(part: Any, old: str, new: str) -> Any:
+    """A content part whose annotations, when they are paths into the old folder as Jan wrote them, lead to the new."""
+    text = fields.obj(part, "text") if isinstance(part, dict) else {}
+    if not isinstance(text.get("annotations"), list):
+        return part
+    paths = [
+        new + item.removeprefix(old) if isinstance(item, str) and item.startswith(old) else item
+        for item in text["annotations"]
+    ]
+    return part | {"text": text | {"annotations": paths}}
 
 
 def _status(status: str) -> MessageStatus:

@@ -8,7 +8,7 @@ from openai.types.beta.threads import Message
 
 from jan.storage.v1 import messages_pb2
 from tests.fixtures.storage import StorageServer
-from tests.gateway.http import Api, ask, refusal
+from tests.gateway.http import Api, ask, refusal, upload
 
 
 @pytest.fixture
@@ -36,14 +36,15 @@ async def test_a_message_lives_and_dies(api: Api, thread: dict[str, Any], path: 
 
 
 async def test_images_and_attachments_are_kept_as_sent(api: Api, path: str) -> None:
+    image, document = [(await upload(api))["id"] for _ in range(2)]
     content = [
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "detail": "low"}},
-        {"type": "image_file", "image_file": {"file_id": "file-1"}},
+        {"type": "image_file", "image_file": {"file_id": image}},
     ]
-    attachments = [{"file_id": "file-2", "tools": [{"type": "file_search"}]}]
+    attachments = [{"file_id": document, "tools": [{"type": "file_search"}]}]
     made = await say(api, path, content, attachments=attachments)
     Message.model_validate(made)
-    assert (made["content"], made["attachments"], made["file_ids"]) == (content, attachments, ["file-2"])
+    assert (made["content"], made["attachments"], made["file_ids"]) == (content, attachments, [document])
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])

@@ -149,7 +149,7 @@ def test_a_deleted_thread_goes_to_the_trash_and_its_name_with_it(
 ) -> None:
     store.delete_thread(thread.id)
     assert listed(store) == []
-    assert (janroot / ".server" / "trash" / thread.id / "thread.json").is_file()
+    assert list((janroot / ".server" / "trash").glob(f"thread-*/{thread.id}/thread.json"))
     with pytest.raises(NotFoundError, match=f"No thread found with id '{thread.id}'"):
         store.delete_thread(thread.id)
     clock.now_ms = thread.created_ms - 1000

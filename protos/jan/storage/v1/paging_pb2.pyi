@@ -52,7 +52,7 @@ class PageRequest(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     BEFORE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many objects at most, 1 to 100; 0 means 20."""
+    """How many objects at most, 1 to 100 unless the listing says otherwise; 0 means 20."""
     order: Global___Order.ValueType
     """The direction."""
     after: _builtins.str

@@ -360,6 +360,30 @@ class DeleteThreadResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    ENDED_RUN_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ended_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The runs that were active; their jobs are the caller's to cancel."""
+
+    def __init__(
+        self,
+        *,
+        ended_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_run_ids", b"ended_run_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteThreadResponse: _TypeAlias = DeleteThreadResponse  # noqa: Y015
+
+@_typing.final
+class DeleteAllThreadsRequest(_message.Message):
+    """Asks for the removal of all threads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
     def __init__(
         self,
     ) -> None: ...
@@ -369,4 +393,134 @@ class DeleteThreadResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DeleteThreadResponse: _TypeAlias = DeleteThreadResponse  # noqa: Y015
+Global___DeleteAllThreadsRequest: _TypeAlias = DeleteAllThreadsRequest  # noqa: Y015
+
+@_typing.final
+class DeleteAllThreadsResponse(_message.Message):
+    """Answers DeleteAllThreads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRASH_ID_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    ENDED_RUN_IDS_FIELD_NUMBER: _builtins.int
+    trash_id: _builtins.str
+    """The trash entry that holds them; empty when there was no thread."""
+    count: _builtins.int
+    """How many there were."""
+    @_builtins.property
+    def ended_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The runs that were active; their jobs are the caller's to cancel."""
+
+    def __init__(
+        self,
+        *,
+        trash_id: _builtins.str = ...,
+        count: _builtins.int = ...,
+        ended_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "ended_run_ids", b"ended_run_ids", "trash_id", b"trash_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteAllThreadsResponse: _TypeAlias = DeleteAllThreadsResponse  # noqa: Y015
+
+@_typing.final
+class ClearThreadRequest(_message.Message):
+    """Asks for an empty thread."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THREAD_ID_FIELD_NUMBER: _builtins.int
+    thread_id: _builtins.str
+    """The thread's id."""
+    def __init__(
+        self,
+        *,
+        thread_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["thread_id", b"thread_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearThreadRequest: _TypeAlias = ClearThreadRequest  # noqa: Y015
+
+@_typing.final
+class ClearThreadResponse(_message.Message):
+    """Answers ClearThread."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THREAD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def thread(self) -> Global___Thread:
+        """The thread as it is now."""
+
+    def __init__(
+        self,
+        *,
+        thread: Global___Thread | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["thread", b"thread"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["thread", b"thread"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearThreadResponse: _TypeAlias = ClearThreadResponse  # noqa: Y015
+
+@_typing.final
+class CloneThreadRequest(_message.Message):
+    """Asks for a copy of a thread."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THREAD_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    thread_id: _builtins.str
+    """The id of the thread to copy."""
+    title: _builtins.str
+    """The copy's title; absent for the same."""
+    def __init__(
+        self,
+        *,
+        thread_id: _builtins.str = ...,
+        title: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "title", b"title"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "thread_id", b"thread_id", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
+    _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
+
+Global___CloneThreadRequest: _TypeAlias = CloneThreadRequest  # noqa: Y015
+
+@_typing.final
+class CloneThreadResponse(_message.Message):
+    """Answers CloneThread."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THREAD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def thread(self) -> Global___Thread:
+        """The new thread."""
+
+    def __init__(
+        self,
+        *,
+        thread: Global___Thread | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["thread", b"thread"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["thread", b"thread"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloneThreadResponse: _TypeAlias = CloneThreadResponse  # noqa: Y015

@@ -60,6 +60,21 @@ class ThreadServiceStub:
                 request_serializer=jan_dot_storage_dot_v1_dot_threads__pb2.DeleteThreadRequest.SerializeToString,
                 response_deserializer=jan_dot_storage_dot_v1_dot_threads__pb2.DeleteThreadResponse.FromString,
                 _registered_method=True)
+        self.DeleteAllThreads = channel.unary_unary(
+                '/jan.storage.v1.ThreadService/DeleteAllThreads',
+                request_serializer=jan_dot_storage_dot_v1_dot_threads__pb2.DeleteAllThreadsRequest.SerializeToString,
+                response_deserializer=jan_dot_storage_dot_v1_dot_threads__pb2.DeleteAllThreadsResponse.FromString,
+                _registered_method=True)
+        self.ClearThread = channel.unary_unary(
+                '/jan.storage.v1.ThreadService/ClearThread',
+                request_serializer=jan_dot_storage_dot_v1_dot_threads__pb2.ClearThreadRequest.SerializeToString,
+                response_deserializer=jan_dot_storage_dot_v1_dot_threads__pb2.ClearThreadResponse.FromString,
+                _registered_method=True)
+        self.CloneThread = channel.unary_unary(
+                '/jan.storage.v1.ThreadService/CloneThread',
+                request_serializer=jan_dot_storage_dot_v1_dot_threads__pb2.CloneThreadRequest.SerializeToString,
+                response_deserializer=jan_dot_storage_dot_v1_dot_threads__pb2.CloneThreadResponse.FromString,
+                _registered_method=True)
 
 
 class ThreadServiceServicer:
@@ -95,7 +110,29 @@ class ThreadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteThread(self, request, context):
-        """Removes a thread with its messages and runs. NOT_FOUND the second time.
+        """Moves a thread with its messages and runs into the trash; an active run ends cancelled. NOT_FOUND the second time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAllThreads(self, request, context):
+        """Moves every thread into the trash, as one entry there; active runs end cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearThread(self, request, context):
+        """Drops a thread's messages, runs and files and keeps its settings; repeat it if it was broken off.
+        FAILED_PRECONDITION while a run is active.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloneThread(self, request, context):
+        """Makes a new thread with the settings, messages and files of another, without its runs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,6 +165,21 @@ def add_ThreadServiceServicer_to_server(servicer, server):
                     servicer.DeleteThread,
                     request_deserializer=jan_dot_storage_dot_v1_dot_threads__pb2.DeleteThreadRequest.FromString,
                     response_serializer=jan_dot_storage_dot_v1_dot_threads__pb2.DeleteThreadResponse.SerializeToString,
+            ),
+            'DeleteAllThreads': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAllThreads,
+                    request_deserializer=jan_dot_storage_dot_v1_dot_threads__pb2.DeleteAllThreadsRequest.FromString,
+                    response_serializer=jan_dot_storage_dot_v1_dot_threads__pb2.DeleteAllThreadsResponse.SerializeToString,
+            ),
+            'ClearThread': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearThread,
+                    request_deserializer=jan_dot_storage_dot_v1_dot_threads__pb2.ClearThreadRequest.FromString,
+                    response_serializer=jan_dot_storage_dot_v1_dot_threads__pb2.ClearThreadResponse.SerializeToString,
+            ),
+            'CloneThread': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloneThread,
+                    request_deserializer=jan_dot_storage_dot_v1_dot_threads__pb2.CloneThreadRequest.FromString,
+                    response_serializer=jan_dot_storage_dot_v1_dot_threads__pb2.CloneThreadResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +318,87 @@ class ThreadService:
             '/jan.storage.v1.ThreadService/DeleteThread',
             jan_dot_storage_dot_v1_dot_threads__pb2.DeleteThreadRequest.SerializeToString,
             jan_dot_storage_dot_v1_dot_threads__pb2.DeleteThreadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAllThreads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.storage.v1.ThreadService/DeleteAllThreads',
+            jan_dot_storage_dot_v1_dot_threads__pb2.DeleteAllThreadsRequest.SerializeToString,
+            jan_dot_storage_dot_v1_dot_threads__pb2.DeleteAllThreadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearThread(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.storage.v1.ThreadService/ClearThread',
+            jan_dot_storage_dot_v1_dot_threads__pb2.ClearThreadRequest.SerializeToString,
+            jan_dot_storage_dot_v1_dot_threads__pb2.ClearThreadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloneThread(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.storage.v1.ThreadService/CloneThread',
+            jan_dot_storage_dot_v1_dot_threads__pb2.CloneThreadRequest.SerializeToString,
+            jan_dot_storage_dot_v1_dot_threads__pb2.CloneThreadResponse.FromString,
             options,
             channel_credentials,
             insecure,

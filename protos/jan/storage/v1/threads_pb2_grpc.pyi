@@ -31,7 +31,15 @@ class ThreadServiceStub:
     UpdateThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.UpdateThreadRequest, _threads_pb2.UpdateThreadResponse]
     """Changes the fields named by the mask. INVALID_ARGUMENT for an unknown path."""
     DeleteThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.DeleteThreadRequest, _threads_pb2.DeleteThreadResponse]
-    """Removes a thread with its messages and runs. NOT_FOUND the second time."""
+    """Moves a thread with its messages and runs into the trash; an active run ends cancelled. NOT_FOUND the second time."""
+    DeleteAllThreads: _aio.UnaryUnaryMultiCallable[_threads_pb2.DeleteAllThreadsRequest, _threads_pb2.DeleteAllThreadsResponse]
+    """Moves every thread into the trash, as one entry there; active runs end cancelled."""
+    ClearThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.ClearThreadRequest, _threads_pb2.ClearThreadResponse]
+    """Drops a thread's messages, runs and files and keeps its settings; repeat it if it was broken off.
+    FAILED_PRECONDITION while a run is active.
+    """
+    CloneThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.CloneThreadRequest, _threads_pb2.CloneThreadResponse]
+    """Makes a new thread with the settings, messages and files of another, without its runs."""
 
 class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
     """Threads, each a folder of plain files."""
@@ -74,6 +82,32 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _threads_pb2.DeleteThreadRequest,
         context: _aio.ServicerContext[_threads_pb2.DeleteThreadRequest, _abc.Awaitable[_threads_pb2.DeleteThreadResponse]],
     ) -> _abc.Awaitable[_threads_pb2.DeleteThreadResponse]:
-        """Removes a thread with its messages and runs. NOT_FOUND the second time."""
+        """Moves a thread with its messages and runs into the trash; an active run ends cancelled. NOT_FOUND the second time."""
+
+    @_abc_1.abstractmethod
+    def DeleteAllThreads(
+        self,
+        request: _threads_pb2.DeleteAllThreadsRequest,
+        context: _aio.ServicerContext[_threads_pb2.DeleteAllThreadsRequest, _abc.Awaitable[_threads_pb2.DeleteAllThreadsResponse]],
+    ) -> _abc.Awaitable[_threads_pb2.DeleteAllThreadsResponse]:
+        """Moves every thread into the trash, as one entry there; active runs end cancelled."""
+
+    @_abc_1.abstractmethod
+    def ClearThread(
+        self,
+        request: _threads_pb2.ClearThreadRequest,
+        context: _aio.ServicerContext[_threads_pb2.ClearThreadRequest, _abc.Awaitable[_threads_pb2.ClearThreadResponse]],
+    ) -> _abc.Awaitable[_threads_pb2.ClearThreadResponse]:
+        """Drops a thread's messages, runs and files and keeps its settings; repeat it if it was broken off.
+        FAILED_PRECONDITION while a run is active.
+        """
+
+    @_abc_1.abstractmethod
+    def CloneThread(
+        self,
+        request: _threads_pb2.CloneThreadRequest,
+        context: _aio.ServicerContext[_threads_pb2.CloneThreadRequest, _abc.Awaitable[_threads_pb2.CloneThreadResponse]],
+    ) -> _abc.Awaitable[_threads_pb2.CloneThreadResponse]:
+        """Makes a new thread with the settings, messages and files of another, without its runs."""
 
 def add_ThreadServiceServicer_to_server(servicer: ThreadServiceServicer, server: _aio.Server) -> None: ...

@@ -1,0 +1,56 @@
+"""/v1/threads/{thread_id}/messages/{message_id}/files: what a message brought along, uploaded or in Jan's folder."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from pathlib import PurePosixPath
+
+from aiohttp import web
+
+from gateway.body import json_response
+from gateway.convert.files import message_file_from_proto
+from gateway.downloads import send_file
+from gateway.keys import STORAGE
+from gateway.paging import list_envelope, read_page
+from gateway.path_ids import path_id
+from gateway.routes.threads import thread_id_of
+from jan.ids import MessageFileId, MessageId, ThreadId
+
+routes = web.RouteTableDef()
+
+FILES = "/v1/threads/{thread_id}/messages/{message_id}/files"
+# What Jan kept beside a thread; everything else is bytes.
+CONTENT_TYPES = {".png": "image/png", ".pdf": "application/pdf"}
+
+
+@routes.get(FILES)
+async def list_message_files(request: web.Request) -> web.Response:
+    """A page of a message's files; 404 when the message is unknown."""
+    page = read_page(request, MessageFileId)
+    message_id = path_id(request, "message_id", MessageId)
+    listed = await request.app[STORAGE].list_message_files(thread_id_of(request), message_id, page)
+    return json_response(list_envelope([*map(message_file_from_proto, listed.files)], has_more=listed.has_more))
+
+
+@routes.get(FILES + "/{file_id}")
+async def get_message_file(request: web.Request) -> web.Response:
+    """One file of a message; 404 when the message has no such file."""
+    return json_response(message_file_from_proto(await request.app[STORAGE].get_message_file(*_path(request))))
+
+
+@routes.get(FILES + "/{file_id}/content")
+async def get_message_file_content(request: web.Request) -> web.StreamResponse:
+    """The bytes of one file of a message."""
+    async with aclosing(request.app[STORAGE].read_message_file(*_path(request))) as parts:
+        file = (await anext(parts)).file
+        content_type = CONTENT_TYPES.get(PurePosixPath(file.id).suffix, "")
+        pieces = (part.data async for part in parts)
+        return await send_file(request, file.filename, file.size_bytes, pieces, content_type=content_type)
+
+
+def _path(request: web.Request) -> tuple[ThreadId, MessageId, MessageFileId]:
+    return (
+        thread_id_of(request),
+        path_id(request, "message_id", MessageId),
+        path_id(request, "file_id", MessageFileId),
+    )

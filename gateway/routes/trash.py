@@ -1,0 +1,43 @@
+"""/v1/trash: what was deleted, and how to undo it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from gateway.body import json_response
+from gateway.convert.times import seconds
+from gateway.keys import STORAGE
+from gateway.paging import list_envelope, read_page
+from gateway.path_ids import path_id
+from jan.ids import TrashId
+from jan.storage.v1 import trash_pb2
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/v1/trash")
+async def list_trash(request: web.Request) -> web.Response:
+    """A page of deletions that can be undone."""
+    page = await request.app[STORAGE].list_trash(read_page(request, TrashId))
+    return json_response(list_envelope([*map(_entry, page.entries)], has_more=page.has_more))
+
+
+@routes.post("/v1/trash/{trash_id}/restore")
+async def restore_trash(request: web.Request) -> web.Response:
+    """Undo a deletion; 404 the second time, 400 when a name is taken meanwhile."""
+    entry = await request.app[STORAGE].restore_trash(path_id(request, "trash_id", TrashId))
+    return json_response(_entry(entry) | {"object": "trash.entry.restored", "restored": True})
+
+
+def _entry(entry: trash_pb2.TrashEntry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "object": "trash.entry",
+        "kind": entry.kind,
+        "deleted_at": seconds(entry.deleted_at),
+        "expires_at": seconds(entry.expires_at),
+        "count": entry.count,
+        "items": [{"id": item.id, "title": item.title} for item in entry.items],
+    }

@@ -1,0 +1,148 @@
+"""Reading an upload: a multipart form with one file, taken piece by piece.
+
+What strangers send here is bounded in every direction: the file's length, the number of parts, the length of a
+field, the time between two pieces and the time of the whole (docs/security.md S2, S28). The limit of JSON bodies does
+not hold here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+import warnings
+from collections.abc import AsyncGenerator, Awaitable
+from typing import TypeVar
+
+from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from gateway.body import MAX_ECHO
+from jan.errors import InvalidArgumentError, TooLargeError, UnsupportedMediaTypeError
+
+MAX_FILE_BYTES = 512 * 1024 * 1024
+# What a form may hold beside its file: headers, boundaries, fields.
+MAX_FORM_BYTES = 1024 * 1024
+MAX_PARTS = 16
+MAX_FIELD_BYTES = 4096
+MAX_FILENAME_LENGTH = 255
+PIECE_BYTES = 256 * 1024
+IDLE_SECONDS = 30.0
+
+ResultT = TypeVar("ResultT")
+
+_PLAIN_ENCODINGS = frozenset({"", "7bit", "8bit", "binary"})
+# What aiohttp raises, or warns of, when a form is none.
+_MALFORMED = (
+    ValueError,
+    LookupError,
+    AssertionError,
+    RuntimeError,
+    RuntimeWarning,
+    HttpProcessingError,
+    web.RequestPayloadError,
+)
+
+
+class Form:
+    """A multipart form on its way in: first the pieces of its file from `pieces`, then its other `fields`."""
+
+    def __init__(self, request: web.Request) -> None:
+        """Look at the headers. Raises UnsupportedMediaTypeError, TooLargeError: before anything is read."""
+        if request.content_type != "multipart/form-data":
+            raise UnsupportedMediaTypeError("Send the file as Content-Type: multipart/form-data.")
+        if (request.content_length or 0) > MAX_FILE_BYTES + MAX_FORM_BYTES:
+            raise _too_large()
+        self._request = request
+        self.filename = ""
+        self.fields: dict[str, str] = {}
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The file's bytes as they come, in order; fields in front of and behind it are read in passing.
+
+        Raises InvalidArgumentError: not a form, no file or two, a field too long, too slow. TooLargeError.
+        """
+        found = False
+        try:
+            reader = await self._request.multipart()
+            parts = 0
+            while (part := await self._in_time(reader.next())) is not None:
+                parts += 1
+                if parts > MAX_PARTS:
+                    raise InvalidArgumentError(f"A form may have at most {MAX_PARTS} parts.")
+                if not isinstance(part, BodyPartReader):
+                    raise InvalidArgumentError("A form's part cannot be a form itself.")
+                name, filename = _names(part)
+                if name != "file":
+                    await self._read_field(name, part)
+                elif found or filename is None:
+                    raise InvalidArgumentError("'file' must be one file, with a name.", param="file")
+                else:
+                    found = True
+                    self.filename = label(filename)
+                    async for data in self._file(part):
+                        yield data
+        except _MALFORMED as error:
+            reason = _echo(str(error))
+            raise InvalidArgumentError(f"We could not read the form of your request: {reason}.") from None
+        if not found:
+            raise InvalidArgumentError(
+                "Missing required parameter: 'file'.", param="file", code="missing_required_parameter"
+            )
+
+    async def _file(self, part: BodyPartReader) -> AsyncGenerator[bytes, None]:
+        if part.headers.get("Content-Transfer-Encoding", "").lower() not in _PLAIN_ENCODINGS:
+            raise InvalidArgumentError("Send the file's bytes as they are, without a transfer encoding.", param="file")
+        size = 0
+        while not part.at_eof():
+            data = await self._in_time(part.read_chunk(PIECE_BYTES))
+            size += len(data)
+            if size > MAX_FILE_BYTES:
+                raise _too_large()
+            yield bytes(data)
+
+    async def _read_field(self, name: str, part: BodyPartReader) -> None:
+        value = b""
+        while not part.at_eof():
+            value += await self._in_time(part.read_chunk())
+            if len(value) > MAX_FIELD_BYTES:
+                raise InvalidArgumentError(f"Invalid '{name}': it is too long.", param=name)
+        if name in self.fields:
+            raise InvalidArgumentError(f"Invalid '{name}': it was sent twice.", param=name)
+        try:
+            self.fields[name] = value.decode()
+        except UnicodeDecodeError:
+            raise InvalidArgumentError(f"Invalid '{name}': it is no text.", param=name) from None
+
+    async def _in_time(self, reading: Awaitable[ResultT]) -> ResultT:
+        """What a read gives. Raises InvalidArgumentError: the client sent nothing for too long."""
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                return await reading
+        except TimeoutError:
+            raise InvalidArgumentError("The upload stood still for too long.", code="upload_stalled") from None
+
+
+def label(filename: str) -> str:
+    """A client's name for a file as it is kept: never a path, so only made showable and cut at a length."""
+    shown = "".join("_" if unicodedata.category(letter) in {"Cc", "Cs"} else letter for letter in filename)
+    return shown[:MAX_FILENAME_LENGTH] or "upload"
+
+
+def _names(part: BodyPartReader) -> tuple[str, str | None]:
+    """The name of a part's field, and the file's name when it has one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a malformed header: it gives no name
+        name = part.name
+        filename = part.filename
+    if not name:
+        raise InvalidArgumentError("A form's part needs a name.")
+    return _echo(name), filename
+
+
+def _echo(text: str) -> str:
+    """A stranger's text as an error may repeat it."""
+    return repr(text.encode("ascii", "backslashreplace").decode())[1:-1][:MAX_ECHO]
+
+
+def _too_large() -> TooLargeError:
+    return TooLargeError(f"A file may hold at most {MAX_FILE_BYTES} bytes.", param="file")

@@ -1,0 +1,186 @@
+"""What was deleted, whole, until its time is over: `.server/trash/<kind>-<milliseconds>-<random>/<what it was called>`.
+
+A deletion is a folder of its own whose name says what and when, so that it needs no record beside it: one rename
+deletes a thread, one rename brings it back, and a crash finds it in the one place or in the other.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from jan.errors import FailedPreconditionError, NotFoundError
+from jan.ids import TrashId
+from jan.telemetry import get_logger
+from storage_service.store import atomic, jsonfile, layout
+from storage_service.store.clock import Clock
+from storage_service.store.forms import fields
+from storage_service.store.paging import Page, PageQuery, cut
+from storage_service.store.records import TrashEntry, TrashItem
+
+logger = get_logger(__name__)
+
+DAY_MS = 86_400_000
+DEFAULT_DAYS = 30
+SHOWN_ITEMS = 100
+
+THREAD = "thread"
+THREADS = "threads"  # all of them, at once
+MESSAGES = "messages"  # of a thread that was cleared
+ASSISTANT = "assistant"
+
+_NAME = re.compile(f"({THREAD}|{THREADS}|{MESSAGES}|{ASSISTANT})-([0-9]{{1,15}})-[0-9a-f]{{8}}")
+
+
+class Deletion:
+    """One deletion under way: `put` what goes, then `finish`. Nothing is made when nothing is put."""
+
+    def __init__(self, place: Path, note: Callable[[str], None]) -> None:
+        self._place = place
+        self._note = note
+        self._homes: set[Path] = set()
+
+    @property
+    def id(self) -> TrashId | None:
+        """The entry in the trash; None while it holds nothing."""
+        return TrashId(self._place.name) if self._homes else None
+
+    def put(self, path: Path, below: str = "") -> None:
+        """Move a file or folder into the trash, into a folder named `below` there. Durable with `finish`."""
+        target = self._place / below
+        atomic.make_dir(target)
+        self._note(below or path.name)
+        atomic.move(path, target / path.name)
+        self._homes |= {path.parent, target}
+
+    def finish(self) -> None:
+        """Make durable what was put."""
+        for folder in self._homes:
+            atomic.sync_dir(folder)
+
+
+class Trash:
+    """Take deleted things, list them, bring them back, and remove them when their time is over."""
+
+    def __init__(self, where: layout.Layout, clock: Clock, keep_days: int) -> None:
+        self._layout = where
+        self._clock = clock
+        self._keep_ms = keep_days * DAY_MS
+        # Only ever grows while we run: a name that came back or went for good may well stay taken.
+        self._names = set(_names_below(where.trash))
+
+    def begin(self, kind: str) -> Deletion:
+        """Start a deletion."""
+        return Deletion(self._layout.trash / f"{kind}-{self._clock():013}-{secrets.token_hex(4)}", self._names.add)
+
+    def holds(self, name: str) -> bool:
+        """Whether something of this name was deleted: its name is not given again, for clients may know it."""
+        return name in self._names
+
+    def page(self, query: PageQuery) -> Page[TrashEntry]:
+        """One page of deletions by their time. Raises InvalidArgumentError: see `paging.cut`."""
+        names = self._entries()
+        index = {name: position for position, name in enumerate(names)}
+        page = cut(names, query, index.get)
+        return Page(tuple(map(self._read, page.items)), page.has_more)
+
+    def restore(self, trash_id: TrashId) -> tuple[TrashEntry, Sequence[str]]:
+        """Put everything of a deletion back where it was; answers what it was and all its names. Durable on return.
+
+        Raises NotFoundError. FailedPreconditionError: a name is taken, or the thread of cleared messages is gone or
+        has others; then nothing is moved. After a crash some may be back and the rest still here.
+        """
+        if trash_id not in self._entries():
+            raise NotFoundError(f"No trash entry found with id '{trash_id:.64}'.")
+        entry = self._read(trash_id)
+        moves = list(self._moves(self._layout.trash / trash_id, entry.kind))
+        for _, target in moves:
+            if os.path.lexists(target) or not target.parent.is_dir():
+                raise FailedPreconditionError(f"'{target.name}' cannot be put back: its place is taken or gone.")
+        names = _names_in(self._layout.trash / trash_id)
+        for source, target in moves:
+            atomic.move(source, target)
+        for folder in {path.parent for move in moves for path in move}:
+            atomic.sync_dir(folder)
+        self._forget(trash_id)
+        return entry, names
+
+    def threads_changed_by(self, trash_id: TrashId) -> Sequence[str]:
+        """The threads that exist and would change if a deletion were undone: those of cleared messages."""
+        return _names_in(self._layout.trash / trash_id) if trash_id.startswith(f"{MESSAGES}-") else ()
+
+    def empty(self) -> int:
+        """Remove the deletions whose time is over; answers how many. Raises what the disk says."""
+        over = [name for name in self._entries() if _deleted_ms(name) + self._keep_ms <= self._clock()]
+        for name in over:
+            self._forget(name)
+        if over:
+            logger.info("trash emptied", entries=len(over))
+        return len(over)
+
+    def _moves(self, folder: Path, kind: str) -> Iterable[tuple[Path, Path]]:
+        home = self._layout.assistants if kind == ASSISTANT else self._layout.threads
+        for item in _names_in(folder):
+            if kind != MESSAGES:
+                yield folder / item, home / item
+                continue
+            for name in _names_in(folder / item):
+                yield folder / item / name, home / item / name
+
+    def _forget(self, name: str) -> None:
+        """Remove an entry with what is left in it; aside first, so that a crash leaves no half one to bring back."""
+        aside = self._layout.staging / name
+        atomic.rename(self._layout.trash / name, aside)
+        atomic.remove_tree(aside)
+
+    def _read(self, name: str) -> TrashEntry:
+        folder = self._layout.trash / name
+        kind = name.partition("-")[0]
+        items = _names_in(folder)
+        return TrashEntry(
+            id=TrashId(name),
+            kind=kind,
+            deleted_ms=_deleted_ms(name),
+            expires_ms=_deleted_ms(name) + self._keep_ms,
+            count=len(items),
+            items=tuple(TrashItem(item, _title(folder / item)) for item in items[:SHOWN_ITEMS]),
+        )
+
+    def _entries(self) -> list[str]:
+        """The names of all deletions that hold something, oldest first."""
+        names = [name for name in _names_in(self._layout.trash) if _NAME.fullmatch(name)]
+        return sorted(filter(self._holds_something, names), key=lambda name: (_deleted_ms(name), name))
+
+    def _holds_something(self, name: str) -> bool:
+        return bool(_names_in(self._layout.trash / name))
+
+
+def _names_below(folder: Path) -> Iterable[str]:
+    """The names of all that was deleted; earlier versions put it straight into the trash."""
+    for name in _names_in(folder):
+        yield name
+        if _NAME.fullmatch(name):
+            yield from _names_in(folder / name)
+
+
+def _names_in(folder: Path) -> Sequence[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+
+
+def _deleted_ms(name: str) -> int:
+    return int(name.split("-")[1])
+
+
+def _title(folder: Path) -> str:
+    """A thread's title or an assistant's name, as far as it can be told."""
+    thread = jsonfile.read(folder / layout.THREAD_FILE) or {}
+    assistant = jsonfile.read(folder / layout.ASSISTANT_FILE) or {}
+    return (
+        fields.text(thread, "title")
+        or fields.text(fields.obj(thread, "metadata"), "title")
+        or fields.text(assistant, "name")
+    )
