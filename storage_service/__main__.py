@@ -17,9 +17,9 @@ async def serve(settings: StorageSettings, stop: asyncio.Event) -> None:
     try:
         store = await asyncio.to_thread(Store.open, janroot, demo_weights=settings.demo_weights)
         try:
-            await server.serve(store, settings.common.storage_addr, stop)
+            await server.serve(store, settings.common.storage_addr, stop, watch=True)
         finally:
-            store.close()
+            await asyncio.to_thread(store.close)
     except (JanrootInUseError, JanError) as error:
         raise SystemExit(f"storage_service: {error}") from None
     except OSError as error:

@@ -15,6 +15,7 @@ from jan.storage.v1 import (
 )
 from jan.telemetry import get_logger
 from storage_service.access import Access
+from storage_service.keeper import Keeper
 from storage_service.servicers.assistants import AssistantServicer
 from storage_service.servicers.messages import MessageServicer
 from storage_service.servicers.models import ModelServicer
@@ -29,17 +30,23 @@ logger = get_logger(__name__)
 EXIT_DISK_FAILED = 74
 
 
-async def serve(store: Store, address: str, stop: asyncio.Event) -> None:
-    """Answer for a store at an address, `unix:/path` or `host:port`, until told to stop; drain then."""
+async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool = False) -> None:
+    """Answer for a store at an address, `unix:/path` or `host:port`, until told to stop; drain then.
+
+    `watch`: let the kernel tell of changes by hand, through a helper process; see `Keeper`.
+    """
     access = Access(exit_on_disk_failure)
+    keeper = Keeper(store, exit_on_disk_failure, watch=watch)
 
     def register(server: aio.Server) -> None:
         add_servicers(server, access, store)
 
     async with rpc.serving(address, register):
         logger.info("serving", address=address)
+        keeper.start()
         await stop.wait()
     await access.close()
+    await asyncio.to_thread(keeper.stop)
 
 
 def add_servicers(server: aio.Server, access: Access, store: Store) -> None:

@@ -33,10 +33,11 @@ class Layout:
         self.quarantine = self.server / "quarantine"
         self.trash = self.server / "trash"
         self.staging = self.server / "staging"
+        self.index = self.server / "index"
 
     def make_server_folders(self) -> None:
         """Make the folders that are ours alone, the lock's home among them."""
-        for folder in (self.quarantine, self.trash, self.staging):
+        for folder in (self.quarantine, self.trash, self.staging, self.index):
             atomic.make_dir(folder)
 
     def clear_staging(self) -> None:

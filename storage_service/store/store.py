@@ -9,6 +9,7 @@ from jan.errors import NotFoundError
 from jan.ids import AssistantId, ThreadId
 from storage_service.store import seed
 from storage_service.store.assistants import Assistants
+from storage_service.store.census import Census
 from storage_service.store.clock import Clock, wall_clock_ms
 from storage_service.store.layout import Layout
 from storage_service.store.lock import JanrootLock
@@ -28,11 +29,12 @@ class Store:
         self.models = Models(where)
         self.threads = Threads(where, clock)
         self.runs = Runs(self.threads.folder, where.quarantine)
+        self.census = Census(where, self.threads.order, self.runs.note)
         self.messages = Messages(self.threads.folder, self.runs.active_id, where.quarantine, clock)
 
     @classmethod
     def open(cls, root: Path, *, demo_weights: Path | None = None, clock: Clock = wall_clock_ms) -> Self:
-        """Take a janroot, make what is missing in it, and read the order of its threads and their active runs.
+        """Take a janroot, make what is missing in it, and find its threads, or most of them: see `Census`.
 
         Raises JanrootInUseError: another process has it. StorageFullError: no room for the first files.
         """
@@ -45,7 +47,7 @@ class Store:
             where.make_collections()
             store = cls(where, lock, clock)
             seed.default_assistant(where, store.assistants)
-            store.runs.load(store.threads.order.ids())
+            store.census.begin()
         except BaseException:
             lock.release()
             raise
@@ -72,7 +74,8 @@ class Store:
         self.runs.forget(thread_id)
 
     def close(self) -> None:
-        """Give the janroot up."""
+        """Give the janroot up, leaving the next start what it needs to be quick."""
+        self.census.save()
         self._lock.release()
 
     def _name_of(self, assistant_id: AssistantId) -> str:

@@ -30,9 +30,10 @@ class Threads:
     def __init__(self, where: layout.Layout, clock: Clock) -> None:
         self._layout = where
         self._clock = clock
+        self.home = where.threads
         # Where the search for a free name begins; a busy second would try every number it has given.
         self._last_claim = ("", 0)
-        self.order = CreationOrder(where.threads, ThreadId, self._created_ms)
+        self.order = CreationOrder(where.threads, ThreadId, self._created_ms, helped=True)
 
     def create(self, assistant_id: AssistantId, thread: Thread, messages: Sequence[Message] = ()) -> Thread:
         """Make a thread named after an assistant, with its first messages; `thread.id` and times are ignored.
