@@ -53,7 +53,7 @@ class Keeper:
                 if time.monotonic() >= next_pass:
                     next_pass = time.monotonic() + self._pass()
                 if time.monotonic() >= next_save:
-                    self._store.census.save()
+                    self._store.save_indexes()
                     next_save = time.monotonic() + _SAVE_SECONDS
             except DiskFailedError as error:
                 self._on_disk_failure(error)

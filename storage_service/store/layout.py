@@ -34,10 +34,11 @@ class Layout:
         self.trash = self.server / "trash"
         self.staging = self.server / "staging"
         self.index = self.server / "index"
+        self.message_indexes = self.index / "messages"
 
     def make_server_folders(self) -> None:
         """Make the folders that are ours alone, the lock's home among them."""
-        for folder in (self.quarantine, self.trash, self.staging, self.index):
+        for folder in (self.quarantine, self.trash, self.staging, self.message_indexes):
             atomic.make_dir(folder)
 
     def clear_staging(self) -> None:
@@ -61,6 +62,10 @@ class Layout:
     def model(self, model_id: ModelId) -> Path:
         """A model's folder, up to three levels below `models/`; see `thread`."""
         return self._inside(self.models, ModelId.parse(model_id))
+
+    def messages_index(self, thread_id: ThreadId) -> Path:
+        """Where the index of a thread's messages.jsonl is kept, if it is a long file."""
+        return self.message_indexes / ThreadId.parse(thread_id)
 
     def trash_name(self, folder: Path) -> Path:
         """Where a deleted folder goes: its own name, so that the name is not given again, or one with a number."""

@@ -13,15 +13,17 @@ from typing import Generic, TypeVar
 from jan.errors import FailedPreconditionError, TooLargeError
 from jan.ids import ThreadId
 from jan.telemetry import get_logger
-from storage_service.store import atomic, jsonl
+from storage_service.store import atomic, jsonl, signature
 from storage_service.store.jsonl import Segment
 from storage_service.store.records import JsonObject
+from storage_service.store.signature import Signature
 
 logger = get_logger(__name__)
 
 LogT = TypeVar("LogT", bound="Log")
 
-_NOTHING = (0, 0, 0)
+# Of records in memory over all logs of a cache, some 250 bytes each.
+_MAX_RECORDS = 400_000
 
 
 class Log(ABC):
@@ -35,7 +37,7 @@ class Log(ABC):
         self.path = path
         self._quarantine = quarantine
         self._lock = threading.RLock()
-        self._seen: tuple[int, int, int] | None = None
+        self.seen: Signature | None = None
         self.unreadable: list[Segment] = []
 
     @abstractmethod
@@ -45,6 +47,15 @@ class Log(ABC):
     @abstractmethod
     def take(self, segment: Segment, value: JsonObject) -> bool:
         """Remember one object; False when it is not a record of this file."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many records are remembered."""
+
+    def recall(self, seen: Signature) -> bool:
+        """Remember a file of this signature without reading it, if that was provided for."""
+        del seen
+        return False
 
     @contextmanager
     def open(self) -> Iterator[int]:
@@ -66,8 +77,8 @@ class Log(ABC):
         lines = [jsonl.encode(value) for value in values]
         if any(len(line) > jsonl.MAX_LINE_BYTES for line in lines):
             raise TooLargeError(f"A record must stay below {jsonl.MAX_LINE_BYTES} bytes.")
-        size_before = self._seen[1] if self._seen else -1
-        self._seen = None
+        size_before = self.seen[1] if self.seen else -1
+        self.seen = None
         try:
             offset = atomic.append(self.path, b"".join(lines), self._quarantine)
         except PermissionError as error:
@@ -77,26 +88,27 @@ class Log(ABC):
         for line, value in zip(lines, values, strict=True):
             self.take(Segment(offset, len(line) - 1, value), value)
             offset += len(line)
-        after = _signature(os.stat(self.path, follow_symlinks=False))
+        after = signature.of_path(self.path)
         if after[1] == size_before + sum(map(len, lines)):
-            self._seen = after
+            self.seen = after
         # Otherwise a torn tail was mended or somebody else wrote: read the file again at the next `open()`.
 
     def replace(self, lines: Iterable[bytes]) -> None:
         """Rewrite the whole file, inside `open()`. Durable on return; see `atomic.replace`."""
-        self._seen = None
+        self.seen = None
         atomic.replace(self.path, lines)
 
     def _catch_up(self, fd: int) -> None:
-        signature = _NOTHING if fd < 0 else _signature(os.fstat(fd))
-        if signature == self._seen:
+        seen = signature.NOTHING if fd < 0 else signature.of(os.fstat(fd))
+        if seen == self.seen:
             return
         self.forget()
         self.unreadable = []
-        for segment in jsonl.segments(fd) if fd >= 0 else ():
-            if segment.value is None or not self.take(segment, segment.value):
-                self.unreadable.append(segment)
-        self._seen = signature
+        if not self.recall(seen):
+            for segment in jsonl.segments(fd) if fd >= 0 else ():
+                if segment.value is None or not self.take(segment, segment.value):
+                    self.unreadable.append(segment)
+        self.seen = seen
         if self.unreadable:
             logger.warning("lines skipped: not readable", file=str(self.path), lines=len(self.unreadable))
 
@@ -115,16 +127,26 @@ class LogCache(Generic[LogT]):
         with self._lock:
             log = self._logs.get(thread_id)
             if log is None:
+                self._make_room()
                 log = self._logs[thread_id] = self._make(thread_id)
             self._logs.move_to_end(thread_id)
-            if len(self._logs) > self._size:
-                self._logs.popitem(last=False)
             return log
+
+    def all(self) -> list[LogT]:
+        """Every log that is remembered."""
+        with self._lock:
+            return list(self._logs.values())
 
     def drop(self, thread_id: ThreadId) -> None:
         """Forget a thread that was deleted."""
         with self._lock:
             self._logs.pop(thread_id, None)
+
+    def _make_room(self) -> None:
+        records = sum(map(len, self._logs.values()))
+        while len(self._logs) >= self._size or (self._logs and records > _MAX_RECORDS):
+            _, log = self._logs.popitem(last=False)
+            records -= len(log)
 
 
 def _open(path: Path) -> int:
@@ -137,7 +159,3 @@ def _open(path: Path) -> int:
             logger.warning("file skipped: not allowed to read it", file=str(path))
             return -1
         raise
-
-
-def _signature(stat: os.stat_result) -> tuple[int, int, int]:
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -1,69 +1,70 @@
 """Messages: the lines of a thread's messages.jsonl, appended oldest first."""
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 
 from jan.errors import FailedPreconditionError, NotFoundError
 from jan.ids import MessageId, ThreadId
-from storage_service.store import jsonl, layout
+from storage_service.store import jsonl, layout, message_index
 from storage_service.store.clock import Clock
 from storage_service.store.forms import fields
 from storage_service.store.forms import messages as form
 from storage_service.store.jsonl import Segment
 from storage_service.store.log import Log, LogCache
+from storage_service.store.message_index import MessageIndex
 from storage_service.store.paging import Page, PageQuery, cut
 from storage_service.store.records import JsonObject, Message, MessageStatus
+from storage_service.store.signature import Signature
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Where a message stands: in its thread's order by (created_ms, position), and in its file."""
-
-    created_ms: int
-    position: int
-    id: MessageId
-    run_id: str
-    segment: Segment
+# A file of this length, some 1,000 messages, is read in 10 ms; a longer one gets a sidecar.
+_SIDECAR_BYTES = 256 * 1024
 
 
 class MessageLog(Log):
-    """The index of one messages.jsonl. Of two lines with one id the later counts, in the earlier's place."""
+    """The index of one messages.jsonl. That of a long file is kept in `sidecar`, so that opening it reads no line."""
+
+    def __init__(self, path: Path, quarantine: Path, sidecar: Path) -> None:
+        super().__init__(path, quarantine)
+        self._sidecar = sidecar
+        self._saved: Signature | None = None
+        self.index = MessageIndex()
+
+    def __len__(self) -> int:
+        return len(self.index)
 
     def forget(self) -> None:
         """See Log."""
-        self.entries: list[Entry] = []
-        self.by_id: dict[MessageId, Entry] = {}
+        self.index = MessageIndex()
 
     def take(self, segment: Segment, value: JsonObject) -> bool:
         """See Log. A line without an id cannot be addressed and is left alone."""
         message_id = form.id_of(value)
         if message_id is None:
             return False
-        earlier = self.by_id.get(message_id)
-        created_ms = form.created_ms_of(value) or self.last_created_ms()
-        entry = Entry(
-            created_ms=earlier.created_ms if earlier else created_ms,
-            position=earlier.position if earlier else len(self.by_id),
-            id=message_id,
-            run_id=fields.text(value, "run_id"),
-            segment=replace(segment, value=None),
-        )
-        self.by_id[message_id] = entry
-        if earlier is not None:
-            self.entries[bisect_left(self.entries, _place(earlier), key=_place)] = entry
-        elif created_ms >= self.last_created_ms():
-            self.entries.append(entry)
-        else:
-            insort(self.entries, entry, key=_place)
+        self.index.put(message_id, form.created_ms_of(value), fields.text(value, "run_id"), segment)
         return True
 
-    def last_created_ms(self) -> int:
-        """The latest time of creation, 0 without messages."""
-        return self.entries[-1].created_ms if self.entries else 0
+    def recall(self, seen: Signature) -> bool:
+        """See Log."""
+        if seen[1] < _SIDECAR_BYTES:
+            return False
+        kept = message_index.load(self._sidecar, seen)
+        if kept is None:
+            return False
+        self.index, self.unreadable = kept
+        self._saved = seen
+        return True
+
+    def save(self) -> None:
+        """Keep the index of a long file, unless it is kept as it is."""
+        with self.open():
+            seen = self.seen
+            if seen is not None and seen[1] >= _SIDECAR_BYTES and seen != self._saved:
+                message_index.save(self._sidecar, self.index, seen, self.unreadable)
+                self._saved = seen
 
 
 class Messages:
@@ -76,13 +77,17 @@ class Messages:
         self,
         folder: Callable[[ThreadId], Path],
         active_run: Callable[[ThreadId], str | None],
-        quarantine: Path,
+        where: layout.Layout,
         clock: Clock,
     ) -> None:
         self._folder = folder
         self._active_run = active_run
         self._clock = clock
-        self.logs = LogCache(lambda thread_id: MessageLog(folder(thread_id) / layout.MESSAGES_FILE, quarantine))
+        self.logs = LogCache(
+            lambda thread_id: MessageLog(
+                folder(thread_id) / layout.MESSAGES_FILE, where.quarantine, where.messages_index(thread_id)
+            )
+        )
 
     def append(self, thread_id: ThreadId, messages: Sequence[Message]) -> list[Message]:
         """Add messages at the end of a thread, in one write; answers them as stored.
@@ -96,16 +101,16 @@ class Messages:
         self._folder(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
-            stored = {message.id: log.by_id.get(message.id) for message in messages}
+            stored = {message.id: log.index.by_id.get(message.id) for message in messages}
             new = [message for message in messages if stored[message.id] is None]
             self._check_not_held(thread_id, new)
-            last_ms = log.last_created_ms()
+            last_ms = log.index.last_created_ms()
             now_ms = max(self._clock(), last_ms)
             added = {message.id: stamped(message, thread_id, now_ms, last_ms) for message in new}
             if added:
                 log.append([form.to_json(message) for message in added.values()])
             return [
-                _read(thread_id, fd, entry) if (entry := stored[message.id]) else added[message.id]
+                added[message.id] if (ordinal := stored[message.id]) is None else _read(thread_id, fd, log, ordinal)
                 for message in messages
             ]
 
@@ -114,7 +119,7 @@ class Messages:
         self._folder(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
-            return _read(thread_id, fd, _entry(log, message_id))
+            return _read(thread_id, fd, log, _ordinal(log, message_id))
 
     def page(self, thread_id: ThreadId, query: PageQuery, run_id: str = "") -> Page[Message]:
         """One page of a thread's messages in order of creation, or of those that one run wrote.
@@ -126,9 +131,9 @@ class Messages:
         self._folder(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
-            entries = [entry for entry in log.entries if entry.run_id == run_id] if run_id else log.entries
-            page = cut(entries, query, lambda message_id: _index(log, entries, message_id), _size_bytes)
-            return Page(tuple(_read(thread_id, fd, entry) for entry in page.items), page.has_more)
+            order = log.index.order(run_id)
+            page = cut(order, query, lambda message_id: log.index.find(order, message_id), log.index.lengths.__getitem__)
+            return Page(tuple(_read(thread_id, fd, log, ordinal) for ordinal in page.items), page.has_more)
 
     def change(self, thread_id: ThreadId, message_id: MessageId, change: Callable[[Message], Message]) -> Message:
         """Rewrite one line with what `change` makes of the message; id, thread and creation time stay.
@@ -139,11 +144,11 @@ class Messages:
         self._folder(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
-            entry = _entry(log, message_id)
-            before = _read(thread_id, fd, entry)
+            ordinal = _ordinal(log, message_id)
+            before = _read(thread_id, fd, log, ordinal)
             after = replace(change(before), id=before.id, thread_id=thread_id, created_ms=before.created_ms)
-            line = jsonl.encode(form.change(_value(fd, entry), before, after, self._clock()))
-            log.replace(_lines_without(fd, message_id, {entry.segment.offset: line}))
+            line = jsonl.encode(form.change(_value(fd, log, ordinal), before, after, self._clock()))
+            log.replace(_lines_without(fd, message_id, {log.index.offsets[ordinal]: line}))
             return after
 
     def delete(self, thread_id: ThreadId, message_id: MessageId) -> None:
@@ -151,8 +156,13 @@ class Messages:
         self._folder(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
-            _entry(log, message_id)
+            _ordinal(log, message_id)
             log.replace(_lines_without(fd, message_id, {}))
+
+    def save_indexes(self) -> None:
+        """Keep the indexes of long files for the next start."""
+        for log in self.logs.all():
+            log.save()
 
     def _check_not_held(self, thread_id: ThreadId, messages: Sequence[Message]) -> None:
         active = self._active_run(thread_id)
@@ -174,36 +184,21 @@ def stamped(message: Message, thread_id: ThreadId, now_ms: int, last_ms: int = 0
     )
 
 
-def _size_bytes(entry: Entry) -> int:
-    return entry.segment.length
-
-
-def _place(entry: Entry) -> tuple[int, int]:
-    return entry.created_ms, entry.position
-
-
-def _entry(log: MessageLog, message_id: MessageId) -> Entry:
-    entry = log.by_id.get(message_id)
-    if entry is None:
+def _ordinal(log: MessageLog, message_id: MessageId) -> int:
+    ordinal = log.index.by_id.get(message_id)
+    if ordinal is None:
         raise NotFoundError(f"No message found with id '{message_id:.64}'.")
-    return entry
+    return ordinal
 
 
-def _index(log: MessageLog, entries: Sequence[Entry], message_id: str) -> int | None:
-    entry = log.by_id.get(MessageId(message_id))
-    if entry is None:
-        return None
-    index = bisect_left(entries, _place(entry), key=_place)
-    return index if index < len(entries) and entries[index] is entry else None
-
-
-def _value(fd: int, entry: Entry) -> JsonObject:
-    value: JsonObject = orjson.loads(jsonl.read(fd, entry.segment))
+def _value(fd: int, log: MessageLog, ordinal: int) -> JsonObject:
+    value: JsonObject = orjson.loads(jsonl.read(fd, log.index.segment(ordinal)))
     return value
 
 
-def _read(thread_id: ThreadId, fd: int, entry: Entry) -> Message:
-    return form.from_json(thread_id, entry.id, _value(fd, entry), entry.created_ms)
+def _read(thread_id: ThreadId, fd: int, log: MessageLog, ordinal: int) -> Message:
+    message_id, created_ms = MessageId(log.index.ids[ordinal]), log.index.created[ordinal]
+    return form.from_json(thread_id, message_id, _value(fd, log, ordinal), created_ms)
 
 
 def _lines_without(fd: int, message_id: MessageId, instead: dict[int, bytes]) -> Iterator[bytes]:

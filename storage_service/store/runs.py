@@ -25,6 +25,13 @@ RecordT = TypeVar("RecordT", Run, RunStep)
 class RunLog(Log):
     """The records of one runs.jsonl by id, in order of their first lines, as JSON and as values."""
 
+    def __init__(self, path: Path, quarantine: Path) -> None:
+        super().__init__(path, quarantine)
+        self.forget()
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
     def forget(self) -> None:
         """See Log."""
         self.raw: dict[str, JsonObject] = {}

@@ -30,7 +30,7 @@ class Store:
         self.threads = Threads(where, clock)
         self.runs = Runs(self.threads.folder, where.quarantine)
         self.census = Census(where, self.threads.order, self.runs.note)
-        self.messages = Messages(self.threads.folder, self.runs.active_id, where.quarantine, clock)
+        self.messages = Messages(self.threads.folder, self.runs.active_id, where, clock)
 
     @classmethod
     def open(cls, root: Path, *, demo_weights: Path | None = None, clock: Clock = wall_clock_ms) -> Self:
@@ -73,9 +73,14 @@ class Store:
         self.messages.logs.drop(thread_id)
         self.runs.forget(thread_id)
 
-    def close(self) -> None:
-        """Give the janroot up, leaving the next start what it needs to be quick."""
+    def save_indexes(self) -> None:
+        """Leave the next start what it needs to be quick; nothing that could not be made again."""
         self.census.save()
+        self.messages.save_indexes()
+
+    def close(self) -> None:
+        """Give the janroot up."""
+        self.save_indexes()
         self._lock.release()
 
     def _name_of(self, assistant_id: AssistantId) -> str:
