@@ -1,6 +1,11 @@
-"""The storage service as the gateway sees it: one stub a noun, called with a deadline and our errors."""
+"""The storage service as the gateway sees it: one stub a noun, called with a deadline and our errors.
+
+`if_revision`: act only if the object's revision is one of these; else PreconditionFailedError.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from grpc import aio
 
@@ -51,11 +56,11 @@ class StorageClient:
 
     async def update_thread(self, request: threads_pb2.UpdateThreadRequest) -> threads_pb2.Thread:
         """Change the masked fields of a thread."""
-        return (await call(self._threads.UpdateThread, request)).thread
+        return (await call(self._threads.UpdateThread, request, repeatable=not request.if_revision)).thread
 
-    async def delete_thread(self, thread_id: str) -> None:
+    async def delete_thread(self, thread_id: str, if_revision: Sequence[str] = ()) -> None:
         """Remove a thread."""
-        request = threads_pb2.DeleteThreadRequest(thread_id=thread_id)
+        request = threads_pb2.DeleteThreadRequest(thread_id=thread_id, if_revision=if_revision)
         await call(self._threads.DeleteThread, request, repeatable=False)
 
     async def create_message(self, message: messages_pb2.Message) -> messages_pb2.Message:
@@ -83,16 +88,18 @@ class StorageClient:
                 return messages
             after = messages[-1].id
 
-    async def update_message(self, thread_id: str, message_id: str, metadata_json: str) -> messages_pb2.Message:
+    async def update_message(
+        self, thread_id: str, message_id: str, metadata_json: str, if_revision: Sequence[str] = ()
+    ) -> messages_pb2.Message:
         """Replace a message's metadata."""
         request = messages_pb2.UpdateMessageRequest(
-            thread_id=thread_id, message_id=message_id, metadata_json=metadata_json
+            thread_id=thread_id, message_id=message_id, metadata_json=metadata_json, if_revision=if_revision
         )
-        return (await call(self._messages.UpdateMessage, request)).message
+        return (await call(self._messages.UpdateMessage, request, repeatable=not if_revision)).message
 
-    async def delete_message(self, thread_id: str, message_id: str) -> None:
+    async def delete_message(self, thread_id: str, message_id: str, if_revision: Sequence[str] = ()) -> None:
         """Remove a message."""
-        request = messages_pb2.DeleteMessageRequest(thread_id=thread_id, message_id=message_id)
+        request = messages_pb2.DeleteMessageRequest(thread_id=thread_id, message_id=message_id, if_revision=if_revision)
         await call(self._messages.DeleteMessage, request, repeatable=False)
 
     async def create_assistant(self, assistant: assistants_pb2.Assistant) -> assistants_pb2.Assistant:
@@ -111,11 +118,11 @@ class StorageClient:
 
     async def update_assistant(self, request: assistants_pb2.UpdateAssistantRequest) -> assistants_pb2.Assistant:
         """Change the masked fields of an assistant."""
-        return (await call(self._assistants.UpdateAssistant, request)).assistant
+        return (await call(self._assistants.UpdateAssistant, request, repeatable=not request.if_revision)).assistant
 
-    async def delete_assistant(self, assistant_id: str) -> None:
+    async def delete_assistant(self, assistant_id: str, if_revision: Sequence[str] = ()) -> None:
         """Remove an assistant."""
-        request = assistants_pb2.DeleteAssistantRequest(assistant_id=assistant_id)
+        request = assistants_pb2.DeleteAssistantRequest(assistant_id=assistant_id, if_revision=if_revision)
         await call(self._assistants.DeleteAssistant, request, repeatable=False)
 
     async def get_model(self, model_id: str) -> models_pb2.Model:

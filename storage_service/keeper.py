@@ -50,6 +50,8 @@ class Keeper:
                 if self._watch is not None:
                     self._watch.start()
                     self._store.census.visit_each(self._watch.changed())
+                    if self._watch.began():
+                        next_pass = time.monotonic()
                 if time.monotonic() >= next_pass:
                     next_pass = time.monotonic() + self._pass()
                 if time.monotonic() >= next_save:

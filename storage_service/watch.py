@@ -1,7 +1,7 @@
 """Which threads change on disk, told within a moment: a helper process that lets the kernel watch their folders.
 
-`python -m storage_service.watch FOLDER` prints the name of each subfolder below which something changed, a line each,
-until its standard input closes. It is a process of its own because setting up 100,000 watches holds Python's lock for
+`python -m storage_service.watch FOLDER` prints a slash when it watches, then the name of each subfolder below which
+something changed, a line each, until its standard input closes. It is a process of its own because setting up 100,000 watches holds Python's lock for
 three seconds (watchfiles 1.3), and nobody should wait for that. The truth is what `Census` sees when it looks; where
 there can be no watch, changes are found a little later.
 """
@@ -23,6 +23,7 @@ logger = get_logger(__name__)
 # A change is told after so long without another one, and after at most so long in all.
 _QUIET_MS = 50
 _AT_MOST_MS = 500
+_WATCHING = "/\n"
 
 
 class Watch:
@@ -32,6 +33,7 @@ class Watch:
         self._folder = folder
         self._lock = threading.Lock()
         self._changed: set[ThreadId] = set()
+        self._began = False
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
@@ -55,6 +57,12 @@ class Watch:
             changed, self._changed = self._changed, set()
             return changed
 
+    def began(self) -> bool:
+        """Whether it began to watch since the last call: what changed before that was not told."""
+        with self._lock:
+            began, self._began = self._began, False
+            return began
+
     def stop(self) -> None:
         """End the helper; without one this does nothing."""
         if self._process is None or self._reader is None:
@@ -69,6 +77,10 @@ class Watch:
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         for line in process.stdout or ():
+            if line == _WATCHING:
+                with self._lock:
+                    self._began = True
+                continue
             try:
                 thread_id = ThreadId.parse(line.rstrip("\n"))
             except InvalidArgumentError:
@@ -81,11 +93,20 @@ def main(folder: str) -> None:
     """Print what changes below a folder until standard input closes."""
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     home = os.path.realpath(folder)
+    began = False
     for changes in watchfiles.watch(
-        home, watch_filter=None, step=_QUIET_MS, debounce=_AT_MOST_MS, raise_interrupt=False
+        home,
+        watch_filter=None,
+        step=_QUIET_MS,
+        debounce=_AT_MOST_MS,
+        rust_timeout=_AT_MOST_MS,
+        yield_on_timeout=True,
+        raise_interrupt=False,
     ):
         names = {os.path.relpath(path, home).split(os.sep, 1)[0] for _, path in changes}
-        sys.stdout.write("".join(f"{name}\n" for name in names if "\n" not in name))
+        told = "" if began else _WATCHING
+        began = True
+        sys.stdout.write(told + "".join(f"{name}\n" for name in names if "\n" not in name))
         sys.stdout.flush()
 
 

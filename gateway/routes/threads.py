@@ -9,8 +9,10 @@ from gateway.convert.threads import new_thread, thread_from_proto, thread_update
 from gateway.keys import STORAGE
 from gateway.paging import list_envelope, read_page
 from gateway.path_ids import path_id
+from gateway.preconditions import etag, read_if_match
 from gateway.schemas.threads import CreateThread, ModifyThread
 from jan.ids import ThreadId
+from jan.storage.v1 import threads_pb2
 
 routes = web.RouteTableDef()
 
@@ -19,7 +21,7 @@ routes = web.RouteTableDef()
 async def create_thread(request: web.Request) -> web.Response:
     """Make a thread, with its first messages if any are sent. The body may be empty."""
     body = await read_body(request, CreateThread)
-    return json_response(thread_from_proto(await request.app[STORAGE].create_thread(new_thread(body))))
+    return _thread_response(await request.app[STORAGE].create_thread(new_thread(body)))
 
 
 @routes.get("/v1/threads")
@@ -33,26 +35,32 @@ async def list_threads(request: web.Request) -> web.Response:
 async def get_thread(request: web.Request) -> web.Response:
     """One thread; 404 when it is unknown."""
     thread_id = thread_id_of(request)
-    return json_response(thread_from_proto(await request.app[STORAGE].get_thread(thread_id)))
+    return _thread_response(await request.app[STORAGE].get_thread(thread_id))
 
 
 @routes.patch("/v1/threads/{thread_id}")
 @routes.post("/v1/threads/{thread_id}")
 async def modify_thread(request: web.Request) -> web.Response:
-    """Change the fields sent; 404 when the thread is unknown."""
+    """Change the fields sent; 404 when the thread is unknown, 412 when it is not the one in `If-Match`."""
     thread_id = thread_id_of(request)
     body = await read_body(request, ModifyThread)
-    return json_response(thread_from_proto(await request.app[STORAGE].update_thread(thread_update(thread_id, body))))
+    update = thread_update(thread_id, body)
+    update.if_revision.extend(read_if_match(request))
+    return _thread_response(await request.app[STORAGE].update_thread(update))
 
 
 @routes.delete("/v1/threads/{thread_id}")
 async def delete_thread(request: web.Request) -> web.Response:
-    """Remove a thread with all it holds. 404 the second time."""
+    """Remove a thread with all it holds. 404 the second time; 412 as above."""
     thread_id = thread_id_of(request)
-    await request.app[STORAGE].delete_thread(thread_id)
+    await request.app[STORAGE].delete_thread(thread_id, read_if_match(request))
     return json_response({"id": thread_id, "object": "thread.deleted", "deleted": True})
 
 
 def thread_id_of(request: web.Request) -> ThreadId:
     """The thread that the path names. Raises NotFoundError when it cannot be a thread's id."""
     return path_id(request, "thread_id", ThreadId)
+
+
+def _thread_response(thread: threads_pb2.Thread) -> web.Response:
+    return json_response(thread_from_proto(thread), headers=etag(thread.revision))

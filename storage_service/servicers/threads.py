@@ -61,14 +61,17 @@ class ThreadServicer(ThreadServiceServicer):
         paths = values.masked_paths(list(request.update_mask.paths), frozenset(_FIELDS))
         changes = {_FIELDS[path]: getattr(wanted, _FIELDS[path]) for path in paths}
         stored = await self._access.run_alone(
-            thread_id, lambda: self._store.threads.change(thread_id, lambda thread: replace(thread, **changes))
+            thread_id,
+            lambda: self._store.threads.change(
+                thread_id, lambda thread: replace(thread, **changes), request.if_revision
+            ),
         )
         return pb.UpdateThreadResponse(thread=to_proto(stored))
 
     async def DeleteThread(self, request: pb.DeleteThreadRequest, context: Context) -> pb.DeleteThreadResponse:
         """See threads.proto."""
         thread_id = ThreadId.parse(request.thread_id)
-        await self._access.run_alone(thread_id, lambda: self._store.delete_thread(thread_id))
+        await self._access.run_alone(thread_id, lambda: self._store.delete_thread(thread_id, request.if_revision))
         return pb.DeleteThreadResponse()
 
 
@@ -82,6 +85,7 @@ def to_proto(thread: Thread) -> pb.Thread:
         metadata_json=values.dump(thread.metadata),
         tool_resources_json=values.dump(thread.tool_resources),
         assistants=map(_assistant_to_proto, thread.assistants),
+        revision=thread.revision,
     )
 
 

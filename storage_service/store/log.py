@@ -69,16 +69,16 @@ class Log(ABC):
                 if fd >= 0:
                     os.close(fd)
 
-    def append(self, values: Sequence[JsonObject]) -> None:
-        """Add records in one write, inside `open()`. Durable on return; see `atomic.append` for errors.
+    def append(self, values: Sequence[JsonObject]) -> list[bytes]:
+        """Add records in one write, inside `open()`; answers the bytes of their lines.
 
-        Raises TooLargeError: a record longer than a reader takes. FailedPreconditionError: the file is closed to us.
+        Durable on return; see `atomic.append` for errors. Raises TooLargeError: a record longer than a reader takes.
+        FailedPreconditionError: the file is closed to us.
         """
         lines = [jsonl.encode(value) for value in values]
         if any(len(line) > jsonl.MAX_LINE_BYTES for line in lines):
             raise TooLargeError(f"A record must stay below {jsonl.MAX_LINE_BYTES} bytes.")
-        size_before = self.seen[1] if self.seen else -1
-        self.seen = None
+        before, self.seen = self.seen or signature.NOTHING, None
         try:
             offset = atomic.append(self.path, b"".join(lines), self._quarantine)
         except PermissionError as error:
@@ -89,14 +89,18 @@ class Log(ABC):
             self.take(Segment(offset, len(line) - 1, value), value)
             offset += len(line)
         after = signature.of_path(self.path)
-        if after[1] == size_before + sum(map(len, lines)):
+        if before[0] in {after[0], 0} and after[1] == before[1] + sum(map(len, lines)):
             self.seen = after
         # Otherwise a torn tail was mended or somebody else wrote: read the file again at the next `open()`.
+        return [line[:-1] for line in lines]
 
     def replace(self, lines: Iterable[bytes]) -> None:
-        """Rewrite the whole file, inside `open()`. Durable on return; see `atomic.replace`."""
-        self.seen = None
-        atomic.replace(self.path, lines)
+        """Rewrite the whole file, inside `open()`. Durable on return; see `atomic.replace`.
+
+        Raises ChangedMeanwhileError: somebody else wrote since the log was opened.
+        """
+        instead_of, self.seen = self.seen, None
+        atomic.replace(self.path, lines, instead_of)
 
     def _catch_up(self, fd: int) -> None:
         seen = signature.NOTHING if fd < 0 else signature.of(os.fstat(fd))

@@ -1,6 +1,6 @@
 """Messages: the lines of a thread's messages.jsonl, appended oldest first."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import orjson
 
 from jan.errors import FailedPreconditionError, NotFoundError
 from jan.ids import MessageId, ThreadId
-from storage_service.store import jsonl, layout, message_index
+from storage_service.store import atomic, jsonl, layout, message_index
 from storage_service.store.clock import Clock
 from storage_service.store.forms import fields
 from storage_service.store.forms import messages as form
@@ -17,6 +17,7 @@ from storage_service.store.log import Log, LogCache
 from storage_service.store.message_index import MessageIndex
 from storage_service.store.paging import Page, PageQuery, cut
 from storage_service.store.records import JsonObject, Message, MessageStatus
+from storage_service.store.revisions import check_revision, revision_of
 from storage_service.store.signature import Signature
 
 # A file of this length, some 1,000 messages, is read in 10 ms; a longer one gets a sidecar.
@@ -108,7 +109,11 @@ class Messages:
             now_ms = max(self._clock(), last_ms)
             added = {message.id: stamped(message, thread_id, now_ms, last_ms) for message in new}
             if added:
-                log.append([form.to_json(message) for message in added.values()])
+                revisions = map(revision_of, log.append([form.to_json(message) for message in added.values()]))
+                added = {
+                    message.id: replace(message, revision=revision)
+                    for message, revision in zip(added.values(), revisions, strict=True)
+                }
             return [
                 added[message.id] if (ordinal := stored[message.id]) is None else _read(thread_id, fd, log, ordinal)
                 for message in messages
@@ -135,28 +140,49 @@ class Messages:
             page = cut(order, query, lambda message_id: log.index.find(order, message_id), log.index.lengths.__getitem__)
             return Page(tuple(_read(thread_id, fd, log, ordinal) for ordinal in page.items), page.has_more)
 
-    def change(self, thread_id: ThreadId, message_id: MessageId, change: Callable[[Message], Message]) -> Message:
+    def change(
+        self,
+        thread_id: ThreadId,
+        message_id: MessageId,
+        change: Callable[[Message], Message],
+        if_revision: Collection[str] = (),
+    ) -> Message:
         """Rewrite one line with what `change` makes of the message; id, thread and creation time stay.
 
-        Every other line stays byte for byte, readable or not. Durable on return. Raises NotFoundError,
-        StorageFullError.
+        Every other line stays byte for byte, readable or not, and so does what somebody else writes meanwhile.
+        Durable on return. Raises NotFoundError, StorageFullError. PreconditionFailedError: the message's revision is
+        none of `if_revision`.
         """
+        return atomic.again_if_changed(lambda: self._change(thread_id, message_id, change, if_revision))
+
+    def _change(
+        self,
+        thread_id: ThreadId,
+        message_id: MessageId,
+        change: Callable[[Message], Message],
+        if_revision: Collection[str],
+    ) -> Message:
         self._folder(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
             ordinal = _ordinal(log, message_id)
             before = _read(thread_id, fd, log, ordinal)
+            check_revision(before.revision, if_revision)
             after = replace(change(before), id=before.id, thread_id=thread_id, created_ms=before.created_ms)
             line = jsonl.encode(form.change(_value(fd, log, ordinal), before, after, self._clock()))
             log.replace(_lines_without(fd, message_id, {log.index.offsets[ordinal]: line}))
-            return after
+            return replace(after, revision=revision_of(line[:-1]))
 
-    def delete(self, thread_id: ThreadId, message_id: MessageId) -> None:
-        """Take a message's line out of the file. Durable on return. Raises NotFoundError, StorageFullError."""
+    def delete(self, thread_id: ThreadId, message_id: MessageId, if_revision: Collection[str] = ()) -> None:
+        """Take a message's line out of the file. Durable on return. Raises as `change` does."""
+        atomic.again_if_changed(lambda: self._delete(thread_id, message_id, if_revision))
+
+    def _delete(self, thread_id: ThreadId, message_id: MessageId, if_revision: Collection[str]) -> None:
         self._folder(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
-            _ordinal(log, message_id)
+            message = _read(thread_id, fd, log, _ordinal(log, message_id))
+            check_revision(message.revision, if_revision)
             log.replace(_lines_without(fd, message_id, {}))
 
     def save_indexes(self) -> None:
@@ -198,7 +224,9 @@ def _value(fd: int, log: MessageLog, ordinal: int) -> JsonObject:
 
 def _read(thread_id: ThreadId, fd: int, log: MessageLog, ordinal: int) -> Message:
     message_id, created_ms = MessageId(log.index.ids[ordinal]), log.index.created[ordinal]
-    return form.from_json(thread_id, message_id, _value(fd, log, ordinal), created_ms)
+    line = jsonl.read(fd, log.index.segment(ordinal))
+    message = form.from_json(thread_id, message_id, orjson.loads(line), created_ms)
+    return replace(message, revision=revision_of(line))
 
 
 def _lines_without(fd: int, message_id: MessageId, instead: dict[int, bytes]) -> Iterator[bytes]:

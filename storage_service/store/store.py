@@ -1,6 +1,6 @@
 """One janroot, opened: the collections, built in the right order on one lock."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -67,9 +67,9 @@ class Store:
         """Append messages to a thread and accept a run on it, in one step. See `Runs.create` for errors."""
         return self.runs.create(run, first=lambda: self.messages.append(run.thread_id, messages))
 
-    def delete_thread(self, thread_id: ThreadId) -> None:
-        """Take a thread away with all it holds. Raises NotFoundError."""
-        self.threads.delete(thread_id)
+    def delete_thread(self, thread_id: ThreadId, if_revision: Collection[str] = ()) -> None:
+        """Take a thread away with all it holds. Raises NotFoundError, PreconditionFailedError."""
+        self.threads.delete(thread_id, if_revision)
         self.messages.logs.drop(thread_id)
         self.runs.forget(thread_id)
 

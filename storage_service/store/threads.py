@@ -3,7 +3,7 @@
 import itertools
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from storage_service.store import atomic, jsonfile, jsonl, layout
 from storage_service.store.clock import Clock
 from storage_service.store.forms import messages as message_form
 from storage_service.store.forms import threads as form
+from storage_service.store.jsonfile import Found
 from storage_service.store.messages import stamped
 from storage_service.store.order import CreationOrder
 from storage_service.store.paging import Page, PageQuery
 from storage_service.store.records import Message, Thread
+from storage_service.store.revisions import check_revision
 
 logger = get_logger(__name__)
 
@@ -46,7 +48,7 @@ class Threads:
             thread = replace(thread, id=ThreadId(folder.name), created_ms=created_ms, updated_ms=created_ms)
             staged = self._layout.staging / folder.name
             try:
-                self._stage(staged, thread, messages)
+                thread = replace(thread, revision=self._stage(staged, thread, messages))
                 atomic.publish(staged, folder)
             except (JanError, OSError):
                 atomic.remove_tree(staged)
@@ -73,29 +75,24 @@ class Threads:
             if len(found) == len(threads) and not any(moved):
                 return Page(found, ids.has_more)
 
-    def change(self, thread_id: ThreadId, change: Callable[[Thread], Thread]) -> Thread:
+    def change(
+        self, thread_id: ThreadId, change: Callable[[Thread], Thread], if_revision: Collection[str] = ()
+    ) -> Thread:
         """Rewrite a thread's file with what `change` makes of it; id and creation time stay. Durable on return.
 
-        Keys of the file that no field stands for are kept. Raises NotFoundError, StorageFullError.
+        Keys of the file that no field stands for are kept, and so is what somebody else writes meanwhile. Raises
+        NotFoundError, StorageFullError. PreconditionFailedError: the revision is none of `if_revision`.
         """
-        before = self.get(thread_id)
-        after = replace(change(before), id=before.id, created_ms=before.created_ms, updated_ms=self._clock())
-        path = self._layout.thread(thread_id) / layout.THREAD_FILE
-        raw = jsonfile.read(path)
-        if raw is None:
-            if path.exists():
-                atomic.set_aside(path, self._layout.quarantine)
-            jsonfile.write(path, form.to_json(after))
-        else:
-            jsonfile.write(path, form.change(raw, before, after))
-        return after
+        return atomic.again_if_changed(lambda: self._change(thread_id, change, if_revision))
 
-    def delete(self, thread_id: ThreadId) -> None:
+    def delete(self, thread_id: ThreadId, if_revision: Collection[str] = ()) -> None:
         """Take a thread away, messages and all: its folder moves into `.server/trash/`. Durable on return.
 
-        Raises NotFoundError.
+        Raises NotFoundError. PreconditionFailedError: see `change`.
         """
         folder = self.folder(thread_id)
+        if if_revision:
+            check_revision(self.get(thread_id).revision, if_revision)
         with self.order.own_change():
             atomic.rename(folder, self._layout.trash_name(folder))
         self.order.drop(thread_id)
@@ -117,26 +114,45 @@ class Threads:
                 return folder
         raise AssertionError("numbers never end")
 
-    def _stage(self, staged: Path, thread: Thread, messages: Sequence[Message]) -> None:
+    def _stage(self, staged: Path, thread: Thread, messages: Sequence[Message]) -> str:
+        """Build a thread's folder; answers the revision of its thread.json."""
         atomic.claim_dir(staged)
-        jsonfile.write(staged / layout.THREAD_FILE, form.to_json(thread))
+        revision = jsonfile.write(staged / layout.THREAD_FILE, form.to_json(thread))
         lines = [
             jsonl.encode(message_form.to_json(stamped(message, thread.id, thread.created_ms))) for message in messages
         ]
         if lines:
             atomic.replace(staged / layout.MESSAGES_FILE, lines)
+        return revision
+
+    def _change(self, thread_id: ThreadId, change: Callable[[Thread], Thread], if_revision: Collection[str]) -> Thread:
+        path = self.folder(thread_id) / layout.THREAD_FILE
+        found = jsonfile.look(path)
+        before = self._from_file(thread_id, found)
+        check_revision(before.revision, if_revision)
+        after = replace(change(before), id=before.id, created_ms=before.created_ms, updated_ms=self._clock())
+        if found.value is None:
+            if path.exists():
+                atomic.set_aside(path, self._layout.quarantine)
+            raw = form.to_json(after)
+        else:
+            raw = form.change(found.value, before, after)
+        return replace(after, revision=jsonfile.write(path, raw, instead_of=found.signature))
 
     def _read(self, thread_id: ThreadId) -> Thread | None:
         folder = self._layout.thread(thread_id)
         if not _holds_thread(folder):
             self.order.drop(thread_id)
             return None
-        raw = jsonfile.read(folder / layout.THREAD_FILE)
-        if raw is None:
+        return self._from_file(thread_id, jsonfile.look(folder / layout.THREAD_FILE))
+
+    def _from_file(self, thread_id: ThreadId, found: Found) -> Thread:
+        if found.value is None:
             logger.warning("thread.json is missing or unreadable; defaults stand in", thread=thread_id)
-        thread = form.from_json(thread_id, raw or {}, _made_ms(folder))
+        folder = self._layout.thread(thread_id)
+        thread = form.from_json(thread_id, found.value or {}, _made_ms(folder))
         messages_ms = jsonfile.changed_ms(folder / layout.MESSAGES_FILE) or 0
-        return replace(thread, updated_ms=max(thread.updated_ms, messages_ms))
+        return replace(thread, updated_ms=max(thread.updated_ms, messages_ms), revision=found.revision)
 
     def _created_ms(self, thread_id: ThreadId) -> int | None:
         folder = self._layout.thread(thread_id)

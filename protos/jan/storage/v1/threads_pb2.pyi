@@ -41,6 +41,7 @@ class Thread(_message.Message):
     METADATA_JSON_FIELD_NUMBER: _builtins.int
     TOOL_RESOURCES_JSON_FIELD_NUMBER: _builtins.int
     ASSISTANTS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The folder's name, `<assistant id>_<unix seconds>` for threads made here."""
     title: _builtins.str
@@ -49,6 +50,8 @@ class Thread(_message.Message):
     """A JSON object; "{}" when there is none."""
     tool_resources_json: _builtins.str
     """A JSON object of OpenAI's tool resources; empty when there are none."""
+    revision: _builtins.str
+    """Tells this state of its thread.json from every other; storage's."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When the thread was made."""
@@ -71,10 +74,11 @@ class Thread(_message.Message):
         metadata_json: _builtins.str = ...,
         tool_resources_json: _builtins.str = ...,
         assistants: _abc.Iterable[Global___ThreadAssistant] | None = ...,
+        revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistants", b"assistants", "created_at", b"created_at", "id", b"id", "metadata_json", b"metadata_json", "title", b"title", "tool_resources_json", b"tool_resources_json", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistants", b"assistants", "created_at", b"created_at", "id", b"id", "metadata_json", b"metadata_json", "revision", b"revision", "title", b"title", "tool_resources_json", b"tool_resources_json", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -286,6 +290,7 @@ class UpdateThreadRequest(_message.Message):
 
     THREAD_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    IF_REVISION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def thread(self) -> Global___Thread:
         """The thread with its id and the new values of the masked fields."""
@@ -294,15 +299,20 @@ class UpdateThreadRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Which fields change: title, metadata_json, tool_resources_json, assistants."""
 
+    @_builtins.property
+    def if_revision(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Act only if the thread's revision is one of these, else FAILED_PRECONDITION; none asks for nothing."""
+
     def __init__(
         self,
         *,
         thread: Global___Thread | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        if_revision: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["thread", b"thread", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["thread", b"thread", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["if_revision", b"if_revision", "thread", b"thread", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -339,16 +349,22 @@ class DeleteThreadRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     THREAD_ID_FIELD_NUMBER: _builtins.int
+    IF_REVISION_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """The thread's id."""
+    @_builtins.property
+    def if_revision(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Act only if the thread's revision is one of these, else FAILED_PRECONDITION; none asks for nothing."""
+
     def __init__(
         self,
         *,
         thread_id: _builtins.str = ...,
+        if_revision: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["if_revision", b"if_revision", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
