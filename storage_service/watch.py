@@ -1,9 +1,9 @@
 """Which threads change on disk, told within a moment: a helper process that lets the kernel watch their folders.
 
 `python -m storage_service.watch FOLDER` prints a slash when it watches, then the name of each subfolder below which
-something changed, a line each, until its standard input closes. It is a process of its own because setting up 100,000 watches holds Python's lock for
-three seconds (watchfiles 1.3), and nobody should wait for that. The truth is what `Census` sees when it looks; where
-there can be no watch, changes are found a little later.
+something changed, a line each, until its standard input closes. It is a process of its own because setting up 100,000
+watches holds Python's lock for three seconds (watchfiles 1.3), and nobody should wait for that. The truth is what
+`Census` sees when it looks; where there can be no watch, changes are found a little later.
 """
 
 import os

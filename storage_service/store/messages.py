@@ -211,7 +211,7 @@ def stamped(message: Message, thread_id: ThreadId, now_ms: int, last_ms: int = 0
 
 
 def _ordinal(log: MessageLog, message_id: MessageId) -> int:
-    ordinal = log.index.by_id.get(message_id)
+    ordinal = log.index.ordinal(message_id)
     if ordinal is None:
         raise NotFoundError(f"No message found with id '{message_id:.64}'.")
     return ordinal
@@ -223,9 +223,10 @@ def _value(fd: int, log: MessageLog, ordinal: int) -> JsonObject:
 
 
 def _read(thread_id: ThreadId, fd: int, log: MessageLog, ordinal: int) -> Message:
-    message_id, created_ms = MessageId(log.index.ids[ordinal]), log.index.created[ordinal]
     line = jsonl.read(fd, log.index.segment(ordinal))
-    message = form.from_json(thread_id, message_id, orjson.loads(line), created_ms)
+    raw = orjson.loads(line)
+    message_id = MessageId(fields.text(raw, "id"))
+    message = form.from_json(thread_id, message_id, raw, log.index.created[ordinal])
     return replace(message, revision=revision_of(line))
 
 
