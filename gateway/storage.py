@@ -54,6 +54,10 @@ class StorageClient:
         """Read a page of threads."""
         return await call(self._threads.ListThreads, threads_pb2.ListThreadsRequest(page=page))
 
+    async def search_threads(self, query: str, page: paging_pb2.PageRequest) -> threads_pb2.SearchThreadsResponse:
+        """Read a page of the threads that match, the best first."""
+        return await call(self._threads.SearchThreads, threads_pb2.SearchThreadsRequest(query=query, page=page))
+
     async def update_thread(self, request: threads_pb2.UpdateThreadRequest) -> threads_pb2.Thread:
         """Change the masked fields of a thread."""
         return (await call(self._threads.UpdateThread, request, repeatable=not request.if_revision)).thread

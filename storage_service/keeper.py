@@ -4,7 +4,9 @@ import threading
 import time
 from collections.abc import Callable
 
+from jan.errors import JanError
 from jan.telemetry import get_logger
+from storage_service.search import Search
 from storage_service.store.atomic import DiskFailedError
 from storage_service.store.store import Store
 from storage_service.watch import Watch
@@ -25,8 +27,12 @@ class Keeper:
     kernel's help: `watch`.
     """
 
-    def __init__(self, store: Store, on_disk_failure: Callable[[DiskFailedError], None], *, watch: bool) -> None:
+    def __init__(
+        self, store: Store, search: Search, on_disk_failure: Callable[[DiskFailedError], None], *, watch: bool
+    ) -> None:
         self._store = store
+        self._search = search
+        store.census.on_messages = search.note
         self._on_disk_failure = on_disk_failure
         self._watch = Watch(store.threads.home) if watch else None
         self._stopping = threading.Event()
@@ -59,7 +65,7 @@ class Keeper:
                     next_save = time.monotonic() + _SAVE_SECONDS
             except DiskFailedError as error:
                 self._on_disk_failure(error)
-            except OSError:
+            except (OSError, JanError):
                 logger.exception("looking at the threads failed; trying again")
             self._stopping.wait(_TURN_SECONDS)
 
@@ -67,4 +73,5 @@ class Keeper:
         """Visit all threads; answers for how long to rest then."""
         began = time.monotonic()
         self._store.census.visit_all(wanted=lambda: not self._stopping.is_set())
+        self._search.compare(self._store.census.messages())
         return max(_REST_SECONDS, _REST_PER_PASS * (time.monotonic() - began))

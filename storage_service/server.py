@@ -16,6 +16,7 @@ from jan.storage.v1 import (
 from jan.telemetry import get_logger
 from storage_service.access import Access
 from storage_service.keeper import Keeper
+from storage_service.search import Search
 from storage_service.servicers.assistants import AssistantServicer
 from storage_service.servicers.messages import MessageServicer
 from storage_service.servicers.models import ModelServicer
@@ -36,22 +37,25 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
     `watch`: let the kernel tell of changes by hand, through a helper process; see `Keeper`.
     """
     access = Access(exit_on_disk_failure)
-    keeper = Keeper(store, exit_on_disk_failure, watch=watch)
+    search = Search(store)
+    keeper = Keeper(store, search, exit_on_disk_failure, watch=watch)
 
     def register(server: aio.Server) -> None:
-        add_servicers(server, access, store)
+        add_servicers(server, access, store, search)
 
     async with rpc.serving(address, register):
         logger.info("serving", address=address)
         keeper.start()
+        search.start()
         await stop.wait()
     await access.close()
     await asyncio.to_thread(keeper.stop)
+    await asyncio.to_thread(search.stop)
 
 
-def add_servicers(server: aio.Server, access: Access, store: Store) -> None:
+def add_servicers(server: aio.Server, access: Access, store: Store, search: Search) -> None:
     """Put every resource of the storage contract on a server."""
-    threads_pb2_grpc.add_ThreadServiceServicer_to_server(ThreadServicer(access, store), server)
+    threads_pb2_grpc.add_ThreadServiceServicer_to_server(ThreadServicer(access, store, search), server)
     messages_pb2_grpc.add_MessageServiceServicer_to_server(MessageServicer(access, store.messages), server)
     assistants_pb2_grpc.add_AssistantServiceServicer_to_server(AssistantServicer(access, store.assistants), server)
     models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(access, store.models), server)

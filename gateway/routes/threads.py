@@ -5,14 +5,17 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.body import json_response, read_body
-from gateway.convert.threads import new_thread, thread_from_proto, thread_update
+from gateway.convert.threads import new_thread, thread_from_proto, thread_match_from_proto, thread_update
 from gateway.keys import STORAGE
 from gateway.paging import list_envelope, read_page
 from gateway.path_ids import path_id
 from gateway.preconditions import etag, read_if_match
 from gateway.schemas.threads import CreateThread, ModifyThread
+from jan.errors import InvalidArgumentError
 from jan.ids import ThreadId
 from jan.storage.v1 import threads_pb2
+
+MAX_QUERY = 1000
 
 routes = web.RouteTableDef()
 
@@ -26,7 +29,10 @@ async def create_thread(request: web.Request) -> web.Response:
 
 @routes.get("/v1/threads")
 async def list_threads(request: web.Request) -> web.Response:
-    """A page of threads."""
+    """A page of threads; with `q` of those that hold a message with all its words, the best first."""
+    query = request.query.get("q")
+    if query:
+        return await _search_threads(request, query)
     page = await request.app[STORAGE].list_threads(read_page(request, ThreadId))
     return json_response(list_envelope([*map(thread_from_proto, page.threads)], has_more=page.has_more))
 
@@ -55,6 +61,13 @@ async def delete_thread(request: web.Request) -> web.Response:
     thread_id = thread_id_of(request)
     await request.app[STORAGE].delete_thread(thread_id, read_if_match(request))
     return json_response({"id": thread_id, "object": "thread.deleted", "deleted": True})
+
+
+async def _search_threads(request: web.Request, query: str) -> web.Response:
+    if len(query) > MAX_QUERY:
+        raise InvalidArgumentError(f"'q' may hold at most {MAX_QUERY} characters.", param="q")
+    page = await request.app[STORAGE].search_threads(query, read_page(request, ThreadId))
+    return json_response(list_envelope([*map(thread_match_from_proto, page.matches)], has_more=page.has_more))
 
 
 def thread_id_of(request: web.Request) -> ThreadId:

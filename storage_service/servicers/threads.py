@@ -5,12 +5,15 @@ from typing import Any
 
 from grpc import aio
 
+from jan.errors import NotFoundError
 from jan.ids import AssistantId, ThreadId
 from jan.storage.v1 import threads_pb2 as pb
 from jan.storage.v1.threads_pb2_grpc import ThreadServiceServicer
 from storage_service.access import Access
+from storage_service.search import Search
 from storage_service.servicers import messages, values
 from storage_service.store.records import Thread, ThreadAssistant
+from storage_service.store.search import Hit
 from storage_service.store.seed import DEFAULT_ASSISTANT
 from storage_service.store.store import Store
 
@@ -30,9 +33,10 @@ _UNNAMED = ThreadId("")
 class ThreadServicer(ThreadServiceServicer):
     """See threads.proto."""
 
-    def __init__(self, access: Access, store: Store) -> None:
+    def __init__(self, access: Access, store: Store, search: Search) -> None:
         self._access = access
         self._store = store
+        self._search = search
 
     async def CreateThread(self, request: pb.CreateThreadRequest, context: Context) -> pb.CreateThreadResponse:
         """See threads.proto."""
@@ -54,6 +58,12 @@ class ThreadServicer(ThreadServiceServicer):
         page = await self._access.run(lambda: self._store.threads.page(query))
         return pb.ListThreadsResponse(threads=map(to_proto, page.items), has_more=page.has_more)
 
+    async def SearchThreads(self, request: pb.SearchThreadsRequest, context: Context) -> pb.SearchThreadsResponse:
+        """See threads.proto."""
+        page = await self._search.page(request.query, values.page_query(request.page))
+        matches = await self._access.run(lambda: [*map(self._match, page.items)])
+        return pb.SearchThreadsResponse(matches=filter(None, matches), has_more=page.has_more)
+
     async def UpdateThread(self, request: pb.UpdateThreadRequest, context: Context) -> pb.UpdateThreadResponse:
         """See threads.proto."""
         thread_id = ThreadId.parse(request.thread.id)
@@ -73,6 +83,14 @@ class ThreadServicer(ThreadServiceServicer):
         thread_id = ThreadId.parse(request.thread_id)
         await self._access.run_alone(thread_id, lambda: self._store.delete_thread(thread_id, request.if_revision))
         return pb.DeleteThreadResponse()
+
+    def _match(self, hit: Hit) -> pb.ThreadMatch | None:
+        """A hit with its thread; None when that went and the index does not know yet."""
+        try:
+            thread = self._store.threads.get(hit.thread_id)
+        except NotFoundError:
+            return None
+        return pb.ThreadMatch(thread=to_proto(thread), message_id=hit.message_id, snippet=hit.snippet)
 
 
 def to_proto(thread: Thread) -> pb.Thread:

@@ -5,6 +5,7 @@ way every folder is visited in the background, and again from time to time. Read
 goes to the thread's own files.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -72,10 +73,10 @@ class Census:
         """Look at one thread's files, and read what changed since the last visit."""
         folder = f"{self._layout.threads}/{thread_id}"
         files = Files(*(signature.digest(signature.of_path(f"{folder}/{name}")) for name in _NAMES))
+        before = self._files.get(thread_id, _NO_FILES)
+        if files == before != _NO_FILES or os.path.islink(folder):
+            return
         with self._lock:
-            before = self._files.get(thread_id, _NO_FILES)
-            if files == before != _NO_FILES:
-                return
             self._changed = True
             if files == _NO_FILES:
                 self._files.pop(thread_id, None)
@@ -92,6 +93,11 @@ class Census:
         """Visit some threads."""
         for thread_id in thread_ids:
             self.visit(thread_id)
+
+    def messages(self) -> dict[ThreadId, int]:
+        """The digest of every thread's messages.jsonl, as it was at the last visit; threads without one left out."""
+        with self._lock:
+            return {thread_id: files.messages for thread_id, files in self._files.items() if files.messages}
 
     def save(self) -> None:
         """Leave a snapshot when something changed since the last one."""

@@ -60,14 +60,9 @@ class Log(ABC):
     @contextmanager
     def open(self) -> Iterator[int]:
         """The open file, with the memory up to date; -1 when there is no file, or none that we may read."""
-        with self._lock:
-            fd = _open(self.path)
-            try:
-                self._catch_up(fd)
-                yield fd
-            finally:
-                if fd >= 0:
-                    os.close(fd)
+        with self._lock, reading(self.path) as fd:
+            self._catch_up(fd)
+            yield fd
 
     def append(self, values: Sequence[JsonObject]) -> list[bytes]:
         """Add records in one write, inside `open()`; answers the bytes of their lines.
@@ -103,7 +98,7 @@ class Log(ABC):
         atomic.replace(self.path, lines, instead_of)
 
     def _catch_up(self, fd: int) -> None:
-        seen = signature.NOTHING if fd < 0 else signature.of(os.fstat(fd))
+        seen = signature.of_fd(fd)
         if seen == self.seen:
             return
         self.forget()
@@ -151,6 +146,17 @@ class LogCache(Generic[LogT]):
         while len(self._logs) >= self._size or (self._logs and records > _MAX_RECORDS):
             _, log = self._logs.popitem(last=False)
             records -= len(log)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[int]:
+    """A file opened to be read; -1 when there is none, or a link."""
+    fd = _open(path)
+    try:
+        yield fd
+    finally:
+        if fd >= 0:
+            os.close(fd)
 
 
 def _open(path: Path) -> int:

@@ -1,6 +1,6 @@
 """Messages: the lines of a thread's messages.jsonl, appended oldest first."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from storage_service.store.jsonl import Segment
 from storage_service.store.log import Log, LogCache
 from storage_service.store.message_index import MessageIndex
 from storage_service.store.paging import Page, PageQuery, cut
-from storage_service.store.records import JsonObject, Message, MessageStatus
+from storage_service.store.records import Appended, JsonObject, Message, MessageStatus
 from storage_service.store.revisions import check_revision, revision_of
-from storage_service.store.signature import Signature
+from storage_service.store.signature import Signature, digest
 
 # A file of this length, some 1,000 messages, is read in 10 ms; a longer one gets a sidecar.
 _SIDECAR_BYTES = 256 * 1024
@@ -84,6 +84,8 @@ class Messages:
         self._folder = folder
         self._active_run = active_run
         self._clock = clock
+        # Hears of every change of a thread's messages made here, with the messages when they were appended.
+        self.on_change: Callable[[ThreadId, Appended | None], None] = _nobody
         self.logs = LogCache(
             lambda thread_id: MessageLog(
                 folder(thread_id) / layout.MESSAGES_FILE, where.quarantine, where.messages_index(thread_id)
@@ -109,7 +111,9 @@ class Messages:
             now_ms = max(self._clock(), last_ms)
             added = {message.id: stamped(message, thread_id, now_ms, last_ms) for message in new}
             if added:
+                before = log.seen
                 revisions = map(revision_of, log.append([form.to_json(message) for message in added.values()]))
+                self.on_change(thread_id, _appended(before, log.seen, added.values()))
                 added = {
                     message.id: replace(message, revision=revision)
                     for message, revision in zip(added.values(), revisions, strict=True)
@@ -171,6 +175,7 @@ class Messages:
             after = replace(change(before), id=before.id, thread_id=thread_id, created_ms=before.created_ms)
             line = jsonl.encode(form.change(_value(fd, log, ordinal), before, after, self._clock()))
             log.replace(_lines_without(fd, message_id, {log.index.offsets[ordinal]: line}))
+            self.on_change(thread_id, None)
             return replace(after, revision=revision_of(line[:-1]))
 
     def delete(self, thread_id: ThreadId, message_id: MessageId, if_revision: Collection[str] = ()) -> None:
@@ -184,6 +189,7 @@ class Messages:
             message = _read(thread_id, fd, log, _ordinal(log, message_id))
             check_revision(message.revision, if_revision)
             log.replace(_lines_without(fd, message_id, {}))
+            self.on_change(thread_id, None)
 
     def save_indexes(self) -> None:
         """Keep the indexes of long files for the next start."""
@@ -194,6 +200,16 @@ class Messages:
         active = self._active_run(thread_id)
         if active is not None and any(message.run_id != active for message in messages):
             raise FailedPreconditionError(f"Can't add messages to {thread_id} while a run {active} is active.")
+
+
+def _nobody(thread_id: ThreadId, appended: Appended | None) -> None:
+    """Hears of changed messages until the search index does."""
+
+
+def _appended(before: Signature | None, after: Signature | None, messages: Iterable[Message]) -> Appended | None:
+    if before is None or after is None:
+        return None
+    return Appended(digest(before), digest(after), tuple(messages))
 
 
 def stamped(message: Message, thread_id: ThreadId, now_ms: int, last_ms: int = 0) -> Message:

@@ -117,6 +117,15 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Appended:
+    """Messages that we appended, and the digests of their file before and after (see `signature`)."""
+
+    before: int
+    after: int
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Assistant:
     """Who answers in a thread: `assistants/<id>/assistant.json`. `avatar` to `parameters` are Jan's own."""
 

@@ -18,6 +18,11 @@ def of(status: os.stat_result) -> Signature:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
+def of_fd(fd: int) -> Signature:
+    """The signature of an open file; NOTHING for -1, none."""
+    return of(os.fstat(fd)) if fd >= 0 else NOTHING
+
+
 def of_path(path: str | os.PathLike[str]) -> Signature:
     """The signature of the regular file that a path names; NOTHING for anything else."""
     try:

@@ -25,6 +25,7 @@ class Store:
 
     def __init__(self, where: Layout, lock: JanrootLock, clock: Clock) -> None:
         self._lock = lock
+        self.layout = where
         self.assistants = Assistants(where, clock)
         self.models = Models(where)
         self.threads = Threads(where, clock)
@@ -61,7 +62,10 @@ class Store:
         if not thread.assistants:
             named = ThreadAssistant(assistant_id=assistant_id, assistant_name=self._name_of(assistant_id))
             thread = replace(thread, assistants=(named,))
-        return self.threads.create(assistant_id, thread, messages)
+        made = self.threads.create(assistant_id, thread, messages)
+        if messages:
+            self.messages.on_change(made.id, None)
+        return made
 
     def create_run(self, run: Run, messages: Sequence[Message]) -> Run:
         """Append messages to a thread and accept a run on it, in one step. See `Runs.create` for errors."""
@@ -72,6 +76,7 @@ class Store:
         self.threads.delete(thread_id, if_revision)
         self.messages.logs.drop(thread_id)
         self.runs.forget(thread_id)
+        self.messages.on_change(thread_id, None)
 
     def save_indexes(self) -> None:
         """Leave the next start what it needs to be quick; nothing that could not be made again."""

@@ -14,6 +14,7 @@ import pytest
 from jan.ids import AssistantId, ThreadId
 from storage_service import keeper
 from storage_service.keeper import Keeper
+from storage_service.search import Search
 from storage_service.server import exit_on_disk_failure
 from storage_service.store import order
 from storage_service.store.store import Store
@@ -26,7 +27,7 @@ JAN = AssistantId("jan")
 
 @contextmanager
 def kept(store: Store, *, watch: bool) -> Iterator[None]:
-    kept = Keeper(store, exit_on_disk_failure, watch=watch)
+    kept = Keeper(store, Search(store), exit_on_disk_failure, watch=watch)
     kept.start()
     try:
         yield

@@ -28,7 +28,7 @@ from jan.storage.v1 import messages_pb2 as jan_dot_storage_dot_v1_dot_messages__
 from jan.storage.v1 import paging_pb2 as jan_dot_storage_dot_v1_dot_paging__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cjan/storage/v1/threads.proto\x12\x0ejan.storage.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1djan/storage/v1/messages.proto\x1a\x1bjan/storage/v1/paging.proto\"\xfe\x01\n\x06Thread\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05title\x18\x04 \x01(\t\x12\x15\n\rmetadata_json\x18\x05 \x01(\t\x12\x1b\n\x13tool_resources_json\x18\x06 \x01(\t\x12\x33\n\nassistants\x18\x07 \x03(\x0b\x32\x1f.jan.storage.v1.ThreadAssistant\x12\x10\n\x08revision\x18\x08 \x01(\t\"\x97\x01\n\x0fThreadAssistant\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61ssistant_name\x18\x02 \x01(\t\x12\x14\n\x0cinstructions\x18\x03 \x01(\t\x12\x10\n\x08model_id\x18\x04 \x01(\t\x12\x15\n\rsettings_json\x18\x05 \x01(\t\x12\x17\n\x0fparameters_json\x18\x06 \x01(\t\"~\n\x13\x43reateThreadRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12&\n\x06thread\x18\x02 \x01(\x0b\x32\x16.jan.storage.v1.Thread\x12)\n\x08messages\x18\x03 \x03(\x0b\x32\x17.jan.storage.v1.Message\">\n\x14\x43reateThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\"%\n\x10GetThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\";\n\x11GetThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\"?\n\x12ListThreadsRequest\x12)\n\x04page\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"P\n\x13ListThreadsResponse\x12\'\n\x07threads\x18\x01 \x03(\x0b\x32\x16.jan.storage.v1.Thread\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\x83\x01\n\x13UpdateThreadRequest\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0bif_revision\x18\x03 \x03(\t\">\n\x14UpdateThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\"=\n\x13\x44\x65leteThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x13\n\x0bif_revision\x18\x02 \x03(\t\"\x16\n\x14\x44\x65leteThreadResponse2\xca\x03\n\rThreadService\x12Y\n\x0c\x43reateThread\x12#.jan.storage.v1.CreateThreadRequest\x1a$.jan.storage.v1.CreateThreadResponse\x12P\n\tGetThread\x12 .jan.storage.v1.GetThreadRequest\x1a!.jan.storage.v1.GetThreadResponse\x12V\n\x0bListThreads\x12\".jan.storage.v1.ListThreadsRequest\x1a#.jan.storage.v1.ListThreadsResponse\x12Y\n\x0cUpdateThread\x12#.jan.storage.v1.UpdateThreadRequest\x1a$.jan.storage.v1.UpdateThreadResponse\x12Y\n\x0c\x44\x65leteThread\x12#.jan.storage.v1.DeleteThreadRequest\x1a$.jan.storage.v1.DeleteThreadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cjan/storage/v1/threads.proto\x12\x0ejan.storage.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1djan/storage/v1/messages.proto\x1a\x1bjan/storage/v1/paging.proto\"\xfe\x01\n\x06Thread\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05title\x18\x04 \x01(\t\x12\x15\n\rmetadata_json\x18\x05 \x01(\t\x12\x1b\n\x13tool_resources_json\x18\x06 \x01(\t\x12\x33\n\nassistants\x18\x07 \x03(\x0b\x32\x1f.jan.storage.v1.ThreadAssistant\x12\x10\n\x08revision\x18\x08 \x01(\t\"\x97\x01\n\x0fThreadAssistant\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61ssistant_name\x18\x02 \x01(\t\x12\x14\n\x0cinstructions\x18\x03 \x01(\t\x12\x10\n\x08model_id\x18\x04 \x01(\t\x12\x15\n\rsettings_json\x18\x05 \x01(\t\x12\x17\n\x0fparameters_json\x18\x06 \x01(\t\"~\n\x13\x43reateThreadRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12&\n\x06thread\x18\x02 \x01(\x0b\x32\x16.jan.storage.v1.Thread\x12)\n\x08messages\x18\x03 \x03(\x0b\x32\x17.jan.storage.v1.Message\">\n\x14\x43reateThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\"%\n\x10GetThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\";\n\x11GetThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\"?\n\x12ListThreadsRequest\x12)\n\x04page\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"P\n\x13ListThreadsResponse\x12\'\n\x07threads\x18\x01 \x03(\x0b\x32\x16.jan.storage.v1.Thread\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"P\n\x14SearchThreadsRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12)\n\x04page\x18\x02 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"W\n\x15SearchThreadsResponse\x12,\n\x07matches\x18\x01 \x03(\x0b\x32\x1b.jan.storage.v1.ThreadMatch\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"Z\n\x0bThreadMatch\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x0f\n\x07snippet\x18\x03 \x01(\t\"\x83\x01\n\x13UpdateThreadRequest\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0bif_revision\x18\x03 \x03(\t\">\n\x14UpdateThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\"=\n\x13\x44\x65leteThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x13\n\x0bif_revision\x18\x02 \x03(\t\"\x16\n\x14\x44\x65leteThreadResponse2\xa8\x04\n\rThreadService\x12Y\n\x0c\x43reateThread\x12#.jan.storage.v1.CreateThreadRequest\x1a$.jan.storage.v1.CreateThreadResponse\x12P\n\tGetThread\x12 .jan.storage.v1.GetThreadRequest\x1a!.jan.storage.v1.GetThreadResponse\x12V\n\x0bListThreads\x12\".jan.storage.v1.ListThreadsRequest\x1a#.jan.storage.v1.ListThreadsResponse\x12\\\n\rSearchThreads\x12$.jan.storage.v1.SearchThreadsRequest\x1a%.jan.storage.v1.SearchThreadsResponse\x12Y\n\x0cUpdateThread\x12#.jan.storage.v1.UpdateThreadRequest\x1a$.jan.storage.v1.UpdateThreadResponse\x12Y\n\x0c\x44\x65leteThread\x12#.jan.storage.v1.DeleteThreadRequest\x1a$.jan.storage.v1.DeleteThreadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,14 +51,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTHREADSREQUEST']._serialized_end=941
   _globals['_LISTTHREADSRESPONSE']._serialized_start=943
   _globals['_LISTTHREADSRESPONSE']._serialized_end=1023
-  _globals['_UPDATETHREADREQUEST']._serialized_start=1026
-  _globals['_UPDATETHREADREQUEST']._serialized_end=1157
-  _globals['_UPDATETHREADRESPONSE']._serialized_start=1159
-  _globals['_UPDATETHREADRESPONSE']._serialized_end=1221
-  _globals['_DELETETHREADREQUEST']._serialized_start=1223
-  _globals['_DELETETHREADREQUEST']._serialized_end=1284
-  _globals['_DELETETHREADRESPONSE']._serialized_start=1286
-  _globals['_DELETETHREADRESPONSE']._serialized_end=1308
-  _globals['_THREADSERVICE']._serialized_start=1311
-  _globals['_THREADSERVICE']._serialized_end=1769
+  _globals['_SEARCHTHREADSREQUEST']._serialized_start=1025
+  _globals['_SEARCHTHREADSREQUEST']._serialized_end=1105
+  _globals['_SEARCHTHREADSRESPONSE']._serialized_start=1107
+  _globals['_SEARCHTHREADSRESPONSE']._serialized_end=1194
+  _globals['_THREADMATCH']._serialized_start=1196
+  _globals['_THREADMATCH']._serialized_end=1286
+  _globals['_UPDATETHREADREQUEST']._serialized_start=1289
+  _globals['_UPDATETHREADREQUEST']._serialized_end=1420
+  _globals['_UPDATETHREADRESPONSE']._serialized_start=1422
+  _globals['_UPDATETHREADRESPONSE']._serialized_end=1484
+  _globals['_DELETETHREADREQUEST']._serialized_start=1486
+  _globals['_DELETETHREADREQUEST']._serialized_end=1547
+  _globals['_DELETETHREADRESPONSE']._serialized_start=1549
+  _globals['_DELETETHREADRESPONSE']._serialized_end=1571
+  _globals['_THREADSERVICE']._serialized_start=1574
+  _globals['_THREADSERVICE']._serialized_end=2126
 # @@protoc_insertion_point(module_scope)

@@ -283,6 +283,94 @@ class ListThreadsResponse(_message.Message):
 Global___ListThreadsResponse: _TypeAlias = ListThreadsResponse  # noqa: Y015
 
 @_typing.final
+class SearchThreadsRequest(_message.Message):
+    """Asks for the threads that match a query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    query: _builtins.str
+    """Words; whatever is no letter or digit separates them, and no character has a meaning of its own."""
+    @_builtins.property
+    def page(self) -> _paging_pb2.PageRequest:
+        """Which page; the order is that of rank, whatever it says, and a cursor is a thread that matches."""
+
+    def __init__(
+        self,
+        *,
+        query: _builtins.str = ...,
+        page: _paging_pb2.PageRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchThreadsRequest: _TypeAlias = SearchThreadsRequest  # noqa: Y015
+
+@_typing.final
+class SearchThreadsResponse(_message.Message):
+    """Answers SearchThreads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATCHES_FIELD_NUMBER: _builtins.int
+    HAS_MORE_FIELD_NUMBER: _builtins.int
+    has_more: _builtins.bool
+    """Whether more follow."""
+    @_builtins.property
+    def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThreadMatch]:
+        """The threads of this page, the best first."""
+
+    def __init__(
+        self,
+        *,
+        matches: _abc.Iterable[Global___ThreadMatch] | None = ...,
+        has_more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_more", b"has_more", "matches", b"matches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchThreadsResponse: _TypeAlias = SearchThreadsResponse  # noqa: Y015
+
+@_typing.final
+class ThreadMatch(_message.Message):
+    """A thread that matches a query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THREAD_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    SNIPPET_FIELD_NUMBER: _builtins.int
+    message_id: _builtins.str
+    """The message of it that matches best."""
+    snippet: _builtins.str
+    """The stretch of that message that matches."""
+    @_builtins.property
+    def thread(self) -> Global___Thread:
+        """The thread."""
+
+    def __init__(
+        self,
+        *,
+        thread: Global___Thread | None = ...,
+        message_id: _builtins.str = ...,
+        snippet: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["thread", b"thread"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message_id", b"message_id", "snippet", b"snippet", "thread", b"thread"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThreadMatch: _TypeAlias = ThreadMatch  # noqa: Y015
+
+@_typing.final
 class UpdateThreadRequest(_message.Message):
     """Asks for a change of a thread."""
 
