@@ -141,7 +141,8 @@ class Messages:
         log = self.logs.get(thread_id)
         with log.open() as fd:
             order = log.index.order(run_id)
-            page = cut(order, query, lambda message_id: log.index.find(order, message_id), log.index.lengths.__getitem__)
+            lengths = log.index.lengths
+            page = cut(order, query, lambda message_id: log.index.find(order, message_id), lengths.__getitem__)
             return Page(tuple(_read(thread_id, fd, log, ordinal) for ordinal in page.items), page.has_more)
 
     def change(
