@@ -26,6 +26,10 @@ down: ## Stop what `make up` started, and wait until all of it is gone
 status: setup ## Say which of the four processes run, and under which pid
 	@exec $(IN_VENV) -m deploy.local.status
 
+.PHONY: doctor
+doctor: setup ## Say what is unusual in the janroot of the running Janroot (ARGS=--all for everything)
+	@exec $(IN_VENV) -m gateway.cli doctor $(ARGS)
+
 .PHONY: test lint format types imports protos proto-check lock
 test: setup-dev ## Run every test (PYTEST="-k name" narrows it)
 	@exec $(IN_VENV) -m pytest $(PYTEST)

@@ -14,7 +14,7 @@ from gateway.keys import FOLLOWER, INFERENCE, JOBS, METRICS, READINESS, RUNS, SE
 from gateway.metrics import GatewayMetrics
 from gateway.middleware import add_headers, catch, observe, protect
 from gateway.readiness import Readiness
-from gateway.routes import assistants, chat_completions, health, messages, models, runs, threads
+from gateway.routes import assistants, chat_completions, health, messages, models, runs, storage, threads
 from gateway.runs.executor import RunExecutor
 from gateway.settings import GatewaySettings
 from gateway.storage import StorageClient
@@ -33,7 +33,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(connections)
     # `/v1/threads/runs` must not be taken for a thread, so runs come first.
-    for module in (health, models, chat_completions, runs, threads, messages, assistants):
+    for module in (health, models, chat_completions, runs, threads, messages, assistants, storage):
         app.add_routes(module.routes)
     return app
 
@@ -50,13 +50,13 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
             await stack.enter_async_context(open_channel(address.strip()))
             for address in common.inference_addr.split(",")
         ]
-        storage = app[STORAGE] = StorageClient(storage_channel)
+        storage_client = app[STORAGE] = StorageClient(storage_channel)
         inference = app[INFERENCE] = InferenceClient(hosts)
-        app[READINESS] = Readiness(storage, redis, inference)
+        app[READINESS] = Readiness(storage_client, redis, inference)
         follower = app[FOLLOWER] = LogFollower(redis)
         await stack.enter_async_context(follower.running())
         jobs = app[JOBS] = JobClient(JobQueue(redis, scripts), follower)
         stack.push_async_callback(jobs.close)
-        executor = app[RUNS] = RunExecutor(redis, scripts, storage, jobs, app[METRICS])
+        executor = app[RUNS] = RunExecutor(redis, scripts, storage_client, jobs, app[METRICS])
         await stack.enter_async_context(executor.running())
         yield

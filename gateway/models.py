@@ -49,4 +49,5 @@ def model_spec(model: models_pb2.Model) -> jobs_pb2.ModelSpec:
         settings_json=model.settings_json,
         files=model.files,
         source_url=model.source_url,
+        folder=model.folder,
     )

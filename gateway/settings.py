@@ -39,7 +39,7 @@ class GatewaySettings:
         environment = Environment(values)
         host = environment.text("JANROOT_HOST", "127.0.0.1")
         auth = environment.choice("JANROOT_AUTH", AUTH_NONE, (AUTH_NONE, AUTH_KEYS))
-        admin_key = _read_key(environment.text("JANROOT_ADMIN_KEY", ""))
+        admin_key = read_key(environment.text("JANROOT_ADMIN_KEY", ""))
         if auth == AUTH_NONE and not is_loopback(host):
             raise SettingsError(
                 f"JANROOT_AUTH=none would let anybody who reaches {host} read every conversation; "
@@ -72,8 +72,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _read_key(value: str) -> str:
-    """The key itself, or the first line of the file that the value names."""
+def read_key(value: str) -> str:
+    """The key itself, or what the file holds that the value names. Raises SettingsError: it cannot be read."""
     path = Path(value)
     if not value.startswith(("/", "./", "~")):
         return value

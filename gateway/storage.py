@@ -18,6 +18,8 @@ from jan.storage.v1 import (
     models_pb2,
     models_pb2_grpc,
     paging_pb2,
+    report_pb2,
+    report_pb2_grpc,
     runs_pb2,
     runs_pb2_grpc,
     threads_pb2,
@@ -25,6 +27,8 @@ from jan.storage.v1 import (
 )
 
 MAX_PAGE_SIZE = 100
+# Looking at 100,000 threads takes half a minute when the disk is cold.
+_REPORT_SECONDS = 300.0
 
 
 class StorageClient:
@@ -37,6 +41,7 @@ class StorageClient:
         self._assistants = assistants_pb2_grpc.AssistantServiceStub(channel)
         self._models = models_pb2_grpc.ModelServiceStub(channel)
         self._runs = runs_pb2_grpc.RunServiceStub(channel)
+        self._reports = report_pb2_grpc.ReportServiceStub(channel)
 
     async def is_serving(self) -> bool:
         """Whether storage answers now."""
@@ -169,3 +174,8 @@ class StorageClient:
     async def list_run_steps(self, request: runs_pb2.ListRunStepsRequest) -> runs_pb2.ListRunStepsResponse:
         """Read a page of a run's steps."""
         return await call(self._runs.ListRunSteps, request)
+
+    async def get_report(self, max_findings: int) -> report_pb2.GetReportResponse:
+        """Look at the whole janroot; takes seconds, or minutes for a very large one."""
+        request = report_pb2.GetReportRequest(max_findings=max_findings)
+        return await call(self._reports.GetReport, request, deadline_seconds=_REPORT_SECONDS)

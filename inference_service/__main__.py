@@ -18,7 +18,7 @@ from jan.service import run_service
 
 async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
     """Run until `stop` is set and every job in hand has ended."""
-    launcher = Launcher(settings.models_dir, settings.common.run_dir, settings.load_timeout)
+    launcher = Launcher(settings.homes, settings.common.run_dir, settings.load_timeout)
     async with (
         connect(settings.common.redis_url) as redis,
         open_models(launcher, most_loaded=settings.most_loaded_models) as models,

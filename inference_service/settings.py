@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Self
 
+from inference_service.weights import WeightHomes
 from jan.settings import CommonSettings, Environment, SettingsError, check_socket_path
 
 # Whoever supervises us kills after 40 s (deploy/local/supervision.py, docker-compose.yml), and what follows the drain
@@ -20,7 +20,7 @@ class InferenceSettings:
     """The inference service's settings; docs/engines.md explains each."""
 
     common: CommonSettings
-    models_dir: Path
+    homes: WeightHomes
     """Where weights are; only read."""
     most_loaded_models: int
     """Models in memory side by side."""
@@ -43,7 +43,7 @@ class InferenceSettings:
         drain_seconds = environment.integer("JANROOT_DRAIN_SECONDS", 25, 0, _MOST_DRAIN_SECONDS)
         return cls(
             common=common,
-            models_dir=environment.path("JANROOT_MODELS_PATH", str(common.janroot / "models")),
+            homes=WeightHomes(environment.path("JANROOT_MODELS_PATH", str(common.janroot / "models")), common.janroot),
             most_loaded_models=environment.integer("JANROOT_MAX_LOADED_MODELS", 3, 1, 1_000),
             most_jobs=environment.integer("JANROOT_MAX_JOBS", 512, 1, 100_000),
             load_timeout=timedelta(seconds=load_seconds),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final
 
@@ -22,8 +23,34 @@ _STRING, _ARRAY = 8, 9
 _SCALAR_BYTES: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 
 
-def resolve_weights(models_dir: Path, model_id: str, files: Sequence[str]) -> list[Path]:
-    """The model's files as paths that exist.
+_MODELS = "models/"
+_JANS = ("llamacpp/models/", "mlx/models/")
+
+
+@dataclass(frozen=True, slots=True)
+class WeightHomes:
+    """Where weights lie: the models folder, and below the janroot the folders that Jan 0.6 and later have instead."""
+
+    models: Path
+    janroot: Path
+
+    def folder(self, model_id: str, folder: str) -> Path:
+        """A model's own folder; `folder` is relative to the janroot, empty for `models/<id>`.
+
+        Raises FailedPreconditionError: it leads elsewhere.
+        """
+        folder = folder or _MODELS + model_id
+        if ".." in PurePosixPath(folder).parts or "\0" in folder:
+            raise _invalid(f"Model {model_id} lies outside of the models folders.")
+        if folder == _MODELS.rstrip("/") or folder.startswith(_MODELS):
+            return self.models / folder.removeprefix(_MODELS.rstrip("/")).lstrip("/")
+        if folder.startswith(_JANS):
+            return self.janroot / folder
+        raise _invalid(f"Model {model_id} lies outside of the models folders.")
+
+
+def resolve_weights(folder: Path, model_id: str, files: Sequence[str]) -> list[Path]:
+    """The files in a model's own folder as paths that exist.
 
     A file may be a link to somewhere else, as an operator with one big disk has them; its name in the model's record
     may not leave the model's folder. Raises FailedPreconditionError: such a name, or none at all. NotFoundError: no
@@ -31,7 +58,7 @@ def resolve_weights(models_dir: Path, model_id: str, files: Sequence[str]) -> li
     """
     if not files:
         raise _invalid(f"Model {model_id} names no weight files.")
-    return [_resolve(models_dir / model_id, model_id, name) for name in files]
+    return [_resolve(folder, model_id, name) for name in files]
 
 
 def check_gguf(path: Path) -> None:

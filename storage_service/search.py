@@ -10,7 +10,9 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
+from jan.errors import InvalidArgumentError
 from jan.ids import ThreadId
 from jan.telemetry import get_logger
 from storage_service.store import layout, search
@@ -35,7 +37,7 @@ class Search:
     """The index of one store, `.server/index/search.sqlite`. Nothing in it is needed: broken, it is made anew."""
 
     def __init__(self, store: Store) -> None:
-        self._threads = store.threads
+        self._layout = store.layout
         self._path = store.layout.index / "search.sqlite"
         self._lock = threading.Lock()
         self._notes: list[tuple[ThreadId, Appended | None]] = []
@@ -153,7 +155,14 @@ class Search:
         for number, thread_id in enumerate(changed, 1):
             if self._stopping.is_set():
                 return
-            index.update(thread_id, self._threads.home / thread_id / layout.MESSAGES_FILE)
+            index.update(thread_id, self._file(thread_id))
             time.sleep(_BREATH_SECONDS)
             if number % _UPDATES_PER_COMMIT == 0:
                 index.commit()
+
+    def _file(self, thread_id: ThreadId) -> Path:
+        """A thread's messages; for a folder that became a link a file that is not there."""
+        try:
+            return self._layout.thread(thread_id) / layout.MESSAGES_FILE
+        except InvalidArgumentError:
+            return self._path.with_name("nothing")

@@ -10,6 +10,7 @@ from jan.storage.v1 import (
     assistants_pb2_grpc,
     messages_pb2_grpc,
     models_pb2_grpc,
+    report_pb2_grpc,
     runs_pb2_grpc,
     threads_pb2_grpc,
 )
@@ -20,6 +21,7 @@ from storage_service.search import Search
 from storage_service.servicers.assistants import AssistantServicer
 from storage_service.servicers.messages import MessageServicer
 from storage_service.servicers.models import ModelServicer
+from storage_service.servicers.report import ReportServicer
 from storage_service.servicers.runs import RunServicer
 from storage_service.servicers.threads import ThreadServicer
 from storage_service.store.atomic import DiskFailedError
@@ -60,6 +62,7 @@ def add_servicers(server: aio.Server, access: Access, store: Store, search: Sear
     assistants_pb2_grpc.add_AssistantServiceServicer_to_server(AssistantServicer(access, store.assistants), server)
     models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(access, store.models), server)
     runs_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(access, store), server)
+    report_pb2_grpc.add_ReportServiceServicer_to_server(ReportServicer(access, store), server)
 
 
 def exit_on_disk_failure(error: DiskFailedError) -> None:

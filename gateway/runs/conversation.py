@@ -41,7 +41,8 @@ def message_text(message: messages_pb2.Message) -> str:
 
 def _texts(parts: Iterable[dict[str, Any]]) -> Iterable[str]:
     for part in parts:
-        text = part.get("text")
+        # Jan's `reasoning` parts hold a text too, which no model is shown again.
+        text = part.get("text") if part.get("type", "text") == "text" else None
         if isinstance(text, dict):
             yield str(text.get("value", ""))
         elif isinstance(text, str):

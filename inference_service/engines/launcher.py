@@ -10,16 +10,16 @@ from pathlib import Path
 from inference_service.engines.engine import Engine
 from inference_service.engines.llamacpp import LlamaCppEngine
 from inference_service.engines.openai import OpenAiEngine
-from inference_service.weights import check_gguf, resolve_weights
+from inference_service.weights import WeightHomes, check_gguf, resolve_weights
 from jan.errors import FailedPreconditionError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Launcher:
-    """Makes engines for models; `models_dir` is only read."""
+    """Makes engines for models; `homes` are only read."""
 
-    models_dir: Path
+    homes: WeightHomes
     run_dir: Path
     load_timeout: timedelta
 
@@ -40,7 +40,7 @@ class Launcher:
                 raise FailedPreconditionError(message, code="engine_unsupported")
 
     def _checked_gguf(self, spec: ModelSpec) -> Path:
-        weights = resolve_weights(self.models_dir, spec.id, spec.files)
+        weights = resolve_weights(self.homes.folder(spec.id, spec.folder), spec.id, spec.files)
         for path in weights:
             if path.suffix.lower() == ".gguf":
                 check_gguf(path)

@@ -50,4 +50,5 @@ def to_proto(model: Model) -> pb.Model:
         metadata_json=values.dump(model.metadata),
         files=model.files,
         source_url=model.source_url,
+        folder=model.folder,
     )

@@ -1,7 +1,9 @@
 """Assistants: a folder each, with an assistant.json."""
 
+import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from pathlib import Path
 
 from jan.errors import NotFoundError
 from jan.ids import AssistantId
@@ -12,6 +14,7 @@ from storage_service.store.order import CreationOrder
 from storage_service.store.paging import Page, PageQuery
 from storage_service.store.records import Assistant
 from storage_service.store.revisions import check_revision
+from storage_service.store.signature import NOTHING
 
 
 class Assistants:
@@ -77,7 +80,8 @@ class Assistants:
     def _change(
         self, assistant_id: AssistantId, change: Callable[[Assistant], Assistant], if_revision: Collection[str]
     ) -> Assistant:
-        path = self._layout.assistant(assistant_id) / layout.ASSISTANT_FILE
+        folder = self._layout.assistant(assistant_id)
+        path, target = description_of(folder), folder / layout.ASSISTANT_FILE
         found = jsonfile.look(path)
         if found.value is None:
             raise _not_found(assistant_id)
@@ -85,10 +89,10 @@ class Assistants:
         check_revision(found.revision, if_revision)
         after = replace(change(before), id=before.id, created_ms=before.created_ms)
         raw = form.change(found.value, before, after)
-        return replace(after, revision=jsonfile.write(path, raw, instead_of=found.signature))
+        return replace(after, revision=jsonfile.write(target, raw, found.signature if path == target else NOTHING))
 
     def _read(self, assistant_id: AssistantId) -> Assistant | None:
-        path = self._layout.assistant(assistant_id) / layout.ASSISTANT_FILE
+        path = description_of(self._layout.assistant(assistant_id))
         found = jsonfile.look(path)
         if found.value is None:
             self._order.drop(assistant_id)
@@ -97,9 +101,14 @@ class Assistants:
         return replace(assistant, revision=found.revision)
 
     def _created_ms(self, assistant_id: AssistantId) -> int | None:
-        path = self._layout.assistant(assistant_id) / layout.ASSISTANT_FILE
-        raw = jsonfile.read(path)
-        return None if raw is None else form.from_json(assistant_id, raw, jsonfile.changed_ms(path) or 0).created_ms
+        assistant = self._read(assistant_id)
+        return assistant.created_ms if assistant else None
+
+
+def description_of(folder: Path) -> Path:
+    """The file that describes an assistant; the draft of 2023 called it as its folder. Changes go to assistant.json."""
+    usual, draft = folder / layout.ASSISTANT_FILE, folder / f"{folder.name}.json"
+    return draft if not os.path.lexists(usual) and os.path.lexists(draft) else usual
 
 
 def _not_found(assistant_id: AssistantId) -> NotFoundError:

@@ -37,20 +37,30 @@ def read(path: Path) -> JsonObject | None:
 
 def look(path: Path) -> Found:
     """The same with what tells this state of the file from others."""
+    data, seen = _read(path, MAX_FILE_BYTES)
+    return Found(None if data is None else _loads(data), seen, revision_of(data or b""))
+
+
+def read_bytes(path: Path, most_bytes: int) -> bytes | None:
+    """A whole file; None when there is none that we may read, a link, or one that is longer than it may be."""
+    return _read(path, most_bytes)[0]
+
+
+def _read(path: Path, most_bytes: int) -> tuple[bytes | None, Signature]:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in _NOT_OURS:
-            return Found(None, signature.NOTHING, revision_of(b""))
+            return None, signature.NOTHING
         raise
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            return Found(None, signature.NOTHING, revision_of(b""))
-        data = os.read(fd, status.st_size) if status.st_size <= MAX_FILE_BYTES else b""
+            return None, signature.NOTHING
+        data = os.read(fd, status.st_size) if status.st_size <= most_bytes else None
+        return data, signature.of(status)
     finally:
         os.close(fd)
-    return Found(_loads(data), signature.of(status), revision_of(data))
 
 
 def write(path: Path, value: JsonObject, instead_of: Signature | None = None) -> str:

@@ -16,6 +16,8 @@ from storage_service.store.records import JsonObject
 # A longer line is left where it is and reported: reading it would let one file take the service's memory.
 MAX_LINE_BYTES = 16 * 1024 * 1024
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 _DECODER = json.JSONDecoder()
 
 
@@ -71,7 +73,7 @@ def _lines(fd: int) -> Iterator[tuple[int, int, bytes | None]]:
             if length == MAX_LINE_BYTES and not line.endswith(b"\n"):
                 length += sum(map(len, _rest_of_line(file.readline)))
                 yield offset, length, None
-            elif body := line.strip():
+            elif body := (line.removeprefix(_BYTE_ORDER_MARK) if offset == 0 else line).strip():
                 yield offset + line.index(body[:1]), len(body), body
             offset += length
 

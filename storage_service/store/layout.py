@@ -6,6 +6,7 @@ place before the file system and because storage trusts no caller.
 
 import os
 import time
+from collections.abc import Iterable
 from itertools import accumulate
 from pathlib import Path
 
@@ -35,10 +36,13 @@ class Layout:
         self.staging = self.server / "staging"
         self.index = self.server / "index"
         self.message_indexes = self.index / "messages"
+        self.converted = self.server / "converted"
+        self.nested: dict[str, Path] = {}
+        """Threads that lie deeper below `threads/`; see `places`."""
 
     def make_server_folders(self) -> None:
         """Make the folders that are ours alone, the lock's home among them."""
-        for folder in (self.quarantine, self.trash, self.staging, self.message_indexes):
+        for folder in (self.quarantine, self.trash, self.staging, self.converted, self.message_indexes):
             atomic.make_dir(folder)
 
     def clear_staging(self) -> None:
@@ -53,7 +57,16 @@ class Layout:
 
     def thread(self, thread_id: ThreadId) -> Path:
         """A thread's folder, there or not. Raises InvalidArgumentError: an unsafe id or a way out of the janroot."""
-        return self._inside(self.threads, ThreadId.parse(thread_id))
+        folder = self._inside(self.threads, ThreadId.parse(thread_id))
+        nested = self.nested.get(thread_id)
+        if nested is None or os.path.lexists(folder):
+            return folder
+        return self._without_links(self.threads, nested.relative_to(self.threads).parts, thread_id)
+
+    def flat_thread(self, thread_id: ThreadId) -> Path:
+        """A thread's file in the draft of 2023, which had no folders; see `thread`."""
+        folder = self._inside(self.threads, ThreadId.parse(thread_id))
+        return folder.with_name(f"{folder.name}.json")
 
     def assistant(self, assistant_id: AssistantId) -> Path:
         """An assistant's folder; see `thread`."""
@@ -74,7 +87,10 @@ class Layout:
 
     def _inside(self, collection: Path, item_id: Id) -> Path:
         """`collection/id`, when no symlink on the way leads elsewhere. Files in it are opened with O_NOFOLLOW."""
-        steps = list(accumulate(item_id.split("/"), os.path.join, initial=str(collection)))
+        return self._without_links(collection, item_id.split("/"), item_id)
+
+    def _without_links(self, collection: Path, parts: Iterable[str], item_id: Id) -> Path:
+        steps = list(accumulate(parts, os.path.join, initial=str(collection)))
         if any(map(os.path.islink, steps)):
             raise InvalidArgumentError(f"The {item_id.kind} folder '{item_id}' is a link and is not followed.")
         return Path(steps[-1])

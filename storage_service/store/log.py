@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -60,9 +61,19 @@ class Log(ABC):
     @contextmanager
     def open(self) -> Iterator[int]:
         """The open file, with the memory up to date; -1 when there is no file, or none that we may read."""
-        with self._lock, reading(self.path) as fd:
-            self._catch_up(fd)
-            yield fd
+        with self._lock:
+            fd, seen = self.find()
+            try:
+                self._catch_up(fd, seen)
+                yield fd
+            finally:
+                if fd >= 0:
+                    os.close(fd)
+
+    def find(self) -> tuple[int, Signature]:
+        """The file opened, or -1, and what changes when somebody changes it."""
+        fd = open_to_read(self.path)
+        return fd, signature.of_fd(fd)
 
     def append(self, values: Sequence[JsonObject]) -> list[bytes]:
         """Add records in one write, inside `open()`; answers the bytes of their lines.
@@ -97,8 +108,7 @@ class Log(ABC):
         instead_of, self.seen = self.seen, None
         atomic.replace(self.path, lines, instead_of)
 
-    def _catch_up(self, fd: int) -> None:
-        seen = signature.of_fd(fd)
+    def _catch_up(self, fd: int, seen: Signature) -> None:
         if seen == self.seen:
             return
         self.forget()
@@ -151,7 +161,7 @@ class LogCache(Generic[LogT]):
 @contextmanager
 def reading(path: Path) -> Iterator[int]:
     """A file opened to be read; -1 when there is none, or a link."""
-    fd = _open(path)
+    fd = open_to_read(path)
     try:
         yield fd
     finally:
@@ -159,7 +169,8 @@ def reading(path: Path) -> Iterator[int]:
             os.close(fd)
 
 
-def _open(path: Path) -> int:
+def open_to_read(path: Path) -> int:
+    """A file opened for reading; -1 when there is none, or a link."""
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -169,3 +180,11 @@ def _open(path: Path) -> int:
             logger.warning("file skipped: not allowed to read it", file=str(path))
             return -1
         raise
+
+
+def in_memory(data: bytes) -> int:
+    """An open file with these bytes and no name."""
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        return os.dup(file.fileno())

@@ -1,8 +1,10 @@
 """Messages: the lines of a thread's messages.jsonl, appended oldest first."""
 
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 
@@ -13,7 +15,7 @@ from storage_service.store.clock import Clock
 from storage_service.store.forms import fields
 from storage_service.store.forms import messages as form
 from storage_service.store.jsonl import Segment
-from storage_service.store.log import Log, LogCache
+from storage_service.store.log import Log, LogCache, in_memory, reading
 from storage_service.store.message_index import MessageIndex
 from storage_service.store.paging import Page, PageQuery, cut
 from storage_service.store.records import Appended, JsonObject, Message, MessageStatus
@@ -24,17 +26,43 @@ from storage_service.store.signature import Signature, digest
 _SIDECAR_BYTES = 256 * 1024
 
 
-class MessageLog(Log):
-    """The index of one messages.jsonl. That of a long file is kept in `sidecar`, so that opening it reads no line."""
+class MessageHome(Protocol):
+    """What messages need to know of threads; see `Threads`."""
 
-    def __init__(self, path: Path, quarantine: Path, sidecar: Path) -> None:
+    def folder(self, thread_id: ThreadId) -> Path:
+        """The folder of a thread that exists, to read from. Raises NotFoundError."""
+
+    def own_folder(self, thread_id: ThreadId) -> Path:
+        """The same to write into."""
+
+    def messages_inside(self, thread_id: ThreadId) -> bytes:
+        """The lines that stand in for a file that is not there."""
+
+
+class MessageLog(Log):
+    """The index of one messages.jsonl. That of a long file is kept in `sidecar`, so that opening it reads no line.
+
+    `inside` gives the lines of a thread that has no such file yet: they are read as if they lay in one.
+    """
+
+    def __init__(self, path: Path, quarantine: Path, sidecar: Path, inside: Callable[[], bytes]) -> None:
         super().__init__(path, quarantine)
         self._sidecar = sidecar
+        self._inside = inside
         self._saved: Signature | None = None
         self.index = MessageIndex()
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def find(self) -> tuple[int, Signature]:
+        """See Log."""
+        fd, seen = super().find()
+        if fd >= 0:
+            return fd, seen
+        lines = self._inside()
+        # Without lines the file may have been made in between.
+        return (in_memory(lines), (-1, len(lines), hash(lines), 0)) if lines else super().find()
 
     def forget(self) -> None:
         """See Log."""
@@ -50,7 +78,7 @@ class MessageLog(Log):
 
     def recall(self, seen: Signature) -> bool:
         """See Log."""
-        if seen[1] < _SIDECAR_BYTES:
+        if not _has_sidecar(seen):
             return False
         kept = message_index.load(self._sidecar, seen)
         if kept is None:
@@ -63,7 +91,7 @@ class MessageLog(Log):
         """Keep the index of a long file, unless it is kept as it is."""
         with self.open():
             seen = self.seen
-            if seen is not None and seen[1] >= _SIDECAR_BYTES and seen != self._saved:
+            if seen is not None and _has_sidecar(seen) and seen != self._saved:
                 message_index.save(self._sidecar, self.index, seen, self.unreadable)
                 self._saved = seen
 
@@ -71,24 +99,27 @@ class MessageLog(Log):
 class Messages:
     """Append, read, list, change and delete a thread's messages.
 
-    `folder` gives the folder of a thread that exists, `active_run` the id of the run that holds it, if any.
+    `active_run` gives the id of the run that holds a thread, if any.
     """
 
     def __init__(
         self,
-        folder: Callable[[ThreadId], Path],
+        threads: MessageHome,
         active_run: Callable[[ThreadId], str | None],
         where: layout.Layout,
         clock: Clock,
     ) -> None:
-        self._folder = folder
+        self._threads = threads
         self._active_run = active_run
         self._clock = clock
         # Hears of every change of a thread's messages made here, with the messages when they were appended.
         self.on_change: Callable[[ThreadId, Appended | None], None] = _nobody
         self.logs = LogCache(
             lambda thread_id: MessageLog(
-                folder(thread_id) / layout.MESSAGES_FILE, where.quarantine, where.messages_index(thread_id)
+                threads.folder(thread_id) / layout.MESSAGES_FILE,
+                where.quarantine,
+                where.messages_index(thread_id),
+                lambda: threads.messages_inside(thread_id),
             )
         )
 
@@ -101,7 +132,7 @@ class Messages:
         Raises NotFoundError: no such thread. FailedPreconditionError: a run holds the thread, and the message is
         not that run's. StorageFullError: no room, and the file is as it was before.
         """
-        self._folder(thread_id)
+        self._make_file(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
             stored = {message.id: log.index.by_id.get(message.id) for message in messages}
@@ -125,7 +156,7 @@ class Messages:
 
     def get(self, thread_id: ThreadId, message_id: MessageId) -> Message:
         """Read a message. Raises NotFoundError."""
-        self._folder(thread_id)
+        self._threads.folder(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
             return _read(thread_id, fd, log, _ordinal(log, message_id))
@@ -137,7 +168,7 @@ class Messages:
 
         Raises NotFoundError: no such thread. InvalidArgumentError: see `paging.cut`.
         """
-        self._folder(thread_id)
+        self._threads.folder(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
             order = log.index.order(run_id)
@@ -167,7 +198,7 @@ class Messages:
         change: Callable[[Message], Message],
         if_revision: Collection[str],
     ) -> Message:
-        self._folder(thread_id)
+        self._make_file(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
             ordinal = _ordinal(log, message_id)
@@ -184,7 +215,7 @@ class Messages:
         atomic.again_if_changed(lambda: self._delete(thread_id, message_id, if_revision))
 
     def _delete(self, thread_id: ThreadId, message_id: MessageId, if_revision: Collection[str]) -> None:
-        self._folder(thread_id)
+        self._make_file(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
             message = _read(thread_id, fd, log, _ordinal(log, message_id))
@@ -197,10 +228,23 @@ class Messages:
         for log in self.logs.all():
             log.save()
 
+    def _make_file(self, thread_id: ThreadId) -> None:
+        """See that a thread that is about to be written has the messages of its draft in a file of their own."""
+        path = self._threads.own_folder(thread_id) / layout.MESSAGES_FILE
+        if not os.path.lexists(path):
+            lines = self._threads.messages_inside(thread_id)
+            if lines:
+                atomic.replace(path, [lines])
+
     def _check_not_held(self, thread_id: ThreadId, messages: Sequence[Message]) -> None:
         active = self._active_run(thread_id)
         if active is not None and any(message.run_id != active for message in messages):
             raise FailedPreconditionError(f"Can't add messages to {thread_id} while a run {active} is active.")
+
+
+def _has_sidecar(seen: Signature) -> bool:
+    """Whether a file is a long one; lines inside a thread's own file are in none."""
+    return seen[0] >= 0 and seen[1] >= _SIDECAR_BYTES
 
 
 def _nobody(thread_id: ThreadId, appended: Appended | None) -> None:
@@ -227,6 +271,15 @@ def stamped(message: Message, thread_id: ThreadId, now_ms: int, last_ms: int = 0
     )
 
 
+def first_ms(path: Path) -> int | None:
+    """When the first message of a file was made, if there is one that says so."""
+    with reading(path) as fd:
+        if fd < 0:
+            return None
+        made = (form.created_ms_of(item.value) for item in jsonl.segments(fd) if item.value is not None)
+        return next((ms for ms in made if ms is not None), None)
+
+
 def _ordinal(log: MessageLog, message_id: MessageId) -> int:
     ordinal = log.index.ordinal(message_id)
     if ordinal is None:
@@ -242,7 +295,7 @@ def _value(fd: int, log: MessageLog, ordinal: int) -> JsonObject:
 def _read(thread_id: ThreadId, fd: int, log: MessageLog, ordinal: int) -> Message:
     line = jsonl.read(fd, log.index.segment(ordinal))
     raw = orjson.loads(line)
-    message_id = MessageId(fields.text(raw, "id"))
+    message_id = form.id_of(raw) or MessageId(log.index.ids[ordinal])
     message = form.from_json(thread_id, message_id, raw, log.index.created[ordinal])
     return replace(message, revision=revision_of(line))
 

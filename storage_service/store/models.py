@@ -1,19 +1,57 @@
-"""Models: folders with a model.json, up to three levels below `models/`. Only read here."""
+"""Models: what describes them, in all of Jan's places and forms. Only read here.
+
+models/<id>/model.json              Jan 0.2 to 0.5, and ours; up to three levels deep
+models/<folder>/<name>.json         the draft of 2023: any number in a folder
+models/…/model.yml, <name>.yml      cortex
+llamacpp/models/<id>/model.yml      Jan 0.6 on; mlx/models/ for Apple's engine
+"""
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jan.errors import InvalidArgumentError, NotFoundError
 from jan.ids import ModelId
 from jan.telemetry import get_logger
-from storage_service.store import jsonfile, layout
+from storage_service.store import jsonfile, layout, yamlfile
+from storage_service.store.forms import fields, yaml_models
 from storage_service.store.forms import models as form
-from storage_service.store.records import Model
+from storage_service.store.records import JsonObject, Model
 
 logger = get_logger(__name__)
 
 _MAX_DEPTH = 3
+_YAML = (".yml", ".yaml")
+_HOME_FILES = frozenset({"model.yml", "model.yaml"})
+# What lies beside weights and describes no model; some are too long to be read each time.
+_NOT_DRAFTS = ("config", "tokenizer", "generation_config", "special_tokens", "added_tokens", "vocab", "preprocessor")
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A file that describes a model, and where it lies. `engine` is what runs the models of that place by default."""
+
+    id: str
+    path: Path
+    folder: str
+    engine: str = ""
+    present: frozenset[str] = field(default=frozenset(), repr=False)
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the file's name alone says that it describes a model."""
+        return self.path.name == layout.MODEL_FILE or self.path.name in _HOME_FILES
+
+    def read(self) -> JsonObject | None:
+        """What it says, in the shape of model.json; None when it cannot be read or describes no model."""
+        if self.path.suffix not in _YAML:
+            raw = jsonfile.read(self.path)
+            return raw if raw is None or self.is_sure or form.is_model(raw) else None
+        raw = yamlfile.read(self.path)
+        if raw is None or not (self.is_sure or yaml_models.is_model(raw)):
+            return None
+        return yaml_models.to_model_json(raw, self.engine)
 
 
 class Models:
@@ -23,35 +61,96 @@ class Models:
         self._layout = where
 
     def get(self, model_id: ModelId) -> Model:
-        """Read a model. Raises NotFoundError."""
-        path = self._layout.model(model_id) / layout.MODEL_FILE
-        raw = jsonfile.read(path)
-        if raw is None:
+        """Read a model, by its id here or else by the one that its own file names. Raises NotFoundError."""
+        folder = self._layout.model(model_id)
+        usual = Description(model_id, folder / layout.MODEL_FILE, f"models/{model_id}", present=_names(folder))
+        model = self._read(usual)
+        if model is None:
+            found = [(description, raw) for description, raw in self._readable() if raw is not None]
+            same = [item for item in found if item[0].id == model_id]
+            alike = [item for item in found if fields.text(item[1], "id") == model_id]
+            model = next((self._model(*item) for item in same + alike), None)
+        if model is None:
             raise NotFoundError(f"The model '{model_id}' does not exist.", code="model_not_found", param="model")
-        return form.from_json(model_id, raw, jsonfile.changed_ms(path) or 0)
+        return model
 
     def all(self) -> list[Model]:
-        """Every model with a readable model.json, by id."""
-        found = []
-        for name in _folders(self._layout.models):
-            try:
-                found.append(self.get(ModelId.parse(name)))
-            except (NotFoundError, InvalidArgumentError):
-                logger.warning("model skipped: its model.json or its name is not usable", folder=name)
-        return sorted(found, key=lambda model: model.id)
+        """Every model whose description can be read, by id."""
+        found: dict[str, Model] = {}
+        for description, raw in self._readable():
+            model = None if raw is None else self._model(description, raw)
+            if model is None:
+                logger.warning("model skipped: its description or its name is not usable", folder=description.folder)
+            else:
+                found.setdefault(model.id, model)
+        return [found[model_id] for model_id in sorted(found)]
+
+    def descriptions(self) -> Iterator[Description]:
+        """Every file that may describe a model; of two for one id the first one counts."""
+        yield from _below(self._layout.models, "models", "")
+        yield from _below(self._layout.root / "llamacpp" / "models", "llamacpp/models", "llamacpp")
+        yield from _below(self._layout.root / "mlx" / "models", "mlx/models", "mlx")
+
+    def _readable(self) -> Iterator[tuple[Description, JsonObject | None]]:
+        """All descriptions with what they say; files that only might have been one are left out."""
+        for description in self.descriptions():
+            raw = description.read()
+            if raw is not None or description.is_sure:
+                yield description, raw
+
+    def _read(self, description: Description) -> Model | None:
+        raw = description.read()
+        return None if raw is None else self._model(description, raw)
+
+    def _model(self, description: Description, raw: JsonObject) -> Model | None:
+        try:
+            model_id = ModelId.parse(description.id)
+        except InvalidArgumentError:
+            return None
+        made_ms = jsonfile.changed_ms(description.path) or 0
+        return form.from_json(model_id, raw, made_ms, description.folder, description.present)
 
 
-def _folders(home: Path, prefix: str = "", depth: int = 1) -> Iterator[str]:
-    """The folders with a model.json, as paths below `home`."""
+def _below(home: Path, place: str, engine: str, prefix: str = "", depth: int = 0) -> Iterator[Description]:
+    """The descriptions in a folder and, unless one speaks for the whole folder, in those below it."""
     try:
         with os.scandir(home) as entries:
-            folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except PermissionError:
-        logger.warning("folder skipped: not allowed to look inside", folder=prefix)
+            listed = sorted(entries, key=lambda entry: entry.name)
+    except FileNotFoundError:
         return
-    for folder in folders:
-        name = prefix + folder.name
-        if os.path.lexists(os.path.join(folder.path, layout.MODEL_FILE)):
-            yield name
-        elif depth < _MAX_DEPTH:
-            yield from _folders(Path(folder.path), f"{name}/", depth + 1)
+    except OSError:
+        logger.warning("folder skipped: not allowed to look inside", folder=f"{place}/{prefix}")
+        return
+    folder = f"{place}/{prefix}" if prefix else place
+    present = frozenset(entry.name for entry in listed if not entry.is_dir())
+    found = [
+        Description(_id(prefix, name), home / name, folder, engine, present) for name in present if _may_describe(name)
+    ]
+    yield from sorted(found, key=lambda description: (not description.is_sure, description.path.name))
+    if depth == _MAX_DEPTH or any(description.is_sure for description in found):
+        return
+    for entry in listed:
+        if entry.is_dir(follow_symlinks=False):
+            below = f"{prefix}/{entry.name}" if prefix else entry.name
+            yield from _below(home / entry.name, place, engine, below, depth + 1)
+
+
+def _id(prefix: str, name: str) -> str:
+    """The folder for `model.*` and a file named as its folder, else folder/file without its ending."""
+    stem = name.rpartition(".")[0]
+    if prefix and stem in ("model", prefix.rpartition("/")[2]):
+        return prefix
+    return f"{prefix}/{stem}" if prefix else stem
+
+
+def _may_describe(name: str) -> bool:
+    if name.endswith(_YAML):
+        return True
+    return name.endswith(".json") and not name.endswith(".index.json") and not name.startswith(_NOT_DRAFTS)
+
+
+def _names(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()

@@ -4,9 +4,9 @@ import os
 import threading
 import time
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -18,6 +18,7 @@ from storage_service.store.paging import Page, PageQuery, cut
 logger = get_logger(__name__)
 
 IdT = TypeVar("IdT", bound=Id)
+NamesOf = Callable[["os.DirEntry[str]"], Iterable[str]]
 
 # Time of creation, then name. The name only decides between foreign folders of the same millisecond: `claim_ms`
 # gives ours a millisecond each. Shorter names first, so that `-2` comes before `-10`.
@@ -33,19 +34,32 @@ _TRUST_SECONDS = 2.0
 _MTIME_STEP_NS = 20_000_000
 
 
+def folder_name(entry: "os.DirEntry[str]") -> list[str]:
+    """The name of a folder; nothing for anything else."""
+    return [entry.name] if entry.is_dir(follow_symlinks=False) else []
+
+
 class CreationOrder(Generic[IdT]):
     """An index of a folder's subfolders: their ids by time of creation. Safe to use from several threads.
 
-    `created_ms` reads one item's time of creation from disk and answers None when the folder holds no item. `helped`:
-    somebody calls `notice` and `reread` all the time, so a reader of a large collection need not wait for everything.
+    `created_ms` reads one item's time of creation from disk and answers None when the folder holds no item. `names_of`
+    tells which items an entry of the home may stand for. `helped`: somebody calls `notice` and `reread` all the time,
+    so a reader of a large collection need not wait for everything.
     """
 
     def __init__(
-        self, home: Path, id_type: type[IdT], created_ms: Callable[[IdT], int | None], *, helped: bool = False
+        self,
+        home: Path,
+        id_type: type[IdT],
+        created_ms: Callable[[IdT], int | None],
+        names_of: NamesOf = folder_name,
+        *,
+        helped: bool = False,
     ) -> None:
         self._home = home
         self._id_type = id_type
         self._created_ms = created_ms
+        self._names_of = names_of
         self._helped = helped
         self._lock = threading.RLock()
         self._created: dict[IdT, int] = {}
@@ -178,7 +192,7 @@ class CreationOrder(Generic[IdT]):
             self._scanned_mtime_ns = mtime_ns if settled else -1
             self._scanned_at = time.monotonic()
         with os.scandir(self._home) as entries:
-            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            names = [*chain.from_iterable(map(self._names_of, entries))]
         return {item_id for name in names if (item_id := self._id_of(name)) is not None}
 
     def _id_of(self, name: str) -> IdT | None:

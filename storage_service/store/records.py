@@ -150,7 +150,10 @@ class Assistant:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that can be asked: `models/<id>/model.json`. `files` are relative to the model's own folder."""
+    """A model that can be asked: `models/<id>/model.json`, or one of Jan's other forms.
+
+    `folder` is where its weights lie, relative to the janroot; `files` are relative to that.
+    """
 
     id: ModelId
     created_ms: int
@@ -165,6 +168,7 @@ class Model:
     metadata: JsonObject
     files: tuple[str, ...]
     source_url: str
+    folder: str
 
 
 @dataclass(frozen=True, slots=True)

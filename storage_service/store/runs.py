@@ -75,11 +75,14 @@ class RunLog(Log):
 class Runs:
     """Make, read, list and change runs and steps. One active run per thread, checked and made in one step.
 
-    `folder` gives the folder of a thread that exists.
+    `folder` gives the folder of a thread that exists, `own_folder` the one to write into.
     """
 
-    def __init__(self, folder: Callable[[ThreadId], Path], quarantine: Path) -> None:
+    def __init__(
+        self, folder: Callable[[ThreadId], Path], own_folder: Callable[[ThreadId], Path], quarantine: Path
+    ) -> None:
         self._folder = folder
+        self._own_folder = own_folder
         self.logs = LogCache(lambda thread_id: RunLog(folder(thread_id) / layout.RUNS_FILE, quarantine))
         self._active: dict[RunId, ThreadId] = {}
         self._active_lock = threading.Lock()
@@ -102,7 +105,7 @@ class Runs:
         Durable on return. The id of a run that the thread has answers that run and does nothing.
         Raises NotFoundError: no such thread. FailedPreconditionError: another run is active. StorageFullError.
         """
-        self._folder(run.thread_id)
+        self._own_folder(run.thread_id)
         log = self.logs.get(run.thread_id)
         with log.open() as fd:
             if run.id in log.runs:

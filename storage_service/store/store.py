@@ -7,7 +7,7 @@ from typing import Self
 
 from jan.errors import NotFoundError
 from jan.ids import AssistantId, ThreadId
-from storage_service.store import seed
+from storage_service.store import flat, seed
 from storage_service.store.assistants import Assistants
 from storage_service.store.census import Census
 from storage_service.store.clock import Clock, wall_clock_ms
@@ -16,6 +16,8 @@ from storage_service.store.lock import JanrootLock
 from storage_service.store.messages import Messages
 from storage_service.store.models import Models
 from storage_service.store.records import Message, Run, Thread, ThreadAssistant
+from storage_service.store.report import whole as report
+from storage_service.store.report.findings import Report
 from storage_service.store.runs import Runs
 from storage_service.store.threads import Threads
 
@@ -29,9 +31,9 @@ class Store:
         self.assistants = Assistants(where, clock)
         self.models = Models(where)
         self.threads = Threads(where, clock)
-        self.runs = Runs(self.threads.folder, where.quarantine)
+        self.runs = Runs(self.threads.folder, self.threads.own_folder, where.quarantine)
         self.census = Census(where, self.threads.order, self.runs.note)
-        self.messages = Messages(self.threads.folder, self.runs.active_id, where, clock)
+        self.messages = Messages(self.threads, self.runs.active_id, where, clock)
 
     @classmethod
     def open(cls, root: Path, *, demo_weights: Path | None = None, clock: Clock = wall_clock_ms) -> Self:
@@ -44,6 +46,7 @@ class Store:
         lock = JanrootLock(where.lock)
         try:
             where.clear_staging()
+            flat.finish(where)
             seed.demo_model(where, demo_weights)
             where.make_collections()
             store = cls(where, lock, clock)
@@ -82,6 +85,10 @@ class Store:
         """Leave the next start what it needs to be quick; nothing that could not be made again."""
         self.census.save()
         self.messages.save_indexes()
+
+    def report(self, most: int) -> Report:
+        """What is unusual in the janroot, the first `most` findings told. Changes nothing; may take a while."""
+        return report.inspect(self.layout, most)
 
     def close(self) -> None:
         """Give the janroot up."""

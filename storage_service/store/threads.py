@@ -1,29 +1,27 @@
-"""Threads: a folder each, with a thread.json."""
+"""Threads: a folder each, with a thread.json; those of 2023 are files until they are changed."""
 
 import itertools
 import os
-import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jan.errors import JanError, NotFoundError
+from jan.errors import FailedPreconditionError, JanError, NotFoundError
 from jan.ids import AssistantId, ThreadId
 from jan.telemetry import get_logger
-from storage_service.store import atomic, jsonfile, jsonl, layout
+from storage_service.store import atomic, flat, jsonfile, jsonl, layout
 from storage_service.store.clock import Clock
 from storage_service.store.forms import messages as message_form
 from storage_service.store.forms import threads as form
 from storage_service.store.jsonfile import Found
-from storage_service.store.messages import stamped
+from storage_service.store.messages import first_ms, stamped
 from storage_service.store.order import CreationOrder
 from storage_service.store.paging import Page, PageQuery
+from storage_service.store.places import Places, holds_thread
 from storage_service.store.records import Message, Thread
 from storage_service.store.revisions import check_revision
 
 logger = get_logger(__name__)
-
-_UNIX_SECONDS = re.compile(r"_([0-9]{9,10})(?:-[0-9]+)?$")
 
 
 class Threads:
@@ -35,7 +33,7 @@ class Threads:
         self.home = where.threads
         # Where the search for a free name begins; a busy second would try every number it has given.
         self._last_claim = ("", 0)
-        self.order = CreationOrder(where.threads, ThreadId, self._created_ms, helped=True)
+        self.order = CreationOrder(where.threads, ThreadId, self._created_ms, Places(where).names_of, helped=True)
 
     def create(self, assistant_id: AssistantId, thread: Thread, messages: Sequence[Message] = ()) -> Thread:
         """Make a thread named after an assistant, with its first messages; `thread.id` and times are ignored.
@@ -81,7 +79,8 @@ class Threads:
         """Rewrite a thread's file with what `change` makes of it; id and creation time stay. Durable on return.
 
         Keys of the file that no field stands for are kept, and so is what somebody else writes meanwhile. Raises
-        NotFoundError, StorageFullError. PreconditionFailedError: the revision is none of `if_revision`.
+        NotFoundError, StorageFullError, FailedPreconditionError: the file is a link. PreconditionFailedError: the
+        revision is none of `if_revision`.
         """
         return atomic.again_if_changed(lambda: self._change(thread_id, change, if_revision))
 
@@ -90,26 +89,52 @@ class Threads:
 
         Raises NotFoundError. PreconditionFailedError: see `change`.
         """
-        folder = self.folder(thread_id)
-        if if_revision:
-            check_revision(self.get(thread_id).revision, if_revision)
+        check_revision(self.get(thread_id).revision, if_revision)
+        folder = self.own_folder(thread_id)
         with self.order.own_change():
             atomic.rename(folder, self._layout.trash_name(folder))
         self.order.drop(thread_id)
 
     def folder(self, thread_id: ThreadId) -> Path:
-        """The folder of a thread that exists. Raises NotFoundError."""
-        folder = self._layout.thread(thread_id)
-        if not _holds_thread(folder):
+        """The folder of a thread that exists, to read from; a flat thread's is not there. Raises NotFoundError."""
+        if self._home(thread_id) is None:
             raise _not_found(thread_id)
-        return folder
+        return self._layout.thread(thread_id)
+
+    def own_folder(self, thread_id: ThreadId) -> Path:
+        """The folder of a thread, to write into: a flat thread is given one first.
+
+        Only under the thread's lock, like every write. Raises NotFoundError, StorageFullError.
+        """
+        home = self._home(thread_id)
+        if home is None:
+            raise _not_found(thread_id)
+        if not home.is_dir():
+            with self.order.own_change():
+                return flat.to_folder(self._layout, thread_id)
+        return home
+
+    def messages_inside(self, thread_id: ThreadId) -> bytes:
+        """The messages that a draft kept in the thread's own file, as lines; nothing for all other threads."""
+        home = self._home(thread_id)
+        return flat.messages_inside(thread_id, _thread_file(home)) if home else b""
+
+    def _home(self, thread_id: ThreadId) -> Path | None:
+        """The folder or the flat file that a thread lies in. It may move from the one to the other meanwhile."""
+        folder, path = self._layout.thread(thread_id), self._layout.flat_thread(thread_id)
+        if holds_thread(folder):
+            return folder
+        if flat.is_flat(path):
+            return path
+        return folder if holds_thread(folder) else None
 
     def _claim_folder(self, name: str) -> Path:
         """Take the first free name; mkdir decides. A name in the trash is not given again: clients may know it."""
         last_name, last_number = self._last_claim
         for number in itertools.count(last_number + 1 if name == last_name else 1):
             folder = self._layout.thread(ThreadId(name if number == 1 else f"{name}-{number}"))
-            if not os.path.lexists(self._layout.trash / folder.name) and atomic.claim_dir(folder):
+            taken = self._layout.trash / folder.name, self._layout.flat_thread(ThreadId(folder.name))
+            if not any(map(os.path.lexists, taken)) and atomic.claim_dir(folder):
                 self._last_claim = name, number
                 return folder
         raise AssertionError("numbers never end")
@@ -126,12 +151,19 @@ class Threads:
         return revision
 
     def _change(self, thread_id: ThreadId, change: Callable[[Thread], Thread], if_revision: Collection[str]) -> Thread:
-        path = self.folder(thread_id) / layout.THREAD_FILE
+        home = self._home(thread_id)
+        if home is not None and flat.is_flat(home):
+            check_revision(self.get(thread_id).revision, if_revision)
+            if_revision = ()  # Its own folder is the same thread under another revision.
+        folder = self.own_folder(thread_id)
+        path = folder / layout.THREAD_FILE
         found = jsonfile.look(path)
-        before = self._from_file(thread_id, found)
+        before = self._from_file(thread_id, folder, found)
         check_revision(before.revision, if_revision)
         after = replace(change(before), id=before.id, created_ms=before.created_ms, updated_ms=self._clock())
         if found.value is None:
+            if path.is_symlink():
+                raise FailedPreconditionError(f"The thread.json of {thread_id} is a link, which is not followed.")
             if path.exists():
                 atomic.set_aside(path, self._layout.quarantine)
             raw = form.to_json(after)
@@ -140,40 +172,33 @@ class Threads:
         return replace(after, revision=jsonfile.write(path, raw, instead_of=found.signature))
 
     def _read(self, thread_id: ThreadId) -> Thread | None:
-        folder = self._layout.thread(thread_id)
-        if not _holds_thread(folder):
+        home = self._home(thread_id)
+        if home is None:
             self.order.drop(thread_id)
             return None
-        return self._from_file(thread_id, jsonfile.look(folder / layout.THREAD_FILE))
+        found = jsonfile.look(_thread_file(home))
+        if found.value is None and not home.exists():
+            return self._read(thread_id)
+        return self._from_file(thread_id, home, found)
 
-    def _from_file(self, thread_id: ThreadId, found: Found) -> Thread:
+    def _from_file(self, thread_id: ThreadId, home: Path, found: Found) -> Thread:
         if found.value is None:
-            logger.warning("thread.json is missing or unreadable; defaults stand in", thread=thread_id)
-        folder = self._layout.thread(thread_id)
-        thread = form.from_json(thread_id, found.value or {}, _made_ms(folder))
-        messages_ms = jsonfile.changed_ms(folder / layout.MESSAGES_FILE) or 0
-        return replace(thread, updated_ms=max(thread.updated_ms, messages_ms), revision=found.revision)
+            logger.warning("thread file is missing or unreadable; defaults stand in", thread=thread_id)
+        raw = found.value or {}
+        messages = self._layout.thread(thread_id) / layout.MESSAGES_FILE
+        first = first_ms(messages) if form.forgets_creation(raw) else None
+        thread = form.from_json(thread_id, raw, flat.made_ms(home), first)
+        updated_ms = max(thread.updated_ms, jsonfile.changed_ms(messages) or 0)
+        return replace(thread, updated_ms=updated_ms, revision=found.revision)
 
     def _created_ms(self, thread_id: ThreadId) -> int | None:
-        folder = self._layout.thread(thread_id)
-        if not _holds_thread(folder):
-            return None
-        return form.from_json(thread_id, jsonfile.read(folder / layout.THREAD_FILE) or {}, _made_ms(folder)).created_ms
+        thread = self._read(thread_id)
+        return thread.created_ms if thread else None
 
 
-def _holds_thread(folder: Path) -> bool:
-    """A folder with neither file is none of ours: an empty one, a name being claimed, or one closed to us."""
-    try:
-        return any((folder / name).is_file() for name in (layout.THREAD_FILE, layout.MESSAGES_FILE))
-    except PermissionError:
-        logger.warning("folder skipped: not allowed to look inside", folder=folder.name)
-        return False
-
-
-def _made_ms(folder: Path) -> int:
-    """When a folder was made, as far as it can be told: by its name, else by its own time."""
-    suffix = _UNIX_SECONDS.search(folder.name)
-    return int(suffix[1]) * 1000 if suffix else jsonfile.changed_ms(folder) or 0
+def _thread_file(home: Path) -> Path:
+    """The thread's own file: the flat one, or the one in the folder."""
+    return home if flat.is_flat(home) else home / layout.THREAD_FILE
 
 
 def _not_found(thread_id: ThreadId) -> NotFoundError:

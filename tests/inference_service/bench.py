@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from inference_service.engines.launcher import Launcher
 from inference_service.models import EngineMaker, Models, open_models
+from inference_service.weights import WeightHomes
 from inference_service.worker import Worker
 from jan.ids import JobId
 from jan.inference.v1 import jobs_pb2
@@ -144,7 +145,7 @@ class RunningWorker:
 
 
 def launcher(models_dir: Path, run_dir: Path) -> Launcher:
-    return Launcher(models_dir, run_dir, LOAD_TIMEOUT)
+    return Launcher(WeightHomes(models_dir, models_dir.parent), run_dir, LOAD_TIMEOUT)
 
 
 def remote(scripted_url: str, **settings: object) -> jobs_pb2.ModelSpec:

@@ -11,7 +11,7 @@ from jan.settings import SettingsError
 
 def test_defaults() -> None:
     settings = InferenceSettings.from_environment({"JANROOT_PATH": "/data"})
-    assert settings.models_dir == Path("/data/models")
+    assert settings.homes.models == Path("/data/models")
     assert settings.most_loaded_models == 3
     assert settings.drain_time == timedelta(seconds=25)
 

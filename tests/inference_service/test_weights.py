@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inference_service.weights import check_gguf, resolve_weights
+from inference_service.weights import WeightHomes, check_gguf, resolve_weights
 from jan.errors import FailedPreconditionError, NotFoundError
 
 
@@ -85,18 +85,41 @@ def test_no_file_gets_past_with_another_error(tmp_path: Path, flips: list[tuple[
 @pytest.mark.parametrize("name", ["../demo/demo.gguf", "/etc/passwd", "a/../../b", "", "a\\b", "a\0b"])
 def test_names_stay_in_the_models_folder(models_dir: Path, name: str) -> None:
     with pytest.raises(FailedPreconditionError):
-        resolve_weights(models_dir, "demo", [name])
+        resolve_weights(models_dir / "demo", "demo", [name])
 
 
 def test_a_link_to_a_big_disk_is_followed(models_dir: Path) -> None:
-    assert resolve_weights(models_dir, "demo", ["demo.gguf"]) == [models_dir / "demo" / "demo.gguf"]
+    assert resolve_weights(models_dir / "demo", "demo", ["demo.gguf"]) == [models_dir / "demo" / "demo.gguf"]
 
 
 def test_a_missing_file_is_named(models_dir: Path) -> None:
     with pytest.raises(NotFoundError, match=r"other\.gguf"):
-        resolve_weights(models_dir, "demo", ["other.gguf"])
+        resolve_weights(models_dir / "demo", "demo", ["other.gguf"])
 
 
 def test_a_model_without_files_is_refused(models_dir: Path) -> None:
     with pytest.raises(FailedPreconditionError):
-        resolve_weights(models_dir, "demo", [])
+        resolve_weights(models_dir / "demo", "demo", [])
+
+
+@pytest.mark.parametrize(
+    ("folder", "place"),
+    [
+        ("", "weights/vendor/demo"),
+        ("models/vendor", "weights/vendor"),
+        ("models", "weights"),
+        ("llamacpp/models/org/demo", "janroot/llamacpp/models/org/demo"),
+        ("mlx/models/demo", "janroot/mlx/models/demo"),
+    ],
+)
+def test_a_model_may_lie_where_its_jan_had_it(tmp_path: Path, folder: str, place: str) -> None:
+    homes = WeightHomes(tmp_path / "weights", tmp_path / "janroot")
+    assert homes.folder("vendor/demo", folder) == tmp_path / place
+
+
+@pytest.mark.parametrize(
+    "folder", ["/etc", "..", "models/../threads", "threads/x", "llamacpp/models/../../x", "modelsx"]
+)
+def test_a_model_lies_nowhere_else(tmp_path: Path, folder: str) -> None:
+    with pytest.raises(FailedPreconditionError):
+        WeightHomes(tmp_path, tmp_path).folder("demo", folder)

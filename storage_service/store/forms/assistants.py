@@ -1,4 +1,4 @@
-"""assistant.json: Jan v0.4/v0.5 as we write it, with OpenAI's fields beside; Jan 0.6 differs in the unit of time."""
+"""assistant.json: Jan v0.4/v0.5 as we write it, with OpenAI's fields beside, and what came before and after."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def from_json(assistant_id: AssistantId, raw: JsonObject, made_ms: int) -> Assis
         created_ms=fields.time_ms(raw, "created_at", "created") or made_ms,
         name=fields.optional_text(raw, "name"),
         description=fields.optional_text(raw, "description"),
-        model=fields.text(raw, "model", "*"),
+        model=_model(raw),
         instructions=fields.optional_text(raw, "instructions"),
         tools=fields.objects(raw, "tools"),
         tool_resources=fields.optional_obj(raw, "tool_resources"),
@@ -28,6 +28,16 @@ def from_json(assistant_id: AssistantId, raw: JsonObject, made_ms: int) -> Assis
         file_ids=tuple(item for item in file_ids if isinstance(item, str)) if isinstance(file_ids, list) else (),
         parameters=fields.optional_obj(raw, "parameters"),
     )
+
+
+def _model(raw: JsonObject) -> str:
+    """Who answers: `model`, or the first of the several that the specification and the reference of 2023 had."""
+    for value in (raw.get("model"), raw.get("models")):
+        first = value[0] if isinstance(value, list) and value else value
+        name = first.get("model_id") or first.get("id") if isinstance(first, dict) else first
+        if isinstance(name, str) and name:
+            return name
+    return "*"
 
 
 def to_json(assistant: Assistant) -> JsonObject:

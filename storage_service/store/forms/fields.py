@@ -54,11 +54,15 @@ def objects(raw: JsonObject, key: str) -> list[JsonObject]:
 
 
 def number(raw: JsonObject, key: str) -> float | None:
-    """A finite number, or None."""
+    """A finite number, also one written as text, as a draft of Jan's did; or None."""
     value = raw.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    return float(value)
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
 
 
 def integer(raw: JsonObject, key: str) -> int | None:

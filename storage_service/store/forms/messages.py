@@ -1,8 +1,12 @@
 """A line of messages.jsonl: Jan v0.4/v0.5 as we write it, and what Jan 0.5.13 to 0.6 and cortex made of it."""
 
+import hashlib
+
+import orjson
+
 from jan.errors import InvalidArgumentError
 from jan.ids import MessageId, ThreadId
-from storage_service.store.forms import fields
+from storage_service.store.forms import content, fields
 from storage_service.store.records import JsonObject, Message, MessageStatus, Role
 
 # Jan's words for OpenAI's states. We write Jan's, so that desktop Jan shows the message as it is.
@@ -15,11 +19,16 @@ _STATUS = {jan: status for status, jan in _JAN_STATUS.items()} | {"error": Messa
 
 
 def id_of(raw: JsonObject) -> MessageId | None:
-    """The message's id, or None when the line holds none that can be used."""
+    """The message's id; None when the line is no message.
+
+    A message without an id that can be used is given one by what it says, the same at every reading.
+    """
     try:
         return MessageId.parse(fields.text(raw, "id"))
     except InvalidArgumentError:
-        return None
+        if "content" not in raw or "role" not in raw:
+            return None
+        return MessageId(f"msg_{hashlib.sha256(orjson.dumps(raw)).hexdigest()[:24]}")
 
 
 def created_ms_of(raw: JsonObject) -> int | None:
@@ -37,7 +46,7 @@ def from_json(thread_id: ThreadId, message_id: MessageId, raw: JsonObject, creat
         id=message_id,
         thread_id=thread_id,
         role=fields.word(Role, fields.text(raw, "role"), Role.USER),
-        content=_content(raw),
+        content=content.parts(raw),
         created_ms=created_ms,
         status=_status(status),
         completed_ms=fields.time_ms(raw, "completed_at"),
@@ -46,7 +55,7 @@ def from_json(thread_id: ThreadId, message_id: MessageId, raw: JsonObject, creat
         or ("run_failed" if status == "error" else ""),
         assistant_id=fields.text(raw, "assistant_id"),
         run_id=fields.text(raw, "run_id"),
-        attachments=fields.objects(raw, "attachments"),
+        attachments=content.attachments(raw),
         metadata=fields.obj(raw, "metadata"),
     )
 
@@ -75,16 +84,16 @@ def to_json(message: Message) -> JsonObject:
     } | fields.without_none(extras)
 
 
-def text_of(content: list[JsonObject]) -> str:
+def text_of(parts: list[JsonObject]) -> str:
     """What the text parts of a message say, a part a line."""
-    texts = (part.get("text") for part in content)
+    texts = (part.get("text") for part in parts)
     said = (text.get("value") if isinstance(text, dict) else text for text in texts)
     return "\n".join(text for text in said if isinstance(text, str))
 
 
 def text_of_line(raw: JsonObject) -> str:
     """What the message on a line says."""
-    return text_of(_content(raw))
+    return text_of(content.parts(raw))
 
 
 def change(raw: JsonObject, before: Message, after: Message, now_ms: int) -> JsonObject:
@@ -95,11 +104,3 @@ def change(raw: JsonObject, before: Message, after: Message, now_ms: int) -> Jso
 
 def _status(status: str) -> MessageStatus:
     return _STATUS.get(status) or fields.word(MessageStatus, status, MessageStatus.COMPLETED)
-
-
-def _content(raw: JsonObject) -> list[JsonObject]:
-    """Content parts; early API writes stored a plain string (janhq/jan #1434)."""
-    content = raw.get("content")
-    if isinstance(content, str):
-        return [{"type": "text", "text": {"value": content, "annotations": []}}]
-    return fields.objects(raw, "content")

@@ -1,6 +1,11 @@
-"""model.json: Jan 0.4.3 to 0.5 and our own, which is the same form."""
+"""model.json in all its generations: the drafts of 2023 to Jan 0.5, and our own, which is Jan's last.
 
+One map of settings and one of parameters come out, in real numbers, whatever a generation called or wrote them.
+"""
+
+from collections.abc import Collection
 from pathlib import PurePosixPath
+from typing import Any
 
 from jan.ids import ModelId
 from storage_service.store.forms import fields
@@ -10,15 +15,38 @@ from storage_service.store.records import JsonObject, Model
 _LLAMACPP = frozenset({"", "nitro", "cortex", "llama-cpp", "cortex.llamacpp", "llamacpp"})
 _OWN = frozenset({"vllm", "openai"})
 
+# What is said when a model is loaded; the drafts and cortex mixed it with what is said with each request.
+LOAD_KEYS = frozenset(
+    {
+        *("ctx_len", "ngl", "embedding", "n_parallel", "cpu_threads", "cont_batching", "vision_model", "text_model"),
+        *("prompt_template", "pre_prompt", "system_prompt", "user_prompt", "ai_prompt"),
+        *("model_path", "llama_model_path", "mmproj"),
+    }
+)
+REQUEST_KEYS = frozenset(
+    {
+        *("temperature", "max_temperature", "token_limit", "top_k", "top_p", "stream", "max_tokens", "stop", "seed"),
+        *("frequency_penalty", "presence_penalty", "min_p", "typ_p", "tfs_z", "repeat_penalty", "repeat_last_n"),
+        *("mirostat", "mirostat_tau", "mirostat_eta", "dynatemp_range", "dynatemp_exponent", "n_probs", "min_keep"),
+        *("ignore_eos", "penalize_nl"),
+    }
+)
+_TEXTS = frozenset({"prompt_template", "pre_prompt", "system_prompt", "user_prompt", "ai_prompt", "stop"})
+_PATHS = ("llama_model_path", "model_path", "mmproj")
 
-def from_json(model_id: ModelId, raw: JsonObject, made_ms: int) -> Model:
+
+def from_json(
+    model_id: ModelId, raw: JsonObject, made_ms: int, folder: str = "", present: Collection[str] = ()
+) -> Model:
     """A model from its file. No field is required; `made_ms` stands in for a missing creation time.
 
-    The folder's path below `models/` is the id: it is the one name that cannot be given twice.
+    The folder's path below `models/` is the id: it is the one name that cannot be given twice. `folder` is where the
+    weights lie, relative to the janroot, and `present` the names in it.
     """
     metadata = fields.obj(raw, "metadata")
-    settings = fields.obj(raw, "settings")
-    model_format = fields.text(raw, "format") or "gguf"
+    settings, parameters = maps(raw)
+    engine = fields.text(raw, "engine") or fields.text(metadata, "engine")
+    model_format = fields.text(raw, "format") or ("api" if engine == "api" else "gguf")
     return Model(
         id=model_id,
         created_ms=fields.time_ms(raw, "created", "created_at") or made_ms,
@@ -26,14 +54,66 @@ def from_json(model_id: ModelId, raw: JsonObject, made_ms: int) -> Model:
         name=fields.text(raw, "name") or model_id,
         description=fields.text(raw, "description"),
         version=fields.text(raw, "version"),
-        engine=_engine(fields.text(raw, "engine"), model_format),
+        engine=_engine(engine, model_format),
         format=model_format,
         settings=settings,
-        parameters=fields.obj(raw, "parameters"),
+        parameters=parameters,
         metadata=metadata,
-        files=() if model_format == "api" else _files(raw, settings),
+        files=() if model_format == "api" else _files(model_id, raw, folder, present),
         source_url=_source_url(raw),
+        folder=folder or f"models/{model_id}",
     )
+
+
+def is_model(raw: JsonObject) -> bool:
+    """Whether a file that is not called model.json describes a model: one of the draft, which named it as it liked."""
+    return "source_url" in raw or raw.get("object") == "model" or "engine" in fields.obj(raw, "metadata")
+
+
+def maps(raw: JsonObject) -> tuple[JsonObject, JsonObject]:
+    """Settings and parameters. A developers' page renamed them, and the first draft had one map for both."""
+    settings = fields.optional_obj(raw, "settings") or fields.obj(raw, "engine_parameters")
+    parameters = fields.optional_obj(raw, "parameters") or fields.obj(raw, "model_parameters")
+    if not settings:
+        settings = {key: value for key, value in parameters.items() if key in LOAD_KEYS}
+        parameters = {key: value for key, value in parameters.items() if key not in LOAD_KEYS}
+    return _plain(settings), _plain(parameters)
+
+
+def weight_names(raw: JsonObject) -> list[str]:
+    """Every file of weights that a model's file names, as it names them: `filename`s first, then paths."""
+    settings, _ = maps(raw)
+    named = [fields.text(source, "filename") for source in _sources(raw)]
+    named += [fields.text(settings, key) for key in _PATHS]
+    if not any(named):
+        named = [url for url in [fields.text(raw, "source_url"), *_urls(raw)] if url.endswith(".gguf")]
+        named = [url.rpartition("/")[2] if "://" in url else url for url in named]
+    return list(dict.fromkeys(name for name in named if name not in ("", "N/A")))
+
+
+def stays_inside(name: str) -> bool:
+    """Whether a name stays in the model's own folder, on any system."""
+    path = PurePosixPath(name)
+    return "\\" not in name and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+
+
+def _files(model_id: ModelId, raw: JsonObject, folder: str, present: Collection[str]) -> tuple[str, ...]:
+    """The weights, in the file's order. A path that leads elsewhere counts by its last part, if that is here.
+
+    Jan's own server took the first .gguf of the folder, and downloaded into a file without ending named as the model.
+    """
+    names = [name.removeprefix(f"{folder}/") for name in weight_names(raw)]
+    names = [name if stays_inside(name) else _last_part(name) for name in names]
+    inside = [name for name in dict.fromkeys(names) if stays_inside(name) and ("/" in name or name in present)]
+    if inside:
+        return tuple(inside)
+    usual = [name for name in sorted(present) if name.endswith(".gguf") and "mmproj" not in name]
+    usual += [name for name in (model_id.rpartition("/")[2],) if name in present]
+    return tuple(usual[:1]) or tuple(filter(stays_inside, dict.fromkeys(names)))
+
+
+def _last_part(name: str) -> str:
+    return name.replace("\\", "/").rpartition("/")[2]
 
 
 def _engine(engine: str, model_format: str) -> str:
@@ -46,18 +126,31 @@ def _engine(engine: str, model_format: str) -> str:
     return engine
 
 
-def _files(raw: JsonObject, settings: JsonObject) -> tuple[str, ...]:
-    """Weights named by the file, in its order, as long as they stay in the model's folder."""
-    names = [fields.text(source, "filename") for source in fields.objects(raw, "sources")]
-    names += [fields.text(settings, "llama_model_path"), fields.text(settings, "mmproj")]
-    return tuple(dict.fromkeys(name for name in names if _stays_inside(name)))
+def _sources(raw: JsonObject) -> list[JsonObject]:
+    """Where the files came from; one vision model was shipped with the key `source`."""
+    return fields.objects(raw, "sources") or fields.objects(raw, "source")
 
 
-def _stays_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return name not in ("", "N/A") and "\\" not in name and not path.is_absolute() and ".." not in path.parts
+def _urls(raw: JsonObject) -> list[str]:
+    """The addresses; models that a user brought have the words "N/A" or a path instead, some without an object."""
+    sources = raw.get("sources")
+    plain = [item for item in sources if isinstance(item, str)] if isinstance(sources, list) else []
+    return [url for url in [fields.text(item, "url") for item in _sources(raw)] + plain if url not in ("", "N/A")]
 
 
 def _source_url(raw: JsonObject) -> str:
-    urls = [fields.text(source, "url") for source in fields.objects(raw, "sources")]
-    return next((url for url in urls if url not in ("", "N/A")), fields.text(raw, "source_url"))
+    return next(iter(_urls(raw)), fields.text(raw, "source_url"))
+
+
+def _plain(values: JsonObject) -> JsonObject:
+    """Numbers and booleans that one generation wrote as text, as what they are."""
+    return {key: value if key in _TEXTS else _value(key, value) for key, value in values.items()}
+
+
+def _value(key: str, value: Any) -> Any:
+    if not isinstance(value, str) or key not in LOAD_KEYS | REQUEST_KEYS:
+        return value
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    number = fields.number({key: value}, key)
+    return value if number is None else int(number) if number.is_integer() and "." not in value else number

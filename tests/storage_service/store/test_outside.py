@@ -152,3 +152,17 @@ class TestRevisions:
         with pytest.raises(PreconditionFailedError):
             store.assistants.delete(made.id, [made.revision])
         store.assistants.delete(made.id, [changed.revision])
+
+
+def test_a_flat_thread_of_2023_has_a_revision_until_it_gets_its_folder(store: Store, janroot: Path) -> None:
+    """The change that makes the folder is checked against the flat file that was read."""
+    thread_id = ThreadId("homework_1699104467")
+    flat = janroot / "threads" / f"{thread_id}.json"
+    flat.write_text(json.dumps({"id": thread_id, "title": "Draft", "messages": [], "created": 1699104467}))
+    read = store.threads.get(thread_id)
+    with pytest.raises(PreconditionFailedError):
+        store.threads.change(thread_id, lambda old: replace(old, title="Ours"), ["other"])
+    assert flat.exists()
+    changed = store.threads.change(thread_id, lambda old: replace(old, title="Ours"), [read.revision])
+    assert changed.revision == store.threads.get(thread_id).revision != read.revision
+    assert not flat.exists()

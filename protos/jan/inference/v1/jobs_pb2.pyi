@@ -82,8 +82,9 @@ class ModelSpec(_message.Message):
     SETTINGS_JSON_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
     SOURCE_URL_FIELD_NUMBER: _builtins.int
+    FOLDER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """The model's id, which is also its folder below the models folder."""
+    """The model's id."""
     engine: _builtins.str
     """What runs it: "llamacpp", "vllm", "openai"."""
     format: _builtins.str
@@ -92,9 +93,11 @@ class ModelSpec(_message.Message):
     """Load-time settings with overrides applied, a JSON object; a difference from what runs means a reload."""
     source_url: _builtins.str
     """For a remote model, the base URL to ask."""
+    folder: _builtins.str
+    """Where the weights lie, relative to the janroot; empty means models/<id>."""
     @_builtins.property
     def files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The weights, relative to the model's own folder; empty for a remote model."""
+        """The weights, relative to `folder`; empty for a remote model."""
 
     def __init__(
         self,
@@ -105,10 +108,11 @@ class ModelSpec(_message.Message):
         settings_json: _builtins.str = ...,
         files: _abc.Iterable[_builtins.str] | None = ...,
         source_url: _builtins.str = ...,
+        folder: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "files", b"files", "format", b"format", "id", b"id", "settings_json", b"settings_json", "source_url", b"source_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "files", b"files", "folder", b"folder", "format", b"format", "id", b"id", "settings_json", b"settings_json", "source_url", b"source_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

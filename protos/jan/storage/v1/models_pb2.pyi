@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Model(_message.Message):
-    """A model that can be asked: one folder with a model.json under models/."""
+    """A model that can be asked: one folder with a model.json under models/, or one of Jan's older or newer forms."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -38,6 +38,7 @@ class Model(_message.Message):
     METADATA_JSON_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
     SOURCE_URL_FIELD_NUMBER: _builtins.int
+    FOLDER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The folder's path below models/, for example "smollm2-135m-instruct" or "vendor/name"."""
     owned_by: _builtins.str
@@ -60,13 +61,15 @@ class Model(_message.Message):
     """A JSON object; "{}" for none."""
     source_url: _builtins.str
     """Where it came from or, for a remote model, the base URL to ask; may be empty."""
+    folder: _builtins.str
+    """Where its weights lie, relative to the janroot: "models/<id>", or where another generation of Jan had them."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was added."""
 
     @_builtins.property
     def files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The weights, relative to the model's own folder; empty for a remote model."""
+        """The weights, relative to `folder`; empty for a remote model."""
 
     def __init__(
         self,
@@ -84,10 +87,11 @@ class Model(_message.Message):
         metadata_json: _builtins.str = ...,
         files: _abc.Iterable[_builtins.str] | None = ...,
         source_url: _builtins.str = ...,
+        folder: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "description", b"description", "engine", b"engine", "files", b"files", "format", b"format", "id", b"id", "metadata_json", b"metadata_json", "name", b"name", "owned_by", b"owned_by", "parameters_json", b"parameters_json", "settings_json", b"settings_json", "source_url", b"source_url", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "description", b"description", "engine", b"engine", "files", b"files", "folder", b"folder", "format", b"format", "id", b"id", "metadata_json", b"metadata_json", "name", b"name", "owned_by", b"owned_by", "parameters_json", b"parameters_json", "settings_json", b"settings_json", "source_url", b"source_url", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -165,7 +169,7 @@ class ListModelsResponse(_message.Message):
     MODELS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]:
-        """Every model with a readable model.json, by id."""
+        """Every model with a readable description, by id."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub:
-    """Models as described by their model.json.
+    """Models as described by their model.json, or by the files that stood in its place.
     """
 
     def __init__(self, channel):
@@ -48,7 +48,7 @@ class ModelServiceStub:
 
 
 class ModelServiceServicer:
-    """Models as described by their model.json.
+    """Models as described by their model.json, or by the files that stood in its place.
     """
 
     def GetModel(self, request, context):
@@ -87,7 +87,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService:
-    """Models as described by their model.json.
+    """Models as described by their model.json, or by the files that stood in its place.
     """
 
     @staticmethod

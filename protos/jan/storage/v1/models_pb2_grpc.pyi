@@ -13,7 +13,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelServiceStub:
-    """Models as described by their model.json."""
+    """Models as described by their model.json, or by the files that stood in its place."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]
@@ -22,7 +22,7 @@ class ModelServiceStub:
     """Lists models by id."""
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Models as described by their model.json."""
+    """Models as described by their model.json, or by the files that stood in its place."""
 
     @_abc_1.abstractmethod
     def GetModel(

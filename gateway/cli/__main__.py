@@ -1,0 +1,32 @@
+"""`janroot COMMAND`, also as `python -m gateway.cli COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from gateway.cli import doctor
+from gateway.cli.server import Server, ServerError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is the command's, 2 when the server did not answer as it should."""
+    parser = argparse.ArgumentParser(prog="janroot", description="Ask a running Janroot.")
+    parser.add_argument("--url", help="where it listens (default: from JANROOT_HOST and JANROOT_PORT)")
+    commands = parser.add_subparsers(title="commands", required=True)
+    doctor.add_to(commands)
+    options = parser.parse_args(arguments)
+    try:
+        server = Server.from_environment(os.environ, options.url)
+        exit_code: int = asyncio.run(options.run(server, options))
+    except ServerError as error:
+        print(f"janroot: {error}", file=sys.stderr)
+        return 2
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
