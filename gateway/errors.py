@@ -20,6 +20,7 @@ _HTTP: dict[type[JanError], tuple[int, str, str | None]] = {
     errors.PermissionDeniedError: (403, "permission_error", None),
     errors.NotFoundError: (404, _INVALID_REQUEST, None),
     errors.ConflictError: (409, _INVALID_REQUEST, None),
+    errors.PreconditionFailedError: (412, _INVALID_REQUEST, "precondition_failed"),
     errors.TooLargeError: (413, _INVALID_REQUEST, "request_too_large"),
     errors.UnsupportedMediaTypeError: (415, _INVALID_REQUEST, "unsupported_media_type"),
     errors.ResourceExhaustedError: (429, "rate_limit_error", "rate_limit_exceeded"),

@@ -1,8 +1,11 @@
-"""The storage service as the gateway sees it: one stub a noun, called with a deadline and our errors."""
+"""The storage service as the gateway sees it: one stub a noun, called with a deadline and our errors.
+
+`if_revision`: act only if the object's revision is one of these; else PreconditionFailedError.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 
 from grpc import aio
 
@@ -64,13 +67,17 @@ class StorageClient:
         """Read a page of threads."""
         return await call(self._threads.ListThreads, threads_pb2.ListThreadsRequest(page=page))
 
+    async def search_threads(self, query: str, page: paging_pb2.PageRequest) -> threads_pb2.SearchThreadsResponse:
+        """Read a page of the threads that match, the best first."""
+        return await call(self._threads.SearchThreads, threads_pb2.SearchThreadsRequest(query=query, page=page))
+
     async def update_thread(self, request: threads_pb2.UpdateThreadRequest) -> threads_pb2.Thread:
         """Change the masked fields of a thread."""
-        return (await call(self._threads.UpdateThread, request)).thread
+        return (await call(self._threads.UpdateThread, request, repeatable=not request.if_revision)).thread
 
-    async def delete_thread(self, thread_id: str) -> list[str]:
+    async def delete_thread(self, thread_id: str, if_revision: Sequence[str] = ()) -> list[str]:
         """Move a thread into the trash; answers the runs that were active."""
-        request = threads_pb2.DeleteThreadRequest(thread_id=thread_id)
+        request = threads_pb2.DeleteThreadRequest(thread_id=thread_id, if_revision=if_revision)
         return list((await call(self._threads.DeleteThread, request, repeatable=False)).ended_run_ids)
 
     async def delete_all_threads(self) -> threads_pb2.DeleteAllThreadsResponse:
@@ -121,16 +128,18 @@ class StorageClient:
                 return messages
             after = messages[-1].id
 
-    async def update_message(self, thread_id: str, message_id: str, metadata_json: str) -> messages_pb2.Message:
+    async def update_message(
+        self, thread_id: str, message_id: str, metadata_json: str, if_revision: Sequence[str] = ()
+    ) -> messages_pb2.Message:
         """Replace a message's metadata."""
         request = messages_pb2.UpdateMessageRequest(
-            thread_id=thread_id, message_id=message_id, metadata_json=metadata_json
+            thread_id=thread_id, message_id=message_id, metadata_json=metadata_json, if_revision=if_revision
         )
-        return (await call(self._messages.UpdateMessage, request)).message
+        return (await call(self._messages.UpdateMessage, request, repeatable=not if_revision)).message
 
-    async def delete_message(self, thread_id: str, message_id: str) -> None:
+    async def delete_message(self, thread_id: str, message_id: str, if_revision: Sequence[str] = ()) -> None:
         """Remove a message."""
-        request = messages_pb2.DeleteMessageRequest(thread_id=thread_id, message_id=message_id)
+        request = messages_pb2.DeleteMessageRequest(thread_id=thread_id, message_id=message_id, if_revision=if_revision)
         await call(self._messages.DeleteMessage, request, repeatable=False)
 
     async def create_assistant(self, assistant: assistants_pb2.Assistant) -> assistants_pb2.Assistant:
@@ -149,11 +158,11 @@ class StorageClient:
 
     async def update_assistant(self, request: assistants_pb2.UpdateAssistantRequest) -> assistants_pb2.Assistant:
         """Change the masked fields of an assistant."""
-        return (await call(self._assistants.UpdateAssistant, request)).assistant
+        return (await call(self._assistants.UpdateAssistant, request, repeatable=not request.if_revision)).assistant
 
-    async def delete_assistant(self, assistant_id: str) -> None:
+    async def delete_assistant(self, assistant_id: str, if_revision: Sequence[str] = ()) -> None:
         """Remove an assistant."""
-        request = assistants_pb2.DeleteAssistantRequest(assistant_id=assistant_id)
+        request = assistants_pb2.DeleteAssistantRequest(assistant_id=assistant_id, if_revision=if_revision)
         await call(self._assistants.DeleteAssistant, request, repeatable=False)
 
     async def get_model(self, model_id: str) -> models_pb2.Model:

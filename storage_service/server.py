@@ -20,6 +20,8 @@ from jan.storage.v1 import (
 from jan.tasks import background
 from jan.telemetry import get_logger
 from storage_service.access import Access
+from storage_service.keeper import Keeper
+from storage_service.search import Search
 from storage_service.servicers.assistants import AssistantServicer
 from storage_service.servicers.files import FileServicer
 from storage_service.servicers.messages import MessageServicer
@@ -39,17 +41,26 @@ EXIT_DISK_FAILED = 74
 TIDY_SECONDS = 3600.0
 
 
-async def serve(store: Store, address: str, stop: asyncio.Event) -> None:
-    """Answer for a store at an address, `unix:/path` or `host:port`, until told to stop; drain then."""
+async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool = False) -> None:
+    """Answer for a store at an address, `unix:/path` or `host:port`, until told to stop; drain then.
+
+    `watch`: let the kernel tell of changes by hand, through a helper process; see `Keeper`.
+    """
     access = Access(exit_on_disk_failure)
+    search = Search(store)
+    keeper = Keeper(store, search, exit_on_disk_failure, watch=watch)
 
     def register(server: aio.Server) -> None:
-        add_servicers(server, access, store)
+        add_servicers(server, access, store, search)
 
     async with rpc.serving(address, register), background(tidy_for_ever(access, store), "tidy"):
         logger.info("serving", address=address)
+        keeper.start()
+        search.start()
         await stop.wait()
     await access.close()
+    await asyncio.to_thread(keeper.stop)
+    await asyncio.to_thread(search.stop)
 
 
 async def tidy_for_ever(access: Access, store: Store) -> None:
@@ -62,9 +73,9 @@ async def tidy_for_ever(access: Access, store: Store) -> None:
         await asyncio.sleep(TIDY_SECONDS)
 
 
-def add_servicers(server: aio.Server, access: Access, store: Store) -> None:
+def add_servicers(server: aio.Server, access: Access, store: Store, search: Search) -> None:
     """Put every resource of the storage contract on a server."""
-    threads_pb2_grpc.add_ThreadServiceServicer_to_server(ThreadServicer(access, store), server)
+    threads_pb2_grpc.add_ThreadServiceServicer_to_server(ThreadServicer(access, store, search), server)
     messages_pb2_grpc.add_MessageServiceServicer_to_server(MessageServicer(access, store), server)
     assistants_pb2_grpc.add_AssistantServiceServicer_to_server(AssistantServicer(access, store.assistants), server)
     models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(access, store.models), server)

@@ -65,6 +65,11 @@ def thread_from_proto(thread: threads_pb2.Thread) -> dict[str, Any]:
     }
 
 
+def thread_match_from_proto(match: threads_pb2.ThreadMatch) -> dict[str, Any]:
+    """A thread that a search found, with the message that made it one."""
+    return thread_from_proto(match.thread) | {"match": {"message_id": match.message_id, "snippet": match.snippet}}
+
+
 def _with_model(assistants: list[ThreadAssistant], models: list[ThreadModel]) -> list[ThreadAssistant]:
     """The first assistant with the first of `models`, unless it names a model of its own."""
     first, *others = assistants or [ThreadAssistant()]

@@ -9,8 +9,10 @@ from gateway.convert.assistants import assistant_from_proto, assistant_update, n
 from gateway.keys import STORAGE
 from gateway.paging import list_envelope, read_page
 from gateway.path_ids import path_id
+from gateway.preconditions import etag, read_if_match
 from gateway.schemas.assistants import CreateAssistant, ModifyAssistant
 from jan.ids import AssistantId
+from jan.storage.v1 import assistants_pb2
 
 routes = web.RouteTableDef()
 
@@ -20,7 +22,7 @@ async def create_assistant(request: web.Request) -> web.Response:
     """Make an assistant. Its model need not be here yet."""
     body = await read_body(request, CreateAssistant)
     assistant = await request.app[STORAGE].create_assistant(new_assistant(body))
-    return json_response(assistant_from_proto(assistant))
+    return _assistant_response(assistant)
 
 
 @routes.get("/v1/assistants")
@@ -33,26 +35,32 @@ async def list_assistants(request: web.Request) -> web.Response:
 @routes.get("/v1/assistants/{assistant_id}")
 async def get_assistant(request: web.Request) -> web.Response:
     """One assistant; 404 when it is unknown."""
-    return json_response(assistant_from_proto(await request.app[STORAGE].get_assistant(_assistant_id_of(request))))
+    return _assistant_response(await request.app[STORAGE].get_assistant(_assistant_id_of(request)))
 
 
 @routes.patch("/v1/assistants/{assistant_id}")
 @routes.post("/v1/assistants/{assistant_id}")
 async def modify_assistant(request: web.Request) -> web.Response:
-    """Change the fields sent; 404 when the assistant is unknown."""
+    """Change the fields sent; 404 when the assistant is unknown, 412 when it is not the one in `If-Match`."""
     assistant_id = _assistant_id_of(request)
     body = await read_body(request, ModifyAssistant)
-    assistant = await request.app[STORAGE].update_assistant(assistant_update(assistant_id, body))
-    return json_response(assistant_from_proto(assistant))
+    update = assistant_update(assistant_id, body)
+    update.if_revision.extend(read_if_match(request))
+    assistant = await request.app[STORAGE].update_assistant(update)
+    return _assistant_response(assistant)
 
 
 @routes.delete("/v1/assistants/{assistant_id}")
 async def delete_assistant(request: web.Request) -> web.Response:
     """Remove an assistant; its threads stay. 404 the second time."""
     assistant_id = _assistant_id_of(request)
-    await request.app[STORAGE].delete_assistant(assistant_id)
+    await request.app[STORAGE].delete_assistant(assistant_id, read_if_match(request))
     return json_response({"id": assistant_id, "object": "assistant.deleted", "deleted": True})
 
 
 def _assistant_id_of(request: web.Request) -> AssistantId:
     return path_id(request, "assistant_id", AssistantId)
+
+
+def _assistant_response(assistant: assistants_pb2.Assistant) -> web.Response:
+    return json_response(assistant_from_proto(assistant), headers=etag(assistant.revision))

@@ -10,9 +10,10 @@ from gateway.convert.messages import message_from_proto, new_message
 from gateway.keys import STORAGE
 from gateway.paging import list_envelope, read_page
 from gateway.path_ids import path_id
+from gateway.preconditions import etag, read_if_match
 from gateway.routes.threads import thread_id_of
 from gateway.schemas.messages import CreateMessage, ModifyMessage
-from jan.errors import InvalidArgumentError
+from jan.errors import InvalidArgumentError, PreconditionFailedError
 from jan.ids import MessageId, RunId, ThreadId
 from jan.storage.v1 import messages_pb2
 
@@ -25,7 +26,7 @@ async def create_message(request: web.Request) -> web.Response:
     thread_id = thread_id_of(request)
     body = await read_body(request, CreateMessage)
     message = await request.app[STORAGE].create_message(new_message(body, thread_id))
-    return json_response(message_from_proto(message))
+    return _message_response(message)
 
 
 @routes.get("/v1/threads/{thread_id}/messages")
@@ -44,33 +45,40 @@ async def list_messages(request: web.Request) -> web.Response:
 async def get_message(request: web.Request) -> web.Response:
     """One message; 404 when it or its thread is unknown."""
     thread_id, message_id = _path(request)
-    return json_response(message_from_proto(await request.app[STORAGE].get_message(thread_id, message_id)))
+    return _message_response(await request.app[STORAGE].get_message(thread_id, message_id))
 
 
 @routes.patch("/v1/threads/{thread_id}/messages/{message_id}")
 @routes.post("/v1/threads/{thread_id}/messages/{message_id}")
 async def modify_message(request: web.Request) -> web.Response:
-    """Replace a message's metadata if it is sent; 404 when it or its thread is unknown."""
+    """Replace a message's metadata if it is sent; 404 when it or its thread is unknown, 412 when `If-Match` fails."""
     thread_id, message_id = _path(request)
     body = await read_body(request, ModifyMessage)
     storage = request.app[STORAGE]
+    if_match = read_if_match(request)
     if "metadata" in body.model_fields_set:
-        message = await storage.update_message(thread_id, message_id, to_text(body.metadata or {}))
+        message = await storage.update_message(thread_id, message_id, to_text(body.metadata or {}), if_match)
     else:
         message = await storage.get_message(thread_id, message_id)
-    return json_response(message_from_proto(message))
+        if if_match and message.revision not in if_match:
+            raise PreconditionFailedError("The message changed since it was read.")
+    return _message_response(message)
 
 
 @routes.delete("/v1/threads/{thread_id}/messages/{message_id}")
 async def delete_message(request: web.Request) -> web.Response:
     """Remove a message. 404 the second time."""
     thread_id, message_id = _path(request)
-    await request.app[STORAGE].delete_message(thread_id, message_id)
+    await request.app[STORAGE].delete_message(thread_id, message_id, read_if_match(request))
     return json_response({"id": message_id, "object": "thread.message.deleted", "deleted": True})
 
 
 def _path(request: web.Request) -> tuple[ThreadId, MessageId]:
     return thread_id_of(request), path_id(request, "message_id", MessageId)
+
+
+def _message_response(message: messages_pb2.Message) -> web.Response:
+    return json_response(message_from_proto(message), headers=etag(message.revision))
 
 
 def _read_run_id(request: web.Request) -> str:

@@ -8,14 +8,18 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from gateway.body import json_response, read_body
-from gateway.convert.threads import new_thread, thread_from_proto, thread_update
+from gateway.convert.threads import new_thread, thread_from_proto, thread_match_from_proto, thread_update
 from gateway.keys import JOBS, STORAGE
 from gateway.paging import list_envelope, read_page
 from gateway.path_ids import path_id
+from gateway.preconditions import etag, read_if_match
 from gateway.runs import derived_ids
 from gateway.schemas.threads import ClearThread, CloneThread, CreateThread, ModifyThread
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.ids import ThreadId
+from jan.storage.v1 import threads_pb2
+
+MAX_QUERY = 1000
 
 routes = web.RouteTableDef()
 
@@ -24,12 +28,15 @@ routes = web.RouteTableDef()
 async def create_thread(request: web.Request) -> web.Response:
     """Make a thread, with its first messages if any are sent. The body may be empty."""
     body = await read_body(request, CreateThread)
-    return json_response(thread_from_proto(await request.app[STORAGE].create_thread(new_thread(body))))
+    return _thread_response(await request.app[STORAGE].create_thread(new_thread(body)))
 
 
 @routes.get("/v1/threads")
 async def list_threads(request: web.Request) -> web.Response:
-    """A page of threads."""
+    """A page of threads; with `q` of those that hold a message with all its words, the best first."""
+    query = request.query.get("q")
+    if query:
+        return await _search_threads(request, query)
     page = await request.app[STORAGE].list_threads(read_page(request, ThreadId))
     return json_response(list_envelope([*map(thread_from_proto, page.threads)], has_more=page.has_more))
 
@@ -38,23 +45,25 @@ async def list_threads(request: web.Request) -> web.Response:
 async def get_thread(request: web.Request) -> web.Response:
     """One thread; 404 when it is unknown."""
     thread_id = thread_id_of(request)
-    return json_response(thread_from_proto(await request.app[STORAGE].get_thread(thread_id)))
+    return _thread_response(await request.app[STORAGE].get_thread(thread_id))
 
 
 @routes.patch("/v1/threads/{thread_id}")
 @routes.post("/v1/threads/{thread_id}")
 async def modify_thread(request: web.Request) -> web.Response:
-    """Change the fields sent; 404 when the thread is unknown."""
+    """Change the fields sent; 404 when the thread is unknown, 412 when it is not the one in `If-Match`."""
     thread_id = thread_id_of(request)
     body = await read_body(request, ModifyThread)
-    return json_response(thread_from_proto(await request.app[STORAGE].update_thread(thread_update(thread_id, body))))
+    update = thread_update(thread_id, body)
+    update.if_revision.extend(read_if_match(request))
+    return _thread_response(await request.app[STORAGE].update_thread(update))
 
 
 @routes.delete("/v1/threads/{thread_id}")
 async def delete_thread(request: web.Request) -> web.Response:
-    """Move a thread with all it holds into the trash; an active run ends. 404 the second time."""
+    """Move a thread with all it holds into the trash; an active run ends. 404 the second time; 412 as above."""
     thread_id = thread_id_of(request)
-    await _cancel_jobs(request, await request.app[STORAGE].delete_thread(thread_id))
+    await _cancel_jobs(request, await request.app[STORAGE].delete_thread(thread_id, read_if_match(request)))
     return json_response({"id": thread_id, "object": "thread.deleted", "deleted": True})
 
 
@@ -105,6 +114,17 @@ async def _cancel_jobs(request: web.Request, run_ids: Iterable[str]) -> None:
             await request.app[JOBS].cancel(derived_ids.job_id(run_id, 1))
 
 
+async def _search_threads(request: web.Request, query: str) -> web.Response:
+    if len(query) > MAX_QUERY:
+        raise InvalidArgumentError(f"'q' may hold at most {MAX_QUERY} characters.", param="q")
+    page = await request.app[STORAGE].search_threads(query, read_page(request, ThreadId))
+    return json_response(list_envelope([*map(thread_match_from_proto, page.matches)], has_more=page.has_more))
+
+
 def thread_id_of(request: web.Request) -> ThreadId:
     """The thread that the path names. Raises NotFoundError when it cannot be a thread's id."""
     return path_id(request, "thread_id", ThreadId)
+
+
+def _thread_response(thread: threads_pb2.Thread) -> web.Response:
+    return json_response(thread_from_proto(thread), headers=etag(thread.revision))

@@ -80,6 +80,12 @@ class FailedPreconditionError(JanError):
     kind = "failed_precondition"
 
 
+class PreconditionFailedError(JanError):
+    """The object is not in the state that the caller named (`If-Match`); nothing was changed."""
+
+    kind = "precondition_failed"
+
+
 class ConflictError(JanError):
     """Somebody else wrote first: read again, then decide again."""
 
@@ -136,6 +142,7 @@ KINDS: dict[str, type[JanError]] = {
         PermissionDeniedError,
         NotFoundError,
         FailedPreconditionError,
+        PreconditionFailedError,
         ConflictError,
         TooLargeError,
         UnsupportedMediaTypeError,

@@ -68,14 +68,17 @@ class AssistantServicer(AssistantServiceServicer):
         paths = values.masked_paths(list(request.update_mask.paths), frozenset(_FIELDS))
         changes = {_FIELDS[path]: getattr(wanted, _FIELDS[path]) for path in paths}
         stored = await self._access.run_alone(
-            _LOCK, lambda: self._assistants.change(wanted.id, lambda assistant: replace(assistant, **changes))
+            _LOCK,
+            lambda: self._assistants.change(
+                wanted.id, lambda assistant: replace(assistant, **changes), request.if_revision
+            ),
         )
         return pb.UpdateAssistantResponse(assistant=to_proto(stored))
 
     async def DeleteAssistant(self, request: pb.DeleteAssistantRequest, context: Context) -> pb.DeleteAssistantResponse:
         """See assistants.proto."""
         assistant_id = AssistantId.parse(request.assistant_id)
-        await self._access.run_alone(_LOCK, lambda: self._assistants.delete(assistant_id))
+        await self._access.run_alone(_LOCK, lambda: self._assistants.delete(assistant_id, request.if_revision))
         return pb.DeleteAssistantResponse()
 
 
@@ -98,6 +101,7 @@ def to_proto(assistant: Assistant) -> pb.Assistant:
         avatar=assistant.avatar,
         file_ids=assistant.file_ids,
         parameters_json=values.dump(assistant.parameters),
+        revision=assistant.revision,
     )
 
 

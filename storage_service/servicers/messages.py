@@ -55,14 +55,18 @@ class MessageServicer(MessageServiceServicer):
         metadata = values.load_object(request.metadata_json, "metadata")
         stored = await self._access.run_alone(
             thread_id,
-            lambda: self._messages.change(thread_id, message_id, lambda message: replace(message, metadata=metadata)),
+            lambda: self._messages.change(
+                thread_id, message_id, lambda message: replace(message, metadata=metadata), request.if_revision
+            ),
         )
         return pb.UpdateMessageResponse(message=to_proto(stored))
 
     async def DeleteMessage(self, request: pb.DeleteMessageRequest, context: Context) -> pb.DeleteMessageResponse:
         """See messages.proto."""
         thread_id, message_id = ThreadId.parse(request.thread_id), MessageId.parse(request.message_id)
-        await self._access.run_alone(thread_id, lambda: self._messages.delete(thread_id, message_id))
+        await self._access.run_alone(
+            thread_id, lambda: self._messages.delete(thread_id, message_id, request.if_revision)
+        )
         return pb.DeleteMessageResponse()
 
 
@@ -82,6 +86,7 @@ def to_proto(message: Message) -> pb.Message:
         run_id=message.run_id,
         attachments_json=values.dump(message.attachments) if message.attachments else "",
         metadata_json=values.dump(message.metadata),
+        revision=message.revision,
     )
 
 

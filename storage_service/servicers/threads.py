@@ -12,9 +12,11 @@ from jan.ids import AssistantId, RunId, ThreadId
 from jan.storage.v1 import threads_pb2 as pb
 from jan.storage.v1.threads_pb2_grpc import ThreadServiceServicer
 from storage_service.access import Access
+from storage_service.search import Search
 from storage_service.servicers import messages, values
 from storage_service.store import trash
 from storage_service.store.records import Thread, ThreadAssistant
+from storage_service.store.search import Hit
 from storage_service.store.seed import DEFAULT_ASSISTANT
 from storage_service.store.store import Store
 
@@ -34,9 +36,10 @@ _UNNAMED = ThreadId("")
 class ThreadServicer(ThreadServiceServicer):
     """See threads.proto."""
 
-    def __init__(self, access: Access, store: Store) -> None:
+    def __init__(self, access: Access, store: Store, search: Search) -> None:
         self._access = access
         self._store = store
+        self._search = search
 
     async def CreateThread(self, request: pb.CreateThreadRequest, context: Context) -> pb.CreateThreadResponse:
         """See threads.proto."""
@@ -58,6 +61,12 @@ class ThreadServicer(ThreadServiceServicer):
         page = await self._access.run(lambda: self._store.threads.page(query))
         return pb.ListThreadsResponse(threads=map(to_proto, page.items), has_more=page.has_more)
 
+    async def SearchThreads(self, request: pb.SearchThreadsRequest, context: Context) -> pb.SearchThreadsResponse:
+        """See threads.proto."""
+        page = await self._search.page(request.query, values.page_query(request.page))
+        matches = await self._access.run(lambda: [*map(self._match, page.items)])
+        return pb.SearchThreadsResponse(matches=filter(None, matches), has_more=page.has_more)
+
     async def UpdateThread(self, request: pb.UpdateThreadRequest, context: Context) -> pb.UpdateThreadResponse:
         """See threads.proto."""
         thread_id = ThreadId.parse(request.thread.id)
@@ -65,14 +74,19 @@ class ThreadServicer(ThreadServiceServicer):
         paths = values.masked_paths(list(request.update_mask.paths), frozenset(_FIELDS))
         changes = {_FIELDS[path]: getattr(wanted, _FIELDS[path]) for path in paths}
         stored = await self._access.run_alone(
-            thread_id, lambda: self._store.threads.change(thread_id, lambda thread: replace(thread, **changes))
+            thread_id,
+            lambda: self._store.threads.change(
+                thread_id, lambda thread: replace(thread, **changes), request.if_revision
+            ),
         )
         return pb.UpdateThreadResponse(thread=to_proto(stored))
 
     async def DeleteThread(self, request: pb.DeleteThreadRequest, context: Context) -> pb.DeleteThreadResponse:
         """See threads.proto."""
         thread_id = ThreadId.parse(request.thread_id)
-        ended = await self._access.run_alone(thread_id, lambda: self._store.delete_thread(thread_id))
+        ended = await self._access.run_alone(
+            thread_id, lambda: self._store.delete_thread(thread_id, if_revision=request.if_revision)
+        )
         return pb.DeleteThreadResponse(ended_run_ids=ended)
 
     async def DeleteAllThreads(
@@ -103,6 +117,14 @@ class ThreadServicer(ThreadServiceServicer):
         copy = await self._access.run_alone(thread_id, lambda: self._store.clone_thread(thread_id, title))
         return pb.CloneThreadResponse(thread=to_proto(copy))
 
+    def _match(self, hit: Hit) -> pb.ThreadMatch | None:
+        """A hit with its thread; None when that went and the index does not know yet."""
+        try:
+            thread = self._store.threads.get(hit.thread_id)
+        except NotFoundError:
+            return None
+        return pb.ThreadMatch(thread=to_proto(thread), message_id=hit.message_id, snippet=hit.snippet)
+
 
 def to_proto(thread: Thread) -> pb.Thread:
     """A thread for the wire."""
@@ -114,6 +136,7 @@ def to_proto(thread: Thread) -> pb.Thread:
         metadata_json=values.dump(thread.metadata),
         tool_resources_json=values.dump(thread.tool_resources),
         assistants=map(_assistant_to_proto, thread.assistants),
+        revision=thread.revision,
     )
 
 

@@ -12,11 +12,17 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
-from jan.errors import StorageFullError
-from storage_service.store import jsonl
+from jan.errors import ConflictError, StorageFullError
+from storage_service.store import jsonl, signature
+from storage_service.store.signature import Signature
+
+Result = TypeVar("Result")
+
+_TRIES = 5
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CHUNK_BYTES = 64 * 1024
@@ -25,6 +31,18 @@ _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 class DiskFailedError(Exception):
     """The disk refused to keep data that it had accepted. The process must exit without answering."""
+
+
+class ChangedMeanwhileError(Exception):
+    """Somebody else wrote the file between our reading and our writing; nothing was written."""
+
+
+def again_if_changed(work: Callable[[], Result]) -> Result:
+    """Read, decide and write; once more when somebody else wrote in between. Raises ConflictError: they go on."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(ChangedMeanwhileError):
+            return work()
+    raise ConflictError("Another program keeps changing this file; try again.")
 
 
 @contextlib.contextmanager
@@ -39,14 +57,18 @@ def _telling_no_room() -> Iterator[None]:
 
 
 @_telling_no_room()
-def replace(path: Path, chunks: Iterable[bytes]) -> None:
+def replace(path: Path, chunks: Iterable[bytes], instead_of: Signature | None = None) -> None:
     """Put a whole file in the place of `path`; a reader or a crash sees the old one or the new one.
 
-    Durable on return. One writer per file is assumed, so the temporary's name is fixed and one that a crash
+    Durable on return. One writer of ours per file is assumed, so the temporary's name is fixed and one that a crash
     left behind is overwritten by the next writer. Raises StorageFullError: no room, and the old file stands.
+    Raises ChangedMeanwhileError: somebody else wrote; the file is not the one with the signature `instead_of`.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     _write_new(temporary, chunks)
+    if instead_of is not None and signature.of_path(path) != instead_of:
+        temporary.unlink()
+        raise ChangedMeanwhileError
     try:
         os.replace(temporary, path)
     except OSError:
@@ -96,18 +118,28 @@ def append(path: Path, data: bytes, quarantine: Path) -> int:
     """Add whole lines at the end of a file, which is made when absent; answers the offset they start at.
 
     Durable on return. A torn last line is moved into `quarantine` first, so the new lines start on a fresh one.
+    A file that is put in the place of this one meanwhile, as rsync and many editors do, gets the lines as well.
     Raises StorageFullError: no room, and the file is as it was before.
     """
+    while True:
+        inode, start = _append(path, data, quarantine)
+        if signature.of_path(path)[0] == inode:
+            return start
+
+
+def _append(path: Path, data: bytes, quarantine: Path) -> tuple[int, int]:
+    """Append to the file that has the name now; answers its inode and the offset."""
     fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _FLAGS, 0o644)
     try:
         start = _mend(fd, path, quarantine)
         _write_or_cut_back(fd, data, start, path)
         _sync(fd, path)
+        inode = os.fstat(fd).st_ino
     finally:
         os.close(fd)
     if start == 0:
         sync_dir(path.parent)
-    return start
+    return inode, start
 
 
 @_telling_no_room()

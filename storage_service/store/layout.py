@@ -36,13 +36,15 @@ class Layout:
         self.quarantine = self.server / "quarantine"
         self.trash = self.server / "trash"
         self.staging = self.server / "staging"
+        self.index = self.server / "index"
+        self.message_indexes = self.index / "messages"
         self.converted = self.server / "converted"
         self.nested: dict[str, Path] = {}
         """Threads that lie deeper below `threads/`; see `places`."""
 
     def make_server_folders(self) -> None:
         """Make the folders that are ours alone, the lock's home among them."""
-        for folder in (self.quarantine, self.trash, self.staging, self.converted):
+        for folder in (self.quarantine, self.trash, self.staging, self.converted, self.message_indexes):
             atomic.make_dir(folder)
 
     def clear_staging(self) -> None:
@@ -79,6 +81,10 @@ class Layout:
     def file(self, file_id: FileId) -> Path:
         """An uploaded file's bytes; see `thread`."""
         return self._inside(self.files, FileId.parse(file_id))
+
+    def messages_index(self, thread_id: ThreadId) -> Path:
+        """Where the index of a thread's messages.jsonl is kept, if it is a long file."""
+        return self.message_indexes / ThreadId.parse(thread_id)
 
     def _inside(self, collection: Path, item_id: Id) -> Path:
         """`collection/id`, when no symlink on the way leads elsewhere. Files in it are opened with O_NOFOLLOW."""

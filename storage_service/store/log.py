@@ -14,17 +14,17 @@ from typing import Generic, TypeVar
 from jan.errors import FailedPreconditionError, TooLargeError
 from jan.ids import ThreadId
 from jan.telemetry import get_logger
-from storage_service.store import atomic, jsonl
+from storage_service.store import atomic, jsonl, signature
 from storage_service.store.jsonl import Segment
 from storage_service.store.records import JsonObject
+from storage_service.store.signature import Signature
 
 logger = get_logger(__name__)
 
 LogT = TypeVar("LogT", bound="Log")
 
-Signature = tuple[int, int, int]
-
-_NOTHING: Signature = (0, 0, 0)
+# Of records in memory over all logs of a cache, some 250 bytes each.
+_MAX_RECORDS = 400_000
 
 
 class Log(ABC):
@@ -38,7 +38,7 @@ class Log(ABC):
         self.path = path
         self._quarantine = quarantine
         self._lock = threading.RLock()
-        self._seen: Signature | None = None
+        self.seen: Signature | None = None
         self.unreadable: list[Segment] = []
 
     @abstractmethod
@@ -49,13 +49,22 @@ class Log(ABC):
     def take(self, segment: Segment, value: JsonObject) -> bool:
         """Remember one object; False when it is not a record of this file."""
 
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many records are remembered."""
+
+    def recall(self, seen: Signature) -> bool:
+        """Remember a file of this signature without reading it, if that was provided for."""
+        del seen
+        return False
+
     @contextmanager
     def open(self) -> Iterator[int]:
         """The open file, with the memory up to date; -1 when there is no file, or none that we may read."""
         with self._lock:
-            fd, signature = self.find()
+            fd, seen = self.find()
             try:
-                self._catch_up(fd, signature)
+                self._catch_up(fd, seen)
                 yield fd
             finally:
                 if fd >= 0:
@@ -64,18 +73,18 @@ class Log(ABC):
     def find(self) -> tuple[int, Signature]:
         """The file opened, or -1, and what changes when somebody changes it."""
         fd = open_to_read(self.path)
-        return fd, _NOTHING if fd < 0 else _signature(os.fstat(fd))
+        return fd, signature.of_fd(fd)
 
-    def append(self, values: Sequence[JsonObject]) -> None:
-        """Add records in one write, inside `open()`. Durable on return; see `atomic.append` for errors.
+    def append(self, values: Sequence[JsonObject]) -> list[bytes]:
+        """Add records in one write, inside `open()`; answers the bytes of their lines.
 
-        Raises TooLargeError: a record longer than a reader takes. FailedPreconditionError: the file is closed to us.
+        Durable on return; see `atomic.append` for errors. Raises TooLargeError: a record longer than a reader takes.
+        FailedPreconditionError: the file is closed to us.
         """
         lines = [jsonl.encode(value) for value in values]
         if any(len(line) > jsonl.MAX_LINE_BYTES for line in lines):
             raise TooLargeError(f"A record must stay below {jsonl.MAX_LINE_BYTES} bytes.")
-        size_before = self._seen[1] if self._seen else -1
-        self._seen = None
+        before, self.seen = self.seen or signature.NOTHING, None
         try:
             offset = atomic.append(self.path, b"".join(lines), self._quarantine)
         except PermissionError as error:
@@ -85,25 +94,30 @@ class Log(ABC):
         for line, value in zip(lines, values, strict=True):
             self.take(Segment(offset, len(line) - 1, value), value)
             offset += len(line)
-        after = _signature(os.stat(self.path, follow_symlinks=False))
-        if after[1] == size_before + sum(map(len, lines)):
-            self._seen = after
+        after = signature.of_path(self.path)
+        if before[0] in {after[0], 0} and after[1] == before[1] + sum(map(len, lines)):
+            self.seen = after
         # Otherwise a torn tail was mended or somebody else wrote: read the file again at the next `open()`.
+        return [line[:-1] for line in lines]
 
     def replace(self, lines: Iterable[bytes]) -> None:
-        """Rewrite the whole file, inside `open()`. Durable on return; see `atomic.replace`."""
-        self._seen = None
-        atomic.replace(self.path, lines)
+        """Rewrite the whole file, inside `open()`. Durable on return; see `atomic.replace`.
 
-    def _catch_up(self, fd: int, signature: Signature) -> None:
-        if signature == self._seen:
+        Raises ChangedMeanwhileError: somebody else wrote since the log was opened.
+        """
+        instead_of, self.seen = self.seen, None
+        atomic.replace(self.path, lines, instead_of)
+
+    def _catch_up(self, fd: int, seen: Signature) -> None:
+        if seen == self.seen:
             return
         self.forget()
         self.unreadable = []
-        for segment in jsonl.segments(fd) if fd >= 0 else ():
-            if segment.value is None or not self.take(segment, segment.value):
-                self.unreadable.append(segment)
-        self._seen = signature
+        if not self.recall(seen):
+            for segment in jsonl.segments(fd) if fd >= 0 else ():
+                if segment.value is None or not self.take(segment, segment.value):
+                    self.unreadable.append(segment)
+        self.seen = seen
         if self.unreadable:
             logger.warning("lines skipped: not readable", file=str(self.path), lines=len(self.unreadable))
 
@@ -122,16 +136,37 @@ class LogCache(Generic[LogT]):
         with self._lock:
             log = self._logs.get(thread_id)
             if log is None:
+                self._make_room()
                 log = self._logs[thread_id] = self._make(thread_id)
             self._logs.move_to_end(thread_id)
-            if len(self._logs) > self._size:
-                self._logs.popitem(last=False)
             return log
+
+    def all(self) -> list[LogT]:
+        """Every log that is remembered."""
+        with self._lock:
+            return list(self._logs.values())
 
     def drop(self, thread_id: ThreadId) -> None:
         """Forget a thread that was deleted."""
         with self._lock:
             self._logs.pop(thread_id, None)
+
+    def _make_room(self) -> None:
+        records = sum(map(len, self._logs.values()))
+        while len(self._logs) >= self._size or (self._logs and records > _MAX_RECORDS):
+            _, log = self._logs.popitem(last=False)
+            records -= len(log)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[int]:
+    """A file opened to be read; -1 when there is none, or a link."""
+    fd = open_to_read(path)
+    try:
+        yield fd
+    finally:
+        if fd >= 0:
+            os.close(fd)
 
 
 def open_to_read(path: Path) -> int:
@@ -153,7 +188,3 @@ def in_memory(data: bytes) -> int:
         file.write(data)
         file.flush()
         return os.dup(file.fileno())
-
-
-def _signature(stat: os.stat_result) -> Signature:
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns

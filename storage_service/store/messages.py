@@ -1,9 +1,8 @@
 """Messages: the lines of a thread's messages.jsonl, appended oldest first."""
 
 import os
-from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -11,25 +10,20 @@ import orjson
 
 from jan.errors import FailedPreconditionError, NotFoundError
 from jan.ids import MessageId, ThreadId
-from storage_service.store import atomic, jsonl, layout
+from storage_service.store import atomic, jsonl, layout, message_index
 from storage_service.store.clock import Clock
 from storage_service.store.forms import fields
 from storage_service.store.forms import messages as form
 from storage_service.store.jsonl import Segment
-from storage_service.store.log import Log, LogCache, Signature, in_memory, open_to_read
+from storage_service.store.log import Log, LogCache, in_memory, reading
+from storage_service.store.message_index import MessageIndex
 from storage_service.store.paging import Page, PageQuery, cut
-from storage_service.store.records import JsonObject, Message, MessageStatus
+from storage_service.store.records import Appended, JsonObject, Message, MessageStatus
+from storage_service.store.revisions import check_revision, revision_of
+from storage_service.store.signature import Signature, digest
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Where a message stands: in its thread's order by (created_ms, position), and in its file."""
-
-    created_ms: int
-    position: int
-    id: MessageId
-    run_id: str
-    segment: Segment
+# A file of this length, some 1,000 messages, is read in 10 ms; a longer one gets a sidecar.
+_SIDECAR_BYTES = 256 * 1024
 
 
 class MessageHome(Protocol):
@@ -46,55 +40,60 @@ class MessageHome(Protocol):
 
 
 class MessageLog(Log):
-    """The index of one messages.jsonl. Of two lines with one id the later counts, in the earlier's place.
+    """The index of one messages.jsonl. That of a long file is kept in `sidecar`, so that opening it reads no line.
 
     `inside` gives the lines of a thread that has no such file yet: they are read as if they lay in one.
     """
 
-    def __init__(self, path: Path, quarantine: Path, inside: Callable[[], bytes]) -> None:
+    def __init__(self, path: Path, quarantine: Path, sidecar: Path, inside: Callable[[], bytes]) -> None:
         super().__init__(path, quarantine)
+        self._sidecar = sidecar
         self._inside = inside
+        self._saved: Signature | None = None
+        self.index = MessageIndex()
+
+    def __len__(self) -> int:
+        return len(self.index)
 
     def find(self) -> tuple[int, Signature]:
         """See Log."""
-        fd, signature = super().find()
+        fd, seen = super().find()
         if fd >= 0:
-            return fd, signature
+            return fd, seen
         lines = self._inside()
         # Without lines the file may have been made in between.
-        return (in_memory(lines), (-1, len(lines), hash(lines))) if lines else super().find()
+        return (in_memory(lines), (-1, len(lines), hash(lines), 0)) if lines else super().find()
 
     def forget(self) -> None:
         """See Log."""
-        self.entries: list[Entry] = []
-        self.by_id: dict[MessageId, Entry] = {}
+        self.index = MessageIndex()
 
     def take(self, segment: Segment, value: JsonObject) -> bool:
         """See Log. A line without an id cannot be addressed and is left alone."""
         message_id = form.id_of(value)
         if message_id is None:
             return False
-        earlier = self.by_id.get(message_id)
-        created_ms = form.created_ms_of(value) or self.last_created_ms()
-        entry = Entry(
-            created_ms=earlier.created_ms if earlier else created_ms,
-            position=earlier.position if earlier else len(self.by_id),
-            id=message_id,
-            run_id=fields.text(value, "run_id"),
-            segment=replace(segment, value=None),
-        )
-        self.by_id[message_id] = entry
-        if earlier is not None:
-            self.entries[bisect_left(self.entries, _place(earlier), key=_place)] = entry
-        elif created_ms >= self.last_created_ms():
-            self.entries.append(entry)
-        else:
-            insort(self.entries, entry, key=_place)
+        self.index.put(message_id, form.created_ms_of(value), fields.text(value, "run_id"), segment)
         return True
 
-    def last_created_ms(self) -> int:
-        """The latest time of creation, 0 without messages."""
-        return self.entries[-1].created_ms if self.entries else 0
+    def recall(self, seen: Signature) -> bool:
+        """See Log."""
+        if not _has_sidecar(seen):
+            return False
+        kept = message_index.load(self._sidecar, seen)
+        if kept is None:
+            return False
+        self.index, self.unreadable = kept
+        self._saved = seen
+        return True
+
+    def save(self) -> None:
+        """Keep the index of a long file, unless it is kept as it is."""
+        with self.open():
+            seen = self.seen
+            if seen is not None and _has_sidecar(seen) and seen != self._saved:
+                message_index.save(self._sidecar, self.index, seen, self.unreadable)
+                self._saved = seen
 
 
 class Messages:
@@ -107,16 +106,19 @@ class Messages:
         self,
         threads: MessageHome,
         active_run: Callable[[ThreadId], str | None],
-        quarantine: Path,
+        where: layout.Layout,
         clock: Clock,
     ) -> None:
         self._threads = threads
         self._active_run = active_run
         self._clock = clock
+        # Hears of every change of a thread's messages made here, with the messages when they were appended.
+        self.on_change: Callable[[ThreadId, Appended | None], None] = _nobody
         self.logs = LogCache(
             lambda thread_id: MessageLog(
                 threads.folder(thread_id) / layout.MESSAGES_FILE,
-                quarantine,
+                where.quarantine,
+                where.messages_index(thread_id),
                 lambda: threads.messages_inside(thread_id),
             )
         )
@@ -133,16 +135,22 @@ class Messages:
         self._make_file(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
-            stored = {message.id: log.by_id.get(message.id) for message in messages}
+            stored = {message.id: log.index.by_id.get(message.id) for message in messages}
             new = [message for message in messages if stored[message.id] is None]
             self._check_not_held(thread_id, new)
-            last_ms = log.last_created_ms()
+            last_ms = log.index.last_created_ms()
             now_ms = max(self._clock(), last_ms)
             added = {message.id: stamped(message, thread_id, now_ms, last_ms) for message in new}
             if added:
-                log.append([form.to_json(message) for message in added.values()])
+                before = log.seen
+                revisions = map(revision_of, log.append([form.to_json(message) for message in added.values()]))
+                self.on_change(thread_id, _appended(before, log.seen, added.values()))
+                added = {
+                    message.id: replace(message, revision=revision)
+                    for message, revision in zip(added.values(), revisions, strict=True)
+                }
             return [
-                _read(thread_id, fd, entry) if (entry := stored[message.id]) else added[message.id]
+                added[message.id] if (ordinal := stored[message.id]) is None else _read(thread_id, fd, log, ordinal)
                 for message in messages
             ]
 
@@ -151,7 +159,7 @@ class Messages:
         self._threads.folder(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
-            return _read(thread_id, fd, _entry(log, message_id))
+            return _read(thread_id, fd, log, _ordinal(log, message_id))
 
     def page(self, thread_id: ThreadId, query: PageQuery, run_id: str = "") -> Page[Message]:
         """One page of a thread's messages in order of creation, or of those that one run wrote.
@@ -163,33 +171,62 @@ class Messages:
         self._threads.folder(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
-            entries = [entry for entry in log.entries if entry.run_id == run_id] if run_id else log.entries
-            page = cut(entries, query, lambda message_id: _index(log, entries, message_id), _size_bytes)
-            return Page(tuple(_read(thread_id, fd, entry) for entry in page.items), page.has_more)
+            order = log.index.order(run_id)
+            lengths = log.index.lengths
+            page = cut(order, query, lambda message_id: log.index.find(order, message_id), lengths.__getitem__)
+            return Page(tuple(_read(thread_id, fd, log, ordinal) for ordinal in page.items), page.has_more)
 
-    def change(self, thread_id: ThreadId, message_id: MessageId, change: Callable[[Message], Message]) -> Message:
+    def change(
+        self,
+        thread_id: ThreadId,
+        message_id: MessageId,
+        change: Callable[[Message], Message],
+        if_revision: Collection[str] = (),
+    ) -> Message:
         """Rewrite one line with what `change` makes of the message; id, thread and creation time stay.
 
-        Every other line stays byte for byte, readable or not. Durable on return. Raises NotFoundError,
-        StorageFullError.
+        Every other line stays byte for byte, readable or not, and so does what somebody else writes meanwhile.
+        Durable on return. Raises NotFoundError, StorageFullError. PreconditionFailedError: the message's revision is
+        none of `if_revision`.
         """
-        self._make_file(thread_id)
-        log = self.logs.get(thread_id)
-        with log.open() as fd:
-            entry = _entry(log, message_id)
-            before = _read(thread_id, fd, entry)
-            after = replace(change(before), id=before.id, thread_id=thread_id, created_ms=before.created_ms)
-            line = jsonl.encode(form.change(_value(fd, entry), before, after, self._clock()))
-            log.replace(_lines_without(fd, message_id, {entry.segment.offset: line}))
-            return after
+        return atomic.again_if_changed(lambda: self._change(thread_id, message_id, change, if_revision))
 
-    def delete(self, thread_id: ThreadId, message_id: MessageId) -> None:
-        """Take a message's line out of the file. Durable on return. Raises NotFoundError, StorageFullError."""
+    def _change(
+        self,
+        thread_id: ThreadId,
+        message_id: MessageId,
+        change: Callable[[Message], Message],
+        if_revision: Collection[str],
+    ) -> Message:
         self._make_file(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
-            _entry(log, message_id)
+            ordinal = _ordinal(log, message_id)
+            before = _read(thread_id, fd, log, ordinal)
+            check_revision(before.revision, if_revision)
+            after = replace(change(before), id=before.id, thread_id=thread_id, created_ms=before.created_ms)
+            line = jsonl.encode(form.change(_value(fd, log, ordinal), before, after, self._clock()))
+            log.replace(_lines_without(fd, message_id, {log.index.offsets[ordinal]: line}))
+            self.on_change(thread_id, None)
+            return replace(after, revision=revision_of(line[:-1]))
+
+    def delete(self, thread_id: ThreadId, message_id: MessageId, if_revision: Collection[str] = ()) -> None:
+        """Take a message's line out of the file. Durable on return. Raises as `change` does."""
+        atomic.again_if_changed(lambda: self._delete(thread_id, message_id, if_revision))
+
+    def _delete(self, thread_id: ThreadId, message_id: MessageId, if_revision: Collection[str]) -> None:
+        self._make_file(thread_id)
+        log = self.logs.get(thread_id)
+        with log.open() as fd:
+            message = _read(thread_id, fd, log, _ordinal(log, message_id))
+            check_revision(message.revision, if_revision)
             log.replace(_lines_without(fd, message_id, {}))
+            self.on_change(thread_id, None)
+
+    def save_indexes(self) -> None:
+        """Keep the indexes of long files for the next start."""
+        for log in self.logs.all():
+            log.save()
 
     def _make_file(self, thread_id: ThreadId) -> None:
         """See that a thread that is about to be written has the messages of its draft in a file of their own."""
@@ -203,6 +240,21 @@ class Messages:
         active = self._active_run(thread_id)
         if active is not None and any(message.run_id != active for message in messages):
             raise FailedPreconditionError(f"Can't add messages to {thread_id} while a run {active} is active.")
+
+
+def _has_sidecar(seen: Signature) -> bool:
+    """Whether a file is a long one; lines inside a thread's own file are in none."""
+    return seen[0] >= 0 and seen[1] >= _SIDECAR_BYTES
+
+
+def _nobody(thread_id: ThreadId, appended: Appended | None) -> None:
+    """Hears of changed messages until the search index does."""
+
+
+def _appended(before: Signature | None, after: Signature | None, messages: Iterable[Message]) -> Appended | None:
+    if before is None or after is None:
+        return None
+    return Appended(digest(before), digest(after), tuple(messages))
 
 
 def stamped(message: Message, thread_id: ThreadId, now_ms: int, last_ms: int = 0) -> Message:
@@ -219,48 +271,33 @@ def stamped(message: Message, thread_id: ThreadId, now_ms: int, last_ms: int = 0
     )
 
 
-def _size_bytes(entry: Entry) -> int:
-    return entry.segment.length
-
-
 def first_ms(path: Path) -> int | None:
     """When the first message of a file was made, if there is one that says so."""
-    fd = open_to_read(path)
-    if fd < 0:
-        return None
-    try:
+    with reading(path) as fd:
+        if fd < 0:
+            return None
         made = (form.created_ms_of(item.value) for item in jsonl.segments(fd) if item.value is not None)
         return next((ms for ms in made if ms is not None), None)
-    finally:
-        os.close(fd)
 
 
-def _place(entry: Entry) -> tuple[int, int]:
-    return entry.created_ms, entry.position
-
-
-def _entry(log: MessageLog, message_id: MessageId) -> Entry:
-    entry = log.by_id.get(message_id)
-    if entry is None:
+def _ordinal(log: MessageLog, message_id: MessageId) -> int:
+    ordinal = log.index.ordinal(message_id)
+    if ordinal is None:
         raise NotFoundError(f"No message found with id '{message_id:.64}'.")
-    return entry
+    return ordinal
 
 
-def _index(log: MessageLog, entries: Sequence[Entry], message_id: str) -> int | None:
-    entry = log.by_id.get(MessageId(message_id))
-    if entry is None:
-        return None
-    index = bisect_left(entries, _place(entry), key=_place)
-    return index if index < len(entries) and entries[index] is entry else None
-
-
-def _value(fd: int, entry: Entry) -> JsonObject:
-    value: JsonObject = orjson.loads(jsonl.read(fd, entry.segment))
+def _value(fd: int, log: MessageLog, ordinal: int) -> JsonObject:
+    value: JsonObject = orjson.loads(jsonl.read(fd, log.index.segment(ordinal)))
     return value
 
 
-def _read(thread_id: ThreadId, fd: int, entry: Entry) -> Message:
-    return form.from_json(thread_id, entry.id, _value(fd, entry), entry.created_ms)
+def _read(thread_id: ThreadId, fd: int, log: MessageLog, ordinal: int) -> Message:
+    line = jsonl.read(fd, log.index.segment(ordinal))
+    raw = orjson.loads(line)
+    message_id = form.id_of(raw) or MessageId(log.index.ids[ordinal])
+    message = form.from_json(thread_id, message_id, raw, log.index.created[ordinal])
+    return replace(message, revision=revision_of(line))
 
 
 def _lines_without(fd: int, message_id: MessageId, instead: dict[int, bytes]) -> Iterator[bytes]:

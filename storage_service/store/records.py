@@ -1,5 +1,7 @@
 """What the store keeps, as values. Field names are OpenAI's; times are whole milliseconds since 1970, UTC.
 
+`revision` tells one state of an object's own file or line from another; see `revisions`. It is made by the store.
+
 Values of open schema (metadata, tools, content parts ...) are JSON as parsed: treat them as read-only.
 """
 
@@ -91,6 +93,7 @@ class Thread:
     assistants: tuple[ThreadAssistant, ...] = ()
     metadata: JsonObject = field(default_factory=dict)
     tool_resources: JsonObject | None = None
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,16 @@ class Message:
     run_id: str = ""
     attachments: list[JsonObject] = field(default_factory=list)
     metadata: JsonObject = field(default_factory=dict)
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Messages that we appended, and the digests of their file before and after (see `signature`)."""
+
+    before: int
+    after: int
+    messages: tuple[Message, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +145,7 @@ class Assistant:
     avatar: str = ""
     file_ids: tuple[str, ...] = ()
     parameters: JsonObject | None = None
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,13 @@ RecordT = TypeVar("RecordT", Run, RunStep)
 class RunLog(Log):
     """The records of one runs.jsonl by id, in order of their first lines, as JSON and as values."""
 
+    def __init__(self, path: Path, quarantine: Path) -> None:
+        super().__init__(path, quarantine)
+        self.forget()
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
     def forget(self) -> None:
         """See Log."""
         self.raw: dict[str, JsonObject] = {}
@@ -80,13 +87,17 @@ class Runs:
         self._active: dict[RunId, ThreadId] = {}
         self._active_lock = threading.Lock()
 
-    def load(self, thread_ids: Iterable[ThreadId]) -> None:
-        """Find the active runs of all threads; called once, at start."""
-        for thread_id in thread_ids:
-            if (self._folder(thread_id) / layout.RUNS_FILE).is_file():
-                log = self.logs.get(thread_id)
-                with log.open():
-                    self._note_active(log.runs.values())
+    def note(self, thread_id: ThreadId) -> bool:
+        """Learn of a thread's active runs from its file, if it has one; tells whether there are any."""
+        try:
+            if not (self._folder(thread_id) / layout.RUNS_FILE).is_file():
+                return False
+        except NotFoundError:
+            return False
+        log = self.logs.get(thread_id)
+        with log.open():
+            self._note_active(log.runs.values())
+            return log.active() is not None
 
     def create(self, run: Run, first: Callable[[], object] = lambda: None) -> Run:
         """Accept a run; `first` is called once it may be, before it is written (to append its messages).

@@ -1,7 +1,7 @@
 """One janroot, opened: the collections, built in the right order on one lock."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -10,6 +10,7 @@ from jan.errors import FailedPreconditionError, NotFoundError
 from jan.ids import AssistantId, RunId, ThreadId, TrashId
 from storage_service.store import flat, layout, seed, trash
 from storage_service.store.assistants import Assistants
+from storage_service.store.census import Census
 from storage_service.store.clock import Clock, wall_clock_ms
 from storage_service.store.files import Files
 from storage_service.store.layout import Layout
@@ -29,7 +30,7 @@ class Store:
     """Everything under one janroot. Use `Store.open`, and `close` when done."""
 
     def __init__(self, where: Layout, lock: JanrootLock, clock: Clock, trash_days: int) -> None:
-        self._layout = where
+        self.layout = where
         self._lock = lock
         self._clock = clock
         self.trash = Trash(where, clock, trash_days)
@@ -38,7 +39,8 @@ class Store:
         self.models = Models(where)
         self.threads = Threads(where, clock, self.trash)
         self.runs = Runs(self.threads.folder, self.threads.own_folder, where.quarantine)
-        self.messages = Messages(self.threads, self.runs.active_id, where.quarantine, clock)
+        self.census = Census(where, self.threads.order, self.runs.note)
+        self.messages = Messages(self.threads, self.runs.active_id, where, clock)
         self.message_files = MessageFiles(self.threads.folder, self.messages, self.files)
 
     @classmethod
@@ -50,7 +52,7 @@ class Store:
         clock: Clock = wall_clock_ms,
         trash_days: int = DEFAULT_DAYS,
     ) -> Self:
-        """Take a janroot, make what is missing in it, and read the order of its threads and their active runs.
+        """Take a janroot, make what is missing in it, and find its threads, or most of them: see `Census`.
 
         Raises JanrootInUseError: another process has it. StorageFullError: no room for the first files.
         """
@@ -65,7 +67,7 @@ class Store:
             store = cls(where, lock, clock, trash_days)
             seed.default_assistant(where, store.assistants)
             store.files.sweep()
-            store.runs.load(store.threads.order.ids())
+            store.census.begin()
         except BaseException:
             lock.release()
             raise
@@ -81,7 +83,10 @@ class Store:
         if not thread.assistants:
             named = ThreadAssistant(assistant_id=assistant_id, assistant_name=self._name_of(assistant_id))
             thread = replace(thread, assistants=(named,))
-        return self.threads.create(assistant_id, thread, messages)
+        made = self.threads.create(assistant_id, thread, messages)
+        if messages:
+            self.messages.on_change(made.id, None)
+        return made
 
     def create_run(self, run: Run, messages: Sequence[Message]) -> Run:
         """Append messages to a thread and accept a run on it, in one step. See `Runs.create` for errors."""
@@ -95,14 +100,17 @@ class Store:
         self._check_files(messages)
         return self.messages.append(thread_id, messages)
 
-    def delete_thread(self, thread_id: ThreadId, into: Deletion | None = None) -> list[RunId]:
+    def delete_thread(
+        self, thread_id: ThreadId, into: Deletion | None = None, if_revision: Collection[str] = ()
+    ) -> list[RunId]:
         """Move a thread with all it holds into the trash; answers the runs that were active.
 
-        Durable on return, or when the deletion is finished that it is a part of. Raises NotFoundError.
+        Durable on return, or when the deletion is finished that it is a part of. Raises NotFoundError,
+        PreconditionFailedError.
         """
         deletion = into or self.trash.begin(trash.THREAD)
         ended = self.runs.known_active(thread_id)
-        self.threads.delete(thread_id, deletion)
+        self.threads.delete(thread_id, deletion, if_revision)
         self._forget(thread_id)
         if into is None:
             deletion.finish()
@@ -152,13 +160,20 @@ class Store:
     def _forget(self, thread_id: ThreadId) -> None:
         self.messages.logs.drop(thread_id)
         self.runs.forget(thread_id)
+        self.messages.on_change(thread_id, None)
+
+    def save_indexes(self) -> None:
+        """Leave the next start what it needs to be quick; nothing that could not be made again."""
+        self.census.save()
+        self.messages.save_indexes()
 
     def report(self, most: int) -> Report:
         """What is unusual in the janroot, the first `most` findings told. Changes nothing; may take a while."""
-        return report.inspect(self._layout, most)
+        return report.inspect(self.layout, most)
 
     def close(self) -> None:
         """Give the janroot up."""
+        self.save_indexes()
         self._lock.release()
 
     def _name_of(self, assistant_id: AssistantId) -> str:

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,13 @@ from storage_service.store.clock import Clock
 from storage_service.store.files import OpenFile
 from storage_service.store.forms import messages as message_form
 from storage_service.store.forms import threads as form
+from storage_service.store.jsonfile import Found
 from storage_service.store.messages import first_ms, stamped
 from storage_service.store.order import CreationOrder
 from storage_service.store.paging import Page, PageQuery
 from storage_service.store.places import Places, holds_thread
 from storage_service.store.records import Message, Thread
+from storage_service.store.revisions import check_revision
 from storage_service.store.trash import Deletion, Trash
 
 logger = get_logger(__name__)
@@ -33,9 +35,10 @@ class Threads:
         self._layout = where
         self._clock = clock
         self._trash = trash
+        self.home = where.threads
         # Where the search for a free name begins; a busy second would try every number it has given.
         self._last_claim = ("", 0)
-        self.order = CreationOrder(where.threads, ThreadId, self._created_ms, Places(where).names_of)
+        self.order = CreationOrder(where.threads, ThreadId, self._created_ms, Places(where).names_of, helped=True)
 
     def create(self, assistant_id: AssistantId, thread: Thread, messages: Sequence[Message] = ()) -> Thread:
         """Make a thread named after an assistant, with its first messages; `thread.id` and times are ignored.
@@ -84,32 +87,23 @@ class Threads:
             if len(found) == len(threads) and not any(moved):
                 return Page(found, ids.has_more)
 
-    def change(self, thread_id: ThreadId, change: Callable[[Thread], Thread]) -> Thread:
+    def change(
+        self, thread_id: ThreadId, change: Callable[[Thread], Thread], if_revision: Collection[str] = ()
+    ) -> Thread:
         """Rewrite a thread's file with what `change` makes of it; id and creation time stay. Durable on return.
 
-        Keys of the file that no field stands for are kept. Raises NotFoundError, StorageFullError,
-        FailedPreconditionError: the file is a link.
+        Keys of the file that no field stands for are kept, and so is what somebody else writes meanwhile. Raises
+        NotFoundError, StorageFullError, FailedPreconditionError: the file is a link. PreconditionFailedError: the
+        revision is none of `if_revision`.
         """
-        self.own_folder(thread_id)
-        before = self.get(thread_id)
-        after = replace(change(before), id=before.id, created_ms=before.created_ms, updated_ms=self._clock())
-        path = self._layout.thread(thread_id) / layout.THREAD_FILE
-        raw = jsonfile.read(path)
-        if raw is None:
-            if path.is_symlink():
-                raise FailedPreconditionError(f"The thread.json of {thread_id} is a link, which is not followed.")
-            if path.exists():
-                atomic.set_aside(path, self._layout.quarantine)
-            jsonfile.write(path, form.to_json(after))
-        else:
-            jsonfile.write(path, form.change(raw, before, after))
-        return after
+        return atomic.again_if_changed(lambda: self._change(thread_id, change, if_revision))
 
-    def delete(self, thread_id: ThreadId, into: Deletion) -> None:
+    def delete(self, thread_id: ThreadId, into: Deletion, if_revision: Collection[str] = ()) -> None:
         """Take a thread away, messages and all: its folder moves into the trash. Durable when that is finished.
 
-        Raises NotFoundError.
+        Raises NotFoundError. PreconditionFailedError: see `change`.
         """
+        check_revision(self.get(thread_id).revision, if_revision)
         folder = self.own_folder(thread_id)
         with self.order.own_change():
             into.put(folder)
@@ -177,21 +171,46 @@ class Threads:
                 return folder
         raise AssertionError("numbers never end")
 
+    def _change(self, thread_id: ThreadId, change: Callable[[Thread], Thread], if_revision: Collection[str]) -> Thread:
+        home = self._home(thread_id)
+        if home is not None and flat.is_flat(home):
+            check_revision(self.get(thread_id).revision, if_revision)
+            if_revision = ()  # Its own folder is the same thread under another revision.
+        folder = self.own_folder(thread_id)
+        path = folder / layout.THREAD_FILE
+        found = jsonfile.look(path)
+        before = self._from_file(thread_id, folder, found)
+        check_revision(before.revision, if_revision)
+        after = replace(change(before), id=before.id, created_ms=before.created_ms, updated_ms=self._clock())
+        if found.value is None:
+            if path.is_symlink():
+                raise FailedPreconditionError(f"The thread.json of {thread_id} is a link, which is not followed.")
+            if path.exists():
+                atomic.set_aside(path, self._layout.quarantine)
+            raw = form.to_json(after)
+        else:
+            raw = form.change(found.value, before, after)
+        return replace(after, revision=jsonfile.write(path, raw, instead_of=found.signature))
+
     def _read(self, thread_id: ThreadId) -> Thread | None:
         home = self._home(thread_id)
         if home is None:
             self.order.drop(thread_id)
             return None
-        raw = jsonfile.read(_thread_file(home))
-        if raw is None and not home.exists():
+        found = jsonfile.look(_thread_file(home))
+        if found.value is None and not home.exists():
             return self._read(thread_id)
-        if raw is None:
+        return self._from_file(thread_id, home, found)
+
+    def _from_file(self, thread_id: ThreadId, home: Path, found: Found) -> Thread:
+        if found.value is None:
             logger.warning("thread file is missing or unreadable; defaults stand in", thread=thread_id)
-            raw = {}
+        raw = found.value or {}
         messages = self._layout.thread(thread_id) / layout.MESSAGES_FILE
         first = first_ms(messages) if form.forgets_creation(raw) else None
         thread = form.from_json(thread_id, raw, flat.made_ms(home), first)
-        return replace(thread, updated_ms=max(thread.updated_ms, jsonfile.changed_ms(messages) or 0))
+        updated_ms = max(thread.updated_ms, jsonfile.changed_ms(messages) or 0)
+        return replace(thread, updated_ms=updated_ms, revision=found.revision)
 
     def _created_ms(self, thread_id: ThreadId) -> int | None:
         thread = self._read(thread_id)

@@ -85,6 +85,18 @@ def to_json(message: Message) -> JsonObject:
     } | fields.without_none(extras)
 
 
+def text_of(parts: list[JsonObject]) -> str:
+    """What the text parts of a message say, a part a line."""
+    texts = (part.get("text") for part in parts)
+    said = (text.get("value") if isinstance(text, dict) else text for text in texts)
+    return "\n".join(text for text in said if isinstance(text, str))
+
+
+def text_of_line(raw: JsonObject) -> str:
+    """What the message on a line says."""
+    return text_of(content.parts(raw))
+
+
 def change(raw: JsonObject, before: Message, after: Message, now_ms: int) -> JsonObject:
     """The line's JSON after a change of the message."""
     changed = fields.overlay(raw, to_json(before), to_json(after))

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 from openai.types.beta import Thread
+from yarl import URL
 
 from tests.fixtures.storage import StorageServer
 from tests.gateway.http import Api, ask, refusal
@@ -131,3 +133,20 @@ OLD_THREAD: dict[str, Any] = {
     "updated": 1704504711456,
     "metadata": {"lastMessage": "Around 900 EUR.", "order": 1, "is_favorite": True},
 }
+
+
+async def test_threads_are_found_by_what_was_said_in_them(api: Api) -> None:
+    sent = {"messages": [{"role": "user", "content": "Where is the needle?"}], "title": "Hay"}
+    made = await ask(api, "POST", "/v1/threads", sent)
+    async with asyncio.timeout(2):
+        while not (found := await ask(api, "GET", "/v1/threads", q="NEEDLE"))["data"]:
+            pass
+    [thread] = found["data"]
+    match = thread.pop("match")
+    assert thread == made
+    assert match["snippet"] == "Where is the needle?"
+    assert (found["first_id"], found["has_more"]) == (made["id"], False)
+    assert (await ask(api, "GET", "/v1/threads", q='") OR needle*'))["data"] == []
+    assert (await refusal(api, "GET", "/v1/threads?q=" + "x" * 1001))[1]["param"] == "q"
+    for hostile in ("%00", "%ed%a0%80", "%22", "%ff"):
+        await ask(api, "GET", URL(f"/v1/threads?q={hostile}", encoded=True))

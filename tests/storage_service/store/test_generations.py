@@ -153,7 +153,7 @@ class TestFlat:
         assert said(store, thread_id)[:2] == before
         assert texts(store, thread_id)[2:] == ["And now?", "Continued."]
         thread = store.threads.get(ThreadId(thread_id))
-        assert replace(thread, updated_ms=0) == replace(opened, updated_ms=0)
+        assert replace(thread, updated_ms=0, revision="") == replace(opened, updated_ms=0, revision="")
         assert [item.id for item in store.threads.page(ALL).items] == [thread_id]
         written = json.loads((janroot / "threads" / thread_id / "thread.json").read_text())
         assert written["draft_only"] == {"kept": True}

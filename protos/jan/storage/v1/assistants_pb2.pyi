@@ -43,6 +43,7 @@ class Assistant(_message.Message):
     AVATAR_FIELD_NUMBER: _builtins.int
     FILE_IDS_FIELD_NUMBER: _builtins.int
     PARAMETERS_JSON_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The folder's name."""
     name: _builtins.str
@@ -71,6 +72,8 @@ class Assistant(_message.Message):
     """Jan's avatar, an emoji or a URL; may be empty."""
     parameters_json: _builtins.str
     """Jan's request parameters, a JSON object; empty for none."""
+    revision: _builtins.str
+    """Tells this state of its assistant.json from every other; storage's."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -98,10 +101,11 @@ class Assistant(_message.Message):
         avatar: _builtins.str = ...,
         file_ids: _abc.Iterable[_builtins.str] | None = ...,
         parameters_json: _builtins.str = ...,
+        revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_instructions", b"_instructions", "_name", b"_name", "_temperature", b"_temperature", "_top_p", b"_top_p", "created_at", b"created_at", "description", b"description", "instructions", b"instructions", "name", b"name", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_instructions", b"_instructions", "_name", b"_name", "_temperature", b"_temperature", "_top_p", b"_top_p", "avatar", b"avatar", "created_at", b"created_at", "description", b"description", "file_ids", b"file_ids", "id", b"id", "instructions", b"instructions", "metadata_json", b"metadata_json", "model", b"model", "name", b"name", "parameters_json", b"parameters_json", "reasoning_effort", b"reasoning_effort", "response_format_json", b"response_format_json", "temperature", b"temperature", "tool_resources_json", b"tool_resources_json", "tools_json", b"tools_json", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_instructions", b"_instructions", "_name", b"_name", "_temperature", b"_temperature", "_top_p", b"_top_p", "avatar", b"avatar", "created_at", b"created_at", "description", b"description", "file_ids", b"file_ids", "id", b"id", "instructions", b"instructions", "metadata_json", b"metadata_json", "model", b"model", "name", b"name", "parameters_json", b"parameters_json", "reasoning_effort", b"reasoning_effort", "response_format_json", b"response_format_json", "revision", b"revision", "temperature", b"temperature", "tool_resources_json", b"tool_resources_json", "tools_json", b"tools_json", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
@@ -280,6 +284,7 @@ class UpdateAssistantRequest(_message.Message):
 
     ASSISTANT_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    IF_REVISION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def assistant(self) -> Global___Assistant:
         """The assistant with its id and the new values of the masked fields; an absent masked field is cleared."""
@@ -288,15 +293,20 @@ class UpdateAssistantRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Which fields change; any but id and created_at."""
 
+    @_builtins.property
+    def if_revision(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Act only if the assistant's revision is one of these, else FAILED_PRECONDITION; none asks for nothing."""
+
     def __init__(
         self,
         *,
         assistant: Global___Assistant | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        if_revision: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant", "if_revision", b"if_revision", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -333,16 +343,22 @@ class DeleteAssistantRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ASSISTANT_ID_FIELD_NUMBER: _builtins.int
+    IF_REVISION_FIELD_NUMBER: _builtins.int
     assistant_id: _builtins.str
     """The assistant's id."""
+    @_builtins.property
+    def if_revision(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Act only if the assistant's revision is one of these, else FAILED_PRECONDITION; none asks for nothing."""
+
     def __init__(
         self,
         *,
         assistant_id: _builtins.str = ...,
+        if_revision: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "if_revision", b"if_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -100,6 +100,7 @@ class Message(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     ATTACHMENTS_JSON_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The message's id, unique in its thread."""
     thread_id: _builtins.str
@@ -120,6 +121,8 @@ class Message(_message.Message):
     """A JSON array of OpenAI's attachments; empty for none."""
     metadata_json: _builtins.str
     """A JSON object; "{}" when there is none."""
+    revision: _builtins.str
+    """Tells this state of its line from every other; storage's."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was begun; never earlier than the message in front of it. Absent in a create: now."""
@@ -148,10 +151,11 @@ class Message(_message.Message):
         run_id: _builtins.str = ...,
         attachments_json: _builtins.str = ...,
         metadata_json: _builtins.str = ...,
+        revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "created_at", b"created_at", "incomplete_at", b"incomplete_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "attachments_json", b"attachments_json", "completed_at", b"completed_at", "content_json", b"content_json", "created_at", b"created_at", "id", b"id", "incomplete_at", b"incomplete_at", "incomplete_reason", b"incomplete_reason", "metadata_json", b"metadata_json", "role", b"role", "run_id", b"run_id", "status", b"status", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "attachments_json", b"attachments_json", "completed_at", b"completed_at", "content_json", b"content_json", "created_at", b"created_at", "id", b"id", "incomplete_at", b"incomplete_at", "incomplete_reason", b"incomplete_reason", "metadata_json", b"metadata_json", "revision", b"revision", "role", b"role", "run_id", b"run_id", "status", b"status", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -324,22 +328,28 @@ class UpdateMessageRequest(_message.Message):
     THREAD_ID_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
+    IF_REVISION_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """The thread's id."""
     message_id: _builtins.str
     """The message's id."""
     metadata_json: _builtins.str
     """A JSON object that replaces the metadata."""
+    @_builtins.property
+    def if_revision(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Act only if the message's revision is one of these, else FAILED_PRECONDITION; none asks for nothing."""
+
     def __init__(
         self,
         *,
         thread_id: _builtins.str = ...,
         message_id: _builtins.str = ...,
         metadata_json: _builtins.str = ...,
+        if_revision: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message_id", b"message_id", "metadata_json", b"metadata_json", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["if_revision", b"if_revision", "message_id", b"message_id", "metadata_json", b"metadata_json", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -377,19 +387,25 @@ class DeleteMessageRequest(_message.Message):
 
     THREAD_ID_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    IF_REVISION_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """The thread's id."""
     message_id: _builtins.str
     """The message's id."""
+    @_builtins.property
+    def if_revision(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Act only if the message's revision is one of these, else FAILED_PRECONDITION; none asks for nothing."""
+
     def __init__(
         self,
         *,
         thread_id: _builtins.str = ...,
         message_id: _builtins.str = ...,
+        if_revision: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message_id", b"message_id", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["if_revision", b"if_revision", "message_id", b"message_id", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

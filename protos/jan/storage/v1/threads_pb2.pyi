@@ -41,6 +41,7 @@ class Thread(_message.Message):
     METADATA_JSON_FIELD_NUMBER: _builtins.int
     TOOL_RESOURCES_JSON_FIELD_NUMBER: _builtins.int
     ASSISTANTS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The folder's name, `<assistant id>_<unix seconds>` for threads made here."""
     title: _builtins.str
@@ -49,6 +50,8 @@ class Thread(_message.Message):
     """A JSON object; "{}" when there is none."""
     tool_resources_json: _builtins.str
     """A JSON object of OpenAI's tool resources; empty when there are none."""
+    revision: _builtins.str
+    """Tells this state of its thread.json from every other; storage's."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When the thread was made."""
@@ -71,10 +74,11 @@ class Thread(_message.Message):
         metadata_json: _builtins.str = ...,
         tool_resources_json: _builtins.str = ...,
         assistants: _abc.Iterable[Global___ThreadAssistant] | None = ...,
+        revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistants", b"assistants", "created_at", b"created_at", "id", b"id", "metadata_json", b"metadata_json", "title", b"title", "tool_resources_json", b"tool_resources_json", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistants", b"assistants", "created_at", b"created_at", "id", b"id", "metadata_json", b"metadata_json", "revision", b"revision", "title", b"title", "tool_resources_json", b"tool_resources_json", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -279,6 +283,94 @@ class ListThreadsResponse(_message.Message):
 Global___ListThreadsResponse: _TypeAlias = ListThreadsResponse  # noqa: Y015
 
 @_typing.final
+class SearchThreadsRequest(_message.Message):
+    """Asks for the threads that match a query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    query: _builtins.str
+    """Words; whatever is no letter or digit separates them, and no character has a meaning of its own."""
+    @_builtins.property
+    def page(self) -> _paging_pb2.PageRequest:
+        """Which page; the order is that of rank, whatever it says, and a cursor is a thread that matches."""
+
+    def __init__(
+        self,
+        *,
+        query: _builtins.str = ...,
+        page: _paging_pb2.PageRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchThreadsRequest: _TypeAlias = SearchThreadsRequest  # noqa: Y015
+
+@_typing.final
+class SearchThreadsResponse(_message.Message):
+    """Answers SearchThreads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATCHES_FIELD_NUMBER: _builtins.int
+    HAS_MORE_FIELD_NUMBER: _builtins.int
+    has_more: _builtins.bool
+    """Whether more follow."""
+    @_builtins.property
+    def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThreadMatch]:
+        """The threads of this page, the best first."""
+
+    def __init__(
+        self,
+        *,
+        matches: _abc.Iterable[Global___ThreadMatch] | None = ...,
+        has_more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_more", b"has_more", "matches", b"matches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchThreadsResponse: _TypeAlias = SearchThreadsResponse  # noqa: Y015
+
+@_typing.final
+class ThreadMatch(_message.Message):
+    """A thread that matches a query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THREAD_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    SNIPPET_FIELD_NUMBER: _builtins.int
+    message_id: _builtins.str
+    """The message of it that matches best."""
+    snippet: _builtins.str
+    """The stretch of that message that matches."""
+    @_builtins.property
+    def thread(self) -> Global___Thread:
+        """The thread."""
+
+    def __init__(
+        self,
+        *,
+        thread: Global___Thread | None = ...,
+        message_id: _builtins.str = ...,
+        snippet: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["thread", b"thread"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message_id", b"message_id", "snippet", b"snippet", "thread", b"thread"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThreadMatch: _TypeAlias = ThreadMatch  # noqa: Y015
+
+@_typing.final
 class UpdateThreadRequest(_message.Message):
     """Asks for a change of a thread."""
 
@@ -286,6 +378,7 @@ class UpdateThreadRequest(_message.Message):
 
     THREAD_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    IF_REVISION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def thread(self) -> Global___Thread:
         """The thread with its id and the new values of the masked fields."""
@@ -294,15 +387,20 @@ class UpdateThreadRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Which fields change: title, metadata_json, tool_resources_json, assistants."""
 
+    @_builtins.property
+    def if_revision(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Act only if the thread's revision is one of these, else FAILED_PRECONDITION; none asks for nothing."""
+
     def __init__(
         self,
         *,
         thread: Global___Thread | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        if_revision: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["thread", b"thread", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["thread", b"thread", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["if_revision", b"if_revision", "thread", b"thread", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -339,16 +437,22 @@ class DeleteThreadRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     THREAD_ID_FIELD_NUMBER: _builtins.int
+    IF_REVISION_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """The thread's id."""
+    @_builtins.property
+    def if_revision(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Act only if the thread's revision is one of these, else FAILED_PRECONDITION; none asks for nothing."""
+
     def __init__(
         self,
         *,
         thread_id: _builtins.str = ...,
+        if_revision: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["if_revision", b"if_revision", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -50,6 +50,11 @@ class ThreadServiceStub:
                 request_serializer=jan_dot_storage_dot_v1_dot_threads__pb2.ListThreadsRequest.SerializeToString,
                 response_deserializer=jan_dot_storage_dot_v1_dot_threads__pb2.ListThreadsResponse.FromString,
                 _registered_method=True)
+        self.SearchThreads = channel.unary_unary(
+                '/jan.storage.v1.ThreadService/SearchThreads',
+                request_serializer=jan_dot_storage_dot_v1_dot_threads__pb2.SearchThreadsRequest.SerializeToString,
+                response_deserializer=jan_dot_storage_dot_v1_dot_threads__pb2.SearchThreadsResponse.FromString,
+                _registered_method=True)
         self.UpdateThread = channel.unary_unary(
                 '/jan.storage.v1.ThreadService/UpdateThread',
                 request_serializer=jan_dot_storage_dot_v1_dot_threads__pb2.UpdateThreadRequest.SerializeToString,
@@ -97,6 +102,13 @@ class ThreadServiceServicer:
 
     def ListThreads(self, request, context):
         """Lists threads by order of creation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchThreads(self, request, context):
+        """Lists the threads that hold a message with all words of a query, the best first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,6 +167,11 @@ def add_ThreadServiceServicer_to_server(servicer, server):
                     servicer.ListThreads,
                     request_deserializer=jan_dot_storage_dot_v1_dot_threads__pb2.ListThreadsRequest.FromString,
                     response_serializer=jan_dot_storage_dot_v1_dot_threads__pb2.ListThreadsResponse.SerializeToString,
+            ),
+            'SearchThreads': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchThreads,
+                    request_deserializer=jan_dot_storage_dot_v1_dot_threads__pb2.SearchThreadsRequest.FromString,
+                    response_serializer=jan_dot_storage_dot_v1_dot_threads__pb2.SearchThreadsResponse.SerializeToString,
             ),
             'UpdateThread': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateThread,
@@ -264,6 +281,33 @@ class ThreadService:
             '/jan.storage.v1.ThreadService/ListThreads',
             jan_dot_storage_dot_v1_dot_threads__pb2.ListThreadsRequest.SerializeToString,
             jan_dot_storage_dot_v1_dot_threads__pb2.ListThreadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchThreads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.storage.v1.ThreadService/SearchThreads',
+            jan_dot_storage_dot_v1_dot_threads__pb2.SearchThreadsRequest.SerializeToString,
+            jan_dot_storage_dot_v1_dot_threads__pb2.SearchThreadsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,6 +28,8 @@ class ThreadServiceStub:
     """Reads one thread."""
     ListThreads: _aio.UnaryUnaryMultiCallable[_threads_pb2.ListThreadsRequest, _threads_pb2.ListThreadsResponse]
     """Lists threads by order of creation."""
+    SearchThreads: _aio.UnaryUnaryMultiCallable[_threads_pb2.SearchThreadsRequest, _threads_pb2.SearchThreadsResponse]
+    """Lists the threads that hold a message with all words of a query, the best first."""
     UpdateThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.UpdateThreadRequest, _threads_pb2.UpdateThreadResponse]
     """Changes the fields named by the mask. INVALID_ARGUMENT for an unknown path."""
     DeleteThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.DeleteThreadRequest, _threads_pb2.DeleteThreadResponse]
@@ -67,6 +69,14 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_threads_pb2.ListThreadsRequest, _abc.Awaitable[_threads_pb2.ListThreadsResponse]],
     ) -> _abc.Awaitable[_threads_pb2.ListThreadsResponse]:
         """Lists threads by order of creation."""
+
+    @_abc_1.abstractmethod
+    def SearchThreads(
+        self,
+        request: _threads_pb2.SearchThreadsRequest,
+        context: _aio.ServicerContext[_threads_pb2.SearchThreadsRequest, _abc.Awaitable[_threads_pb2.SearchThreadsResponse]],
+    ) -> _abc.Awaitable[_threads_pb2.SearchThreadsResponse]:
+        """Lists the threads that hold a message with all words of a query, the best first."""
 
     @_abc_1.abstractmethod
     def UpdateThread(

@@ -11,6 +11,7 @@ import pytest
 from jan.ids import AssistantId, MessageId, ThreadId
 from storage_service.store.paging import PageQuery
 from storage_service.store.report.findings import Finding, Kind, Severity
+from storage_service.store.signature import NOTHING
 from storage_service.store.store import Store
 from tests.fixtures import jan_folders as jan
 from tests.fixtures.jan_damage import damaged_messages, damaged_root
@@ -180,7 +181,7 @@ def test_what_is_closed_to_the_server_is_told(
     closed = janroot / f"threads/{jan.v04_thread(janroot)}{name}"
     # Root may read everything, so the answers of the system are given here.
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != closed)
-    monkeypatch.setattr("storage_service.store.jsonfile.read_bytes", lambda path, most: None)
+    monkeypatch.setattr("storage_service.store.jsonfile._read", lambda path, most: (None, NOTHING))
     assert (f"threads/{jan.V04_THREAD}{name}", Kind.UNREADABLE) in found(store)
 
 
