@@ -63,7 +63,8 @@ async def modify_thread(request: web.Request) -> web.Response:
 async def delete_thread(request: web.Request) -> web.Response:
     """Move a thread with all it holds into the trash; an active run ends. 404 the second time; 412 as above."""
     thread_id = thread_id_of(request)
-    await _cancel_jobs(request, await request.app[STORAGE].delete_thread(thread_id, read_if_match(request)))
+    ended_run_ids = await request.app[STORAGE].delete_thread(thread_id, read_if_match(request))
+    await _cancel_jobs(request, ended_run_ids)
     return json_response({"id": thread_id, "object": "thread.deleted", "deleted": True})
 
 
@@ -93,7 +94,7 @@ async def clear_thread(request: web.Request) -> web.Response:
     """Drop a thread's messages, runs and files, and keep its settings; 400 while a run is active."""
     thread_id = thread_id_of(request)
     await read_body(request, ClearThread)
-    return json_response(thread_from_proto(await request.app[STORAGE].clear_thread(thread_id)))
+    return _thread_response(await request.app[STORAGE].clear_thread(thread_id))
 
 
 @routes.post("/v1/threads/{thread_id}/clone")
@@ -101,7 +102,7 @@ async def clone_thread(request: web.Request) -> web.Response:
     """Make a thread with another's settings, messages and files, under a title of its own if one is sent."""
     thread_id = thread_id_of(request)
     body = await read_body(request, CloneThread)
-    return json_response(thread_from_proto(await request.app[STORAGE].clone_thread(thread_id, body.title)))
+    return _thread_response(await request.app[STORAGE].clone_thread(thread_id, body.title))
 
 
 async def _cancel_jobs(request: web.Request, run_ids: Iterable[str]) -> None:

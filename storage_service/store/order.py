@@ -105,6 +105,16 @@ class CreationOrder(Generic[IdT]):
             known = {*self._created, *self._unread, *self._hollow}
         return sorted(known, key=_newest_name, reverse=True)
 
+    def ids(self) -> list[IdT]:
+        """Every id, oldest first, however long it takes to read the folders that nobody read yet."""
+        self.notice()
+        with self._lock:
+            unread = [*self._unread, *self._hollow]
+        for item_id in unread:
+            self.reread(item_id)
+        with self._lock:
+            return [self._id_type(key[2]) for key in self._keys]
+
     def reread(self, item_id: IdT) -> None:
         """Give a folder its place by what it holds now, or none. One that goes meanwhile is found out by its reader."""
         created_ms = self._created_ms(item_id)
@@ -115,14 +125,6 @@ class CreationOrder(Generic[IdT]):
                 self._hollow.add(item_id)
             else:
                 self.put(item_id, created_ms)
-
-    def ids(self) -> list[IdT]:
-        """Every item's id, oldest first, after a look at the folder that leaves nothing unread."""
-        with self._lock:
-            self.notice()
-            for item_id in [*self._unread]:
-                self.reread(item_id)
-            return [self._id_type(key[2]) for key in self._keys]
 
     def page(self, query: PageQuery) -> Page[IdT]:
         """One page of ids, after a glance at the folder. Raises InvalidArgumentError: see `paging.cut`."""

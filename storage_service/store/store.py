@@ -21,6 +21,7 @@ from storage_service.store.models import Models
 from storage_service.store.records import Message, Run, Thread, ThreadAssistant, TrashEntry
 from storage_service.store.report import whole as report
 from storage_service.store.report.findings import Report
+from storage_service.store.revisions import check_revision
 from storage_service.store.runs import Runs
 from storage_service.store.threads import Threads
 from storage_service.store.trash import DEFAULT_DAYS, Deletion, Trash
@@ -105,12 +106,14 @@ class Store:
     ) -> list[RunId]:
         """Move a thread with all it holds into the trash; answers the runs that were active.
 
-        Durable on return, or when the deletion is finished that it is a part of. Raises NotFoundError,
-        PreconditionFailedError.
+        Durable on return, or when the deletion is finished that it is a part of. Raises NotFoundError.
+        PreconditionFailedError: the thread's revision is none of `if_revision`.
         """
+        check_revision(self.threads.get(thread_id).revision, if_revision)
+        self.runs.note(thread_id)
         deletion = into or self.trash.begin(trash.THREAD)
         ended = self.runs.known_active(thread_id)
-        self.threads.delete(thread_id, deletion, if_revision)
+        self.threads.delete(thread_id, deletion)
         self._forget(thread_id)
         if into is None:
             deletion.finish()
@@ -139,13 +142,16 @@ class Store:
         """Copy a thread, named after its first assistant. See `Threads.clone`."""
         assistants = self.threads.get(thread_id).assistants
         named = assistants[0].assistant_id if assistants else seed.DEFAULT_ASSISTANT
-        return self.threads.clone(thread_id, named, title)
+        copy = self.threads.clone(thread_id, named, title)
+        self.messages.on_change(copy.id, None)
+        return copy
 
     def restore(self, trash_id: TrashId) -> TrashEntry:
         """Undo a deletion; runs that were active in it have ended. See `Trash.restore`."""
         entry, names = self.trash.restore(trash_id)
         for thread_id in map(ThreadId, names if entry.kind in (trash.THREAD, trash.THREADS) else ()):
             self.runs.end_left_over(thread_id, self._clock())
+            self.messages.on_change(thread_id, None)
         return entry
 
     def tidy(self) -> None:

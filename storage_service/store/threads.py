@@ -98,12 +98,11 @@ class Threads:
         """
         return atomic.again_if_changed(lambda: self._change(thread_id, change, if_revision))
 
-    def delete(self, thread_id: ThreadId, into: Deletion, if_revision: Collection[str] = ()) -> None:
+    def delete(self, thread_id: ThreadId, into: Deletion) -> None:
         """Take a thread away, messages and all: its folder moves into the trash. Durable when that is finished.
 
-        Raises NotFoundError. PreconditionFailedError: see `change`.
+        Raises NotFoundError.
         """
-        check_revision(self.get(thread_id).revision, if_revision)
         folder = self.own_folder(thread_id)
         with self.order.own_change():
             into.put(folder)
