@@ -59,10 +59,11 @@ class Keeper:
                     if self._watch.began():
                         next_pass = time.monotonic()
                 if time.monotonic() >= next_pass:
+                    next_pass = time.monotonic() + _SAVE_SECONDS  # should it fail
                     next_pass = time.monotonic() + self._pass()
                 if time.monotonic() >= next_save:
-                    self._store.save_indexes()
                     next_save = time.monotonic() + _SAVE_SECONDS
+                    self._store.save_indexes()
             except DiskFailedError as error:
                 self._on_disk_failure(error)
             except (OSError, JanError):

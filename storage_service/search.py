@@ -41,6 +41,8 @@ class Search:
         self._path = store.layout.index / "search.sqlite"
         self._lock = threading.Lock()
         self._notes: list[tuple[ThreadId, Appended | None]] = []
+        # Threads beyond the notes: each once, their files are read.
+        self._noted: dict[ThreadId, None] = {}
         self._files: Mapping[ThreadId, int] = {}
         self._compare = False
         self._stopping = threading.Event()
@@ -67,8 +69,8 @@ class Search:
         """A thread's messages changed: by this append, or in a way that only the file tells."""
         with self._lock:
             if len(self._notes) >= _MAX_NOTES:
-                self._notes = [(changed, None) for changed in dict.fromkeys(changed for changed, _ in self._notes)]
-                appended = None
+                self._noted[thread_id] = None
+                return
             self._notes.append((thread_id, appended))
 
     def compare(self, files: Mapping[ThreadId, int]) -> None:
@@ -144,9 +146,9 @@ class Search:
     def _take_in(self, index: SearchIndex) -> None:
         with self._lock:
             notes, self._notes = self._notes, []
+            changed, self._noted = self._noted, {}
             compare, self._compare = self._compare, False
             files = self._files
-        changed: dict[ThreadId, None] = {}
         for thread_id, appended in notes:
             if appended is None or not index.append(thread_id, appended):
                 changed[thread_id] = None

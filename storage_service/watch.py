@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import watchfiles
@@ -34,6 +35,9 @@ class Watch:
         self._lock = threading.Lock()
         self._changed: set[ThreadId] = set()
         self._began = False
+        # One that ends at once, for want of watches, is not started over and over.
+        self._rest_seconds = 0.5
+        self._next_start = 0.0
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
@@ -44,6 +48,10 @@ class Watch:
                 return
             logger.warning("no watch on threads: changes by hand are noticed later", code=self._process.returncode)
             self.stop()
+            self._rest_seconds = min(2 * self._rest_seconds, 600.0)
+            self._next_start = time.monotonic() + self._rest_seconds
+        if time.monotonic() < self._next_start:
+            return
         command = [sys.executable, "-m", "storage_service.watch", str(self._folder)]
         self._process = subprocess.Popen(  # noqa: S603  our own program and folder, no shell
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True

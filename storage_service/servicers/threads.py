@@ -7,7 +7,7 @@ from typing import Any
 
 from grpc import aio
 
-from jan.errors import NotFoundError
+from jan.errors import InvalidArgumentError, NotFoundError
 from jan.ids import AssistantId, RunId, ThreadId
 from jan.storage.v1 import threads_pb2 as pb
 from jan.storage.v1.threads_pb2_grpc import ThreadServiceServicer
@@ -96,12 +96,15 @@ class ThreadServicer(ThreadServiceServicer):
         deletion = self._store.trash.begin(trash.THREADS)
         ended: list[RunId] = []
         count = 0
-        for thread_id in await self._access.run(self._store.threads.order.ids):
-            with contextlib.suppress(NotFoundError):  # somebody was quicker
-                delete = partial(self._store.delete_thread, thread_id, deletion)
-                ended += await self._access.run_alone(thread_id, delete)
-                count += 1
-        await self._access.run(deletion.finish)
+        try:
+            for thread_id in await self._access.run(self._store.threads.order.ids):
+                # Somebody was quicker, or put a link in its place: not a thread of ours any more.
+                with contextlib.suppress(NotFoundError, InvalidArgumentError):
+                    delete = partial(self._store.delete_thread, thread_id, deletion)
+                    ended += await self._access.run_alone(thread_id, delete)
+                    count += 1
+        finally:
+            await self._access.run(deletion.finish)
         return pb.DeleteAllThreadsResponse(trash_id=deletion.id or "", count=count, ended_run_ids=ended)
 
     async def ClearThread(self, request: pb.ClearThreadRequest, context: Context) -> pb.ClearThreadResponse:

@@ -71,7 +71,9 @@ class Census:
 
     def visit(self, thread_id: ThreadId) -> None:
         """Look at one thread's files, and read what changed since the last visit."""
-        folder = str(self._layout.nested.get(thread_id) or f"{self._layout.threads}/{thread_id}")
+        folder = f"{self._layout.threads}/{thread_id}"
+        if thread_id in self._layout.nested and not os.path.lexists(folder):
+            folder = str(self._layout.nested[thread_id])
         files = Files(*(signature.digest(signature.of_path(f"{folder}/{name}")) for name in _NAMES))
         if files == _NO_FILES:  # A thread of 2023 is a file, until it is changed.
             files = Files(signature.digest(signature.of_path(f"{folder}.json")), 0, 0)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import tempfile
 import threading
 from abc import ABC, abstractmethod
@@ -135,6 +136,8 @@ class LogCache(Generic[LogT]):
         """The log of a thread."""
         with self._lock:
             log = self._logs.get(thread_id)
+            if log is not None and not log.path.parent.is_dir():  # Its folder was moved by hand.
+                log = None
             if log is None:
                 self._make_room()
                 log = self._logs[thread_id] = self._make(thread_id)
@@ -172,7 +175,11 @@ def reading(path: Path) -> Iterator[int]:
 def open_to_read(path: Path) -> int:
     """A file opened for reading; -1 when there is none, or a link."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # a folder or a pipe of that name
+            os.close(fd)
+            return -1
+        return fd
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return -1

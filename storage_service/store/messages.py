@@ -132,7 +132,7 @@ class Messages:
         Raises NotFoundError: no such thread. FailedPreconditionError: a run holds the thread, and the message is
         not that run's. StorageFullError: no room, and the file is as it was before.
         """
-        self._make_file(thread_id)
+        self.make_file(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
             stored = {message.id: log.index.by_id.get(message.id) for message in messages}
@@ -198,7 +198,7 @@ class Messages:
         change: Callable[[Message], Message],
         if_revision: Collection[str],
     ) -> Message:
-        self._make_file(thread_id)
+        self.make_file(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
             ordinal = _ordinal(log, message_id)
@@ -215,7 +215,7 @@ class Messages:
         atomic.again_if_changed(lambda: self._delete(thread_id, message_id, if_revision))
 
     def _delete(self, thread_id: ThreadId, message_id: MessageId, if_revision: Collection[str]) -> None:
-        self._make_file(thread_id)
+        self.make_file(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
             message = _read(thread_id, fd, log, _ordinal(log, message_id))
@@ -228,7 +228,7 @@ class Messages:
         for log in self.logs.all():
             log.save()
 
-    def _make_file(self, thread_id: ThreadId) -> None:
+    def make_file(self, thread_id: ThreadId) -> None:
         """See that a thread that is about to be written has the messages of its draft in a file of their own."""
         path = self._threads.own_folder(thread_id) / layout.MESSAGES_FILE
         if not os.path.lexists(path):

@@ -92,7 +92,7 @@ class Runs:
         try:
             if not (self._folder(thread_id) / layout.RUNS_FILE).is_file():
                 return False
-        except NotFoundError:
+        except (NotFoundError, InvalidArgumentError):  # gone, or a link stands in its place
             return False
         log = self.logs.get(thread_id)
         with log.open():

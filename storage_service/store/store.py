@@ -8,7 +8,7 @@ from typing import Self
 
 from jan.errors import FailedPreconditionError, NotFoundError
 from jan.ids import AssistantId, RunId, ThreadId, TrashId
-from storage_service.store import flat, layout, seed, trash
+from storage_service.store import atomic, flat, layout, seed, trash
 from storage_service.store.assistants import Assistants
 from storage_service.store.census import Census
 from storage_service.store.clock import Clock, wall_clock_ms
@@ -128,6 +128,8 @@ class Store:
         active = self.runs.active_id(thread_id)
         if active is not None:
             raise FailedPreconditionError(f"Can't clear {thread_id} while a run {active} is active.")
+        self.messages.make_file(thread_id)
+        atomic.again_if_changed(lambda: self.threads.drop_messages_inside(thread_id))
         folder = self.threads.own_folder(thread_id)
         thread = self.threads.change(thread_id, _without_last_message)
         deletion = self.trash.begin(trash.MESSAGES)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from jan.errors import FailedPreconditionError, JanError, NotFoundError
+from jan.errors import FailedPreconditionError, InvalidArgumentError, JanError, NotFoundError
 from jan.ids import AssistantId, ThreadId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, flat, jsonfile, jsonl, layout
@@ -80,7 +80,7 @@ class Threads:
         """One page of threads in order of creation. Raises InvalidArgumentError: see `paging.cut`."""
         while True:
             ids = self.order.page(query)
-            threads = [self._read(thread_id) for thread_id in ids.items]
+            threads = [self._listed(thread_id) for thread_id in ids.items]
             # Reading notices what was changed by hand: a thread that went, or moved in the order, asks for a new cut.
             found = tuple(thread for thread in threads if thread is not None)
             moved = [self.order.put(thread.id, thread.created_ms) for thread in found]
@@ -131,6 +131,15 @@ class Threads:
         """The messages that a draft kept in the thread's own file, as lines; nothing for all other threads."""
         home = self._home(thread_id)
         return flat.messages_inside(thread_id, _thread_file(home)) if home else b""
+
+    def drop_messages_inside(self, thread_id: ThreadId) -> None:
+        """Take the messages of a draft out of the thread's own file, which is kept in quarantine as it was."""
+        path = self.own_folder(thread_id) / layout.THREAD_FILE
+        found = jsonfile.look(path)
+        if found.value is not None and "messages" in found.value:
+            atomic.set_aside(path, self._layout.quarantine)
+            rest = {key: value for key, value in found.value.items() if key != "messages"}
+            jsonfile.write(path, rest, instead_of=found.signature)
 
     def _home(self, thread_id: ThreadId) -> Path | None:
         """The folder or the flat file that a thread lies in. It may move from the one to the other meanwhile."""
@@ -212,8 +221,16 @@ class Threads:
         return replace(thread, updated_ms=updated_ms, revision=found.revision)
 
     def _created_ms(self, thread_id: ThreadId) -> int | None:
-        thread = self._read(thread_id)
+        thread = self._listed(thread_id)
         return thread.created_ms if thread else None
+
+    def _listed(self, thread_id: ThreadId) -> Thread | None:
+        """A thread as lists have it: none where a link stands in its place, which hides no neighbour."""
+        try:
+            return self._read(thread_id)
+        except InvalidArgumentError:
+            self.order.drop(thread_id)
+            return None
 
 
 def _thread_file(home: Path) -> Path:
@@ -231,7 +248,7 @@ def _write_new(staged: Path, thread: Thread, messages: Sequence[Message]) -> Non
 def _write_copy(source: Path, staged: Path, before: Thread, after: Thread) -> None:
     raw = jsonfile.read(source / layout.THREAD_FILE)
     jsonfile.write(staged / layout.THREAD_FILE, form.to_json(after) if raw is None else form.change(raw, before, after))
-    if (source / layout.FILES_FOLDER).is_dir():
+    if (source / layout.FILES_FOLDER).is_dir() and not (source / layout.FILES_FOLDER).is_symlink():
         atomic.copy_tree(source / layout.FILES_FOLDER, staged / layout.FILES_FOLDER)
     with contextlib.closing(OpenFile()) as messages:
         if messages.open(source / layout.MESSAGES_FILE):

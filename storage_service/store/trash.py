@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from jan.errors import FailedPreconditionError, NotFoundError
-from jan.ids import TrashId
+from jan.ids import ThreadId, TrashId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, jsonfile, layout
 from storage_service.store.clock import Clock
@@ -126,7 +126,7 @@ class Trash:
                 yield folder / item, home / item
                 continue
             for name in _names_in(folder / item):
-                yield folder / item / name, home / item / name
+                yield folder / item / name, self._layout.thread(ThreadId.parse(item)) / name
 
     def _forget(self, name: str) -> None:
         """Remove an entry with what is left in it; aside first, so that a crash leaves no half one to bring back."""

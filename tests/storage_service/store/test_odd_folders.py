@@ -1,0 +1,106 @@
+"""What people do to folders by hand, against what the index, the trash and copies make of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jan.ids import AssistantId, MessageId, ThreadId
+from storage_service.store.paging import PageQuery
+from storage_service.store.records import Message, Role, Thread
+from storage_service.store.store import Store
+
+ALL = PageQuery(limit=100, descending=False)
+TEXT = {"type": "text", "text": {"value": "Hi", "annotations": []}}
+LINE = {"id": "msg_a", "role": "user", "created": 1_704_500_000_000, "content": [TEXT]}
+
+
+def put_thread(folder: Path, **fields: object) -> ThreadId:
+    folder.mkdir(parents=True)
+    (folder / "thread.json").write_text(json.dumps({"created": 1_704_500_000_000, **fields}))
+    return ThreadId(folder.name)
+
+
+def opened(janroot: Path) -> Store:
+    store = Store.open(janroot)
+    store.census.visit_all()
+    return store
+
+
+def message(thread_id: ThreadId) -> Message:
+    content = [{"type": "text", "text": {"value": "new", "annotations": []}}]
+    return Message(id=MessageId("msg_new"), thread_id=thread_id, role=Role.USER, content=content)
+
+
+@pytest.fixture
+def janroot(tmp_path: Path) -> Path:
+    root = tmp_path / "janroot"
+    (root / "threads").mkdir(parents=True)
+    return root
+
+
+def test_a_link_to_a_thread_that_was_sorted_away_hides_nobody(janroot: Path) -> None:
+    put_thread(janroot / "threads/Work/jan_1700000001")
+    (janroot / "threads/jan_1700000001").symlink_to("Work/jan_1700000001")
+    neighbour = put_thread(janroot / "threads/jan_1700000002")
+    store = opened(janroot)
+    assert neighbour in [thread.id for thread in store.threads.page(ALL).items]
+    store.close()
+
+
+def test_a_copy_does_not_follow_a_link_out_of_the_janroot(janroot: Path, tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/id_rsa").write_text("secret")
+    thread_id = put_thread(janroot / "threads/jan_1700000001")
+    (janroot / "threads/jan_1700000001/files").symlink_to(tmp_path / "secrets")
+    store = opened(janroot)
+    copy = store.clone_thread(thread_id)
+    store.close()
+    assert [*(janroot / "threads" / copy.id).rglob("id_rsa")] == []
+
+
+def test_a_cleared_draft_stays_cleared(janroot: Path) -> None:
+    thread_id = put_thread(janroot / "threads/jan_1700000001", messages=[LINE])
+    store = opened(janroot)
+    assert [each.id for each in store.messages.page(thread_id, ALL).items] == ["msg_a"]
+    store.clear_thread(thread_id)
+    assert store.messages.page(thread_id, ALL).items == ()
+    store.append(thread_id, [message(thread_id)])
+    store.clear_thread(thread_id)
+    assert store.messages.page(thread_id, ALL).items == ()
+    store.close()
+
+
+def test_a_cleared_thread_in_a_folder_of_its_own_comes_back(janroot: Path) -> None:
+    thread_id = put_thread(janroot / "threads/Work/jan_1700000001")
+    (janroot / "threads/Work/jan_1700000001/messages.jsonl").write_text(json.dumps(LINE) + "\n")
+    store = opened(janroot)
+    store.clear_thread(thread_id)
+    [entry] = store.trash.page(ALL).items
+    store.restore(entry.id)
+    assert [each.id for each in store.messages.page(thread_id, ALL).items] == ["msg_a"]
+    store.close()
+
+
+def test_a_thread_that_is_sorted_away_keeps_its_messages(janroot: Path) -> None:
+    store = opened(janroot)
+    thread = store.create_thread(AssistantId("jan"), Thread(id=ThreadId(""), created_ms=0, updated_ms=0))
+    store.append(thread.id, [message(thread.id)])
+    (janroot / "threads/Work").mkdir()
+    (janroot / "threads" / thread.id).rename(janroot / "threads/Work" / thread.id)
+    store.census.visit_all()
+    assert [each.id for each in store.messages.page(thread.id, ALL).items] == ["msg_new"]
+    store.close()
+
+
+def test_a_folder_where_a_file_should_be_hides_nobody(janroot: Path) -> None:
+    odd = put_thread(janroot / "threads/jan_1700000001")
+    (janroot / "threads/jan_1700000001/messages.jsonl").mkdir()
+    (janroot / "threads/jan_1700000001/runs.jsonl").mkdir()
+    neighbour = put_thread(janroot / "threads/jan_1700000002")
+    store = opened(janroot)
+    assert {thread.id for thread in store.threads.page(ALL).items} == {odd, neighbour}
+    assert store.messages.page(odd, ALL).items == ()
+    store.close()
