@@ -18,6 +18,7 @@ _PATHS = {
     "name": "name",
     "description": "description",
     "model": "model",
+    "models": "further_models",
     "instructions": "instructions",
     "tools": "tools_json",
     "tool_resources": "tool_resources_json",
@@ -29,7 +30,13 @@ _PATHS = {
     "avatar": "avatar",
     "file_ids": "file_ids",
     "parameters": "parameters_json",
+    "thread_location": "thread_location",
 }
+
+# Jan's default for where an assistant's threads lie; the only place where ours do.
+_THREAD_LOCATION = "ROOT/threads"
+# What no assistant can be without: null leaves them as they are.
+_LASTING = frozenset({"model", "models"})
 
 
 def new_assistant(body: CreateAssistant) -> assistants_pb2.Assistant:
@@ -37,14 +44,14 @@ def new_assistant(body: CreateAssistant) -> assistants_pb2.Assistant:
 
     Raises InvalidArgumentError: an open-ended value that is too long.
     """
-    return _to_proto(AssistantId.new(), body, body.model)
+    return _to_proto(AssistantId.new(), body)
 
 
 def assistant_update(assistant_id: AssistantId, body: ModifyAssistant) -> assistants_pb2.UpdateAssistantRequest:
     """The change that a request asks for: the fields sent. Raises InvalidArgumentError as above."""
-    sent = body.model_fields_set - ({"model"} if body.model is None else set())
+    sent = body.model_fields_set - (_LASTING if body.model is None else set())
     return assistants_pb2.UpdateAssistantRequest(
-        assistant=_to_proto(assistant_id, body, body.model),
+        assistant=_to_proto(assistant_id, body),
         update_mask=FieldMask(paths=sorted(_PATHS[field] for field in sent)),
     )
 
@@ -67,21 +74,23 @@ def assistant_from_proto(assistant: assistants_pb2.Assistant) -> dict[str, Any]:
         "top_p": assistant.top_p if assistant.HasField("top_p") else None,
         "response_format": from_text(assistant.response_format_json, "auto"),
         "reasoning_effort": assistant.reasoning_effort or None,
-        "models": [model],
+        "models": [model, *assistant.further_models],
         "avatar": assistant.avatar,
         "file_ids": list(assistant.file_ids),
         "parameters": from_text(assistant.parameters_json, {}),
+        "thread_location": assistant.thread_location or _THREAD_LOCATION,
         "state": "ready",
     }
 
 
-def _to_proto(assistant_id: AssistantId, body: AssistantFields, model: str | None) -> assistants_pb2.Assistant:
+def _to_proto(assistant_id: AssistantId, body: AssistantFields) -> assistants_pb2.Assistant:
     tools = [tool.as_sent() for tool in body.tools or []]
+    further_models = dict.fromkeys(name for name in body.models or [] if name != body.model)
     return assistants_pb2.Assistant(
         id=assistant_id,
         name=body.name,
         description=body.description,
-        model=model or "",
+        model=body.model or "",
         instructions=body.instructions,
         tools_json=sent_to_text(tools, "tools"),
         tool_resources_json=sent_to_text(body.tool_resources and body.tool_resources.as_sent(), "tool_resources"),
@@ -96,4 +105,6 @@ def _to_proto(assistant_id: AssistantId, body: AssistantFields, model: str | Non
         avatar=body.avatar or "",
         file_ids=body.file_ids or [],
         parameters_json=sent_to_text(body.parameters, "parameters"),
+        further_models=further_models,
+        thread_location=body.thread_location or "",
     )

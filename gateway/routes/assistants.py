@@ -50,12 +50,14 @@ async def modify_assistant(request: web.Request) -> web.Response:
     return _assistant_response(assistant)
 
 
+@routes.delete("/v1/assistant/{assistant_id}")
 @routes.delete("/v1/assistants/{assistant_id}")
 async def delete_assistant(request: web.Request) -> web.Response:
-    """Remove an assistant; its threads stay. 404 the second time."""
+    """Remove an assistant; its threads stay. 404 the second time. Jan's specification has the path without `s`, too."""
     assistant_id = _assistant_id_of(request)
     await request.app[STORAGE].delete_assistant(assistant_id, read_if_match(request))
-    return json_response({"id": assistant_id, "object": "assistant.deleted", "deleted": True})
+    deleted = {"id": assistant_id, "object": "assistant.deleted", "deleted": True, "state": "to_download"}
+    return json_response(deleted)
 
 
 def _assistant_id_of(request: web.Request) -> AssistantId:

@@ -14,10 +14,12 @@ from gateway.schemas.tools import FileReference, Tool, ToolResources
 from jan.errors import InvalidArgumentError
 from jan.ids import ModelId
 
+# A list that a person reads, and short in its file.
+_MAX_MODELS = 128
 
-def _first(value: Any) -> Any:
-    """Jan's assistants name several models; the first one answers."""
-    return value[0] if isinstance(value, list) and value else value
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _is_model_name(name: str) -> str:
@@ -31,7 +33,7 @@ def _auto_is_none(value: Any) -> Any:
     return None if value == "auto" else value
 
 
-ModelName = Annotated[str, BeforeValidator(_first), AfterValidator(_is_model_name)]
+ModelName = Annotated[str, AfterValidator(_is_model_name)]
 """A model's id, or `*` for any. It need not be here yet."""
 Instructions = Annotated[str, StringConstraints(max_length=256_000), NO_NUL]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -40,8 +42,12 @@ ResponseFormatOption = Annotated[ResponseFormat | None, BeforeValidator(_auto_is
 
 
 class AssistantFields(RequestModel):
-    """What creating and modifying have in common. `avatar`, `file_ids`, `parameters` and `models` are Jan's."""
+    """What creating and modifying have in common. From `avatar` on the fields are Jan's.
 
+    `models` names all models, `model` the first of them, which answers.
+    """
+
+    model: ModelName | None = None
     name: Annotated[str, StringConstraints(max_length=256), NO_NUL] | None = None
     description: Annotated[str, StringConstraints(max_length=512), NO_NUL] | None = None
     instructions: Instructions | None = None
@@ -55,14 +61,17 @@ class AssistantFields(RequestModel):
     avatar: Annotated[str, StringConstraints(max_length=4096), NO_NUL] | None = None
     file_ids: Annotated[list[FileReference], Field(max_length=20)] | None = None
     parameters: JsonObject | None = None
+    thread_location: Annotated[str, StringConstraints(max_length=4096), NO_NUL] | None = None
+    models: Annotated[list[ModelName], Field(max_length=_MAX_MODELS)] | None = None
 
     @model_validator(mode="before")
     @classmethod
-    def _models_is_model(cls, body: Any) -> Any:
-        """Jan also spells it `models`; OpenAI's `model` wins."""
-        if isinstance(body, dict) and body.get("model") is None and body.get("models") is not None:
-            return body | {"model": body["models"]}
-        return body
+    def _both_spellings(cls, body: Any) -> Any:
+        """Jan's drafts have `model` and `models`, each with one name or several; those of OpenAI's `model` lead."""
+        if not isinstance(body, dict):
+            return body
+        models = [*_listed(body.get("model")), *_listed(body.get("models"))]
+        return body | {"model": models[0], "models": models} if models else body
 
 
 class CreateAssistant(AssistantFields):
@@ -73,5 +82,3 @@ class CreateAssistant(AssistantFields):
 
 class ModifyAssistant(AssistantFields):
     """Changes of an assistant: the fields sent, where null clears. A model cannot be cleared, so null leaves it."""
-
-    model: ModelName | None = None

@@ -34,6 +34,8 @@ _FIELDS = {
     "avatar": "avatar",
     "file_ids": "file_ids",
     "parameters_json": "parameters",
+    "further_models": "further_models",
+    "thread_location": "thread_location",
 }
 
 
@@ -101,6 +103,8 @@ def to_proto(assistant: Assistant) -> pb.Assistant:
         avatar=assistant.avatar,
         file_ids=assistant.file_ids,
         parameters_json=values.dump(assistant.parameters),
+        further_models=assistant.further_models,
+        thread_location=assistant.thread_location,
         revision=assistant.revision,
     )
 
@@ -123,4 +127,6 @@ def from_proto(assistant: pb.Assistant) -> Assistant:
         avatar=assistant.avatar,
         file_ids=tuple(assistant.file_ids),
         parameters=values.load_optional_object(assistant.parameters_json, "parameters"),
+        further_models=tuple(assistant.further_models),
+        thread_location=assistant.thread_location,
     )

@@ -127,7 +127,10 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Assistant:
-    """Who answers in a thread: `assistants/<id>/assistant.json`. `avatar` to `parameters` are Jan's own."""
+    """Who answers in a thread: `assistants/<id>/assistant.json`. `avatar` to `thread_location` are Jan's own.
+
+    `model` answers; `further_models` are those that the assistant names after it.
+    """
 
     id: AssistantId
     created_ms: int = 0
@@ -145,6 +148,8 @@ class Assistant:
     avatar: str = ""
     file_ids: tuple[str, ...] = ()
     parameters: JsonObject | None = None
+    further_models: tuple[str, ...] = ()
+    thread_location: str = ""
     revision: str = ""
 
 

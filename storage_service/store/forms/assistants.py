@@ -10,12 +10,13 @@ from storage_service.store.records import Assistant, JsonObject
 def from_json(assistant_id: AssistantId, raw: JsonObject, made_ms: int) -> Assistant:
     """An assistant from its file. No field is required; `made_ms` stands in for a missing creation time."""
     file_ids = raw.get("file_ids")
+    model, *further_models = _models(raw)
     return Assistant(
         id=assistant_id,
         created_ms=fields.time_ms(raw, "created_at", "created") or made_ms,
         name=fields.optional_text(raw, "name"),
         description=fields.optional_text(raw, "description"),
-        model=_model(raw),
+        model=model,
         instructions=fields.optional_text(raw, "instructions"),
         tools=fields.objects(raw, "tools"),
         tool_resources=fields.optional_obj(raw, "tool_resources"),
@@ -27,21 +28,26 @@ def from_json(assistant_id: AssistantId, raw: JsonObject, made_ms: int) -> Assis
         avatar=fields.text(raw, "avatar"),
         file_ids=tuple(item for item in file_ids if isinstance(item, str)) if isinstance(file_ids, list) else (),
         parameters=fields.optional_obj(raw, "parameters"),
+        further_models=tuple(further_models),
+        thread_location=fields.text(raw, "thread_location"),
     )
 
 
-def _model(raw: JsonObject) -> str:
-    """Who answers: `model`, or the first of the several that the specification and the reference of 2023 had."""
+def _models(raw: JsonObject) -> list[str]:
+    """Every model that the file names, once: `model`, then the several that the drafts of 2023 had. One at least."""
+    listed: list[Any] = []
     for value in (raw.get("model"), raw.get("models")):
-        first = value[0] if isinstance(value, list) and value else value
-        name = first.get("model_id") or first.get("id") if isinstance(first, dict) else first
-        if isinstance(name, str) and name:
-            return name
-    return "*"
+        listed += value if isinstance(value, list) else [value]
+    names = [item.get("model_id") or item.get("id") if isinstance(item, dict) else item for item in listed]
+    return list(dict.fromkeys(name for name in names if isinstance(name, str) and name)) or ["*"]
 
 
 def to_json(assistant: Assistant) -> JsonObject:
-    """The file for a new assistant, in Jan's order of keys; OpenAI's fields follow when they hold something."""
+    """The file for a new assistant, in Jan's order of keys; OpenAI's fields follow when they hold something.
+
+    Every Jan release reads one `model`; a list of them, as the specification has it, stands beside it.
+    """
+    models = [assistant.model, *assistant.further_models]
     jan = {
         "avatar": assistant.avatar,
         "id": assistant.id,
@@ -62,10 +68,16 @@ def to_json(assistant: Assistant) -> JsonObject:
         "top_p": assistant.top_p,
         "response_format": assistant.response_format,
         "reasoning_effort": assistant.reasoning_effort or None,
+        "models": models if len(models) > 1 else None,
+        "thread_location": assistant.thread_location or None,
     }
     return jan | fields.without_none(openai)
 
 
 def change(raw: JsonObject, before: Assistant, after: Assistant) -> JsonObject:
     """The file's JSON after a change of the assistant."""
-    return fields.overlay(raw, to_json(before), to_json(after))
+    changed = fields.overlay(raw, to_json(before), to_json(after))
+    if "models" in raw and (before.model, before.further_models) != (after.model, after.further_models):
+        # A list that the file had would go on naming what is no longer meant.
+        changed["models"] = [after.model, *after.further_models]
+    return changed

@@ -41,6 +41,7 @@ def test_the_least_assistant_has_every_field_of_openai() -> None:
         "avatar": "",
         "file_ids": [],
         "parameters": {},
+        "thread_location": "ROOT/threads",
         "state": "ready",
     }
 
@@ -61,6 +62,8 @@ def test_everything_sent_comes_back() -> None:
         "avatar": "🤖",
         "file_ids": ["file-1"],
         "parameters": {"max_tokens": 5},
+        "thread_location": "ROOT/assistants/x/threads",
+        "models": ["m", "vendor/n"],
     }
     answer = assistant_from_proto(new_assistant(validate(sent, CreateAssistant)))
     assert {key: answer[key] for key in sent} == sent
@@ -80,7 +83,7 @@ def test_only_the_fields_sent_change() -> None:
     assert request.assistant.id == HELPER
 
 
-@pytest.mark.parametrize("field", sorted(ModifyAssistant.model_fields.keys() - {"model"}))
+@pytest.mark.parametrize("field", sorted(ModifyAssistant.model_fields.keys() - {"model", "models"}))
 def test_null_clears_a_field(field: str) -> None:
     request = update({field: None})
     [path] = request.update_mask.paths
@@ -89,5 +92,12 @@ def test_null_clears_a_field(field: str) -> None:
     assert answer[field] == assistant_from_proto(assistants_pb2.Assistant())[field]
 
 
-def test_null_leaves_the_model_which_no_assistant_can_be_without() -> None:
-    assert list(update({"model": None}).update_mask.paths) == []
+@pytest.mark.parametrize("body", [{"model": None}, {"models": None}, {"models": []}, {"model": None, "models": None}])
+def test_null_leaves_the_models_which_no_assistant_can_be_without(body: dict[str, Any]) -> None:
+    assert list(update(body).update_mask.paths) == []
+
+
+def test_a_model_alone_leaves_no_others() -> None:
+    request = update({"model": "m"})
+    assert list(request.update_mask.paths) == ["further_models", "model"]
+    assert assistant_from_proto(request.assistant)["models"] == ["m"]

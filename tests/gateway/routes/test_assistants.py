@@ -23,7 +23,8 @@ async def test_an_assistant_lives_and_dies(api: Api) -> None:
     assert await ask(api, "GET", path) == made
     changed = await ask(api, "POST", path, {"name": "Tutor"})
     assert changed == made | {"name": "Tutor"}
-    assert await ask(api, "DELETE", path) == {"id": made["id"], "object": "assistant.deleted", "deleted": True}
+    deleted = {"id": made["id"], "object": "assistant.deleted", "deleted": True, "state": "to_download"}
+    assert await ask(api, "DELETE", path) == deleted
     for method in ("GET", "DELETE"):
         status, error = await refusal(api, method, path)
         assert (status, error["message"]) == (404, f"No assistant found with id '{made['id']}'.")
@@ -31,8 +32,25 @@ async def test_an_assistant_lives_and_dies(api: Api) -> None:
 
 async def test_jans_spelling_makes_the_same_assistant(api: Api) -> None:
     made = await make(api, model=["zephyr", "gpt-4"], tools=[{"type": "retrieval"}], file_ids=["file-1"], avatar="🤖")
-    assert (made["model"], made["models"], made["state"]) == ("zephyr", ["zephyr"], "ready")
+    assert (made["model"], made["models"], made["state"]) == ("zephyr", ["zephyr", "gpt-4"], "ready")
     assert (made["tools"], made["file_ids"], made["avatar"]) == ([{"type": "retrieval"}], ["file-1"], "🤖")
+
+
+async def test_models_and_thread_location_change_and_are_kept(api: Api) -> None:
+    made = await make(api, model="zephyr", models=["gpt-4", "zephyr"], thread_location="ROOT/a")
+    assert (made["model"], made["models"], made["thread_location"]) == ("zephyr", ["zephyr", "gpt-4"], "ROOT/a")
+    path = f"/v1/assistants/{made['id']}"
+    assert await ask(api, "POST", path, {"name": "N"}) == made | {"name": "N"}
+    changed = await ask(api, "POST", path, {"models": "phi", "thread_location": None})
+    assert (changed["model"], changed["models"], changed["thread_location"]) == ("phi", ["phi"], "ROOT/threads")
+    assert await ask(api, "GET", path) == changed
+
+
+async def test_jans_specification_deletes_in_the_singular(api: Api) -> None:
+    made = await make(api)
+    assert (await ask(api, "DELETE", f"/v1/assistant/{made['id']}"))["deleted"] is True
+    status, _ = await refusal(api, "GET", f"/v1/assistants/{made['id']}")
+    assert status == 404
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])

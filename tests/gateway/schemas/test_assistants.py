@@ -26,6 +26,11 @@ def refused(body: dict[str, Any]) -> InvalidArgumentError:
         ({"model": ""}, "model", "invalid_value"),
         ({"model": "../etc/passwd"}, "model", "invalid_value"),
         ({"model": "x" * 201}, "model", "invalid_value"),
+        ({"model": ["m", 1]}, "models[1]", "invalid_type"),
+        ({"models": ["m"] * 129}, "models", "array_above_max_length"),
+        ({"models": ["../x"]}, "models[1]", "invalid_value"),
+        ({"thread_location": 1}, "thread_location", "invalid_type"),
+        ({"thread_location": "x" * 4097}, "thread_location", "string_above_max_length"),
         ({"name": "n" * 257}, "name", "string_above_max_length"),
         ({"name": 5}, "name", "invalid_type"),
         ({"name": "a\0b"}, "name", "invalid_value"),
@@ -137,4 +142,4 @@ def test_a_tool_is_kept_as_it_was_sent(tool: dict[str, Any]) -> None:
 
 def test_modifying_knows_which_fields_were_sent() -> None:
     body = validate({"name": None, "models": ["m"], "surprise": 1}, ModifyAssistant)
-    assert body.model_fields_set == {"name", "model"}
+    assert body.model_fields_set == {"name", "model", "models"}

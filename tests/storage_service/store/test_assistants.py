@@ -55,6 +55,8 @@ def test_every_field_comes_back(store: Store) -> None:
         avatar="x",
         file_ids=("file-1",),
         parameters={"stream": True},
+        further_models=("second", "third"),
+        thread_location="ROOT/threads",
     )
     made = store.assistants.create(full)
     assert made == replace(full, created_ms=made.created_ms, revision=made.revision)
@@ -74,6 +76,35 @@ def test_a_change_clears_and_keeps(store: Store, janroot: Path) -> None:
         "version": "1",
         "instructions": "New",
     }
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"model": ["a", "b"]},
+        {"models": ["a", "b"]},
+        {"models": [{"model_id": "a"}, {"id": "b"}]},
+        {"model": "a", "models": ["b", "a"]},
+        {"model": "", "models": [None, "a", 7, "b"]},
+    ],
+)
+def test_every_model_of_a_list_is_read_and_none_is_left_behind(
+    store: Store, janroot: Path, found: dict[str, object]
+) -> None:
+    path = janroot / "assistants" / "asst_ada" / "assistant.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(found))
+    read = store.assistants.get(ADA)
+    assert (read.model, read.further_models) == ("a", ("b",))
+    store.assistants.change(ADA, lambda old: replace(old, name="Ada"))
+    assert json.loads(path.read_text()) == found | {"name": "Ada"}
+    store.assistants.change(ADA, lambda old: replace(old, model="c", further_models=()))
+    read = store.assistants.get(ADA)
+    assert (read.model, read.further_models) == ("c", ())
+    store.assistants.change(ADA, lambda old: replace(old, model="d", further_models=("c",)))
+    read = store.assistants.get(ADA)
+    assert (read.model, read.further_models) == ("d", ("c",))
+    assert json.loads(path.read_text())["model"] == "d"
 
 
 def test_a_deleted_assistant_is_gone_and_jan_comes_back_at_the_next_start(store: Store, janroot: Path) -> None:

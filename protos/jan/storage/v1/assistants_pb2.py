@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from jan.storage.v1 import paging_pb2 as jan_dot_storage_dot_v1_dot_paging__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fjan/storage/v1/assistants.proto\x12\x0ejan.storage.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bjan/storage/v1/paging.proto\"\xdd\x03\n\tAssistant\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\r\n\x05model\x18\x05 \x01(\t\x12\x19\n\x0cinstructions\x18\x06 \x01(\tH\x02\x88\x01\x01\x12\x12\n\ntools_json\x18\x07 \x01(\t\x12\x1b\n\x13tool_resources_json\x18\x08 \x01(\t\x12\x15\n\rmetadata_json\x18\t \x01(\t\x12\x18\n\x0btemperature\x18\n \x01(\x01H\x03\x88\x01\x01\x12\x12\n\x05top_p\x18\x0b \x01(\x01H\x04\x88\x01\x01\x12\x1c\n\x14response_format_json\x18\x0c \x01(\t\x12\x18\n\x10reasoning_effort\x18\r \x01(\t\x12\x0e\n\x06\x61vatar\x18\x0e \x01(\t\x12\x10\n\x08\x66ile_ids\x18\x0f \x03(\t\x12\x17\n\x0fparameters_json\x18\x10 \x01(\t\x12\x10\n\x08revision\x18\x11 \x01(\tB\x07\n\x05_nameB\x0e\n\x0c_descriptionB\x0f\n\r_instructionsB\x0e\n\x0c_temperatureB\x08\n\x06_top_p\"F\n\x16\x43reateAssistantRequest\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"G\n\x17\x43reateAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"+\n\x13GetAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"D\n\x14GetAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"B\n\x15ListAssistantsRequest\x12)\n\x04page\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"Y\n\x16ListAssistantsResponse\x12-\n\nassistants\x18\x01 \x03(\x0b\x32\x19.jan.storage.v1.Assistant\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\x8c\x01\n\x16UpdateAssistantRequest\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0bif_revision\x18\x03 \x03(\t\"G\n\x17UpdateAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"C\n\x16\x44\x65leteAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x13\n\x0bif_revision\x18\x02 \x03(\t\"\x19\n\x17\x44\x65leteAssistantResponse2\xfa\x03\n\x10\x41ssistantService\x12\x62\n\x0f\x43reateAssistant\x12&.jan.storage.v1.CreateAssistantRequest\x1a\'.jan.storage.v1.CreateAssistantResponse\x12Y\n\x0cGetAssistant\x12#.jan.storage.v1.GetAssistantRequest\x1a$.jan.storage.v1.GetAssistantResponse\x12_\n\x0eListAssistants\x12%.jan.storage.v1.ListAssistantsRequest\x1a&.jan.storage.v1.ListAssistantsResponse\x12\x62\n\x0fUpdateAssistant\x12&.jan.storage.v1.UpdateAssistantRequest\x1a\'.jan.storage.v1.UpdateAssistantResponse\x12\x62\n\x0f\x44\x65leteAssistant\x12&.jan.storage.v1.DeleteAssistantRequest\x1a\'.jan.storage.v1.DeleteAssistantResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fjan/storage/v1/assistants.proto\x12\x0ejan.storage.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bjan/storage/v1/paging.proto\"\x8e\x04\n\tAssistant\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\r\n\x05model\x18\x05 \x01(\t\x12\x19\n\x0cinstructions\x18\x06 \x01(\tH\x02\x88\x01\x01\x12\x12\n\ntools_json\x18\x07 \x01(\t\x12\x1b\n\x13tool_resources_json\x18\x08 \x01(\t\x12\x15\n\rmetadata_json\x18\t \x01(\t\x12\x18\n\x0btemperature\x18\n \x01(\x01H\x03\x88\x01\x01\x12\x12\n\x05top_p\x18\x0b \x01(\x01H\x04\x88\x01\x01\x12\x1c\n\x14response_format_json\x18\x0c \x01(\t\x12\x18\n\x10reasoning_effort\x18\r \x01(\t\x12\x0e\n\x06\x61vatar\x18\x0e \x01(\t\x12\x10\n\x08\x66ile_ids\x18\x0f \x03(\t\x12\x17\n\x0fparameters_json\x18\x10 \x01(\t\x12\x10\n\x08revision\x18\x11 \x01(\t\x12\x16\n\x0e\x66urther_models\x18\x12 \x03(\t\x12\x17\n\x0fthread_location\x18\x13 \x01(\tB\x07\n\x05_nameB\x0e\n\x0c_descriptionB\x0f\n\r_instructionsB\x0e\n\x0c_temperatureB\x08\n\x06_top_p\"F\n\x16\x43reateAssistantRequest\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"G\n\x17\x43reateAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"+\n\x13GetAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"D\n\x14GetAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"B\n\x15ListAssistantsRequest\x12)\n\x04page\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"Y\n\x16ListAssistantsResponse\x12-\n\nassistants\x18\x01 \x03(\x0b\x32\x19.jan.storage.v1.Assistant\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\x8c\x01\n\x16UpdateAssistantRequest\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0bif_revision\x18\x03 \x03(\t\"G\n\x17UpdateAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"C\n\x16\x44\x65leteAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x13\n\x0bif_revision\x18\x02 \x03(\t\"\x19\n\x17\x44\x65leteAssistantResponse2\xfa\x03\n\x10\x41ssistantService\x12\x62\n\x0f\x43reateAssistant\x12&.jan.storage.v1.CreateAssistantRequest\x1a\'.jan.storage.v1.CreateAssistantResponse\x12Y\n\x0cGetAssistant\x12#.jan.storage.v1.GetAssistantRequest\x1a$.jan.storage.v1.GetAssistantResponse\x12_\n\x0eListAssistants\x12%.jan.storage.v1.ListAssistantsRequest\x1a&.jan.storage.v1.ListAssistantsResponse\x12\x62\n\x0fUpdateAssistant\x12&.jan.storage.v1.UpdateAssistantRequest\x1a\'.jan.storage.v1.UpdateAssistantResponse\x12\x62\n\x0f\x44\x65leteAssistant\x12&.jan.storage.v1.DeleteAssistantRequest\x1a\'.jan.storage.v1.DeleteAssistantResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,27 +35,27 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jan.storage.v1.assistants_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ASSISTANT']._serialized_start=148
-  _globals['_ASSISTANT']._serialized_end=625
-  _globals['_CREATEASSISTANTREQUEST']._serialized_start=627
-  _globals['_CREATEASSISTANTREQUEST']._serialized_end=697
-  _globals['_CREATEASSISTANTRESPONSE']._serialized_start=699
-  _globals['_CREATEASSISTANTRESPONSE']._serialized_end=770
-  _globals['_GETASSISTANTREQUEST']._serialized_start=772
-  _globals['_GETASSISTANTREQUEST']._serialized_end=815
-  _globals['_GETASSISTANTRESPONSE']._serialized_start=817
-  _globals['_GETASSISTANTRESPONSE']._serialized_end=885
-  _globals['_LISTASSISTANTSREQUEST']._serialized_start=887
-  _globals['_LISTASSISTANTSREQUEST']._serialized_end=953
-  _globals['_LISTASSISTANTSRESPONSE']._serialized_start=955
-  _globals['_LISTASSISTANTSRESPONSE']._serialized_end=1044
-  _globals['_UPDATEASSISTANTREQUEST']._serialized_start=1047
-  _globals['_UPDATEASSISTANTREQUEST']._serialized_end=1187
-  _globals['_UPDATEASSISTANTRESPONSE']._serialized_start=1189
-  _globals['_UPDATEASSISTANTRESPONSE']._serialized_end=1260
-  _globals['_DELETEASSISTANTREQUEST']._serialized_start=1262
-  _globals['_DELETEASSISTANTREQUEST']._serialized_end=1329
-  _globals['_DELETEASSISTANTRESPONSE']._serialized_start=1331
-  _globals['_DELETEASSISTANTRESPONSE']._serialized_end=1356
-  _globals['_ASSISTANTSERVICE']._serialized_start=1359
-  _globals['_ASSISTANTSERVICE']._serialized_end=1865
+  _globals['_ASSISTANT']._serialized_end=674
+  _globals['_CREATEASSISTANTREQUEST']._serialized_start=676
+  _globals['_CREATEASSISTANTREQUEST']._serialized_end=746
+  _globals['_CREATEASSISTANTRESPONSE']._serialized_start=748
+  _globals['_CREATEASSISTANTRESPONSE']._serialized_end=819
+  _globals['_GETASSISTANTREQUEST']._serialized_start=821
+  _globals['_GETASSISTANTREQUEST']._serialized_end=864
+  _globals['_GETASSISTANTRESPONSE']._serialized_start=866
+  _globals['_GETASSISTANTRESPONSE']._serialized_end=934
+  _globals['_LISTASSISTANTSREQUEST']._serialized_start=936
+  _globals['_LISTASSISTANTSREQUEST']._serialized_end=1002
+  _globals['_LISTASSISTANTSRESPONSE']._serialized_start=1004
+  _globals['_LISTASSISTANTSRESPONSE']._serialized_end=1093
+  _globals['_UPDATEASSISTANTREQUEST']._serialized_start=1096
+  _globals['_UPDATEASSISTANTREQUEST']._serialized_end=1236
+  _globals['_UPDATEASSISTANTRESPONSE']._serialized_start=1238
+  _globals['_UPDATEASSISTANTRESPONSE']._serialized_end=1309
+  _globals['_DELETEASSISTANTREQUEST']._serialized_start=1311
+  _globals['_DELETEASSISTANTREQUEST']._serialized_end=1378
+  _globals['_DELETEASSISTANTRESPONSE']._serialized_start=1380
+  _globals['_DELETEASSISTANTRESPONSE']._serialized_end=1405
+  _globals['_ASSISTANTSERVICE']._serialized_start=1408
+  _globals['_ASSISTANTSERVICE']._serialized_end=1914
 # @@protoc_insertion_point(module_scope)

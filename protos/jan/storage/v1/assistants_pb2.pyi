@@ -44,6 +44,8 @@ class Assistant(_message.Message):
     FILE_IDS_FIELD_NUMBER: _builtins.int
     PARAMETERS_JSON_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    FURTHER_MODELS_FIELD_NUMBER: _builtins.int
+    THREAD_LOCATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The folder's name."""
     name: _builtins.str
@@ -74,6 +76,8 @@ class Assistant(_message.Message):
     """Jan's request parameters, a JSON object; empty for none."""
     revision: _builtins.str
     """Tells this state of its assistant.json from every other; storage's."""
+    thread_location: _builtins.str
+    """Where Jan's specification lets an assistant keep its threads; kept as it is, empty for the usual place."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -81,6 +85,10 @@ class Assistant(_message.Message):
     @_builtins.property
     def file_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Jan's file ids."""
+
+    @_builtins.property
+    def further_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The models it names beside `model`, in their order; Jan's assistants may name several, and the first answers."""
 
     def __init__(
         self,
@@ -102,10 +110,12 @@ class Assistant(_message.Message):
         file_ids: _abc.Iterable[_builtins.str] | None = ...,
         parameters_json: _builtins.str = ...,
         revision: _builtins.str = ...,
+        further_models: _abc.Iterable[_builtins.str] | None = ...,
+        thread_location: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_instructions", b"_instructions", "_name", b"_name", "_temperature", b"_temperature", "_top_p", b"_top_p", "created_at", b"created_at", "description", b"description", "instructions", b"instructions", "name", b"name", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_instructions", b"_instructions", "_name", b"_name", "_temperature", b"_temperature", "_top_p", b"_top_p", "avatar", b"avatar", "created_at", b"created_at", "description", b"description", "file_ids", b"file_ids", "id", b"id", "instructions", b"instructions", "metadata_json", b"metadata_json", "model", b"model", "name", b"name", "parameters_json", b"parameters_json", "reasoning_effort", b"reasoning_effort", "response_format_json", b"response_format_json", "revision", b"revision", "temperature", b"temperature", "tool_resources_json", b"tool_resources_json", "tools_json", b"tools_json", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_instructions", b"_instructions", "_name", b"_name", "_temperature", b"_temperature", "_top_p", b"_top_p", "avatar", b"avatar", "created_at", b"created_at", "description", b"description", "file_ids", b"file_ids", "further_models", b"further_models", "id", b"id", "instructions", b"instructions", "metadata_json", b"metadata_json", "model", b"model", "name", b"name", "parameters_json", b"parameters_json", "reasoning_effort", b"reasoning_effort", "response_format_json", b"response_format_json", "revision", b"revision", "temperature", b"temperature", "thread_location", b"thread_location", "tool_resources_json", b"tool_resources_json", "tools_json", b"tools_json", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
