@@ -8,6 +8,7 @@ success for data that is gone ("fsyncgate", PostgreSQL 2018), so the only honest
 """
 
 import contextlib
+import ctypes
 import errno
 import os
 import shutil
@@ -211,6 +212,16 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 @_telling_no_room()
+def write_unsynced(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a file where nothing is yet; not durable before `sync_file_system`. See `bulk`.
+
+    Nothing is left of a file that cannot be finished. Raises FileExistsError, and whatever `chunks` raises.
+    StorageFullError: no room.
+    """
+    _write_new(path, chunks, os.O_EXCL, durable=False)
+
+
+@_telling_no_room()
 def link_or_copy(source: Path, target: Path) -> None:
     """Give a large read-only file a second name, or copy it when the file system refuses links. Durable."""
     try:
@@ -230,6 +241,15 @@ def sync_dir(path: Path) -> None:
         os.close(fd)
 
 
+def sync_file_system(fd: int, path: Path) -> None:
+    """Make everything durable that was written to the file system since `fd`, any folder of it, was opened."""
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        os.sync()
+    elif syncfs(fd) != 0:
+        raise DiskFailedError(f"syncfs of {path} failed: {os.strerror(ctypes.get_errno())}")
+
+
 def remove(path: Path) -> None:
     """Delete a file or folder that nobody refers to any more. Not durable, and need not be: see the callers."""
     if path.is_dir() and not path.is_symlink():
@@ -243,13 +263,14 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _write_new(path: Path, chunks: Iterable[bytes]) -> None:
+def _write_new(path: Path, chunks: Iterable[bytes], how: int = os.O_TRUNC, *, durable: bool = True) -> None:
     """Write and sync a file that nobody reads yet; one that cannot be finished is removed."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o644)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | how | _FLAGS, 0o644)
     try:
         for chunk in chunks:
             _write_all(fd, chunk, path)
-        _sync(fd, path)
+        if durable:
+            _sync(fd, path)
     except BaseException:
         with contextlib.suppress(OSError):
             path.unlink()

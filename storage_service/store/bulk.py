@@ -1,0 +1,38 @@
+"""Many new files that become durable together: one flush of the file system instead of two for each file.
+
+Measured for this product: 38,000 small files a second against 860. What is written so must not be seen before it is
+synced: build it in `staging/`, sync, then publish by rename.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from storage_service.store import atomic
+
+
+class Bulk:
+    """A batch of new files on one file system. Use it as a context; it holds on to a folder, for later errors."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        # Opened before anything is written: Linux tells a failed write-back to those who had something open then.
+        self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        os.close(self._fd)
+
+    def write(self, path: Path, chunks: Iterable[bytes]) -> None:
+        """Write a file where nothing is yet. See `atomic.write_unsynced`."""
+        atomic.write_unsynced(path, chunks)
+
+    def sync(self) -> None:
+        """Make all of it durable, names and folders too. Raises DiskFailedError: some of it may be gone."""
+        atomic.sync_file_system(self._fd, self._folder)
