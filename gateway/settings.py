@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from gateway.download_policy import DownloadPolicy
 from jan.settings import CommonSettings, Environment, SettingsError
 
 AUTH_NONE = "none"
@@ -20,6 +21,7 @@ class GatewaySettings:
 
     host: the address that users reach. bind: the address to listen on, which differs in a container. admin_key: the
     first admin key; empty without authentication. trusted_hosts: further names that a `Host` header may bear.
+    downloads: what may be fetched from other servers.
     """
 
     common: CommonSettings
@@ -29,6 +31,7 @@ class GatewaySettings:
     auth: str
     admin_key: str
     trusted_hosts: frozenset[str]
+    downloads: DownloadPolicy
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> Self:
@@ -59,6 +62,7 @@ class GatewaySettings:
                 for name in environment.text("JANROOT_TRUSTED_HOSTS", "").split(",")
                 if name.strip()
             ),
+            downloads=DownloadPolicy.from_environment(environment),
         )
 
 

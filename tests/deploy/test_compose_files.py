@@ -80,6 +80,11 @@ def test_the_gateway_is_told_the_address_that_users_reach() -> None:
     assert environment["JANROOT_AUTH"] == "none"
 
 
+def test_the_gateway_downloads_nothing_unless_it_is_told_to() -> None:
+    environment = services()["gateway"]["environment"]
+    assert (environment["JANROOT_DOWNLOADS"], environment["JANROOT_DOWNLOAD_HOSTS"]) == ("off", "")
+
+
 def test_the_gpu_overlay_reserves_gpus_on_a_pinned_image() -> None:
     overlay = services("docker-compose.gpu.yml")
     assert set(overlay) == {"inference"}
