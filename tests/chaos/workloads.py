@@ -1,0 +1,123 @@
+"""What the small process does while it is killed: short scripts, in which every kind of write occurs.
+
+Most mistakes of storage need no more than three operations (CrashMonkey, OSDI 2018), so each script is short and is
+repeated for every call that it makes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.chaos.writer import Writer
+
+FLAT = "jan_1698765432"
+OLD = "jan_1704504633"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A script, and what lies in the janroot before it begins."""
+
+    name: str
+    run: Callable[[Writer], None]
+    prepare: Callable[[Path], None] = lambda janroot: None
+
+
+def append_and_edit(writer: Writer) -> None:
+    """What people do all day: messages, runs, edits, titles."""
+    writer.create("a")
+    writer.append("a", "one")
+    writer.append("a", "two", "three")
+    writer.create("b", ("hello", "there"))
+    writer.edit("a", 1, "changed")
+    run = writer.start_run("a", "please answer")
+    writer.retitle("a", "renamed")
+    writer.end_run("a", run)
+    writer.append("b", "x" * 20_000)
+    writer.delete_message("a", 0)
+    writer.append("a", "after")
+    writer.edit("b", 2, "changed too")
+    writer.retitle("b", "renamed")
+
+
+def thread_life(writer: Writer) -> None:
+    """Threads come, are copied, cleared, deleted and brought back; one of 2023 is given its folder."""
+    writer.append("flat", "the first words of this year")
+    writer.retitle("old", "renamed")
+    writer.clone("old", "copy")
+    writer.create("c", ("one", "two"))
+    writer.delete("c")
+    writer.clear("old")
+    writer.restore("c")
+    writer.unclear("old")
+    writer.append("c", "back again")
+    writer.delete("flat")
+    writer.delete("copy")
+    writer.restore("flat")
+
+
+def uploads_and_restarts(writer: Writer) -> None:
+    """Uploads and assistants, and starts on what a crash left."""
+    writer.upload("report.pdf", 3)
+    writer.create_assistant("asst_1", "Gardener")
+    writer.change_assistant("asst_1", "Cook")
+    writer.append("old", "onto a file that ends in half a line")
+    writer.restart()
+    writer.delete_assistant("asst_1")
+    writer.delete_upload("report.pdf")
+    writer.upload("photo.png", 1)
+    writer.restart()
+    writer.append("old", "and again")
+
+
+def jan_folder(janroot: Path) -> None:
+    """A thread that desktop Jan made, with a document in it, and one of the draft of 2023 in its flat file."""
+    folder = janroot / "threads" / OLD
+    (folder / "files").mkdir(parents=True)
+    said = [_jan_message(OLD, "m1", "old words"), _jan_message(OLD, "m2", "old answer")]
+    (folder / "thread.json").write_text(json.dumps({"id": OLD, "title": "old thread", "created": 1_704_504_633_000}))
+    (folder / "messages.jsonl").write_text("".join(f"{json.dumps(message)}\n" for message in said))
+    (folder / "runs.jsonl").write_text(json.dumps(_RUN) + "\n")
+    (folder / "files" / "m1.pdf").write_bytes(b"%PDF-1.7 " + bytes(3000))
+    flat = {"id": FLAT, "title": "flat thread", "messages": [_jan_message(FLAT, "m1", "words of 2023")]}
+    (janroot / "threads" / f"{FLAT}.json").write_text(json.dumps(flat))
+
+
+def crashed(janroot: Path) -> None:
+    """The same after a crash: half a line, something half made, an upload's description alone."""
+    jan_folder(janroot)
+    with (janroot / "threads" / OLD / "messages.jsonl").open("a") as file:
+        file.write('{"id":"torn","content":[{"type":"te')
+    staging = janroot / ".server/staging"
+    (staging / "jan_1704504999").mkdir(parents=True)
+    (staging / "jan_1704504999" / "thread.json").write_text('{"id":')
+    (staging / "upload.1").write_bytes(bytes(5000))
+    (janroot / "files").mkdir()
+    (janroot / "files" / "file-0123456789abcdef01234567.json").write_text('{"id":"file-0123456789abcdef01234567"}')
+
+
+def _jan_message(thread_id: str, name: str, text: str) -> dict[str, object]:
+    content = [{"type": "text", "text": {"value": text, "annotations": []}}]
+    created = 1_704_504_633_000 if thread_id == OLD else 1_698_765_432_000
+    return {"id": name, "thread_id": thread_id, "role": "user", "content": content, "created": created}
+
+
+_RUN = {
+    "id": "run_old",
+    "object": "thread.run",
+    "thread_id": OLD,
+    "assistant_id": "jan",
+    "status": "completed",
+    "created_at": 1_704_504_634_000,
+    "revision": 2,
+}
+
+SCRIPTS = (
+    Workload("append-and-edit", append_and_edit),
+    Workload("thread-life", thread_life, jan_folder),
+    Workload("uploads-and-restarts", uploads_and_restarts, crashed),
+)
+BY_NAME = {workload.name: workload for workload in SCRIPTS}
