@@ -15,6 +15,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.middleware import add_headers, catch, observe, protect
 from gateway.readiness import Readiness
 from gateway.routes import (
+    archives,
     assistants,
     chat_completions,
     files,
@@ -57,6 +58,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
         files,
         trash,
         storage,
+        archives,
     ):
         app.add_routes(module.routes)
     return app

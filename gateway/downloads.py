@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Mapping
 from urllib.parse import quote
 
 from aiohttp import web
@@ -20,14 +20,24 @@ _UNPLAIN = re.compile(r"[^A-Za-z0-9 ._-]")
 
 
 async def send_file(
-    request: web.Request, filename: str, size_bytes: int, pieces: AsyncIterable[bytes], *, content_type: str = ""
+    request: web.Request,
+    filename: str,
+    size_bytes: int | None,
+    pieces: AsyncIterable[bytes],
+    *,
+    content_type: str = "",
+    headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
-    """Answer with a file, at the reader's pace. What goes wrong on the way breaks the connection off, visibly."""
+    """Answer with a file, at the reader's pace; `size_bytes` is None for one that is made on the way.
+
+    What goes wrong on the way breaks the connection off, visibly: a file of unknown size lacks its last chunk then.
+    """
     response = web.StreamResponse(
         headers={
             "Content-Type": content_type or "application/octet-stream",
             "Content-Disposition": attachment_header(filename),
             "Content-Security-Policy": "sandbox; default-src 'none'",
+            **(headers or {}),
         }
     )
     response.content_length = size_bytes

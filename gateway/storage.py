@@ -11,6 +11,8 @@ from grpc import aio
 
 from jan.rpc import call, download, is_serving, upload
 from jan.storage.v1 import (
+    archives_pb2,
+    archives_pb2_grpc,
     assistants_pb2,
     assistants_pb2_grpc,
     files_pb2,
@@ -50,6 +52,7 @@ class StorageClient:
         self._reports = report_pb2_grpc.ReportServiceStub(channel)
         self._trash = trash_pb2_grpc.TrashServiceStub(channel)
         self._files = files_pb2_grpc.FileServiceStub(channel)
+        self._archives = archives_pb2_grpc.ArchiveServiceStub(channel)
 
     async def is_serving(self) -> bool:
         """Whether storage answers now."""
@@ -118,15 +121,18 @@ class StorageClient:
 
     async def all_messages(self, thread_id: str) -> list[messages_pb2.Message]:
         """Read a whole thread, oldest message first."""
-        messages: list[messages_pb2.Message] = []
+        return [message async for page in self.message_pages(thread_id) for message in page]
+
+    async def message_pages(self, thread_id: str) -> AsyncGenerator[Sequence[messages_pb2.Message], None]:
+        """Read a whole thread page by page, oldest message first."""
         after = ""
         while True:
             page = paging_pb2.PageRequest(page_size=MAX_PAGE_SIZE, order=paging_pb2.ORDER_ASC, after=after)
             answer = await self.list_messages(messages_pb2.ListMessagesRequest(thread_id=thread_id, page=page))
-            messages += answer.messages
+            yield answer.messages
             if not answer.has_more:
-                return messages
-            after = messages[-1].id
+                return
+            after = answer.messages[-1].id
 
     async def update_message(
         self, thread_id: str, message_id: str, metadata_json: str, if_revision: Sequence[str] = ()
@@ -250,3 +256,8 @@ class StorageClient:
         """Read a file of a message: what is known of it, then its bytes."""
         request = files_pb2.ReadMessageFileRequest(thread_id=thread_id, message_id=message_id, file_id=file_id)
         return download(self._files.ReadMessageFile, request, deadline_seconds=TRANSFER_SECONDS)
+
+    def export_thread(self, thread_id: str) -> AsyncGenerator[archives_pb2.ExportThreadResponse, None]:
+        """Read a thread as a zip."""
+        request = archives_pb2.ExportThreadRequest(thread_id=thread_id)
+        return download(self._archives.ExportThread, request, deadline_seconds=TRANSFER_SECONDS)

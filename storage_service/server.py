@@ -8,6 +8,7 @@ from grpc import aio
 from jan import rpc
 from jan.errors import JanError
 from jan.storage.v1 import (
+    archives_pb2_grpc,
     assistants_pb2_grpc,
     files_pb2_grpc,
     messages_pb2_grpc,
@@ -22,6 +23,7 @@ from jan.telemetry import get_logger
 from storage_service.access import Access
 from storage_service.keeper import Keeper
 from storage_service.search import Search
+from storage_service.servicers.archives import ArchiveServicer
 from storage_service.servicers.assistants import AssistantServicer
 from storage_service.servicers.files import FileServicer
 from storage_service.servicers.messages import MessageServicer
@@ -39,6 +41,8 @@ logger = get_logger(__name__)
 # sysexits.h: an error in input or output. The process manager starts the service again, and it reads what is there.
 EXIT_DISK_FAILED = 74
 TIDY_SECONDS = 3600.0
+# Archives are made at their readers' pace, so few workers make many.
+ARCHIVE_WORKERS = 2
 
 
 async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool = False) -> None:
@@ -47,17 +51,19 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
     `watch`: let the kernel tell of changes by hand, through a helper process; see `Keeper`.
     """
     access = Access(exit_on_disk_failure)
+    archiving = Access(exit_on_disk_failure, ARCHIVE_WORKERS)
     search = Search(store)
     keeper = Keeper(store, search, exit_on_disk_failure, watch=watch)
 
     def register(server: aio.Server) -> None:
-        add_servicers(server, access, store, search)
+        add_servicers(server, access, archiving, store, search)
 
     async with rpc.serving(address, register), background(tidy_for_ever(access, store), "tidy"):
         logger.info("serving", address=address)
         keeper.start()
         search.start()
         await stop.wait()
+    await archiving.close()
     await access.close()
     await asyncio.to_thread(keeper.stop)
     await asyncio.to_thread(search.stop)
@@ -73,7 +79,7 @@ async def tidy_for_ever(access: Access, store: Store) -> None:
         await asyncio.sleep(TIDY_SECONDS)
 
 
-def add_servicers(server: aio.Server, access: Access, store: Store, search: Search) -> None:
+def add_servicers(server: aio.Server, access: Access, archiving: Access, store: Store, search: Search) -> None:
     """Put every resource of the storage contract on a server."""
     threads_pb2_grpc.add_ThreadServiceServicer_to_server(ThreadServicer(access, store, search), server)
     messages_pb2_grpc.add_MessageServiceServicer_to_server(MessageServicer(access, store), server)
@@ -82,6 +88,7 @@ def add_servicers(server: aio.Server, access: Access, store: Store, search: Sear
     files_pb2_grpc.add_FileServiceServicer_to_server(FileServicer(access, store), server)
     trash_pb2_grpc.add_TrashServiceServicer_to_server(TrashServicer(access, store), server)
     runs_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(access, store), server)
+    archives_pb2_grpc.add_ArchiveServiceServicer_to_server(ArchiveServicer(access, archiving, store), server)
     report_pb2_grpc.add_ReportServiceServicer_to_server(ReportServicer(access, store), server)
 
 

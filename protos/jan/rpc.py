@@ -125,15 +125,22 @@ def _answering_once(handler: Handler, request_id: str, name: str) -> Handler:
     return answer
 
 
-def _answering_in_parts(handler: StreamHandler, request_id: str, name: str) -> StreamHandler:
-    async def answer(request: Any, context: aio.ServicerContext[Any, Any]) -> AsyncGenerator[Any, None]:
-        request_id_var.set(request_id)  # for good: a generator's steps may not share a context to reset it in
+def _answering_in_parts(handler: StreamHandler, request_id: str, name: str) -> Handler:
+    """The parts are written here rather than by grpc, which forgets a generator whose caller left.
+
+    What that holds open would stay open until Python's collector comes by.
+    """
+
+    async def answer(request: Any, context: aio.ServicerContext[Any, Any]) -> None:
+        token = request_id_var.set(request_id)
         try:
             async with contextlib.aclosing(handler(request, context)) as parts:
                 async for part in parts:
-                    yield part
+                    await context.write(part)
         except Exception as error:  # noqa: BLE001  one of the three edges that catch all: the caller is told
             await _tell(context, error, name)
+        finally:
+            request_id_var.reset(token)
 
     return answer
 

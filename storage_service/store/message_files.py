@@ -52,7 +52,7 @@ class MessageFiles:
 
     def check(self, message: Message) -> None:
         """See that a new message names uploads that exist. Raises InvalidArgumentError."""
-        for file_id in _uploads_named(message):
+        for file_id in uploads_named(message):
             if not self._files.exists(file_id):
                 raise InvalidArgumentError(f"No file found with id {file_id[:64]!a}.", param="attachments")
 
@@ -65,7 +65,7 @@ class MessageFiles:
                 yield file
 
     def _uploads(self, message: Message) -> Iterator[MessageFile]:
-        for file_id in _uploads_named(message):
+        for file_id in uploads_named(message):
             if self._files.exists(file_id):
                 file = self._files.get(FileId(file_id))
                 yield MessageFile(MessageFileId(file.id), message.id, file.created_ms, file.filename, file.size_bytes)
@@ -86,7 +86,8 @@ class MessageFiles:
             return None
 
 
-def _uploads_named(message: Message) -> Iterator[str]:
+def uploads_named(message: Message) -> Iterator[str]:
+    """What a message names like an upload; whether it is one is another question."""
     for attachment in message.attachments:
         if file_id := fields.text(attachment, "file_id"):
             yield file_id
@@ -97,6 +98,6 @@ def _uploads_named(message: Message) -> Iterator[str]:
 
 def _own_named(message: Message) -> Iterator[str]:
     """Jan's images and documents: named like an upload by what was read of their paths, or by the message's id."""
-    yield from _uploads_named(message)
+    yield from uploads_named(message)
     for suffix in _OWN_SUFFIXES:
         yield f"{message.id}{suffix}"

@@ -1,0 +1,1 @@
+"""Conversations as files to read, made page by page."""

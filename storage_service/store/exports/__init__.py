@@ -1,0 +1,1 @@
+"""Threads and whole janroots as zips that are written while they are read."""

@@ -1,0 +1,109 @@
+"""Exports of a thread: its files, a page to read, or what the API says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures.storage import StorageServer
+from tests.gateway.http import Api, ask, refusal, upload
+
+
+async def fetch(api: Api, path: str, content_type: str) -> bytes:
+    async with api.get(path) as answer:
+        assert answer.status == 200, await answer.text()
+        assert answer.content_type == content_type
+        assert answer.headers["Content-Security-Policy"].startswith("sandbox")
+        assert "attachment; filename=" in answer.headers["Content-Disposition"]
+        return await answer.read()
+
+
+async def say(api: Api, thread: dict[str, Any], text: str, **fields: Any) -> dict[str, Any]:
+    return await ask(api, "POST", f"/v1/threads/{thread['id']}/messages", {"role": "user", "content": text, **fields})
+
+
+@pytest.mark.parametrize("query", ["", "?format=zip"])
+async def test_a_zip_of_its_files(api: Api, storage_server: StorageServer, thread: dict[str, Any], query: str) -> None:
+    file_id = (await upload(api))["id"]
+    await say(api, thread, "Hi", file_ids=[file_id])
+    data = await fetch(api, f"/v1/threads/{thread['id']}/export{query}", "application/zip")
+    folder = storage_server.janroot / "threads" / thread["id"]
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        names = {f"{thread['id']}/", f"{thread['id']}/thread.json", f"{thread['id']}/messages.jsonl"}
+        assert set(archive.namelist()) == names | {f"files/{file_id}", f"files/{file_id}.json"}
+        stored = await asyncio.to_thread((folder / "messages.jsonl").read_bytes)
+        assert archive.read(f"{thread['id']}/messages.jsonl") == stored
+
+
+async def test_what_the_api_says_of_it(api: Api, thread: dict[str, Any]) -> None:
+    path = f"/v1/threads/{thread['id']}"
+    assert json.loads(await fetch(api, f"{path}/export?format=json", "application/json"))["messages"] == []
+    said = [await say(api, thread, f"Message {number}", metadata={"n": "1"}) for number in range(120)]
+    whole = json.loads(await fetch(api, f"{path}/export?format=json", "application/json"))
+    assert whole == {"thread": await ask(api, "GET", path), "messages": said}
+
+
+async def test_a_page_to_read(api: Api) -> None:
+    thread = await ask(api, "POST", "/v1/threads", {"title": "Trip\n# budget"})
+    file_id = (await upload(api, filename="plan.txt"))["id"]
+    await say(api, thread, "What does *Rome* cost?", file_ids=[file_id])
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    await say(api, thread, "", content=[{"type": "text", "text": "Look:"}, image])
+    page = (await fetch(api, f"/v1/threads/{thread['id']}/export?format=markdown", "text/markdown")).decode()
+    head, first, second = page.split("\n---\n\n")
+    assert head.startswith(f"# Trip # budget\n\nThread `{thread['id']}`, begun 20")
+    assert first.startswith("## User · 20")
+    assert first.endswith(" UTC\n\nWhat does *Rome* cost?\n\n- file: plan.txt\n")
+    assert second.endswith(" UTC\n\nLook:\n\n*(an image inside the message)*\n")
+
+
+def old_thread(janroot: Path) -> None:
+    folder = janroot / "threads" / "jan_1704504633"
+    folder.mkdir(parents=True)
+    lines = [
+        {"id": "m1", "role": "user", "content": [{"type": "reasoning", "text": "Hm"}], "created": 1704504640111},
+        {"id": "m2", "role": "assistant", "status": "stopped", "content": "Ro\ud800me", "created": 1704504650111},
+    ]
+    (folder / "messages.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+async def test_a_thread_of_old_as_a_page(api: Api, storage_server: StorageServer) -> None:
+    await asyncio.to_thread(old_thread, storage_server.janroot)
+    page = (await fetch(api, "/v1/threads/jan_1704504633/export?format=markdown", "text/markdown")).decode()
+    assert page.startswith("# Untitled conversation\n")
+    assert '## User · 2024-01-06 01:30:40 UTC\n\n```json\n{\n  "type": "reasoning"' in page
+
+
+@pytest.mark.parametrize("wanted", ["zip", "markdown", "json"])
+async def test_an_unknown_thread(api: Api, wanted: str) -> None:
+    assert (await refusal(api, "GET", f"/v1/threads/jan_1/export?format={wanted}"))[0] == 404
+
+
+async def test_an_unknown_format(api: Api, thread: dict[str, Any]) -> None:
+    status, error = await refusal(api, "GET", f"/v1/threads/{thread['id']}/export?format=pdf")
+    assert (status, error["param"]) == (400, "format")
+
+
+async def test_a_reader_that_leaves_in_the_middle_leaves_nothing_open(
+    api: Api, storage_server: StorageServer, thread: dict[str, Any]
+) -> None:
+    folder = storage_server.janroot / "threads" / thread["id"]
+    await asyncio.to_thread((folder / "large.bin").write_bytes, bytes(50_000_000))
+    async with api.get(f"/v1/threads/{thread['id']}/export") as answer:
+        await answer.content.readexactly(100_000)
+        answer.close()
+
+    def is_open() -> bool:
+        links = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        return any(str(folder) in str(path.readlink()) for path in links if path.is_symlink())
+
+    async with asyncio.timeout(20):
+        while await asyncio.to_thread(is_open):
+            await ask(api, "GET", f"/v1/threads/{thread['id']}")
