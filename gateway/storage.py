@@ -35,6 +35,8 @@ from jan.storage.v1 import (
 MAX_PAGE_SIZE = 100
 # How long a file may take on its way; the pieces have deadlines of their own where a client is slow.
 TRANSFER_SECONDS = 3600.0
+# A whole janroot may be tens of gigabytes, over a slow line.
+ARCHIVE_SECONDS = 24 * 3600.0
 # For work on many threads or large ones.
 LONG_SECONDS = 300.0
 
@@ -261,3 +263,10 @@ class StorageClient:
         """Read a thread as a zip."""
         request = archives_pb2.ExportThreadRequest(thread_id=thread_id)
         return download(self._archives.ExportThread, request, deadline_seconds=TRANSFER_SECONDS)
+
+    def export_janroot(
+        self, kind: archives_pb2.ArchiveKind.ValueType, *, weights: bool
+    ) -> AsyncGenerator[archives_pb2.ExportJanrootResponse, None]:
+        """Read the whole janroot as a zip: what it will be, then its bytes."""
+        request = archives_pb2.ExportJanrootRequest(kind=kind, weights=weights)
+        return download(self._archives.ExportJanroot, request, deadline_seconds=ARCHIVE_SECONDS)

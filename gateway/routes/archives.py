@@ -1,9 +1,10 @@
-"""Exports: a thread as a zip of its files, as a page to read, or as the API shows it."""
+"""Exports and backups: a thread as a zip, as a page to read or as the API shows it; the whole janroot as a zip."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 
 from aiohttp import web
 
@@ -14,7 +15,7 @@ from gateway.routes.threads import thread_id_of
 from gateway.storage import MAX_PAGE_SIZE, StorageClient
 from jan.errors import InvalidArgumentError
 from jan.ids import ThreadId
-from jan.storage.v1 import messages_pb2, paging_pb2
+from jan.storage.v1 import archives_pb2, messages_pb2, paging_pb2
 
 routes = web.RouteTableDef()
 
@@ -39,6 +40,36 @@ async def export_thread(request: web.Request) -> web.StreamResponse:
         first = await anext(pieces)  # what is wrong with the thread is known by now
         whole = _with_first(first, pieces)
         return await send_file(request, f"{thread_id}.{ending}", None, whole, content_type=content_type)
+
+
+@routes.get("/v1/storage/export")
+async def export_janroot(request: web.Request) -> web.StreamResponse:
+    """The janroot to share or to move, as a zip: no keys, nothing of `.server`; `weights=true` adds models."""
+    return await _send_janroot(request, archives_pb2.ARCHIVE_KIND_EXPORT, "janroot-export")
+
+
+@routes.get("/v1/storage/backup")
+async def back_up_janroot(request: web.Request) -> web.StreamResponse:
+    """The janroot to keep, as a zip with every file; `weights=true` for those of models, too."""
+    return await _send_janroot(request, archives_pb2.ARCHIVE_KIND_BACKUP, "janroot-backup")
+
+
+async def _send_janroot(
+    request: web.Request, kind: archives_pb2.ArchiveKind.ValueType, name: str
+) -> web.StreamResponse:
+    weights = _flag(request, "weights")
+    async with aclosing(request.app[STORAGE].export_janroot(kind, weights=weights)) as parts:
+        async for part in parts:
+            if part.HasField("summary"):
+                break
+        headers = {
+            "X-Janroot-Total-Bytes": str(part.summary.archive_bytes),
+            "X-Janroot-Threads": str(part.summary.threads),
+            "X-Janroot-Left-Out": str(part.summary.left_out_count),
+        }
+        filename = f"{name}-{datetime.now(UTC):%Y-%m-%d}.zip"
+        pieces = (part.data async for part in parts)
+        return await send_file(request, filename, None, pieces, content_type="application/zip", headers=headers)
 
 
 async def _pieces(storage: StorageClient, thread_id: ThreadId, wanted: str) -> AsyncGenerator[bytes, None]:
@@ -76,3 +107,11 @@ async def _with_first(first: bytes, rest: AsyncIterable[bytes]) -> AsyncGenerato
     yield first
     async for data in rest:
         yield data
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    """A parameter that is `true` or `false`, the default. Raises InvalidArgumentError."""
+    text = request.query.get(name, "false")
+    if text not in {"true", "false"}:
+        raise InvalidArgumentError(f"'{name}' must be 'true' or 'false', not {text[:20]!r}.", param=name)
+    return text == "true"

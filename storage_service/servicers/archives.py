@@ -3,22 +3,30 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import aclosing
+from itertools import islice
 from typing import Any, TypeVar
 
 from grpc import aio
 
+from jan.errors import InvalidArgumentError
 from jan.ids import ThreadId
 from jan.storage.v1 import archives_pb2 as pb
 from jan.storage.v1.archives_pb2_grpc import ArchiveServiceServicer
 from storage_service.access import Access
+from storage_service.store.clock import wall_clock_ms
+from storage_service.store.exports import janroot as janroot_export
 from storage_service.store.exports import thread as thread_export
 from storage_service.store.exports.alone import Alone
+from storage_service.store.exports.janroot import Summary, Survey
+from storage_service.store.exports.rules import Kind, Rules
 from storage_service.store.store import Store
 
 Context = aio.ServicerContext[Any, Any]
 Result = TypeVar("Result")
 
 PIECE_BYTES = 256 * 1024
+
+_KINDS = {pb.ARCHIVE_KIND_EXPORT: Kind.EXPORT, pb.ARCHIVE_KIND_BACKUP: Kind.BACKUP}
 
 
 class ArchiveServicer(ArchiveServiceServicer):
@@ -38,14 +46,40 @@ class ArchiveServicer(ArchiveServiceServicer):
             async for data in pieces:
                 yield pb.ExportThreadResponse(data=data)
 
+    async def ExportJanroot(
+        self, request: pb.ExportJanrootRequest, context: Context
+    ) -> AsyncGenerator[pb.ExportJanrootResponse, None]:
+        """See archives.proto."""
+        kind = _KINDS.get(request.kind)
+        if kind is None:
+            raise InvalidArgumentError("An archive needs a kind.", param="kind")
+        where, rules = self._store.layout, Rules(kind, request.weights)
+        survey = Survey(where, rules)
+        async with aclosing(self._steps(survey.steps())) as steps:
+            async for _ in steps:
+                yield pb.ExportJanrootResponse()
+        threads = len(await self._access.run(self._store.threads.order.ids))
+        yield pb.ExportJanrootResponse(summary=_summary_to_proto(survey.summary, threads))
+        now_ms = wall_clock_ms()
+        about = janroot_export.manifest(rules, survey.summary, threads, now_ms)
+        chunks = janroot_export.pieces(where, rules, about, self._alone(), now_ms)
+        async with aclosing(self._pieces(chunks)) as pieces:
+            async for data in pieces:
+                yield pb.ExportJanrootResponse(data=data)
+
     async def _pieces(self, chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
         """The chunks in pieces of a length that travels well, each made when it is asked for."""
-        pieces = _pieces(chunks)
-        try:
-            while data := await self._work.run(lambda: next(pieces, b"")):
+        async with aclosing(self._steps(_pieces(chunks))) as pieces:
+            async for data in pieces:
                 yield data
+
+    async def _steps(self, steps: Generator[Result, None, None]) -> AsyncGenerator[Result, None]:
+        """What a generator yields, each step taken by a worker when it is asked for."""
+        try:
+            while found := await self._work.run(lambda: [*islice(steps, 1)]):
+                yield found[0]
         finally:
-            await self._work.run(pieces.close)
+            await self._work.run(steps.close)
 
     def _alone(self) -> Alone:
         """For the workers: waits there until no writer has the thread, and does the work as they do."""
@@ -66,3 +100,13 @@ def _pieces(chunks: Iterator[bytes]) -> Generator[bytes, None, None]:
             waiting.clear()
     if waiting:
         yield bytes(waiting)
+
+
+def _summary_to_proto(summary: Summary, threads: int) -> pb.ArchiveSummary:
+    return pb.ArchiveSummary(
+        archive_bytes=summary.archive_bytes,
+        threads=threads,
+        files=summary.files,
+        file_bytes=summary.bytes,
+        left_out_count=summary.left_out_count,
+    )

@@ -60,6 +60,11 @@ class Entry:
         """Whether it is a plain file."""
         return stat.S_ISREG(self.status.st_mode)
 
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a symbolic link."""
+        return stat.S_ISLNK(self.status.st_mode)
+
 
 class OpenedFolder:
     """An open folder. Raises OSError where there is none, or one that we may not look into."""
@@ -109,6 +114,10 @@ class OpenedFolder:
             os.close(fd)
             return None
         return OpenedFile(fd, status)
+
+    def may_read(self, name: str) -> bool:
+        """Whether a plain file in it may be read."""
+        return os.access(name, os.R_OK, dir_fd=self.fd)
 
     def item(self, name: str) -> Item:
         """The folder as an entry of a zip."""

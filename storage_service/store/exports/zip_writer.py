@@ -177,6 +177,11 @@ class _Header:
         return _VERSION_64 if self.is_large else _VERSION
 
 
+def entry_bytes(name: str) -> int:
+    """About what an entry takes beside its own bytes."""
+    return 76 + 2 * (len(name.encode("utf-8", "surrogateescape")) + 45)
+
+
 def _end(count: int, length: int, start: int) -> bytes:
     """The record behind the table, in 64 bits as well when 32 are too few."""
     large = b""

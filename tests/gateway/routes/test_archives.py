@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.jan_files import put
 from tests.fixtures.storage import StorageServer
 from tests.gateway.http import Api, ask, refusal, upload
 
@@ -107,3 +108,44 @@ async def test_a_reader_that_leaves_in_the_middle_leaves_nothing_open(
     async with asyncio.timeout(20):
         while await asyncio.to_thread(is_open):
             await ask(api, "GET", f"/v1/threads/{thread['id']}")
+
+
+@pytest.mark.parametrize(("kind", "weights"), [("backup", ""), ("backup", "?weights=true"), ("export", "")])
+async def test_a_whole_janroot(
+    api: Api, storage_server: StorageServer, thread: dict[str, Any], kind: str, weights: str
+) -> None:
+    await asyncio.to_thread(put, storage_server.janroot / "models/big/big.gguf", b"G" * 3_000_000)
+    await asyncio.to_thread(put, storage_server.janroot / "engines/openai.json", {"api_key": "sk-canary"})
+    await say(api, thread, "Hi")
+    async with api.get(f"/v1/storage/{kind}{weights}") as answer:
+        assert answer.status == 200
+        assert f'filename="janroot-{kind}-20' in answer.headers["Content-Disposition"]
+        announced = int(answer.headers["X-Janroot-Total-Bytes"])
+        assert answer.headers["X-Janroot-Threads"] == "1"
+        assert answer.headers["X-Janroot-Left-Out"] == ("0" if weights else "1")
+        data = await answer.read()
+    assert abs(len(data) - announced) < 3000
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist()[0] == f"janroot-{kind}.json"
+        assert f"threads/{thread['id']}/messages.jsonl" in archive.namelist()
+        assert ("models/big/big.gguf" in archive.namelist()) == bool(weights)
+        assert (b"sk-canary" in archive.read("engines/openai.json")) == (kind == "backup")
+
+
+async def test_storage_answers_while_somebody_takes_a_backup_slowly(
+    api: Api, storage_server: StorageServer, thread: dict[str, Any]
+) -> None:
+    await asyncio.to_thread(put, storage_server.janroot / "files/large", bytes(30_000_000))
+    async with api.get("/v1/storage/backup") as slow:
+        await slow.content.readexactly(1000)
+        for number in range(20):
+            await say(api, thread, str(number))
+        async with api.get("/v1/storage/backup") as quick:
+            assert len(await quick.read()) > 30_000_000
+        assert len(await slow.content.read()) > 29_000_000
+
+
+async def test_a_parameter_that_is_no_flag(api: Api) -> None:
+    status, error = await refusal(api, "GET", "/v1/storage/backup?weights=1")
+    assert (status, error["param"]) == (400, "weights")

@@ -5,6 +5,7 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -15,6 +16,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ArchiveKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ArchiveKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ArchiveKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ARCHIVE_KIND_UNSPECIFIED: _ArchiveKind.ValueType  # 0
+    """Not said; refused."""
+    ARCHIVE_KIND_EXPORT: _ArchiveKind.ValueType  # 1
+    """To share or to move: without keys, and nothing of .server."""
+    ARCHIVE_KIND_BACKUP: _ArchiveKind.ValueType  # 2
+    """For oneself: every file, and what can be undone."""
+
+class ArchiveKind(_ArchiveKind, metaclass=_ArchiveKindEnumTypeWrapper):
+    """What an archive of a janroot is for."""
+
+ARCHIVE_KIND_UNSPECIFIED: ArchiveKind.ValueType  # 0
+"""Not said; refused."""
+ARCHIVE_KIND_EXPORT: ArchiveKind.ValueType  # 1
+"""To share or to move: without keys, and nothing of .server."""
+ARCHIVE_KIND_BACKUP: ArchiveKind.ValueType  # 2
+"""For oneself: every file, and what can be undone."""
+Global___ArchiveKind: _TypeAlias = ArchiveKind  # noqa: Y015
 
 @_typing.final
 class ExportThreadRequest(_message.Message):
@@ -59,3 +84,97 @@ class ExportThreadResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExportThreadResponse: _TypeAlias = ExportThreadResponse  # noqa: Y015
+
+@_typing.final
+class ExportJanrootRequest(_message.Message):
+    """Asks for the whole janroot as a zip."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    kind: Global___ArchiveKind.ValueType
+    """What for."""
+    weights: _builtins.bool
+    """Whether the weights of models go into it."""
+    def __init__(
+        self,
+        *,
+        kind: Global___ArchiveKind.ValueType = ...,
+        weights: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportJanrootRequest: _TypeAlias = ExportJanrootRequest  # noqa: Y015
+
+@_typing.final
+class ExportJanrootResponse(_message.Message):
+    """A part of what ExportJanroot answers; one with neither says that it takes a while."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The zip's next bytes."""
+    @_builtins.property
+    def summary(self) -> Global___ArchiveSummary:
+        """What will be in it."""
+
+    def __init__(
+        self,
+        *,
+        summary: Global___ArchiveSummary | None = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "part", b"part", "summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "part", b"part", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["summary", "data"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___ExportJanrootResponse: _TypeAlias = ExportJanrootResponse  # noqa: Y015
+
+@_typing.final
+class ArchiveSummary(_message.Message):
+    """What an archive of a janroot holds, as its making began."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHIVE_BYTES_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    FILE_BYTES_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_COUNT_FIELD_NUMBER: _builtins.int
+    archive_bytes: _builtins.int
+    """About how long the zip will be."""
+    threads: _builtins.int
+    """How many threads are in it."""
+    files: _builtins.int
+    """How many files."""
+    file_bytes: _builtins.int
+    """How long they are together."""
+    left_out_count: _builtins.int
+    """How many files and links are not in it; the zip's first entry names them."""
+    def __init__(
+        self,
+        *,
+        archive_bytes: _builtins.int = ...,
+        threads: _builtins.int = ...,
+        files: _builtins.int = ...,
+        file_bytes: _builtins.int = ...,
+        left_out_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive_bytes", b"archive_bytes", "file_bytes", b"file_bytes", "files", b"files", "left_out_count", b"left_out_count", "threads", b"threads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArchiveSummary: _TypeAlias = ArchiveSummary  # noqa: Y015

@@ -40,6 +40,11 @@ class ArchiveServiceStub:
                 request_serializer=jan_dot_storage_dot_v1_dot_archives__pb2.ExportThreadRequest.SerializeToString,
                 response_deserializer=jan_dot_storage_dot_v1_dot_archives__pb2.ExportThreadResponse.FromString,
                 _registered_method=True)
+        self.ExportJanroot = channel.unary_stream(
+                '/jan.storage.v1.ArchiveService/ExportJanroot',
+                request_serializer=jan_dot_storage_dot_v1_dot_archives__pb2.ExportJanrootRequest.SerializeToString,
+                response_deserializer=jan_dot_storage_dot_v1_dot_archives__pb2.ExportJanrootResponse.FromString,
+                _registered_method=True)
 
 
 class ArchiveServiceServicer:
@@ -54,6 +59,14 @@ class ArchiveServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportJanroot(self, request, context):
+        """Reads the whole janroot as a zip that is made on the way: what it will be first, after empty answers while that is
+        found out, then its bytes. Every thread is in it as it was at one moment, threads at different ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ArchiveServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +74,11 @@ def add_ArchiveServiceServicer_to_server(servicer, server):
                     servicer.ExportThread,
                     request_deserializer=jan_dot_storage_dot_v1_dot_archives__pb2.ExportThreadRequest.FromString,
                     response_serializer=jan_dot_storage_dot_v1_dot_archives__pb2.ExportThreadResponse.SerializeToString,
+            ),
+            'ExportJanroot': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportJanroot,
+                    request_deserializer=jan_dot_storage_dot_v1_dot_archives__pb2.ExportJanrootRequest.FromString,
+                    response_serializer=jan_dot_storage_dot_v1_dot_archives__pb2.ExportJanrootResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +109,33 @@ class ArchiveService:
             '/jan.storage.v1.ArchiveService/ExportThread',
             jan_dot_storage_dot_v1_dot_archives__pb2.ExportThreadRequest.SerializeToString,
             jan_dot_storage_dot_v1_dot_archives__pb2.ExportThreadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportJanroot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/jan.storage.v1.ArchiveService/ExportJanroot',
+            jan_dot_storage_dot_v1_dot_archives__pb2.ExportJanrootRequest.SerializeToString,
+            jan_dot_storage_dot_v1_dot_archives__pb2.ExportJanrootResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -20,6 +20,10 @@ class ArchiveServiceStub:
     """Reads a thread's folder as it lies there, or its flat file of 2023, with the uploads that its messages name, as a
     zip that is made on the way. Later changes are not in it. NOT_FOUND before the first piece.
     """
+    ExportJanroot: _aio.UnaryStreamMultiCallable[_archives_pb2.ExportJanrootRequest, _archives_pb2.ExportJanrootResponse]
+    """Reads the whole janroot as a zip that is made on the way: what it will be first, after empty answers while that is
+    found out, then its bytes. Every thread is in it as it was at one moment, threads at different ones.
+    """
 
 class ArchiveServiceServicer(metaclass=_abc_1.ABCMeta):
     """The janroot, or a thread of it, as one zip."""
@@ -32,6 +36,16 @@ class ArchiveServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_archives_pb2.ExportThreadResponse]:
         """Reads a thread's folder as it lies there, or its flat file of 2023, with the uploads that its messages name, as a
         zip that is made on the way. Later changes are not in it. NOT_FOUND before the first piece.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportJanroot(
+        self,
+        request: _archives_pb2.ExportJanrootRequest,
+        context: _aio.ServicerContext[_archives_pb2.ExportJanrootRequest, _abc.AsyncIterator[_archives_pb2.ExportJanrootResponse]],
+    ) -> _abc.AsyncIterator[_archives_pb2.ExportJanrootResponse]:
+        """Reads the whole janroot as a zip that is made on the way: what it will be first, after empty answers while that is
+        found out, then its bytes. Every thread is in it as it was at one moment, threads at different ones.
         """
 
 def add_ArchiveServiceServicer_to_server(servicer: ArchiveServiceServicer, server: _aio.Server) -> None: ...
