@@ -1,0 +1,1 @@
+"""Conversations of other products as records of ours. Pure: nothing here touches a file."""
