@@ -12,11 +12,12 @@ import sys
 
 import structlog
 
-from tests.chaos import call_kills, harness_bites, results
+from tests.chaos import call_kills, harness_bites, mounts, power_cuts, results
 from tests.chaos.results import Experiment, Plan
 
 EXPERIMENTS: dict[str, Experiment] = {
     "call-kills": call_kills.experiment,
+    "power-cuts": power_cuts.experiment,
     "harness-bites": harness_bites.experiment,
 }
 
@@ -33,6 +34,7 @@ def main() -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     if given.what == "kill":
         return call_kills.again(given.names[0], given.bug)
+    mounts.enter_private_namespace()
     plan = Plan(given.what == "long", given.seed)
     print(f"seed {plan.seed}", file=sys.stderr)
     done = [results.run(EXPERIMENTS[name], plan) for name in given.names or EXPERIMENTS]

@@ -1,4 +1,4 @@
-"""The small process that is killed: `python -m tests.chaos.driver WORKLOAD JANROOT FD [PLANTED]`.
+"""The small process that is killed: `python -m tests.chaos.driver WORKLOAD JANROOT FD SEED [PLANTED]`.
 
 It runs a workload on a store, and tells each request on the socket FD: `{"begin": states}` before it, and
 `{"acknowledge": states}` or `{"refuse": states}` when it was answered. It tells by `send`, so that the calls which
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import socket
 import sys
 from pathlib import Path
@@ -17,8 +18,7 @@ from pathlib import Path
 import structlog
 
 from storage_service.store.atomic import DiskFailedError
-from storage_service.store.store import Store
-from tests.chaos import oracle, planted, workloads
+from tests.chaos import planted, workloads
 from tests.chaos.teller import Teller
 from tests.chaos.writer import Writer
 
@@ -36,17 +36,16 @@ class Clock:
         return self._now_ms
 
 
-def main(workload: str, janroot: str, channel_fd: str, bug: str = "") -> None:
+def main(workload: str, janroot: str, channel_fd: str, seed: str, bug: str = "") -> None:
     """Run a workload to its end, unless something ends the process before."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    clock, states = Clock(), oracle.read(Path(janroot)).objects
     if bug:
         planted.BUGS[bug].plant()
     try:
         with socket.socket(fileno=int(channel_fd)) as channel:
             channel.sendall(b"ready\n")
             channel.recv(2)  # whoever traces this process has joined it then
-            writer = Writer(lambda: Store.open(Path(janroot), clock=clock), Teller(channel), states)
+            writer = Writer(Path(janroot), Clock(), Teller(channel), random.Random(int(seed)))
             workloads.BY_NAME[workload].run(writer)
             writer.store.close()
     except DiskFailedError as error:

@@ -51,9 +51,9 @@ class History:
             self._begun[key] = []
 
     def refuse(self, changes: Changes) -> None:
-        """It was answered that nothing was changed."""
-        for key in changes:
-            self._begun[key] = []
+        """It was answered that there is no room: at most a first part of it was done."""
+        for key, states in changes.items():
+            self._begun[key] = list(states[:-1])
 
     def settle(self, found: Mapping[str, State]) -> None:
         """After a crash: what was found is where everybody goes on."""

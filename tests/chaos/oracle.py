@@ -67,14 +67,15 @@ def read(janroot: Path) -> Seen:
     folders: dict[str, dict[str, Any]] = {}
     for folder in _entries(janroot / "threads"):
         _read_thread(seen, folder, "threads", folders)
-    for entry in _entries(janroot / ".server/trash"):
-        for item in _entries(entry):
-            if entry.name.startswith("messages-"):
-                _read_cleared(seen, item, folders)
-            elif entry.name.startswith("thread"):
-                _read_thread(seen, item, "trash", folders)
-            elif entry.name.startswith("assistant-"):
-                _read_assistant(seen, item, "trash")
+    deleted = [(entry.name, item) for entry in _entries(janroot / ".server/trash") for item in _entries(entry)]
+    for name, item in deleted:
+        if name.startswith("thread"):
+            _read_thread(seen, item, "trash", folders)
+        elif name.startswith("assistant-"):
+            _read_assistant(seen, item, "trash")
+    for name, item in deleted:
+        if name.startswith("messages-"):
+            _read_cleared(seen, item, folders)
     for folder in _entries(janroot / "assistants"):
         _read_assistant(seen, folder, "assistants")
     _read_uploads(seen, janroot)

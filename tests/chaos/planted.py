@@ -19,12 +19,15 @@ from tests.chaos.teller import Teller
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """A mistake, the check that must find it, and the workload and calls in which a kill shows it."""
+    """A mistake, the check that must find it, and the workload and calls in which a kill shows it.
+
+    One without a workload is shown by a power cut.
+    """
 
     plant: Callable[[], None]
     found_by: str
-    workload: str
-    calls: tuple[str, ...]
+    workload: str = ""
+    calls: tuple[str, ...] = ()
 
 
 def _acknowledge_before_the_write() -> None:
@@ -64,9 +67,19 @@ def _build_threads_in_place() -> None:
     atomic.publish = lambda staged, place: (in_place if staged.is_dir() else publish)(staged, place)
 
 
+def _no_fsync() -> None:
+    os.fsync = lambda fd: None
+
+
+def _no_fsync_of_folders() -> None:
+    atomic.sync_dir = lambda path: None
+
+
 _WRITES = ("write", "fsync")
 
 BUGS: dict[str, Bug] = {
+    "no-fsync": Bug(_no_fsync, checks.LOST),
+    "no-dir-fsync": Bug(_no_fsync_of_folders, checks.LOST),
     "ack-before-write": Bug(_acknowledge_before_the_write, checks.LOST, "append-and-edit", ("write",)),
     "no-tail-repair": Bug(_leave_half_lines, oracle.UNREADABLE, "uploads-and-restarts", ("write",)),
     "write-in-place": Bug(_write_over_the_old_file, oracle.UNREADABLE, "append-and-edit", _WRITES),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import fcntl
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +37,7 @@ def scratch() -> Iterator[Path]:
 class Run:
     """One run of a workload below `folder`; it waits for `go`. What it told is in `history` once `wait` returns."""
 
-    def __init__(self, workload: Workload, folder: Path, bug: str = "") -> None:
+    def __init__(self, workload: Workload, folder: Path, bug: str = "", seed: int = 0) -> None:
         self.janroot = folder / "janroot"
         self.janroot.mkdir(exist_ok=True)
         (self.janroot / "threads").mkdir(exist_ok=True)
@@ -44,7 +48,7 @@ class Run:
         command = [sys.executable, "-m", "tests.chaos.driver", workload.name, str(self.janroot)]
         with theirs:
             self.process = subprocess.Popen(
-                [*command, str(theirs.fileno()), *([bug] if bug else [])],
+                [*command, str(theirs.fileno()), str(seed), *([bug] if bug else [])],
                 cwd=ROOT,
                 env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
                 pass_fds=[theirs.fileno()],
@@ -53,9 +57,10 @@ class Run:
                 stderr=subprocess.PIPE,
                 text=True,
             )
+        self._lock = threading.Lock()
+        self._rest = b""
         self._listener = threading.Thread(target=self._listen)
-        self._lines = self._channel.makefile("rb")
-        if not self._lines.readline():
+        if not self._channel.recv(6):
             raise RuntimeError(f"the small process did not start: {self.process.communicate()[1]}")
 
     def go(self) -> None:
@@ -69,9 +74,23 @@ class Run:
         self._listener.join()
         return self.process.returncode, said
 
+    def heard(self) -> History:
+        """A copy of everything that was told so far; the process must stand still."""
+        waiting = bytearray(4)
+        while True:
+            with self._lock:
+                fcntl.ioctl(self._channel, termios.FIONREAD, waiting)
+                if not any(waiting):
+                    return copy.deepcopy(self.history)
+
     def _listen(self) -> None:
-        with self._channel, self._lines:
-            for line in self._lines:
-                if line.endswith(b"\n"):
-                    [(word, changes)] = json.loads(line).items()
-                    getattr(self.history, word)(changes)
+        with self._channel:
+            while select.select([self._channel], [], []):
+                with self._lock:
+                    data = self._channel.recv(1 << 16)
+                    *lines, self._rest = (self._rest + data).split(b"\n")
+                    for line in lines:
+                        [(word, changes)] = json.loads(line).items()
+                        getattr(self.history, word)(changes)
+                if not data:
+                    return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +24,14 @@ class Plan:
     def amount(self, *, long: int, short: int) -> int:
         """How many of something."""
         return long if self.long else short
+
+    def again(self, experiment: str) -> str:
+        """The words that do one experiment once more in the same way."""
+        return f"{'long' if self.long else 'short'} {experiment} --seed {self.seed}"
+
+    def draw(self, of: object) -> int:
+        """A seed for one part of the whole, always the same for the same part."""
+        return random.Random(f"{self.seed} {of}").randrange(1 << 32)
 
 
 @dataclass(slots=True)

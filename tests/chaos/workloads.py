@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.chaos.endless import endless
 from tests.chaos.writer import Writer
 
 FLAT = "jan_1698765432"
@@ -120,4 +121,5 @@ SCRIPTS = (
     Workload("thread-life", thread_life, jan_folder),
     Workload("uploads-and-restarts", uploads_and_restarts, crashed),
 )
-BY_NAME = {workload.name: workload for workload in SCRIPTS}
+ENDLESS = Workload("endless", endless)
+BY_NAME = {workload.name: workload for workload in (*SCRIPTS, ENDLESS)}

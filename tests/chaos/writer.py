@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from jan.errors import StorageFullError
-from jan.ids import AssistantId, FileId, MessageId, RunId, ThreadId
+from jan.ids import AssistantId, FileId, MessageId, RunId, ThreadId, TrashId
+from storage_service.store.clock import Clock
 from storage_service.store.paging import PageQuery
 from storage_service.store.records import (
     Assistant,
@@ -23,7 +25,8 @@ from storage_service.store.records import (
     Thread,
 )
 from storage_service.store.store import Store
-from tests.chaos.history import Changes, State
+from tests.chaos import oracle
+from tests.chaos.history import Changes
 
 JAN = AssistantId("jan")
 BLANK = Thread(id=ThreadId(""), created_ms=0, updated_ms=0)
@@ -43,36 +46,56 @@ class Ledger(Protocol):
 class Writer:
     """Works on one store, alone. Threads go by a key, the first word of their titles."""
 
-    def __init__(self, open_store: Callable[[], Store], ledger: Ledger, states: dict[str, State]) -> None:
-        self._open_store = open_store
+    def __init__(self, janroot: Path, clock: Clock, ledger: Ledger, chance: random.Random) -> None:
+        self._janroot = janroot
+        self._clock = clock
         self._ledger = ledger
-        self._states = states
+        self._states = oracle.read(janroot).objects
         self._made = 0
-        self.store = open_store()
-        self.ids = {thread.title.split()[0]: thread.id for thread in self.store.threads.page(PAGE).items}
+        self._cleared: set[str] = set()
+        self.chance = chance
+        self.tries = 2
         self.refusals = 0
+        self.store = Store.open(janroot, clock=clock)
+        self.ids = {thread.title.split()[0]: thread.id for thread in self.store.threads.page(PAGE).items}
 
     def restart(self) -> None:
         """Close the store and open it again."""
         self.store.close()
-        self.store = self._open_store()
+        self.store = Store.open(self._janroot, clock=self._clock)
+
+    def place(self, key: str) -> str:
+        """Where a thread is: among the `threads`, or in the `trash`."""
+        return str(self._thread(key)["place"])
+
+    def count(self, key: str) -> int:
+        """How many messages a thread has."""
+        return len(self._thread(key)["messages"])
+
+    def can_be_uncleared(self, key: str) -> bool:
+        """Whether a thread was cleared, and nothing was said in it since."""
+        return key in self._cleared
 
     def create(self, key: str, texts: tuple[str, ...] = ()) -> None:
         """Make a thread, with its first messages at once."""
         said = [self._say(text) for text in texts]
         title = f"{key} new"
         state = {"place": "threads", "title": title, "messages": said, "runs": [], "files": [], "cleared": []}
-        with self._doing({key: [state]}):
-            messages = [_message(ThreadId(""), item) for item in said]
+        messages = [_message(ThreadId(""), item) for item in said]
+
+        def work() -> None:
             self.ids[key] = self.store.create_thread(JAN, replace(BLANK, title=title), messages).id
 
-    def append(self, key: str, *texts: str) -> None:
-        """Add messages in one request."""
+        self._do({key: [state]}, work)
+
+    def append(self, key: str, *texts: str) -> bool:
+        """Add messages in one request; answers whether there was room."""
         state = self._thread(key)
+        self._cleared.discard(key)
         said = [self._say(text) for text in texts]
         state["messages"] += said
-        with self._doing({key: [state]}):
-            self.store.append(self.ids[key], [_message(self.ids[key], item) for item in said])
+        new = [_message(self.ids[key], item) for item in said]
+        return self._do({key: [state]}, lambda: self.store.append(self.ids[key], new))
 
     def edit(self, key: str, number: int, value: str) -> None:
         """Change a message's metadata, on condition that it is as it was read."""
@@ -80,35 +103,39 @@ class Writer:
         state["messages"][number][2] = value
         thread_id, message_id = self.ids[key], MessageId(state["messages"][number][0])
         revision = self.store.messages.get(thread_id, message_id).revision
-        with self._doing({key: [state]}):
-            self.store.messages.change(
-                thread_id, message_id, lambda old: replace(old, metadata={"edit": value}), [revision]
-            )
+
+        def change(old: Message) -> Message:
+            return replace(old, metadata={"edit": value})
+
+        self._do({key: [state]}, lambda: self.store.messages.change(thread_id, message_id, change, [revision]))
 
     def delete_message(self, key: str, number: int) -> None:
         """Take a message out."""
         state = self._thread(key)
         message_id, _, _ = state["messages"].pop(number)
-        with self._doing({key: [state]}):
-            self.store.messages.delete(self.ids[key], MessageId(message_id))
+        self._do({key: [state]}, lambda: self.store.messages.delete(self.ids[key], MessageId(message_id)))
 
     def retitle(self, key: str, words: str) -> None:
         """Change a thread's own file."""
         state = self._thread(key) | {"title": f"{key} {words}"}
         revision = self.store.threads.get(self.ids[key]).revision
-        with self._doing({key: [state]}):
-            self.store.threads.change(self.ids[key], lambda old: replace(old, title=state["title"]), [revision])
+
+        def change(old: Thread) -> Thread:
+            return replace(old, title=state["title"])
+
+        self._do({key: [state]}, lambda: self.store.threads.change(self.ids[key], change, [revision]))
 
     def start_run(self, key: str, text: str) -> str:
         """Add a message and accept a run on it, in one request; answers the run's id."""
         said, run_id = self._say(text), self._name("run")
         asked = self._thread(key)
+        self._cleared.discard(key)
         asked["messages"].append(said)
         begun = copy.deepcopy(asked)
         begun["runs"].append([run_id, "queued"])
-        with self._doing({key: [asked, begun]}):
-            run = Run(RunId(run_id), self.ids[key], JAN, RunStatus.QUEUED, created_ms=1_704_504_640_000)
-            self.store.create_run(run, [_message(self.ids[key], said)])
+        run = Run(RunId(run_id), self.ids[key], JAN, RunStatus.QUEUED, created_ms=1_704_504_640_000)
+        question = _message(self.ids[key], said)
+        self._do({key: [asked, begun]}, lambda: self.store.create_run(run, [question]))
         return run_id
 
     def end_run(self, key: str, run_id: str) -> None:
@@ -116,19 +143,19 @@ class Writer:
         state = self._thread(key)
         state["runs"] = [[name, "completed" if name == run_id else status] for name, status in state["runs"]]
         run = self.store.runs.get(self.ids[key], RunId(run_id))
-        with self._doing({key: [state]}):
-            self.store.runs.update(replace(run, status=RunStatus.COMPLETED, completed_ms=1_704_504_650_000))
+        ended = replace(run, status=RunStatus.COMPLETED, completed_ms=1_704_504_650_000)
+        self._do({key: [state]}, lambda: self.store.runs.update(ended))
 
     def delete(self, key: str) -> None:
         """Move a thread into the trash."""
-        with self._doing({key: [self._thread(key) | {"place": "trash"}]}):
-            self.store.delete_thread(self.ids[key])
+        state = self._thread(key) | {"place": "trash"}
+        self._do({key: [state]}, lambda: self.store.delete_thread(self.ids[key]))
 
     def restore(self, key: str) -> None:
         """Bring a deleted thread back."""
-        entry = next(entry for entry in self._trash() if self.ids[key] in [item.id for item in entry.items])
-        with self._doing({key: [self._thread(key) | {"place": "threads"}]}):
-            self.store.restore(entry.id)
+        trash_id = self._deletion("thread", key)
+        state = self._thread(key) | {"place": "threads"}
+        self._do({key: [state]}, lambda: self.store.restore(trash_id))
 
     def clear(self, key: str) -> None:
         """Move what was said in a thread into the trash: messages first, then runs, then files."""
@@ -139,8 +166,8 @@ class Writer:
                 entry |= {name: state[name]}
                 state |= {name: [], "cleared": [*self._thread(key)["cleared"], dict(entry)]}
                 steps.append(copy.deepcopy(state))
-        with self._doing({key: steps}):
-            self.store.clear_thread(self.ids[key])
+        self._do({key: steps}, lambda: self.store.clear_thread(self.ids[key]))
+        self._cleared.add(key)
 
     def unclear(self, key: str) -> None:
         """Bring back what was cleared last; the names are put back in the order of the alphabet."""
@@ -152,22 +179,26 @@ class Writer:
                 entry |= {name: []}
                 cleared = [*state["cleared"], dict(entry)] if any(entry.values()) else state["cleared"]
                 steps.append(copy.deepcopy(state | {"cleared": cleared}))
-        entries = [entry for entry in self._trash() if entry.kind == "messages"]
-        with self._doing({key: steps}):
-            self.store.restore(next(item.id for item in entries if self.ids[key] in [one.id for one in item.items]))
+        trash_id = self._deletion("messages", key)
+        self._do({key: steps}, lambda: self.store.restore(trash_id))
+        self._cleared.remove(key)
 
     def clone(self, key: str, copy_key: str) -> None:
         """Copy a thread, without its runs."""
         state = self._thread(key) | {"title": f"{copy_key} copy", "runs": [], "cleared": []}
-        with self._doing({copy_key: [state]}):
+
+        def work() -> None:
             self.ids[copy_key] = self.store.clone_thread(self.ids[key], state["title"]).id
 
-    def upload(self, name: str, pieces: int) -> None:
-        """Take a file in, piece by piece."""
+        self._do({copy_key: [state]}, work)
+
+    def upload(self, name: str, pieces: int) -> bool:
+        """Take a file in, piece by piece; answers whether there was room."""
         data = [bytes([number % 256]) * 5000 for number in range(pieces)]
         digest = hashlib.sha256(b"".join(data)).hexdigest()[:16]
         file_id = FileId(f"file-{hashlib.sha256(name.encode()).hexdigest()[:24]}")
-        with self._doing({f"upload {name}": [{"bytes": 5000 * pieces, "digest": digest}]}):
+
+        def work() -> None:
             upload = self.store.files.begin()
             try:
                 for piece in data:
@@ -175,41 +206,62 @@ class Writer:
                 self.store.files.finish(upload, File(file_id, name, "batch", 0, 0))
             finally:
                 upload.discard()
+
         self.ids[name] = ThreadId(file_id)
+        return self._do({f"upload {name}": [{"bytes": 5000 * pieces, "digest": digest}]}, work)
 
     def delete_upload(self, name: str) -> None:
         """Remove an upload for good."""
-        with self._doing({f"upload {name}": [None]}):
-            self.store.files.delete(FileId(self.ids[name]))
+        self._do({f"upload {name}": [None]}, lambda: self.store.files.delete(FileId(self.ids[name])))
 
     def create_assistant(self, name: str, says: str) -> None:
         """Make an assistant."""
-        with self._doing({f"assistant {name}": [{"place": "assistants", "name": says}]}):
-            self.store.assistants.create(Assistant(AssistantId(name), name=says))
+        state = {"place": "assistants", "name": says}
+        made = Assistant(AssistantId(name), name=says)
+        self._do({f"assistant {name}": [state]}, lambda: self.store.assistants.create(made))
 
     def change_assistant(self, name: str, says: str) -> None:
         """Change an assistant's file."""
-        with self._doing({f"assistant {name}": [{"place": "assistants", "name": says}]}):
-            self.store.assistants.change(AssistantId(name), lambda old: replace(old, name=says))
+        state = {"place": "assistants", "name": says}
+
+        def change(old: Assistant) -> Assistant:
+            return replace(old, name=says)
+
+        self._do({f"assistant {name}": [state]}, lambda: self.store.assistants.change(AssistantId(name), change))
 
     def delete_assistant(self, name: str) -> None:
         """Move an assistant into the trash."""
         state = self._thread(f"assistant {name}") | {"place": "trash"}
-        with self._doing({f"assistant {name}": [state]}):
-            self.store.assistants.delete(AssistantId(name))
+        self._do({f"assistant {name}": [state]}, lambda: self.store.assistants.delete(AssistantId(name)))
 
-    @contextlib.contextmanager
-    def _doing(self, changes: Changes) -> Iterator[None]:
-        """Around one request: the states it leads to are known before, and taken over when it is answered."""
-        self._ledger.begin(changes)
-        try:
-            yield
-        except StorageFullError:
-            self.refusals += 1
-            self._ledger.refuse(changes)
-            return
-        self._states.update({key: copy.deepcopy(states[-1]) for key, states in changes.items()})
-        self._ledger.acknowledge(changes)
+    def _do(self, changes: Changes, work: Callable[[], object]) -> bool:
+        """One request: the states it leads to are told before, and taken over when it is answered.
+
+        Refused for want of room, it is asked again at once as often as `tries` says; answers whether it was done.
+        """
+        for _ in range(self.tries):
+            self._ledger.begin(changes)
+            try:
+                work()
+            except StorageFullError:
+                self._ledger.refuse(changes)
+                self._see_nothing_changed(changes)
+                continue
+            self._states.update({key: copy.deepcopy(states[-1]) for key, states in changes.items()})
+            self._ledger.acknowledge(changes)
+            return True
+        return False
+
+    def _see_nothing_changed(self, changes: Changes) -> None:
+        """A request that was refused must have left everything whole, and as it was: or done a first part of it."""
+        self.refusals += 1
+        seen = oracle.read(self._janroot)
+        for key, states in changes.items():
+            found = seen.objects.get(key)
+            assert found in [self._states.get(key), *states[:-1]], f"refused, and yet {key} is {found}"
+            self._states[key] = found
+        assert not seen.findings, seen.findings
+        assert not seen.torn, f"refused, and half a line was left in {seen.torn}"
 
     def _thread(self, key: str) -> dict[str, Any]:
         """A copy of a thread's state, to be changed."""
@@ -217,8 +269,11 @@ class Writer:
         assert state is not None, key
         return copy.deepcopy(state)
 
-    def _trash(self) -> list[Any]:
-        return list(self.store.trash.page(PAGE).items)
+    def _deletion(self, kind: str, key: str) -> TrashId:
+        """The last deletion of a kind that holds a thread."""
+        newest_first = PageQuery(limit=100)
+        entries = [entry for entry in self.store.trash.page(newest_first).items if entry.kind == kind]
+        return next(entry.id for entry in entries if self.ids[key] in [item.id for item in entry.items])
 
     def _say(self, text: str) -> list[str]:
         return [self._name("msg"), text, ""]
