@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 _TRIES = 5
 
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CHUNK_BYTES = 64 * 1024
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -52,7 +52,7 @@ def _telling_no_room() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise StorageFullError("The server's disk is full; nothing was changed.") from error
         raise
 
@@ -299,7 +299,7 @@ def _write_all(fd: int, data: bytes, path: Path) -> None:
         while view:
             view = view[os.write(fd, view) :]
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise
         raise DiskFailedError(f"cannot write {path}: {error}") from error
 

@@ -1,13 +1,27 @@
 """One storage service per janroot: a lock on `.server/lock`, held for the life of the process."""
 
+import contextlib
 import fcntl
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+
+from storage_service.store import atomic
 
 
 class JanrootInUseError(Exception):
     """Another storage service holds this janroot; the message names it."""
+
+
+@contextlib.contextmanager
+def _nameless_when_full() -> Iterator[None]:
+    """What lies on a full disk can still be read: a start must not fail for want of these few bytes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in atomic.NO_ROOM:
+            raise
 
 
 class JanrootLock:
@@ -27,7 +41,8 @@ class JanrootLock:
             self._file.close()
             raise JanrootInUseError(f"The janroot {path.parent.parent} is already in use by {holder}.") from None
         self._file.truncate()
-        self._file.write(f"pid {os.getpid()} on host {socket.gethostname()}\n".encode())
+        with _nameless_when_full():
+            self._file.write(f"pid {os.getpid()} on host {socket.gethostname()}\n".encode())
 
     def release(self) -> None:
         """Give the janroot up. The file stays: removing it would let two holders lock two files."""

@@ -4,13 +4,14 @@ A deletion is a folder of its own whose name says what and when, so that it need
 deletes a thread, one rename brings it back, and a crash finds it in the one place or in the other.
 """
 
+import contextlib
 import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from jan.errors import FailedPreconditionError, NotFoundError
+from jan.errors import FailedPreconditionError, NotFoundError, StorageFullError
 from jan.ids import ThreadId, TrashId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, jsonfile, layout
@@ -103,7 +104,8 @@ class Trash:
             atomic.move(source, target)
         for folder in {path.parent for move in moves for path in move}:
             atomic.sync_dir(folder)
-        self._forget(trash_id)
+        with contextlib.suppress(StorageFullError):  # Everything is back; an empty entry is shown to nobody.
+            self._forget(trash_id)
         return entry, names
 
     def threads_changed_by(self, trash_id: TrashId) -> Sequence[str]:

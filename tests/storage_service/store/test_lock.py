@@ -10,6 +10,7 @@ import pytest
 
 from storage_service.store.lock import JanrootInUseError, JanrootLock
 from storage_service.store.store import Store
+from tests.fixtures.storage import limited_files
 
 
 def test_the_second_is_told_who_the_first_is(tmp_path: Path) -> None:
@@ -29,3 +30,9 @@ def test_a_store_that_cannot_be_opened_gives_the_lock_back(tmp_path: Path) -> No
         Store.open(tmp_path)
     (tmp_path / "threads").unlink()
     Store.open(tmp_path).close()
+
+
+def test_a_full_disk_does_not_keep_a_janroot_closed(tmp_path: Path) -> None:
+    Store.open(tmp_path).close()
+    with limited_files(0):
+        Store.open(tmp_path).close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +134,23 @@ def test_what_was_deleted_is_kept_for_thirty_days(
     assert [path.name for path in (janroot / ".server" / "trash").iterdir()] == ["by-hand"]
     with pytest.raises(NotFoundError):
         store.restore(entry.id)
+
+
+def test_a_full_disk_at_the_very_end_of_a_restoration_undoes_nothing(
+    store: Store, janroot: Path, thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.delete_thread(thread.id)
+    [entry] = entries(store)
+    rename = os.rename
+
+    def no_room_aside(source: Path, target: Path) -> None:
+        if target.parent == janroot / ".server" / "staging":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", no_room_aside)
+    assert store.restore(entry.id).id == entry.id
+    assert (listed(store), entries(store)) == ([thread.id], [])
 
 
 @pytest.mark.parametrize("hostile", ["thread-1-00000000", "by-hand", "thread-9-aaaaaaaa"])
