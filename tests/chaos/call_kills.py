@@ -101,10 +101,7 @@ def experiment(plan: Plan) -> Result:
     return result
 
 
-def again(point: str, bug: str = "") -> int:
-    """Kill at one point, named as it was printed; tells what was found, answers the exit code."""
+def again(point: str, bug: str = "") -> list[Finding]:
+    """Kill at one point, named as it was printed."""
     name, call, number = point.split(":")
-    findings = kill_at(Point(BY_NAME[name], call, int(number)), bug)
-    for finding in findings:
-        print(finding)
-    return 1 if findings else 0
+    return kill_at(Point(BY_NAME[name], call, int(number)), bug)

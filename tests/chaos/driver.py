@@ -17,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from jan.errors import StorageFullError
 from storage_service.store.atomic import DiskFailedError
 from tests.chaos import planted, workloads
 from tests.chaos.teller import Teller
@@ -48,7 +49,9 @@ def main(workload: str, janroot: str, channel_fd: str, seed: str, bug: str = "")
             writer = Writer(Path(janroot), Clock(), Teller(channel), random.Random(int(seed)))
             workloads.BY_NAME[workload].run(writer)
             writer.store.close()
-    except DiskFailedError as error:
+    except StorageFullError:  # outside a request: at a start, which is refused
+        sys.exit(os.EX_TEMPFAIL)
+    except (DiskFailedError, OSError) as error:  # the latter at a start: see `storage_service.__main__`
         sys.stderr.write(f"{error}\n")
         sys.stderr.flush()
         os._exit(os.EX_IOERR)

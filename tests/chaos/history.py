@@ -35,6 +35,7 @@ class History:
 
     def __init__(self) -> None:
         self.acknowledged_writes = 0
+        self.refusals = 0
         self._acknowledged: dict[str, State] = {}
         self._begun: dict[str, list[State]] = {}
 
@@ -52,6 +53,7 @@ class History:
 
     def refuse(self, changes: Changes) -> None:
         """It was answered that there is no room: at most a first part of it was done."""
+        self.refusals += 1
         for key, states in changes.items():
             self._begun[key] = list(states[:-1])
 

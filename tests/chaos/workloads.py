@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.chaos.endless import endless
 from tests.chaos.writer import Writer
+from tests.fixtures.storage import limited_files
 
 FLAT = "jan_1698765432"
 OLD = "jan_1704504633"
@@ -74,6 +75,59 @@ def uploads_and_restarts(writer: Writer) -> None:
     writer.append("old", "and again")
 
 
+def short_writes(writer: Writer) -> None:
+    """Files may not grow past a limit: the kernel writes the part that fits, then refuses."""
+    writer.tries = 1
+    writer.create("a", ("one",))
+    with limited_files(4096):
+        writer.append("a", "x" * 1500)
+        assert not writer.append("a", "x" * 3000)
+        writer.append("a", "short")
+        assert not writer.upload("long.pdf", 1)
+        writer.retitle("a", "renamed")
+        assert not writer.edit("a", 1, "x" * 3000)
+    writer.append("a", "x" * 3000)
+    writer.edit("a", 1, "x" * 3000)
+    writer.upload("long.pdf", 1)
+
+
+def filling(writer: Writer) -> None:
+    """Fill the disk until nothing more goes in, read all of it, make room, go on."""
+    writer.tries = 1
+    for key in ("a", "b"):
+        writer.create(key)
+    refused = set[str]()
+    for number in range(3000):
+        kind, done = _one_more(writer, number)
+        refused |= set() if done else {kind}
+        if refused == {"append", "upload", "edit", "retitle", "create"}:
+            break
+    assert len(refused) == 5, refused
+    writer.read_everything()
+    writer.make_room("harness.ballast")
+    writer.tries = 1
+    for number in range(20):
+        kind, done = _one_more(writer, 10_000 + number)
+        assert done, kind
+
+
+def _one_more(writer: Writer, number: int) -> tuple[str, bool]:
+    key = writer.chance.choice("ab")
+    length = writer.chance.choice([20, 700, 4000, 15_000])
+    kind = writer.chance.choice(["append"] * 8 + ["upload", "retitle", "create"] + ["edit"] * bool(writer.count(key)))
+    match kind:
+        case "append":
+            return kind, writer.append(key, "x" * length)
+        case "upload":
+            return kind, writer.upload(f"upload{number}", 1 + length // 5000)
+        case "retitle":
+            return kind, writer.retitle(key, f"{number} " + "x" * length)
+        case "edit":
+            return kind, writer.edit(key, writer.chance.randrange(writer.count(key)), f"{number} " + "x" * length)
+        case _:
+            return kind, writer.create(f"n{number}", ("x" * length,))
+
+
 def jan_folder(janroot: Path) -> None:
     """A thread that desktop Jan made, with a document in it, and one of the draft of 2023 in its flat file."""
     folder = janroot / "threads" / OLD
@@ -120,6 +174,8 @@ SCRIPTS = (
     Workload("append-and-edit", append_and_edit),
     Workload("thread-life", thread_life, jan_folder),
     Workload("uploads-and-restarts", uploads_and_restarts, crashed),
+    Workload("short-writes", short_writes),
 )
 ENDLESS = Workload("endless", endless)
-BY_NAME = {workload.name: workload for workload in (*SCRIPTS, ENDLESS)}
+FILLING = Workload("filling", filling)
+BY_NAME = {workload.name: workload for workload in (*SCRIPTS, ENDLESS, FILLING)}

@@ -76,7 +76,7 @@ class Writer:
         """Whether a thread was cleared, and nothing was said in it since."""
         return key in self._cleared
 
-    def create(self, key: str, texts: tuple[str, ...] = ()) -> None:
+    def create(self, key: str, texts: tuple[str, ...] = ()) -> bool:
         """Make a thread, with its first messages at once."""
         said = [self._say(text) for text in texts]
         title = f"{key} new"
@@ -86,7 +86,7 @@ class Writer:
         def work() -> None:
             self.ids[key] = self.store.create_thread(JAN, replace(BLANK, title=title), messages).id
 
-        self._do({key: [state]}, work)
+        return self._do({key: [state]}, work)
 
     def append(self, key: str, *texts: str) -> bool:
         """Add messages in one request; answers whether there was room."""
@@ -97,7 +97,7 @@ class Writer:
         new = [_message(self.ids[key], item) for item in said]
         return self._do({key: [state]}, lambda: self.store.append(self.ids[key], new))
 
-    def edit(self, key: str, number: int, value: str) -> None:
+    def edit(self, key: str, number: int, value: str) -> bool:
         """Change a message's metadata, on condition that it is as it was read."""
         state = self._thread(key)
         state["messages"][number][2] = value
@@ -107,7 +107,7 @@ class Writer:
         def change(old: Message) -> Message:
             return replace(old, metadata={"edit": value})
 
-        self._do({key: [state]}, lambda: self.store.messages.change(thread_id, message_id, change, [revision]))
+        return self._do({key: [state]}, lambda: self.store.messages.change(thread_id, message_id, change, [revision]))
 
     def delete_message(self, key: str, number: int) -> None:
         """Take a message out."""
@@ -115,7 +115,7 @@ class Writer:
         message_id, _, _ = state["messages"].pop(number)
         self._do({key: [state]}, lambda: self.store.messages.delete(self.ids[key], MessageId(message_id)))
 
-    def retitle(self, key: str, words: str) -> None:
+    def retitle(self, key: str, words: str) -> bool:
         """Change a thread's own file."""
         state = self._thread(key) | {"title": f"{key} {words}"}
         revision = self.store.threads.get(self.ids[key]).revision
@@ -123,7 +123,7 @@ class Writer:
         def change(old: Thread) -> Thread:
             return replace(old, title=state["title"])
 
-        self._do({key: [state]}, lambda: self.store.threads.change(self.ids[key], change, [revision]))
+        return self._do({key: [state]}, lambda: self.store.threads.change(self.ids[key], change, [revision]))
 
     def start_run(self, key: str, text: str) -> str:
         """Add a message and accept a run on it, in one request; answers the run's id."""
@@ -166,7 +166,7 @@ class Writer:
                 entry |= {name: state[name]}
                 state |= {name: [], "cleared": [*self._thread(key)["cleared"], dict(entry)]}
                 steps.append(copy.deepcopy(state))
-        self._do({key: steps}, lambda: self.store.clear_thread(self.ids[key]))
+        self._do({key: steps}, lambda: self.store.clear_thread(self.ids[key]), is_for_good=True)
         self._cleared.add(key)
 
     def unclear(self, key: str) -> None:
@@ -180,7 +180,7 @@ class Writer:
                 cleared = [*state["cleared"], dict(entry)] if any(entry.values()) else state["cleared"]
                 steps.append(copy.deepcopy(state | {"cleared": cleared}))
         trash_id = self._deletion("messages", key)
-        self._do({key: steps}, lambda: self.store.restore(trash_id))
+        self._do({key: steps}, lambda: self.store.restore(trash_id), is_for_good=True)
         self._cleared.remove(key)
 
     def clone(self, key: str, copy_key: str) -> None:
@@ -234,10 +234,23 @@ class Writer:
         state = self._thread(f"assistant {name}") | {"place": "trash"}
         self._do({f"assistant {name}": [state]}, lambda: self.store.assistants.delete(AssistantId(name)))
 
-    def _do(self, changes: Changes, work: Callable[[], object]) -> bool:
+    def read_everything(self) -> None:
+        """The store must tell of each thread what was acknowledged."""
+        for key, state in self._states.items():
+            if state is not None and state.get("place") == "threads":
+                page = self.store.messages.page(self.ids[key], PAGE).items
+                said = [[item.id, item.content[0]["text"]["value"], item.metadata.get("edit", "")] for item in page]
+                assert said == state["messages"][: len(said)], f"{key} reads {said}"
+
+    def make_room(self, ballast: str) -> None:
+        """Remove a file beside the janroot."""
+        (self._janroot.parent / ballast).unlink()
+
+    def _do(self, changes: Changes, work: Callable[[], object], *, is_for_good: bool = False) -> bool:
         """One request: the states it leads to are told before, and taken over when it is answered.
 
-        Refused for want of room, it is asked again at once as often as `tries` says; answers whether it was done.
+        Refused for want of room, it is asked again at once as often as `tries` says, unless a first part of it was
+        done that `is_for_good`; answers whether it was done.
         """
         for _ in range(self.tries):
             self._ledger.begin(changes)
@@ -245,15 +258,17 @@ class Writer:
                 work()
             except StorageFullError:
                 self._ledger.refuse(changes)
-                self._see_nothing_changed(changes)
+                if self._see_what_changed(changes) and is_for_good:
+                    return False
                 continue
             self._states.update({key: copy.deepcopy(states[-1]) for key, states in changes.items()})
             self._ledger.acknowledge(changes)
             return True
         return False
 
-    def _see_nothing_changed(self, changes: Changes) -> None:
-        """A request that was refused must have left everything whole, and as it was: or done a first part of it."""
+    def _see_what_changed(self, changes: Changes) -> bool:
+        """A request that was refused must have left everything whole, and as it was, or after a first part of it."""
+        before = copy.deepcopy(self._states)
         self.refusals += 1
         seen = oracle.read(self._janroot)
         for key, states in changes.items():
@@ -262,6 +277,7 @@ class Writer:
             self._states[key] = found
         assert not seen.findings, seen.findings
         assert not seen.torn, f"refused, and half a line was left in {seen.torn}"
+        return self._states != before
 
     def _thread(self, key: str) -> dict[str, Any]:
         """A copy of a thread's state, to be changed."""
