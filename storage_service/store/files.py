@@ -16,7 +16,7 @@ from jan.errors import InvalidArgumentError, NotFoundError, TooLargeError
 from jan.ids import FileId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, jsonfile, layout
-from storage_service.store.clock import Clock
+from storage_service.store.clock import Clock, Stopwatch, TwoLooks
 from storage_service.store.forms import files as form
 from storage_service.store.paging import Page, PageQuery, cut
 from storage_service.store.records import File
@@ -92,7 +92,8 @@ class OpenFile:
 class Files:
     """Take in, read, list and remove uploads. Names on disk are generated ids; a client's name is only kept."""
 
-    def __init__(self, where: layout.Layout, clock: Clock) -> None:
+    def __init__(self, where: layout.Layout, clock: Clock, stopwatch: Stopwatch) -> None:
+        self._looks = TwoLooks(stopwatch)
         self._layout = where
         self._clock = clock
         self._lock = threading.Lock()
@@ -164,9 +165,9 @@ class Files:
         self._remove(file_id)
 
     def remove_expired(self) -> int:
-        """Remove what has outlived its time; answers how many files."""
-        expired = [file.id for file in self._scan() if self._has_expired(file)]
-        for file_id in expired:
+        """Remove what has outlived its time, see `TwoLooks`; answers how many files."""
+        expired = self._looks.confirmed(file.id for file in self._scan() if self._has_expired(file))
+        for file_id in map(FileId, expired):
             self._remove(file_id)
         return len(expired)
 

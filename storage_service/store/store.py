@@ -1,6 +1,7 @@
 """One janroot, opened: the collections, built in the right order on one lock."""
 
 import os
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from jan.ids import AssistantId, RunId, ThreadId, TrashId
 from storage_service.store import atomic, flat, layout, seed, trash
 from storage_service.store.assistants import Assistants
 from storage_service.store.census import Census
-from storage_service.store.clock import Clock, wall_clock_ms
+from storage_service.store.clock import Clock, Stopwatch, wall_clock_ms
 from storage_service.store.files import Files
 from storage_service.store.layout import Layout
 from storage_service.store.lock import JanrootLock
@@ -30,13 +31,13 @@ from storage_service.store.trash import DEFAULT_DAYS, Deletion, Trash
 class Store:
     """Everything under one janroot. Use `Store.open`, and `close` when done."""
 
-    def __init__(self, where: Layout, lock: JanrootLock, clock: Clock, trash_days: int) -> None:
+    def __init__(self, where: Layout, lock: JanrootLock, clock: Clock, trash_days: int, stopwatch: Stopwatch) -> None:
         self.layout = where
         self._lock = lock
         self._clock = clock
-        self.trash = Trash(where, clock, trash_days)
+        self.trash = Trash(where, clock, trash_days, stopwatch)
         self.assistants = Assistants(where, clock, self.trash)
-        self.files = Files(where, clock)
+        self.files = Files(where, clock, stopwatch)
         self.models = Models(where)
         self.threads = Threads(where, clock, self.trash)
         self.runs = Runs(self.threads.folder, self.threads.own_folder, where.quarantine)
@@ -52,6 +53,7 @@ class Store:
         demo_weights: Path | None = None,
         clock: Clock = wall_clock_ms,
         trash_days: int = DEFAULT_DAYS,
+        stopwatch: Stopwatch = time.monotonic,
     ) -> Self:
         """Take a janroot, make what is missing in it, and find its threads, or most of them: see `Census`.
 
@@ -65,7 +67,7 @@ class Store:
             flat.finish(where)
             seed.demo_model(where, demo_weights)
             where.make_collections()
-            store = cls(where, lock, clock, trash_days)
+            store = cls(where, lock, clock, trash_days, stopwatch)
             seed.default_assistant(where, store.assistants)
             store.files.sweep()
             store.census.begin()

@@ -15,7 +15,7 @@ from jan.errors import FailedPreconditionError, NotFoundError, StorageFullError
 from jan.ids import ThreadId, TrashId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, jsonfile, layout
-from storage_service.store.clock import Clock
+from storage_service.store.clock import Clock, Stopwatch, TwoLooks
 from storage_service.store.forms import fields
 from storage_service.store.paging import Page, PageQuery, cut
 from storage_service.store.records import TrashEntry, TrashItem
@@ -64,10 +64,11 @@ class Deletion:
 class Trash:
     """Take deleted things, list them, bring them back, and remove them when their time is over."""
 
-    def __init__(self, where: layout.Layout, clock: Clock, keep_days: int) -> None:
+    def __init__(self, where: layout.Layout, clock: Clock, keep_days: int, stopwatch: Stopwatch) -> None:
         self._layout = where
         self._clock = clock
         self._keep_ms = keep_days * DAY_MS
+        self._looks = TwoLooks(stopwatch)
         # Only ever grows while we run: a name that came back or went for good may well stay taken.
         self._names = set(_names_below(where.trash))
 
@@ -113,8 +114,9 @@ class Trash:
         return _names_in(self._layout.trash / trash_id) if trash_id.startswith(f"{MESSAGES}-") else ()
 
     def empty(self) -> int:
-        """Remove the deletions whose time is over; answers how many. Raises what the disk says."""
-        over = [name for name in self._entries() if _deleted_ms(name) + self._keep_ms <= self._clock()]
+        """Remove the deletions whose time is over, see `TwoLooks`; answers how many. Raises what the disk says."""
+        now_ms = self._clock()
+        over = self._looks.confirmed(name for name in self._entries() if _deleted_ms(name) + self._keep_ms <= now_ms)
         for name in over:
             self._forget(name)
         if over:

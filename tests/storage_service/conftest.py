@@ -25,6 +25,21 @@ class SteppingClock:
         return self.now_ms
 
 
+class HandStopwatch:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def stopwatch() -> HandStopwatch:
+    return HandStopwatch()
+
+
 @pytest.fixture
 def clock() -> SteppingClock:
     return SteppingClock()
@@ -36,8 +51,8 @@ def janroot(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(janroot: Path, clock: SteppingClock) -> Iterator[Store]:
-    opened = Store.open(janroot, clock=clock)
+def store(janroot: Path, clock: SteppingClock, stopwatch: HandStopwatch) -> Iterator[Store]:
+    opened = Store.open(janroot, clock=clock, stopwatch=stopwatch)
     yield opened
     opened.close()
 

@@ -15,7 +15,7 @@ from storage_service.store.files import OpenFile
 from storage_service.store.paging import PageQuery
 from storage_service.store.records import File
 from storage_service.store.store import Store
-from tests.storage_service.conftest import SteppingClock
+from tests.storage_service.conftest import HandStopwatch, SteppingClock
 from tests.storage_service.store.crashes import Crash, crash_points
 
 ALL = PageQuery(limit=10_000, descending=False)
@@ -85,13 +85,23 @@ def test_the_order_is_that_of_creation_and_outlives_a_restart(
     reopened.close()
 
 
-def test_an_expired_file_is_gone_and_then_removed(store: Store, janroot: Path, clock: SteppingClock) -> None:
+def test_an_expired_file_is_gone_and_then_removed(
+    store: Store, janroot: Path, clock: SteppingClock, stopwatch: HandStopwatch
+) -> None:
     kept, made = add(store), add(store, lifetime_ms=HOUR_MS)
     assert made.expires_ms == made.created_ms + HOUR_MS
     clock.now_ms += HOUR_MS
     with pytest.raises(NotFoundError):
         store.files.get(made.id)
     assert listed(store) == [kept.id]
+    store.tidy()
+    clock.now_ms -= HOUR_MS
+    assert listed(store) == [kept.id, made.id]
+    stopwatch.seconds += 3600
+    store.tidy()  # the clock was wrong for a while: nothing happened
+    clock.now_ms += HOUR_MS
+    store.tidy()
+    stopwatch.seconds += 3600
     store.tidy()
     assert everything(janroot) == [kept.id, f"{kept.id}.json"]
 

@@ -17,11 +17,12 @@ from storage_service.store import trash
 from storage_service.store.paging import PageQuery
 from storage_service.store.records import Message, Role, Run, RunStatus, Thread, TrashEntry
 from storage_service.store.store import Store
-from tests.storage_service.conftest import BLANK, SteppingClock
+from tests.storage_service.conftest import BLANK, HandStopwatch, SteppingClock
 from tests.storage_service.store.crashes import Crash, crash_points
 
 ALL = PageQuery(limit=100, descending=False)
 JAN = AssistantId("jan")
+YEAR_MS = 365 * trash.DAY_MS
 
 
 def entries(store: Store) -> list[TrashEntry]:
@@ -119,7 +120,7 @@ def test_a_deleted_assistant_comes_back(store: Store) -> None:
 
 
 def test_what_was_deleted_is_kept_for_thirty_days(
-    store: Store, janroot: Path, clock: SteppingClock, thread: Thread
+    store: Store, janroot: Path, clock: SteppingClock, stopwatch: HandStopwatch, thread: Thread
 ) -> None:
     stray = janroot / ".server" / "trash" / "by-hand"
     stray.mkdir()
@@ -130,10 +131,28 @@ def test_what_was_deleted_is_kept_for_thirty_days(
     assert entries(store) == [entry]
     clock.now_ms = entry.expires_ms
     store.tidy()
+    stopwatch.seconds += 3600
+    store.tidy()
     assert entries(store) == []
     assert [path.name for path in (janroot / ".server" / "trash").iterdir()] == ["by-hand"]
     with pytest.raises(NotFoundError):
         store.restore(entry.id)
+
+
+def test_a_clock_that_jumps_ahead_for_a_while_empties_nothing(
+    store: Store, clock: SteppingClock, stopwatch: HandStopwatch, thread: Thread
+) -> None:
+    store.delete_thread(thread.id)
+    [entry] = entries(store)
+    for _ in range(3):
+        clock.now_ms += YEAR_MS
+        store.tidy()
+        stopwatch.seconds += 1800
+        store.tidy()
+        clock.now_ms -= YEAR_MS
+        stopwatch.seconds += 1800
+        store.tidy()
+    assert entries(store) == [entry]
 
 
 def test_a_full_disk_at_the_very_end_of_a_restoration_undoes_nothing(
