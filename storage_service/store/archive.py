@@ -91,7 +91,7 @@ class Archive:
 
         StorageFullError, FileExistsError. Nothing is left of a file that cannot be written.
         """
-        bulk.write(path, self.pieces(entry))
+        bulk.write(path, self.pieces(entry), entry.changed_seconds)
 
     def extract_all(self, target: Path) -> None:
         """Write all files and folders below a new folder, durably but for its own name. It may take a while.

@@ -12,6 +12,7 @@ import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from jan.errors import InvalidArgumentError
@@ -37,7 +38,7 @@ _CENTRAL = struct.Struct("<4s4B4H3L5H2L")
 _LOCAL_BYTES = 30
 _MAX_COMMENT_BYTES = 0xFFFF
 _FULL_32 = 0xFFFFFFFF
-_ZIP64_EXTRA = 0x0001
+_ZIP64_EXTRA, _TIME_EXTRA = 0x0001, 0x5455
 # What Windows marks in an entry's attributes: a device, a reparse point (its links).
 _WINDOWS_SPECIAL = 0x40 | 0x400
 
@@ -69,6 +70,8 @@ class Entry:
     """Where its local header begins."""
     streamed: bool
     """Whether the local header was written before the sizes were known, and says nothing of them."""
+    changed_seconds: int
+    """When the file was last changed, seconds since 1970; of a time that is none, 0."""
 
     @property
     def is_folder(self) -> bool:
@@ -164,7 +167,7 @@ def _entry(name: str, fields: tuple[Any, ...], extra: bytes) -> Entry:
     size, compressed, offset = _wide(extra, fields[11], fields[10], fields[18])
     if (name.endswith("/") and size) or (method == STORED and size != compressed):
         raise archive_names.unsafe(name, "its size is not true")
-    return Entry(name, method, fields[9], compressed, size, offset, streamed=bool(flags & 0x0008))
+    return Entry(name, method, fields[9], compressed, size, offset, bool(flags & 0x0008), _changed(fields, extra))
 
 
 def _check_kind(name: str, attributes: int) -> None:
@@ -195,6 +198,19 @@ def _extra(extra: bytes, wanted: int) -> bytes:
             return extra[4 : 4 + length]
         extra = extra[4 + length :]
     return b""
+
+
+def _changed(fields: tuple[Any, ...], extra: bytes) -> int:
+    """The time in Info-ZIP's extra field, which is exact; else DOS's, which is somebody's local time."""
+    exact = _extra(extra, _TIME_EXTRA)
+    if len(exact) >= 5 and exact[0] & 1:
+        return max(0, int.from_bytes(exact[1:5], "little", signed=True))
+    clock, date = fields[7], fields[8]
+    parts = (1980 + (date >> 9), date >> 5 & 15, date & 31, clock >> 11, clock >> 5 & 63, (clock & 31) * 2)
+    try:
+        return int(datetime(*parts, tzinfo=UTC).timestamp())
+    except ValueError:
+        return 0
 
 
 def _check_sizes(entries: list[Entry], size: int, limits: ArchiveLimits) -> None:

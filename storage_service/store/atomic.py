@@ -101,14 +101,15 @@ class Draft:
     def finish(self) -> None:
         """Make what was written durable; nothing can be added any more. It still needs `publish`."""
         _sync(self._fd, self.path)
-        self._close()
+        self.close()
 
     def discard(self) -> None:
         """Leave nothing behind; no error after `publish` or a second time."""
-        self._close()
+        self.close()
         self.path.unlink(missing_ok=True)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Write no more; what was written is not durable by that."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -211,14 +212,21 @@ def copy_file(source: Path, target: Path) -> None:
         _write_new(target, iter(lambda: data.read(1024 * 1024), b""))
 
 
-@_telling_no_room()
-def write_unsynced(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file where nothing is yet; not durable before `sync_file_system`. See `bulk`.
+def written_unsynced(path: Path, chunks: Iterable[bytes]) -> Iterator[int]:
+    """Write a file where nothing is yet, a piece at a time, answered with its length; see `bulk` for its durability.
 
     Nothing is left of a file that cannot be finished. Raises FileExistsError, and whatever `chunks` raises.
     StorageFullError: no room.
     """
-    _write_new(path, chunks, os.O_EXCL, durable=False)
+    draft = Draft(path)
+    try:
+        for chunk in chunks:
+            draft.write(chunk)
+            yield len(chunk)
+    except BaseException:
+        draft.discard()
+        raise
+    draft.close()
 
 
 @_telling_no_room()
@@ -263,14 +271,13 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _write_new(path: Path, chunks: Iterable[bytes], how: int = os.O_TRUNC, *, durable: bool = True) -> None:
+def _write_new(path: Path, chunks: Iterable[bytes]) -> None:
     """Write and sync a file that nobody reads yet; one that cannot be finished is removed."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | how | _FLAGS, 0o644)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o644)
     try:
         for chunk in chunks:
             _write_all(fd, chunk, path)
-        if durable:
-            _sync(fd, path)
+        _sync(fd, path)
     except BaseException:
         with contextlib.suppress(OSError):
             path.unlink()

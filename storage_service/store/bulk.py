@@ -5,7 +5,7 @@ synced: build it in `staging/`, sync, then publish by rename.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,9 +29,19 @@ class Bulk:
     ) -> None:
         os.close(self._fd)
 
-    def write(self, path: Path, chunks: Iterable[bytes]) -> None:
-        """Write a file where nothing is yet. See `atomic.write_unsynced`."""
-        atomic.write_unsynced(path, chunks)
+    def write(self, path: Path, chunks: Iterable[bytes], changed_seconds: int = 0) -> None:
+        """Write a file where nothing is yet, as if it had last been changed then. See `atomic.write_unsynced`."""
+        for _ in self.written(path, chunks, changed_seconds):
+            pass
+
+    def written(self, path: Path, chunks: Iterable[bytes], changed_seconds: int = 0) -> Iterator[int]:
+        """The same a piece at a time, each of which is answered with its length: a large file is a lot of work.
+
+        Whoever does not go on to the end is left with half a file.
+        """
+        yield from atomic.written_unsynced(path, chunks)
+        if changed_seconds:
+            os.utime(path, (changed_seconds, changed_seconds), follow_symlinks=False)
 
     def sync(self) -> None:
         """Make all of it durable, names and folders too. Raises DiskFailedError: some of it may be gone."""

@@ -23,8 +23,13 @@ def name_of(entry: "os.DirEntry[str]") -> str | None:
     """The thread that an entry of `threads/` may stand for: a folder's name, or a flat file's without its ending."""
     if entry.is_dir(follow_symlinks=False):
         return entry.name
-    match = _NAME.fullmatch(entry.name)
-    return match["id"] if match and entry.is_file(follow_symlinks=False) else None
+    return id_of(entry.name) if entry.is_file(follow_symlinks=False) else None
+
+
+def id_of(name: str) -> str | None:
+    """The thread that a file of this name may be; None for a name that no flat thread has."""
+    match = _NAME.fullmatch(name)
+    return match["id"] if match else None
 
 
 def is_flat(path: Path) -> bool:

@@ -171,8 +171,7 @@ class Runs:
         with log.open() as fd:
             active = log.active()
             if active is not None:
-                ended = replace(active, status=RunStatus.CANCELLED, cancelled_ms=now_ms, revision=active.revision + 1)
-                self._put(log, fd, ended)
+                self._put(log, fd, _left_over(active, now_ms))
 
     def put_step(self, step: RunStep) -> RunStep:
         """Write a step's record, new or changed. Durable on return.
@@ -239,6 +238,18 @@ class Runs:
         except NotFoundError:
             return None
         return run if run.status.is_active else None
+
+
+def end_all(path: Path, quarantine: Path, now_ms: int) -> None:
+    """End every run of a runs.jsonl that nobody has read yet, as `Runs.end_left_over` does for one."""
+    log = RunLog(path, quarantine)
+    with log.open() as fd:
+        for run in [run for run in log.runs.values() if run.status.is_active]:
+            log.put(fd, _left_over(run, now_ms))
+
+
+def _left_over(run: Run, now_ms: int) -> Run:
+    return replace(run, status=RunStatus.CANCELLED, cancelled_ms=now_ms, revision=run.revision + 1)
 
 
 def _run(log: RunLog, run_id: RunId) -> Run:

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
@@ -38,6 +39,8 @@ class Threads:
         self.home = where.threads
         # Where the search for a free name begins; a busy second would try every number it has given.
         self._last_claim = ("", 0)
+        # An import looks whether a name is free and then moves a folder there: nobody may take it in between.
+        self._claiming = threading.Lock()
         self.order = CreationOrder(where.threads, ThreadId, self._created_ms, Places(where).names_of, helped=True)
 
     def create(self, assistant_id: AssistantId, thread: Thread, messages: Sequence[Message] = ()) -> Thread:
@@ -97,6 +100,22 @@ class Threads:
         revision is none of `if_revision`.
         """
         return atomic.again_if_changed(lambda: self._change(thread_id, change, if_revision))
+
+    def is_taken(self, name: str) -> bool:
+        """Whether a name cannot be given to a thread: one has it, or had it and is in the trash."""
+        paths = (self.home / name, self.home / f"{name}.json")
+        return name in self._layout.nested or self._trash.holds(name) or any(map(os.path.lexists, paths))
+
+    def adopt(self, staged: Path, thread_id: ThreadId) -> bool:
+        """Move a thread that was built aside to its place; False when somebody took the name meanwhile.
+
+        Its files must be durable. The place is, once `home` is synced, which many may share.
+        """
+        with self._claiming, self.order.own_change():
+            if self.is_taken(thread_id):
+                return False
+            atomic.move(staged, self.home / thread_id)
+        return True
 
     def delete(self, thread_id: ThreadId, into: Deletion) -> None:
         """Take a thread away, messages and all: its folder moves into the trash. Durable when that is finished.
@@ -174,7 +193,9 @@ class Threads:
         for number in itertools.count(last_number + 1 if name == last_name else 1):
             folder = self._layout.thread(ThreadId(name if number == 1 else f"{name}-{number}"))
             taken = self._trash.holds(folder.name) or os.path.lexists(self._layout.flat_thread(ThreadId(folder.name)))
-            if not taken and atomic.claim_dir(folder):
+            with self._claiming:
+                claimed = not taken and atomic.claim_dir(folder)
+            if claimed:
                 self._last_claim = name, number
                 return folder
         raise AssertionError("numbers never end")

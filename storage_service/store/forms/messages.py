@@ -105,7 +105,12 @@ def change(raw: JsonObject, before: Message, after: Message, now_ms: int) -> Jso
 
 def moved(raw: JsonObject, old_id: ThreadId, new_id: ThreadId) -> JsonObject:
     """The line as a copy of its thread has it: of the new thread, with its files there, of a run that is not there."""
-    line = {key: value for key, value in raw.items() if key != "run_id"} | {"thread_id": new_id}
+    return renamed({key: value for key, value in raw.items() if key != "run_id"}, old_id, new_id)
+
+
+def renamed(raw: JsonObject, old_id: str, new_id: str) -> JsonObject:
+    """The line as it is in a thread of another name: of that thread, with its files there."""
+    line = raw | {"thread_id": new_id}
     content = raw.get("content")
     if isinstance(content, list):
         line["content"] = [_part_moved(part, f"threads/{old_id}/", f"threads/{new_id}/") for part in content]

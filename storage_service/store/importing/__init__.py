@@ -1,0 +1,1 @@
+"""Taking in what other janroots, Jans and products left: read, built aside, then published whole."""

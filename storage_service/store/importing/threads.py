@@ -1,0 +1,203 @@
+"""Threads: a folder, or a flat file of 2023, becomes a whole thread in the workshop, under a name that is free."""
+
+import os
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from jan.errors import InvalidArgumentError
+from jan.ids import AssistantId, ThreadId
+from storage_service.store import flat, jsonfile, jsonl, layout
+from storage_service.store.archive import Entry
+from storage_service.store.forms import drafts, fields
+from storage_service.store.forms import messages as message_form
+from storage_service.store.forms import threads as form
+from storage_service.store.importing import names, references
+from storage_service.store.importing.contents import Folder
+from storage_service.store.importing.references import Names
+from storage_service.store.importing.workshop import Steps, Workshop
+from storage_service.store.imports.conversations import Conversation
+from storage_service.store.log import open_to_read
+from storage_service.store.records import JsonObject, Thread, ThreadAssistant
+from storage_service.store.runs import end_all
+from storage_service.store.threads import Threads
+
+_INVALID = "It is empty or not one JSON object."
+# Jan's desktop reads the first assistant of every thread, and crashed on those that had none (jan#2654).
+_JAN = ThreadAssistant(AssistantId("jan"), "Jan")
+
+
+@dataclass(slots=True)
+class Draft:
+    """A thread as it was taken out of the archive, before it has a name here.
+
+    home: its folder in the workshop, with `messages.jsonl` and all else but `thread.json`. file: what that is to hold;
+    None when there is none, or it was no JSON object.
+    """
+
+    home: Path
+    old: str
+    file: bytes | None
+    names: Names = field(default_factory=lambda: Names("", ""))
+
+
+class ThreadImport:
+    """Builds threads. `planned` has those that are to be published: their ids and where they wait."""
+
+    def __init__(self, shop: Workshop, threads: Threads, where: layout.Layout, now_ms: int) -> None:
+        self._shop = shop
+        self._threads = threads
+        self._layout = where
+        self._now_ms = now_ms
+        self.planned: dict[ThreadId, Path] = {}
+
+    def folder(self, source: Folder, assistants: Mapping[str, str], files: Mapping[str, str]) -> Steps:
+        """A thread's folder. One without anything to read is set aside."""
+        described, data = source.files.get(layout.THREAD_FILE), None
+        if described is not None:
+            data = self._shop.read(described, jsonfile.MAX_FILE_BYTES)
+            if data is None or references.thread_file(data, Names("", "")) is None:
+                data = None
+                yield from self._shop.quarantine(described, _INVALID)
+        others = {name: entry for name, entry in source.files.items() if entry is not described}
+        if data is None and layout.MESSAGES_FILE not in others:
+            yield from self._shop.quarantine_all(others.values(), "Its thread cannot be read.")
+            return
+        home = self._shop.new_folder("threads")
+        for name, entry in others.items():
+            yield from self._shop.extract(entry, home / name)
+        old = source.name or _own_name(data)
+        yield from self.settle(Draft(home, old, data, Names(old, old, assistants, files)))
+
+    def flat(self, name: str, source: Entry, assistants: Mapping[str, str], files: Mapping[str, str]) -> Steps:
+        """A flat file of 2023: it gets the form of every later release. What that cannot hold is set aside as it is."""
+        data = self._shop.read(source, jsonfile.MAX_FILE_BYTES)
+        raw = _object(data)
+        if data is None or raw is None:
+            yield from self._shop.quarantine(source, _INVALID)
+            return
+        listed = raw.get("messages")
+        if isinstance(listed, list) and not all(isinstance(item, str | dict) for item in listed):
+            yield from self._shop.quarantine(source, "Some of its messages are neither text nor object.")
+        made_ms = flat.made_ms(Path(f"{name}.json")) or source.changed_seconds * 1000
+        thread_id = ThreadId(name)
+        described = drafts.thread_file(raw, form.from_json(thread_id, raw, made_ms))
+        home = self._shop.new_folder("threads")
+        said = b"".join(map(jsonl.encode, drafts.message_lines(thread_id, raw, made_ms)))
+        if said:
+            yield from self._shop.write(home / layout.MESSAGES_FILE, [said], source.changed_seconds)
+        file = orjson.dumps(described, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        yield from self.settle(Draft(home, name, file, Names(name, name, assistants, files)))
+
+    def conversation(self, said: Conversation) -> Steps:
+        """A conversation of another product, as it was converted."""
+        home = self._shop.new_folder("threads")
+        messages = (jsonl.encode(message_form.to_json(message)) for message in said.messages)
+        yield from self._shop.write(home / layout.MESSAGES_FILE, messages, said.updated_ms // 1000)
+        for file in said.files:
+            pieces = self._shop.named(file.entry) if file.entry else [file.data]
+            yield from self._shop.write(home / layout.FILES_FOLDER / file.name, pieces)
+        thread = Thread(said.id, said.created_ms, said.updated_ms, said.title, (_JAN,), said.metadata)
+        described = orjson.dumps(form.to_json(thread), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        name = yield from self.settle(Draft(home, said.id, described, Names(said.id, said.id)))
+        for note in said.notes if name else ():
+            self._shop.report.noted(name, note.loss.value, f"{note.count} {note.loss.text}")
+
+    def settle(self, draft: Draft) -> Generator[int, None, str]:
+        """Give a thread its name, which what it holds follows, and answer it; the empty one when it is here already."""
+        for name in names.candidates(names.usable(ThreadId, draft.old)):
+            under = draft.names.under(name)
+            if ThreadId(name) in self.planned:
+                continue
+            if not self._threads.is_taken(name):
+                break
+            if self._is_here(name, draft, under):
+                self._shop.report.already_here("thread", draft.old, name)
+                self._shop.drop(draft.home)
+                return ""
+        yield from self._finish(draft, under)
+        return under.thread
+
+    def _finish(self, draft: Draft, under: Names) -> Steps:
+        """Write what the name changes, and put the folder where it waits for its publication."""
+        home = draft.home
+        messages = home / layout.MESSAGES_FILE
+        for path in (messages, home / layout.RUNS_FILE):
+            yield from self._rewrite(path, under)
+        if draft.file is not None:
+            described = references.thread_file(draft.file, under) or draft.file
+            yield from self._shop.write(home / layout.THREAD_FILE, [described])
+        place = home.parent / f"of-{home.name}" / under.thread
+        place.parent.mkdir()
+        home.rename(place)
+        end_all(place / layout.RUNS_FILE, self._shop.torn, self._now_ms)
+        self.planned[ThreadId(under.thread)] = place
+        self._shop.report.came_in("thread", draft.old, under.thread)
+        self._shop.report.counts["messages"] += _count(place / layout.MESSAGES_FILE)
+
+    def _rewrite(self, path: Path, under: Names) -> Steps:
+        if not under.changes_lines or not path.is_file():
+            return
+        before = path.with_name(f".{path.name}.before")
+        status = path.stat()
+        path.rename(before)
+        with _opened(before) as fd:
+            yield from self._shop.write(path, references.lines(fd, under), int(status.st_mtime))
+        before.unlink()
+
+    def _is_here(self, name: str, draft: Draft, under: Names) -> bool:
+        """Whether the thread of this name is the same one: it begins with the same messages, and may go on."""
+        try:
+            existing = self._layout.thread(ThreadId(name))
+        except InvalidArgumentError:
+            return False
+        with _opened(draft.home / layout.MESSAGES_FILE) as ours, _opened(existing / layout.MESSAGES_FILE) as theirs:
+            if ours >= 0 and os.fstat(ours).st_size:
+                return theirs >= 0 and _begins_with(theirs, references.lines(ours, under))
+        described = _object(draft.file)
+        if described is None:
+            return False
+        return references.thread_object(described, under) == jsonfile.read(existing / layout.THREAD_FILE)
+
+
+def _begins_with(fd: int, pieces: Iterator[bytes]) -> bool:
+    offset = 0
+    for piece in pieces:
+        if os.pread(fd, len(piece), offset) != piece:
+            return False
+        offset += len(piece)
+    return True
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    fd = open_to_read(path)
+    try:
+        yield fd
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
+
+def _count(path: Path) -> int:
+    """How many objects there are in a messages.jsonl."""
+    with _opened(path) as fd:
+        return sum(segment.value is not None for segment in jsonl.segments(fd)) if fd >= 0 else 0
+
+
+def _own_name(data: bytes | None) -> str:
+    """The name of a thread that lies in no folder: what its file calls it, or one of its time."""
+    raw = _object(data) or {}
+    made_ms = fields.time_ms(raw, "created", "created_at") or 0
+    return fields.text(raw, "id") or f"jan_{made_ms // 1000}"
+
+
+def _object(data: bytes | None) -> JsonObject | None:
+    try:
+        value = orjson.loads((data or b"").removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
