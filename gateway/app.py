@@ -20,6 +20,7 @@ from gateway.routes import (
     chat_completions,
     files,
     health,
+    imports,
     message_files,
     messages,
     models,
@@ -45,12 +46,13 @@ def build_app(settings: GatewaySettings) -> web.Application:
     app[METRICS] = GatewayMetrics()
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(connections)
-    # `/v1/threads/runs` must not be taken for a thread, so runs come first.
+    # `/v1/threads/runs` and `/v1/threads/import` must not be taken for threads, so these come first.
     for module in (
         health,
         models,
         chat_completions,
         runs,
+        imports,
         threads,
         messages,
         message_files,

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 
 from grpc import aio
 
-from jan.rpc import call, download, is_serving, upload
+from jan.rpc import call, download, exchange, is_serving, upload
 from jan.storage.v1 import (
     archives_pb2,
     archives_pb2_grpc,
@@ -17,6 +17,8 @@ from jan.storage.v1 import (
     assistants_pb2_grpc,
     files_pb2,
     files_pb2_grpc,
+    imports_pb2,
+    imports_pb2_grpc,
     messages_pb2,
     messages_pb2_grpc,
     models_pb2,
@@ -39,6 +41,9 @@ TRANSFER_SECONDS = 3600.0
 ARCHIVE_SECONDS = 24 * 3600.0
 # For work on many threads or large ones.
 LONG_SECONDS = 300.0
+# How long a large import may take, and one step of it: a disk that writes back may keep one waiting.
+IMPORT_SECONDS = 24 * 3600.0
+IMPORT_STALL_SECONDS = 300.0
 
 
 class StorageClient:
@@ -54,6 +59,7 @@ class StorageClient:
         self._reports = report_pb2_grpc.ReportServiceStub(channel)
         self._trash = trash_pb2_grpc.TrashServiceStub(channel)
         self._files = files_pb2_grpc.FileServiceStub(channel)
+        self._imports = imports_pb2_grpc.ImportServiceStub(channel)
         self._archives = archives_pb2_grpc.ArchiveServiceStub(channel)
 
     async def is_serving(self) -> bool:
@@ -270,3 +276,11 @@ class StorageClient:
         """Read the whole janroot as a zip: what it will be, then its bytes."""
         request = archives_pb2.ExportJanrootRequest(kind=kind, weights=weights)
         return download(self._archives.ExportJanroot, request, deadline_seconds=ARCHIVE_SECONDS)
+
+    def import_file(
+        self, parts: AsyncIterable[imports_pb2.ImportRequest]
+    ) -> AsyncGenerator[imports_pb2.ImportResponse, None]:
+        """Import a file: progress, then the report. What `parts` raises breaks it off and leaves nothing."""
+        return exchange(
+            self._imports.Import, parts, deadline_seconds=IMPORT_SECONDS, stall_seconds=IMPORT_STALL_SECONDS
+        )

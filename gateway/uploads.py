@@ -46,13 +46,14 @@ _MALFORMED = (
 class Form:
     """A multipart form on its way in: first the pieces of its file from `pieces`, then its other `fields`."""
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.Request, most_bytes: int = MAX_FILE_BYTES) -> None:
         """Look at the headers. Raises UnsupportedMediaTypeError, TooLargeError: before anything is read."""
         if request.content_type != "multipart/form-data":
             raise UnsupportedMediaTypeError("Send the file as Content-Type: multipart/form-data.")
-        if (request.content_length or 0) > MAX_FILE_BYTES + MAX_FORM_BYTES:
-            raise _too_large()
+        if (request.content_length or 0) > most_bytes + MAX_FORM_BYTES:
+            raise _too_large(most_bytes)
         self._request = request
+        self._most_bytes = most_bytes
         self.filename = ""
         self.fields: dict[str, str] = {}
 
@@ -65,7 +66,7 @@ class Form:
         try:
             reader = await self._request.multipart()
             parts = 0
-            while (part := await self._in_time(reader.next())) is not None:
+            while (part := await _in_time(reader.next())) is not None:
                 parts += 1
                 if parts > MAX_PARTS:
                     raise InvalidArgumentError(f"A form may have at most {MAX_PARTS} parts.")
@@ -94,16 +95,16 @@ class Form:
             raise InvalidArgumentError("Send the file's bytes as they are, without a transfer encoding.", param="file")
         size = 0
         while not part.at_eof():
-            data = await self._in_time(part.read_chunk(PIECE_BYTES))
+            data = await _in_time(part.read_chunk(PIECE_BYTES))
             size += len(data)
-            if size > MAX_FILE_BYTES:
-                raise _too_large()
+            if size > self._most_bytes:
+                raise _too_large(self._most_bytes)
             yield bytes(data)
 
     async def _read_field(self, name: str, part: BodyPartReader) -> None:
         value = b""
         while not part.at_eof():
-            value += await self._in_time(part.read_chunk())
+            value += await _in_time(part.read_chunk())
             if len(value) > MAX_FIELD_BYTES:
                 raise InvalidArgumentError(f"Invalid '{name}': it is too long.", param=name)
         if name in self.fields:
@@ -113,13 +114,32 @@ class Form:
         except UnicodeDecodeError:
             raise InvalidArgumentError(f"Invalid '{name}': it is no text.", param=name) from None
 
-    async def _in_time(self, reading: Awaitable[ResultT]) -> ResultT:
-        """What a read gives. Raises InvalidArgumentError: the client sent nothing for too long."""
-        try:
-            async with asyncio.timeout(IDLE_SECONDS):
-                return await reading
-        except TimeoutError:
-            raise InvalidArgumentError("The upload stood still for too long.", code="upload_stalled") from None
+
+async def body_pieces(request: web.Request, most_bytes: int) -> AsyncGenerator[bytes, None]:
+    """A request's body as it comes, when that is the file itself.
+
+    Raises InvalidArgumentError: it is not encoded as it says, or too slow. TooLargeError.
+    """
+    if (request.content_length or 0) > most_bytes:
+        raise _too_large(most_bytes)
+    size = 0
+    try:
+        while data := await _in_time(request.content.read(PIECE_BYTES)):
+            size += len(data)
+            if size > most_bytes:
+                raise _too_large(most_bytes)
+            yield data
+    except _MALFORMED as error:
+        raise InvalidArgumentError(f"We could not read the body of your request: {_echo(str(error))}.") from None
+
+
+async def _in_time(reading: Awaitable[ResultT]) -> ResultT:
+    """What a read gives. Raises InvalidArgumentError: the client sent nothing for too long."""
+    try:
+        async with asyncio.timeout(IDLE_SECONDS):
+            return await reading
+    except TimeoutError:
+        raise InvalidArgumentError("The upload stood still for too long.", code="upload_stalled") from None
 
 
 def label(filename: str) -> str:
@@ -144,5 +164,5 @@ def _echo(text: str) -> str:
     return repr(text.encode("ascii", "backslashreplace").decode())[1:-1][:MAX_ECHO]
 
 
-def _too_large() -> TooLargeError:
-    return TooLargeError(f"A file may hold at most {MAX_FILE_BYTES} bytes.", param="file")
+def _too_large(most_bytes: int) -> TooLargeError:
+    return TooLargeError(f"A file may hold at most {most_bytes} bytes.", param="file")

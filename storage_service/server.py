@@ -11,6 +11,7 @@ from jan.storage.v1 import (
     archives_pb2_grpc,
     assistants_pb2_grpc,
     files_pb2_grpc,
+    imports_pb2_grpc,
     messages_pb2_grpc,
     models_pb2_grpc,
     report_pb2_grpc,
@@ -26,6 +27,7 @@ from storage_service.search import Search
 from storage_service.servicers.archives import ArchiveServicer
 from storage_service.servicers.assistants import AssistantServicer
 from storage_service.servicers.files import FileServicer
+from storage_service.servicers.imports import ImportServicer
 from storage_service.servicers.messages import MessageServicer
 from storage_service.servicers.models import ModelServicer
 from storage_service.servicers.report import ReportServicer
@@ -86,6 +88,7 @@ def add_servicers(server: aio.Server, access: Access, archiving: Access, store: 
     assistants_pb2_grpc.add_AssistantServiceServicer_to_server(AssistantServicer(access, store.assistants), server)
     models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(access, store.models), server)
     files_pb2_grpc.add_FileServiceServicer_to_server(FileServicer(access, store), server)
+    imports_pb2_grpc.add_ImportServiceServicer_to_server(ImportServicer(access, store), server)
     trash_pb2_grpc.add_TrashServiceServicer_to_server(TrashServicer(access, store), server)
     runs_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(access, store), server)
     archives_pb2_grpc.add_ArchiveServiceServicer_to_server(ArchiveServicer(access, archiving, store), server)

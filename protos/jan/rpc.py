@@ -109,6 +109,9 @@ class ErrorInterceptor(aio.ServerInterceptor):
         if method.unary_stream is not None and inspect.isasyncgenfunction(method.unary_stream):
             stream = _answering_in_parts(cast(StreamHandler, method.unary_stream), request_id, name)
             return grpc.unary_stream_rpc_method_handler(cast(Any, stream), *codec)
+        if method.stream_stream is not None and inspect.isasyncgenfunction(method.stream_stream):
+            stream = _answering_in_parts(cast(StreamHandler, method.stream_stream), request_id, name)
+            return grpc.stream_stream_rpc_method_handler(cast(Any, stream), *codec)
         return method
 
 
@@ -229,23 +232,59 @@ async def upload(
     running = method(timeout=deadline_seconds, metadata=metadata)
     all_said = False
     try:
-        try:
-            async for request in requests:
-                async with asyncio.timeout(STALL_SECONDS):
-                    await running.write(request)
-            all_said = True
-            await running.done_writing()
-        except asyncio.InvalidStateError:
-            pass  # the call ended before everything was said: its status says why
+        all_said = await _say(running, requests)
         return await running
     except aio.AioRpcError as error:
-        if all_said and error.code() is grpc.StatusCode.UNAVAILABLE and _detail(error) is None:
-            raise UnavailableError(_UNKNOWN_OUTCOME, code=OUTCOME_UNKNOWN) from None
-        raise _from_rpc_error(error) from None
+        raise _from_rpc_error(error, all_said=all_said) from None
     except TimeoutError:
         raise _stalled() from None
     finally:
         running.cancel()
+
+
+async def exchange(
+    method: aio.StreamStreamMultiCallable[RequestT, ResponseT],
+    requests: AsyncIterable[RequestT],
+    *,
+    deadline_seconds: float,
+    stall_seconds: float = STALL_SECONDS,
+) -> AsyncGenerator[ResponseT, None]:
+    """Call a method that hears a stream out and then answers in one; close the generator. See `upload`, `download`.
+
+    stall_seconds: how long one part of the answer may take.
+    """
+    metadata = ((REQUEST_ID_HEADER, request_id_var.get()),)
+    running = method(timeout=deadline_seconds, metadata=metadata)
+    all_said = False
+    try:
+        all_said = await _say(running, requests)
+        while True:
+            async with asyncio.timeout(stall_seconds):
+                part = await running.read()
+            if part is aio.EOF:
+                return
+            yield cast(ResponseT, part)
+    except aio.AioRpcError as error:
+        raise _from_rpc_error(error, all_said=all_said) from None
+    except TimeoutError:
+        raise _stalled() from None
+    finally:
+        running.cancel()
+
+
+async def _say(
+    running: aio.StreamUnaryCall[RequestT, ResponseT] | aio.StreamStreamCall[RequestT, ResponseT],
+    requests: AsyncIterable[RequestT],
+) -> bool:
+    """Send a stream; tells whether all of it went. False: the call ended before, and its status says why."""
+    try:
+        async for request in requests:
+            async with asyncio.timeout(STALL_SECONDS):
+                await running.write(request)
+        await running.done_writing()
+    except asyncio.InvalidStateError:
+        return False
+    return True
 
 
 async def download(
@@ -309,11 +348,14 @@ def _detail(error: aio.AioRpcError) -> ErrorDetail | None:
     return None
 
 
-def _from_rpc_error(error: aio.AioRpcError) -> JanError:
+def _from_rpc_error(error: aio.AioRpcError, *, all_said: bool = False) -> JanError:
+    """The error for a call that failed; `all_said`: it may have been done, and must not be repeated blindly."""
     detail = _detail(error)
     if detail is not None:
         return JanError.from_detail(detail)
     match error.code():
+        case grpc.StatusCode.UNAVAILABLE if all_said:
+            return UnavailableError(_UNKNOWN_OUTCOME, code=OUTCOME_UNKNOWN)
         case grpc.StatusCode.UNAVAILABLE:
             return UnavailableError("A part of the server is not answering; try again.", retry_after_seconds=1)
         case grpc.StatusCode.DEADLINE_EXCEEDED:

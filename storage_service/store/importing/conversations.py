@@ -11,6 +11,9 @@ from storage_service.store.imports.archive_files import ArchiveFiles
 from storage_service.store.imports.conversations import Conversation
 from storage_service.store.imports.draft import Source
 
+# Each is a file of its own in the quarantine.
+MOST_UNREADABLE = 1_000
+
 
 def all_of(shop: Workshop, threads: ThreadImport, files: Iterable[Entry], others: Collection[Entry]) -> Steps:
     """The conversations of an archive; `others` are its other files, which conversations may name."""
@@ -34,12 +37,17 @@ def of_json(shop: Workshop, threads: ThreadImport, pieces: Iterable[bytes], name
 def _read(
     shop: Workshop, threads: ThreadImport, pieces: Iterable[bytes], source: Source, *, name: str, used: set[str]
 ) -> Steps:
+    unreadable = 0
     for place, found in enumerate(exports.read(pieces, source)):
         if isinstance(found, Conversation):
             shop.report.kind = found.product.value
             used.update(file.entry for file in found.files)
             yield from threads.conversation(found)
-        elif found.data is None:
+            continue
+        unreadable += 1
+        if unreadable > MOST_UNREADABLE:
+            raise _none("More of it is no conversation than can be set aside")
+        if found.data is None:
             shop.report.refused(f"{name}#{place}", found.reason)
         else:
             yield from shop.set_aside(f"{name}.{place}.json", found.data, found.reason)
@@ -49,7 +57,8 @@ def _read(
 def _expect_some(shop: Workshop) -> None:
     """Raises InvalidArgumentError: there is no conversation in it."""
     if not shop.report.kind:
-        raise InvalidArgumentError(
-            "There is no conversation in it that could be read: it is no export of ChatGPT or Claude.",
-            code="unknown_archive",
-        )
+        raise _none("There is no conversation in it that could be read")
+
+
+def _none(reason: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f"{reason}: it is no export of ChatGPT or Claude.", code="unknown_archive")

@@ -6,7 +6,7 @@ finds what is here and adds the rest. A dry run does all of it but the publishin
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ class Importer:
         self._source = source
         self.report = Report(dry_run)
 
-    def steps(self) -> Iterator[Progress]:
+    def steps(self) -> Generator[Progress, None, None]:
         """Do it, a small piece of work at a time. Once the stage is `publishing`, it should be driven to its end.
 
         Raises InvalidArgumentError: it is refused, nothing is left. StorageFullError: the same. ConflictError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,16 +12,6 @@ from storage_service.store.importing.report import Report
 from storage_service.store.store import Store
 
 Import = Callable[..., Report]
-
-
-def zipped(folder: Path, prefix: str = "") -> bytes:
-    """A folder as a zip; links are not followed, as every careful program has it."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.is_symlink():
-                archive.write(path, prefix + str(path.relative_to(folder)))
-    return buffer.getvalue()
 
 
 @pytest.fixture
