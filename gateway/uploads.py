@@ -46,14 +46,14 @@ _MALFORMED = (
 class Form:
     """A multipart form on its way in: first the pieces of its file from `pieces`, then its other `fields`."""
 
-    def __init__(self, request: web.Request, most_bytes: int = MAX_FILE_BYTES) -> None:
+    def __init__(self, request: web.Request, most_bytes: int | None = None) -> None:
         """Look at the headers. Raises UnsupportedMediaTypeError, TooLargeError: before anything is read."""
         if request.content_type != "multipart/form-data":
             raise UnsupportedMediaTypeError("Send the file as Content-Type: multipart/form-data.")
-        if (request.content_length or 0) > most_bytes + MAX_FORM_BYTES:
-            raise _too_large(most_bytes)
         self._request = request
-        self._most_bytes = most_bytes
+        self._most_bytes = MAX_FILE_BYTES if most_bytes is None else most_bytes
+        if (request.content_length or 0) > self._most_bytes + MAX_FORM_BYTES:
+            raise _too_large(self._most_bytes)
         self.filename = ""
         self.fields: dict[str, str] = {}
 

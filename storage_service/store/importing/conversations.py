@@ -6,10 +6,10 @@ from jan.errors import InvalidArgumentError
 from storage_service.store.archive import Entry
 from storage_service.store.importing.threads import ThreadImport
 from storage_service.store.importing.workshop import Steps, Workshop
-from storage_service.store.imports import exports
 from storage_service.store.imports.archive_files import ArchiveFiles
 from storage_service.store.imports.conversations import Conversation
 from storage_service.store.imports.draft import Source
+from storage_service.store.imports.exports import read as conversations_in
 
 # Each is a file of its own in the quarantine.
 MOST_UNREADABLE = 1_000
@@ -38,7 +38,7 @@ def _read(
     shop: Workshop, threads: ThreadImport, pieces: Iterable[bytes], source: Source, *, name: str, used: set[str]
 ) -> Steps:
     unreadable = 0
-    for place, found in enumerate(exports.read(pieces, source)):
+    for place, found in enumerate(conversations_in(pieces, source)):
         if isinstance(found, Conversation):
             shop.report.kind = found.product.value
             used.update(file.entry for file in found.files)
