@@ -56,10 +56,10 @@ proto-check: setup-dev ## Lint the protos and check that the committed stubs are
 	$(IN_VENV) -m deploy.protos check
 
 lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 takes newer versions)
-	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --extra llamacpp --extra local --extra dev -o requirements/dev.txt
+	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --extra llamacpp --extra gpu --extra local --extra dev -o requirements/dev.txt
 	$(UV_COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/services.txt
-	$(UV_COMPILE) pyproject.toml --extra llamacpp -c requirements/dev.txt -o requirements/inference.txt
-	$(UV_COMPILE) pyproject.toml --extra llamacpp --extra local -c requirements/dev.txt -o requirements/local.txt
+	$(UV_COMPILE) pyproject.toml --extra llamacpp --extra gpu -c requirements/dev.txt -o requirements/inference.txt
+	$(UV_COMPILE) pyproject.toml --extra llamacpp --extra gpu --extra local -c requirements/dev.txt -o requirements/local.txt
 	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 
 from inference_service.control import ControlServicer
+from inference_service.devices.host import HostInventory
+from inference_service.devices.nvml import load_nvml
 from inference_service.engines.launcher import Launcher
+from inference_service.measurements import Measurements
 from inference_service.models import open_models
 from inference_service.settings import InferenceSettings
 from inference_service.worker import Worker
@@ -18,17 +22,21 @@ from jan.service import run_service
 
 async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
     """Run until `stop` is set and every job in hand has ended."""
-    launcher = Launcher(settings.homes, settings.common.run_dir, settings.load_timeout)
+    run_dir = settings.common.run_dir
+    measurements = Measurements(run_dir / "measurements.json")
+    launcher = Launcher(settings.homes, run_dir, settings.load_timeout, measurements, settings.idle_seconds)
+    inventory = settings.inventory or HostInventory(load_nvml(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     async with (
         connect(settings.common.redis_url) as redis,
-        open_models(launcher, most_loaded=settings.most_loaded_models) as models,
+        open_models(launcher, inventory, settings.policy) as models,
     ):
-        control = ControlServicer(models)
+        control = ControlServicer(models, launcher, socket.gethostname())
         async with serving(
             settings.common.inference_addr, lambda server: add_ControlServiceServicer_to_server(control, server)
         ):
             worker = Worker(redis, models, most_jobs=settings.most_jobs, drain_time=settings.drain_time)
             await worker.run(stop)
+            models.dismiss_watchers()
 
 
 if __name__ == "__main__":

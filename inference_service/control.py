@@ -2,39 +2,122 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 from grpc import aio
 
-from inference_service.models import Model, Models, ModelState
+from inference_service.devices.device import Device
+from inference_service.engines.launcher import Launcher
+from inference_service.engines.model_settings import parse_settings
+from inference_service.fitting import FitAnswer, answer_fit
+from inference_service.models import Models
+from inference_service.wire import (
+    device_to_proto,
+    devices_from_proto,
+    needs_to_proto,
+    placement_to_proto,
+    status_to_proto,
+)
+from jan.errors import InvalidArgumentError
 from jan.inference.v1 import control_pb2, control_pb2_grpc
+from jan.inference.v1.jobs_pb2 import ModelSpec
 
-_STATES: Final = {
-    ModelState.READY: control_pb2.MODEL_STATE_READY,
-    ModelState.STARTING: control_pb2.MODEL_STATE_STARTING,
-    ModelState.RUNNING: control_pb2.MODEL_STATE_RUNNING,
-    ModelState.STOPPING: control_pb2.MODEL_STATE_STOPPING,
-    ModelState.ERROR: control_pb2.MODEL_STATE_ERROR,
-}
+Context = aio.ServicerContext[Any, Any]
+
+_SIGN_OF_LIFE_SECONDS = 10.0
 
 
 class ControlServicer(control_pb2_grpc.ControlServiceServicer):
-    """Answers for one host's models."""
+    """Answers for one host's models and devices."""
 
-    def __init__(self, models: Models) -> None:
-        """`models` is only read."""
+    def __init__(self, models: Models, launcher: Launcher, host: str) -> None:
+        """`host` is this host's name, for people."""
         self._models = models
+        self._launcher = launcher
+        self._host = host
 
-    async def ListModelStatuses(  # noqa: N802  # the name is the proto's
-        self, request: control_pb2.ListModelStatusesRequest, context: aio.ServicerContext[Any, Any]
+    async def ListModelStatuses(
+        self, request: control_pb2.ListModelStatusesRequest, context: Context
     ) -> control_pb2.ListModelStatusesResponse:
         """Every model asked for since the start, by id."""
-        return control_pb2.ListModelStatusesResponse(models=map(model_status, self._models.all()))
+        statuses = (status_to_proto(model.status) for model in self._models.all())
+        return control_pb2.ListModelStatusesResponse(models=statuses)
+
+    async def ListDevices(
+        self, request: control_pb2.ListDevicesRequest, context: Context
+    ) -> control_pb2.ListDevicesResponse:
+        """Every device with what is placed on it."""
+        devices = await self._models.devices()
+        residents = self._models.residents()
+        found = (device_to_proto(device, residents) for device in devices)
+        return control_pb2.ListDevicesResponse(host=self._host, devices=found)
+
+    async def FitModel(self, request: control_pb2.FitModelRequest, context: Context) -> control_pb2.FitModelResponse:
+        """Whether the model would fit on this host's devices, or on others that the request describes."""
+        assessment = await self._launcher.assess(_with_overrides(request))
+        response = control_pb2.FitModelResponse(
+            host=self._host, ctx_len=assessment.ctx_tokens, n_parallel=assessment.n_parallel
+        )
+        demand = assessment.demand
+        if demand is None:
+            answer = FitAnswer(True, True, None, "It runs elsewhere and takes no memory of this host.")
+        elif request.devices:
+            answer = answer_fit(demand, devices_from_proto(request.devices), ())
+        else:
+            devices = _chosen(await self._models.devices(), request.device_ids)
+            answer = answer_fit(demand, devices, self._models.residents())
+        response.fits, response.fits_now, response.why = answer.fits, answer.fits_now, answer.why
+        if demand is not None:
+            response.needs.CopyFrom(needs_to_proto(demand.footprint))
+            response.measured = self._launcher.measurements.is_known(demand.model_id, demand.footprint)
+        if answer.placement is not None:
+            response.placement.CopyFrom(placement_to_proto(answer.placement))
+        return response
+
+    async def StartModel(
+        self, request: control_pb2.StartModelRequest, context: Context
+    ) -> control_pb2.StartModelResponse:
+        """Load a model. A caller that leaves does not stop the load."""
+        start = self._models.start if request.wait else self._models.start_soon
+        return control_pb2.StartModelResponse(status=status_to_proto(await start(request.model)))
+
+    async def StopModel(self, request: control_pb2.StopModelRequest, context: Context) -> control_pb2.StopModelResponse:
+        """Unload a model once its answers are whole."""
+        return control_pb2.StopModelResponse(status=status_to_proto(await self._models.stop(request.model_id)))
+
+    async def WatchModels(
+        self, request: control_pb2.WatchModelsRequest, context: Context
+    ) -> AsyncGenerator[control_pb2.WatchModelsResponse, None]:
+        """All states, then each change."""
+        with self._models.watching() as changes:
+            while True:
+                try:
+                    async with asyncio.timeout(_SIGN_OF_LIFE_SECONDS):
+                        status = await changes.get()
+                except TimeoutError:
+                    yield control_pb2.WatchModelsResponse()
+                    continue
+                if status is None:
+                    return
+                yield control_pb2.WatchModelsResponse(status=status_to_proto(status))
 
 
-def model_status(model: Model) -> control_pb2.ModelStatus:
-    """A model's state on the wire."""
-    status = control_pb2.ModelStatus(model_id=model.id, state=_STATES[model.state], warnings=model.warnings)
-    if model.error is not None:
-        status.error.CopyFrom(model.error.to_detail())
-    return status
+def _with_overrides(request: control_pb2.FitModelRequest) -> ModelSpec:
+    """The model with the context and concurrency that the question is about."""
+    spec = ModelSpec()
+    spec.CopyFrom(request.model)
+    asked = {name: getattr(request, name) for name in ("ctx_len", "n_parallel") if request.HasField(name)}
+    if asked:
+        spec.settings_json = json.dumps(parse_settings(spec.settings_json) | asked)
+    return spec
+
+
+def _chosen(devices: Sequence[Device], ids: Sequence[str]) -> Sequence[Device]:
+    """The devices that the question is about. Raises InvalidArgumentError: there is no such device here."""
+    for device_id in ids:
+        if not any(device.id == device_id for device in devices):
+            raise InvalidArgumentError(f"There is no device {device_id[:64]!r} here.", param="devices")
+    return [device for device in devices if not ids or device.id in ids]

@@ -19,7 +19,8 @@ from inference_service.chunks import ChunkStream
 from inference_service.engines.client import ENGINE_UNREACHABLE
 from inference_service.engines.errors import error_of
 from inference_service.job import Happening, JobState, next_state
-from inference_service.models import Models, RunningModel
+from inference_service.model import RunningModel
+from inference_service.models import Models
 from inference_service.shapes import AnswerHead, AnswerWishes, Usage
 from inference_service.sse import DONE, EventReader
 from inference_service.whole import WholeAnswer, rewrite_whole

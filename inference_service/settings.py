@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
+from inference_service.devices.declared import read_declared
+from inference_service.devices.device import Inventory
+from inference_service.residency import Policy
 from inference_service.weights import WeightHomes
 from jan.settings import CommonSettings, Environment, SettingsError, check_socket_path
 
@@ -22,8 +25,12 @@ class InferenceSettings:
     common: CommonSettings
     homes: WeightHomes
     """Where weights are; only read."""
-    most_loaded_models: int
-    """Models in memory side by side."""
+    inventory: Inventory | None
+    """Declared devices; None to look what this host has."""
+    policy: Policy
+    """When models make room for each other."""
+    idle_seconds: float | None
+    """How long a model may rest before it is unloaded; None for ever."""
     most_jobs: int
     """Jobs in hand, over all models."""
     load_timeout: timedelta
@@ -41,11 +48,31 @@ class InferenceSettings:
         check_socket_path("JANROOT_RUN_DIR", f"unix:{common.run_dir}/engines/01234567.sock")
         load_seconds = environment.integer("JANROOT_LOAD_TIMEOUT_SECONDS", 600, 1, 86_400)
         drain_seconds = environment.integer("JANROOT_DRAIN_SECONDS", 25, 0, _MOST_DRAIN_SECONDS)
+        idle_seconds = environment.integer("JANROOT_IDLE_SECONDS", 1_800, -1, 366 * 86_400)
         return cls(
             common=common,
             homes=WeightHomes(environment.path("JANROOT_MODELS_PATH", str(common.janroot / "models")), common.janroot),
-            most_loaded_models=environment.integer("JANROOT_MAX_LOADED_MODELS", 3, 1, 1_000),
+            inventory=_inventory(environment),
+            policy=_policy(environment),
+            idle_seconds=None if idle_seconds < 0 else float(idle_seconds),
             most_jobs=environment.integer("JANROOT_MAX_JOBS", 512, 1, 100_000),
             load_timeout=timedelta(seconds=load_seconds),
             drain_time=timedelta(seconds=drain_seconds),
         )
+
+
+def _inventory(environment: Environment) -> Inventory | None:
+    value = environment.text("JANROOT_DEVICES", "")
+    try:
+        return read_declared(value) if value else None
+    except ValueError as error:
+        raise SettingsError(f"JANROOT_DEVICES {error}.") from None
+
+
+def _policy(environment: Environment) -> Policy:
+    most = environment.text("JANROOT_MAX_LOADED_MODELS", "")
+    return Policy(
+        min_residency_seconds=environment.integer("JANROOT_MIN_RESIDENCY_SECONDS", 10, 0, 86_400),
+        patience_seconds=environment.integer("JANROOT_PATIENCE_SECONDS", 60, 0, 86_400),
+        most_models=environment.integer("JANROOT_MAX_LOADED_MODELS", 0, 1, 1_000) if most else None,
+    )

@@ -1,29 +1,22 @@
-"""Model files: found strictly inside the models folder, and looked at before any engine parses them.
-
-Engines are written in C++ and have trusted lying headers before (CVE-2025-2439 in cortex.cpp, CVE-2026-7482 in Ollama),
-so a GGUF file whose counts and sizes cannot be true is refused here.
-"""
+"""Model files: found strictly inside the models folder, and looked at before any engine parses them."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
+from inference_service.formats.config import MAX_CONFIG_BYTES, describe_config, parse_config
+from inference_service.formats.description import LyingHeaderError, ModelDescription
+from inference_service.formats.gguf import describe_gguf, read_gguf
+from inference_service.formats.safetensors import read_safetensors
 from jan.errors import FailedPreconditionError, NotFoundError
 
-_HEADER = struct.Struct("<4sIQQ")  # magic, version, tensor count, key-value count
-_VERSIONS = (2, 3)
-_MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
-_MAX_NAME_BYTES = 64  # GGML_MAX_NAME; the gguf specification allows 64 for tensors
-_MAX_KEY_BYTES = 65_535  # gguf specification
-_STRING, _ARRAY = 8, 9
-_SCALAR_BYTES: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-
+HeaderT = TypeVar("HeaderT")
 
 _MODELS = "models/"
+_PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _JANS = ("llamacpp/models/", "mlx/models/")
 
 
@@ -66,11 +59,57 @@ def check_gguf(path: Path) -> None:
 
     Raises FailedPreconditionError: why the file is not a usable model.
     """
-    try:
+    _read(path, read_gguf)
+
+
+def describe_gguf_files(paths: Sequence[Path]) -> ModelDescription:
+    """A GGUF model in one file or several parts, the first of which describes it, whatever it is called.
+
+    Raises FailedPreconditionError: a file is not a usable model.
+    """
+    parts = [path for path in paths[1:] if path.suffix.lower() == ".gguf"]
+    headers = [_read(path, read_gguf) for path in (paths[0], *parts)]
+    more_bytes = sum(header.tensor_bytes for header in headers[1:])
+    return _believed(paths[0], lambda: describe_gguf(headers[0], more_bytes))
+
+
+def describe_safetensors_folder(folder: Path, model_id: str) -> ModelDescription:
+    """A model as Hugging Face lays it out: `config.json` beside its safetensors files. Nothing else is ever loaded.
+
+    Raises NotFoundError: there is no such folder, configuration or file. FailedPreconditionError: one of them cannot
+    be true, wants to run code of its own, or the weights are in a format that can hold programs (pickle).
+    """
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    weights = [folder / name for name in names if name.endswith(".safetensors")]
+    if not weights and any(name.endswith(_PICKLES) for name in names):
+        raise _invalid(f"Model {model_id} has pickled weights, which can hold programs; only safetensors are loaded.")
+    if not weights or "config.json" not in names:
+        missing = "config.json" if weights else "safetensors file"
+        raise NotFoundError(f"The {missing} of model {model_id} is missing.", code="model_file_missing")
+    configs = {name: _config(folder / name) for name in names if name.endswith("config.json")}
+    weights_bytes = sum(_read(path, read_safetensors) for path in weights)
+    return _believed(folder / "config.json", lambda: describe_config(configs["config.json"], weights_bytes))
+
+
+def _config(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise _invalid(f"{path.name} is larger than any configuration.")
+    return _believed(path, lambda: parse_config(path.read_bytes()))
+
+
+def _read(path: Path, reader: Callable[[BinaryIO, int], HeaderT]) -> HeaderT:
+    def read() -> HeaderT:
         with path.open("rb") as file:
-            _Header(file, path.stat().st_size).check()
-    except _LyingHeaderError as reason:
-        raise _invalid(f"{path.name} is not a usable GGUF model: {reason}.") from None
+            return reader(file, path.stat().st_size)
+
+    return _believed(path, read)
+
+
+def _believed(path: Path, read: Callable[[], HeaderT]) -> HeaderT:
+    try:
+        return read()
+    except LyingHeaderError as reason:
+        raise _invalid(f"{path.name} is not a usable model: {reason}.") from None
     except OSError as error:
         raise _invalid(f"{path.name} cannot be read: {error.strerror}.") from None
 
@@ -87,86 +126,3 @@ def _resolve(folder: Path, model_id: str, name: str) -> Path:
 
 def _invalid(message: str) -> FailedPreconditionError:
     return FailedPreconditionError(message, code="model_file_invalid")
-
-
-class _LyingHeaderError(Exception):
-    """What about the header cannot be true."""
-
-
-class _Header:
-    """A walk over magic, key-values and tensor descriptions that never reads or skips past the end of the file."""
-
-    def __init__(self, file: BinaryIO, size_bytes: int) -> None:
-        self._file = file
-        self._size_bytes = size_bytes
-
-    def check(self) -> None:
-        magic, version, tensors, pairs = self._unpack(_HEADER)
-        if magic != b"GGUF":
-            raise _LyingHeaderError("it does not begin with GGUF")
-        if version not in _VERSIONS:
-            raise _LyingHeaderError(f"version {version} of the format is not supported")
-        # A key-value takes at least 13 bytes, a tensor description at least 32: more than fit is a lie.
-        if pairs * 13 + tensors * 32 > self._size_bytes:
-            raise _LyingHeaderError("it claims more entries than its size holds")
-        for _ in range(pairs):
-            self._text(_MAX_KEY_BYTES)
-            self._value(self._number("<I"))
-        ends = [self._tensor_offset() for _ in range(tensors)]
-        if ends and self._file.tell() + max(ends) >= self._size_bytes:
-            raise _LyingHeaderError("it is cut off: tensors lie behind its end")
-
-    def _tensor_offset(self) -> int:
-        self._text(_MAX_NAME_BYTES)
-        dimensions = self._number("<I")
-        if dimensions > _MAX_DIMENSIONS:
-            raise _LyingHeaderError(f"a tensor has {dimensions} dimensions")
-        elements = 1
-        for _ in range(dimensions):
-            elements *= self._number("<Q")
-        # The densest format stores more than one bit for each element.
-        if elements > self._size_bytes * 8:
-            raise _LyingHeaderError("a tensor is larger than the file")
-        self._number("<I")  # its element type
-        return self._number("<Q")
-
-    def _value(self, value_type: int, depth: int = 0) -> None:
-        if value_type == _STRING:
-            self._text(self._size_bytes)
-        elif value_type == _ARRAY and depth == 0:
-            self._array()
-        elif value_type in _SCALAR_BYTES:
-            self._skip(_SCALAR_BYTES[value_type])
-        else:
-            raise _LyingHeaderError("a value has an unknown type")
-
-    def _array(self) -> None:
-        item_type, count = self._number("<I"), self._number("<Q")
-        if count > self._size_bytes:
-            raise _LyingHeaderError("a list is longer than the file")
-        if item_type in _SCALAR_BYTES:
-            self._skip(_SCALAR_BYTES[item_type] * count)
-            return
-        for _ in range(count):
-            self._value(item_type, depth=1)
-
-    def _text(self, max_bytes: int) -> None:
-        length = self._number("<Q")
-        if length > max_bytes:
-            raise _LyingHeaderError("a text is longer than it may be")
-        self._skip(length)
-
-    def _skip(self, count_bytes: int) -> None:
-        if self._file.tell() + count_bytes > self._size_bytes:
-            raise _LyingHeaderError("it is cut off")
-        self._file.seek(count_bytes, 1)
-
-    def _number(self, form: str) -> int:
-        number: int = self._unpack(struct.Struct(form))[0]
-        return number
-
-    def _unpack(self, form: struct.Struct) -> tuple[Any, ...]:
-        data = self._file.read(form.size)
-        if len(data) < form.size:
-            raise _LyingHeaderError("it is cut off")
-        return form.unpack(data)

@@ -91,7 +91,8 @@ class Worker:
         if self._stopping or len(self._relays) >= self._most_jobs:
             return None
         in_hand = Counter(relay.taken.job.model.id for relay in self._relays.values())
-        return await self._queue.take([id_ for id_, count in in_hand.items() if count >= self._models.slots(id_)])
+        full = {id_ for id_, count in in_hand.items() if count >= self._models.slots(id_)}
+        return await self._queue.take([*full.union(self._models.closed())])
 
     def _start(self, taken: TakenJob, tasks: asyncio.TaskGroup) -> None:
         """Work on a job, or hand it back when the stop came while it was on its way here."""

@@ -50,6 +50,13 @@ class Engine(Protocol):
     def warnings(self) -> tuple[str, ...]:
         """What of the model's settings was not honoured, one sentence each."""
 
+    @property
+    def pid(self) -> int | None:
+        """The engine's process, which leads its session; None before the start, and for a remote one."""
+
+    def progress(self) -> float | None:
+        """How much of the model is loaded, 0 to 1; None when that cannot be told. Reads files: not for the loop."""
+
     async def start(self) -> Connection:
         """Start it and return when it answers.
 

@@ -1,15 +1,18 @@
-"""Which engine runs which model."""
+"""Which engine runs which model, and what it needs."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+from inference_service.assess import Assessment, assess
 from inference_service.engines.engine import Engine
 from inference_service.engines.llamacpp import LlamaCppEngine
 from inference_service.engines.openai import OpenAiEngine
+from inference_service.measurements import Measurements
+from inference_service.placement import Demand, Placement
 from inference_service.weights import WeightHomes, check_gguf, resolve_weights
 from jan.errors import FailedPreconditionError
 from jan.inference.v1.jobs_pb2 import ModelSpec
@@ -22,22 +25,38 @@ class Launcher:
     homes: WeightHomes
     run_dir: Path
     load_timeout: timedelta
+    measurements: Measurements
+    idle_seconds: float | None = None
+    """How long a model may rest that does not say so itself; None for ever."""
 
-    async def make(self, spec: ModelSpec) -> Engine:
-        """An engine for the model, not started yet.
+    async def assess(self, spec: ModelSpec) -> Assessment:
+        """What the model needs of this host, as its files tell and earlier loads have taught.
 
         Raises FailedPreconditionError: no engine here runs this model, or its files or settings are unusable.
         NotFoundError: a file is missing.
         """
-        match spec.engine:
-            case "llamacpp":
-                weights = await asyncio.to_thread(self._checked_gguf, spec)
-                return LlamaCppEngine(spec, weights, self.run_dir, self.load_timeout)
-            case "openai":
-                return OpenAiEngine(spec)
-            case other:
-                message = f"Model {spec.id} needs engine {other!r}, which this server does not have."
-                raise FailedPreconditionError(message, code="engine_unsupported")
+        return await asyncio.to_thread(self._assess, spec)
+
+    async def make(self, spec: ModelSpec, placement: Placement | None) -> Engine:
+        """An engine for one copy of the model on the devices of its placement, not started yet. Raises as `assess`."""
+        if spec.engine == "openai":
+            return OpenAiEngine(spec)
+        if spec.engine == "llamacpp" and placement is not None:
+            weights = await asyncio.to_thread(self._checked_gguf, spec)
+            return LlamaCppEngine(spec, weights, placement, self.run_dir, self.load_timeout)
+        message = f"Model {spec.id} needs engine {spec.engine!r}, which this server does not have."
+        raise FailedPreconditionError(message, code="engine_unsupported")
+
+    async def learn(self, demand: Demand, measured_bytes: int, devices: int) -> None:
+        """Remember what a copy really holds of its devices, right after loading."""
+        await asyncio.to_thread(self.measurements.note, demand, measured_bytes, devices)
+
+    def _assess(self, spec: ModelSpec) -> Assessment:
+        found = assess(spec, self.homes, self.idle_seconds)
+        if found.demand is None:
+            return found
+        footprint = self.measurements.correct(spec.id, found.demand.footprint)
+        return replace(found, demand=replace(found.demand, footprint=footprint))
 
     def _checked_gguf(self, spec: ModelSpec) -> Path:
         weights = resolve_weights(self.homes.folder(spec.id, spec.folder), spec.id, spec.files)

@@ -12,12 +12,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from inference_service.devices.memory import resident_bytes
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import ChatCall, Connection
 from inference_service.engines.llamacpp_server import KEY_VARIABLE
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
 from inference_service.engines.prompt_template import from_parts, to_jinja
+from inference_service.placement import Placement
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.telemetry import get_logger
@@ -26,6 +28,9 @@ logger = get_logger(__name__)
 
 _DEFAULT_CTX_LEN: Final = 4096
 _DEFAULT_N_PARALLEL: Final = 4
+
+_CACHE_TYPES: Final = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl", "f32")
+"""What the KV cache may be stored as, the default first."""
 
 _FIELDS: Final = frozenset(
     {
@@ -61,6 +66,7 @@ class LlamaSettings:
     embedding: bool
     cont_batching: bool
     chat_template: str
+    cache_type: str
     warnings: tuple[str, ...]
 
     @classmethod
@@ -76,6 +82,7 @@ class LlamaSettings:
             embedding=settings.flag("embedding", False),
             cont_batching=settings.flag("cont_batching", True),
             chat_template=_chat_template(settings),
+            cache_type=settings.choice("cache_type", _CACHE_TYPES),
             warnings=settings.finish("llamacpp"),
         )
 
@@ -88,6 +95,8 @@ class LlamaSettings:
             arguments.append(f"--cpu-threads={self.cpu_threads}")
         if self.chat_template:
             arguments.append(f"--chat-template={self.chat_template}")
+        if self.cache_type != _CACHE_TYPES[0]:
+            arguments.append(f"--cache-type={self.cache_type}")
         if self.embedding:
             arguments.append("--embedding")
         if not self.cont_batching:
@@ -98,16 +107,20 @@ class LlamaSettings:
 class LlamaCppEngine:
     """One GGUF model in one child process."""
 
-    def __init__(self, spec: ModelSpec, weights: Path, run_dir: Path, load_timeout: timedelta) -> None:
+    def __init__(
+        self, spec: ModelSpec, weights: Path, placement: Placement, run_dir: Path, load_timeout: timedelta
+    ) -> None:
         """`weights` is the (first) GGUF file, already checked. Raises FailedPreconditionError: unusable settings."""
         self._settings = LlamaSettings.parse(spec.settings_json)
+        self._weights = weights
         key = secrets.token_urlsafe(24)
-        name = hashlib.sha256(spec.id.encode()).hexdigest()[:8]
+        name = hashlib.sha256(f"{spec.id} {placement.visible_devices}".encode()).hexdigest()[:8]
         self._socket = run_dir / "engines" / f"{name}.sock"
         argv = [sys.executable, "-m", "inference_service.engines.llamacpp_server"]
         argv += [f"--socket={self._socket}", f"--model={weights}", *self._settings.arguments()]
         self._log_name = f"engine-{spec.id.replace('/', '_')}.log"
-        self._process = EngineProcess(argv, {KEY_VARIABLE: key}, run_dir / "logs" / self._log_name)
+        environment = {KEY_VARIABLE: key, **placement.environment}
+        self._process = EngineProcess(argv, environment, run_dir / "logs" / self._log_name)
         self._connection = Connection("http://engine/v1", self._socket, {"Authorization": f"Bearer {key}"})
         self._load_timeout = load_timeout
         self._template_has_tools = False
@@ -131,6 +144,11 @@ class LlamaCppEngine:
     def pid(self) -> int | None:
         """The child's process id; None before the start."""
         return self._process.pid
+
+    def progress(self) -> float | None:
+        """The part of the weights that is in memory, of which llama.cpp says nothing itself."""
+        pid = self._process.pid
+        return min(0.99, resident_bytes(pid) / max(1, self._weights.stat().st_size)) if pid is not None else None
 
     async def start(self) -> Connection:
         """Load the model. Raises UnavailableError: why it could not be loaded."""

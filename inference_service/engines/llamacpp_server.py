@@ -29,6 +29,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--ngl", type=int, help="layers on the GPU; llama.cpp decides when absent")
     parser.add_argument("--cpu-threads", type=int, help="all cores but one when absent")
     parser.add_argument("--chat-template", help="Jinja text instead of the model's own")
+    parser.add_argument("--cache-type", help="how the KV cache is stored; f16 when absent")
     parser.add_argument("--embedding", action="store_true", help="compute embeddings instead of text")
     parser.add_argument("--no-cont-batching", action="store_true", help="finish a batch before taking the next")
     return parser.parse_args(argv)
@@ -55,7 +56,7 @@ def default_threads() -> int:
 
 def _serve(args: argparse.Namespace) -> object:
     # Imported late: the parent imports this module for KEY_VARIABLE and must not load 140 MB of libraries for it.
-    from xllamacpp import CommonParams, Server  # noqa: PLC0415
+    from xllamacpp import CommonParams, Server, ggml_type  # noqa: PLC0415
 
     params = CommonParams()
     params.model.path = str(args.model)
@@ -71,6 +72,8 @@ def _serve(args: argparse.Namespace) -> object:
     params.cache_ram_mib = _PROMPT_CACHE_MIB
     params.sse_ping_interval = -1  # keep-alives are the gateway's business
     params.prefill_assistant = False  # an assistant message at the end is history, as OpenAI has it
+    if args.cache_type is not None:
+        params.cache_type_k = params.cache_type_v = ggml_type[f"GGML_TYPE_{args.cache_type.upper()}"]
     if args.ngl is not None:
         params.n_gpu_layers = args.ngl
     params.cpuparams.n_threads = args.cpu_threads or default_threads()

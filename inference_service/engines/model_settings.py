@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jan.errors import FailedPreconditionError
 
 _MAX_TEXT_CHARS = 100_000  # one argument of a program may have 131,072 bytes on Linux
+
+
+HOSTING_SETTINGS = ("idle_seconds", "replicas")
+"""What the service itself heeds (`inference_service.hosting`), whatever the engine."""
 
 
 class ModelSettings:
@@ -47,6 +51,16 @@ class ModelSettings:
         self._refuse(name, value, f"a text of at most {_MAX_TEXT_CHARS} bytes")
         return ""
 
+    def choice(self, name: str, allowed: Sequence[str]) -> str:
+        """One of the allowed words, whatever their case; the first when absent, null or unusable."""
+        value = self._left.pop(name, None)
+        if value is None:
+            return allowed[0]
+        if isinstance(value, str) and value.lower() in allowed:
+            return value.lower()
+        self._refuse(name, value, f"one of {', '.join(allowed)}")
+        return allowed[0]
+
     def skip(self, *names: str) -> None:
         """Settings that somebody else has already heeded."""
         for name in names:
@@ -54,7 +68,11 @@ class ModelSettings:
 
     def finish(self, engine: str) -> tuple[str, ...]:
         """All warnings, with one for each setting that nobody asked about."""
-        ignored = (f"Setting {_quoted(name)} is not used by engine {engine}." for name in self._left)
+        ignored = (
+            f"Setting {_quoted(name)} is not used by engine {engine}."
+            for name in self._left
+            if name not in HOSTING_SETTINGS
+        )
         return (*self.warnings, *ignored)
 
     def _read_integer(self, name: str, minimum: int, maximum: int, default: int | None) -> int | None:

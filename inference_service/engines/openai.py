@@ -54,6 +54,15 @@ class OpenAiEngine:
         """What of the settings was not honoured."""
         return self._warnings
 
+    @property
+    def pid(self) -> None:
+        """There is no process here."""
+        return None
+
+    def progress(self) -> None:
+        """Nothing is loaded."""
+        return
+
     async def start(self) -> Connection:
         """Nothing to do: whether the server answers shows with the first job."""
         return self._connection

@@ -12,8 +12,11 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from inference_service.devices.host import HostInventory
 from inference_service.engines.launcher import Launcher
+from inference_service.measurements import Measurements
 from inference_service.models import EngineMaker, Models, open_models
+from inference_service.residency import Policy
 from inference_service.weights import WeightHomes
 from inference_service.worker import Worker
 from jan.ids import JobId
@@ -69,7 +72,8 @@ class Bench:
         drain_seconds: float = 20.0,
         most_loaded: int = 2,
     ) -> AsyncIterator[RunningWorker]:
-        async with open_models(self._maker, most_loaded=most_loaded) as models:
+        policy = Policy(min_residency_seconds=0, patience_seconds=60, most_models=most_loaded)
+        async with open_models(self._maker, HostInventory(), policy) as models:
             worker = Worker(
                 self.redis,
                 models,
@@ -145,7 +149,8 @@ class RunningWorker:
 
 
 def launcher(models_dir: Path, run_dir: Path) -> Launcher:
-    return Launcher(WeightHomes(models_dir, models_dir.parent), run_dir, LOAD_TIMEOUT)
+    homes = WeightHomes(models_dir, models_dir.parent)
+    return Launcher(homes, run_dir, LOAD_TIMEOUT, Measurements(run_dir / "measurements.json"))
 
 
 def remote(scripted_url: str, **settings: object) -> jobs_pb2.ModelSpec:

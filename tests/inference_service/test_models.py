@@ -1,16 +1,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 
-from inference_service.control import model_status
+from inference_service.assess import Assessment
+from inference_service.devices.declared import DeclaredInventory
+from inference_service.devices.device import Device
 from inference_service.engines.engine import ChatCall, Connection
-from inference_service.models import TRANSITIONS, Model, ModelState, backoff_seconds, open_models
+from inference_service.hosting import HostingSettings
+from inference_service.model import TRANSITIONS, Model, ModelState, ModelStatus
+from inference_service.models import Models, backoff_seconds, open_models
+from inference_service.placement import Demand, Placement
+from inference_service.residency import Policy
 from jan.errors import FailedPreconditionError, JanError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
+from tests.inference_service.test_placement import GIB, cpu, demand, gpu
 
 
 class FakeEngine:
@@ -19,11 +29,16 @@ class FakeEngine:
     slots = 2
     is_local = True
     warnings = ("Setting x is not used.",)
+    pid = 1
 
-    def __init__(self, maker: FakeMaker, spec: ModelSpec) -> None:
+    def __init__(self, maker: FakeMaker, spec: ModelSpec, placement: Placement | None) -> None:
         self._maker = maker
         self.spec = spec
+        self.placement = placement
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def progress(self) -> float:
+        return 0.4
 
     async def start(self) -> Connection:
         self._maker.starts.append(self.spec.id)
@@ -51,8 +66,19 @@ class FakeMaker:
         self.may_start.set()
         self.error: JanError | None = None
 
-    async def make(self, spec: ModelSpec) -> FakeEngine:
-        return FakeEngine(self, spec)
+        self.size_gib = 1
+        self.hosting = HostingSettings()
+        self.learnt: list[int] = []
+
+    async def assess(self, spec: ModelSpec) -> Assessment:
+        wanted = demand(self.size_gib, model_id=spec.id, shards=False)
+        return Assessment(wanted, self.hosting)
+
+    async def make(self, spec: ModelSpec, placement: Placement | None) -> FakeEngine:
+        return FakeEngine(self, spec, placement)
+
+    async def learn(self, demand: Demand, measured_bytes: int, devices: int) -> None:
+        self.learnt.append(measured_bytes)
 
 
 @pytest.fixture
@@ -64,9 +90,22 @@ def spec(model_id: str = "a", settings_json: str = "") -> ModelSpec:
     return ModelSpec(id=model_id, engine="fake", settings_json=settings_json)
 
 
+def host(
+    maker: FakeMaker,
+    *devices: Device,
+    most_loaded: int | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+    residency: float = 0,
+    patience: float = 60,
+) -> AbstractAsyncContextManager[Models]:
+    """Models on declared devices, a CPU with 8 GiB by default."""
+    inventory = DeclaredInventory(devices or (cpu(8),))
+    return open_models(maker, inventory, Policy(residency, patience, most_loaded), monotonic=monotonic)
+
+
 async def settle() -> None:
     """Let every task that can go on do so."""
-    for _ in range(20):
+    for _ in range(50):
         await asyncio.sleep(0)
 
 
@@ -77,7 +116,7 @@ async def test_loads_once_for_many(maker: FakeMaker) -> None:
         async with models.use(spec()):
             pass
 
-    async with open_models(maker, most_loaded=1) as models:
+    async with host(maker, most_loaded=1) as models:
         users = [asyncio.create_task(use()) for _ in range(5)]
         await settle()
         assert models.all()[0].state is ModelState.STARTING
@@ -91,7 +130,7 @@ async def test_loads_once_for_many(maker: FakeMaker) -> None:
 
 async def test_a_load_outlives_the_job_that_asked_for_it(maker: FakeMaker) -> None:
     maker.may_start.clear()
-    async with open_models(maker, most_loaded=1) as models:
+    async with host(maker, most_loaded=1) as models:
         context = models.use(spec())
         user = asyncio.ensure_future(context.__aenter__())
         await settle()
@@ -104,25 +143,22 @@ async def test_a_load_outlives_the_job_that_asked_for_it(maker: FakeMaker) -> No
 
 async def test_all_who_wait_hear_why_it_failed_and_the_next_tries_again(maker: FakeMaker) -> None:
     maker.error = FailedPreconditionError("The file is broken.", code="model_file_invalid")
-    async with open_models(maker, most_loaded=1) as models:
-
-        async def use() -> None:
-            async with models.use(spec()):
-                pass
-
-        outcomes = await asyncio.gather(use(), use(), return_exceptions=True)
+    async with host(maker, most_loaded=1) as models:
+        outcomes = await asyncio.gather(use(models, spec()), use(models, spec()), return_exceptions=True)
         assert [str(outcome) for outcome in outcomes] == ["The file is broken."] * 2
         assert maker.starts == ["a"]
-        assert model_status(models.all()[0]).error.code == "model_file_invalid"
+        error = models.all()[0].status.error
+        assert error is not None
+        assert error.code == "model_file_invalid"
         maker.error = None
-        await use()
-        assert list(model_status(models.all()[0]).warnings) == ["Setting x is not used."]
-        assert not model_status(models.all()[0]).HasField("error")
+        await use(models, spec())
+        assert models.all()[0].status.warnings == ("Setting x is not used.",)
+        assert models.all()[0].status.error is None
 
 
 async def test_the_least_recently_used_idle_model_makes_room(maker: FakeMaker) -> None:
     now = 0.0
-    async with open_models(maker, most_loaded=2, monotonic=lambda: now) as models:
+    async with host(maker, most_loaded=2, monotonic=lambda: now) as models:
         for now, model_id in enumerate(("a", "b", "a", "c"), start=1):  # noqa: B007  # the clock reads it
             async with models.use(spec(model_id)):
                 pass
@@ -130,7 +166,7 @@ async def test_the_least_recently_used_idle_model_makes_room(maker: FakeMaker) -
 
 
 async def test_a_model_at_work_is_never_unloaded(maker: FakeMaker) -> None:
-    async with open_models(maker, most_loaded=1) as models:
+    async with host(maker, most_loaded=1) as models:
 
         async def use_b() -> None:
             async with models.use(spec("b")):
@@ -145,7 +181,7 @@ async def test_a_model_at_work_is_never_unloaded(maker: FakeMaker) -> None:
 
 
 async def test_other_settings_wait_for_the_last_job_and_reload(maker: FakeMaker) -> None:
-    async with open_models(maker, most_loaded=1) as models:
+    async with host(maker, most_loaded=1) as models:
 
         async def use_other() -> None:
             async with models.use(spec(settings_json='{"ctx_len": 5}')):
@@ -163,7 +199,7 @@ async def test_other_settings_wait_for_the_last_job_and_reload(maker: FakeMaker)
 
 
 async def test_a_crash_is_an_error_state_and_the_next_job_starts_it_again(maker: FakeMaker) -> None:
-    async with open_models(maker, most_loaded=1) as models:
+    async with host(maker, most_loaded=1) as models:
         async with models.use(spec()) as running:
             assert isinstance(running.engine, FakeEngine)
             running.engine.ended.set_result("The engine was killed.")
@@ -180,11 +216,174 @@ async def test_a_crash_is_an_error_state_and_the_next_job_starts_it_again(maker:
 
 async def test_closing_ends_what_is_still_starting(maker: FakeMaker) -> None:
     maker.may_start.clear()
-    async with open_models(maker, most_loaded=1) as models:
+    async with host(maker, most_loaded=1) as models:
         user = asyncio.ensure_future(models.use(spec()).__aenter__())
         await settle()
         user.cancel()
     assert not maker.running
+
+
+async def use(models: Models, wanted: ModelSpec) -> None:
+    async with models.use(wanted):
+        pass
+
+
+def status(models: Models, model_id: str = "a") -> ModelStatus:
+    return next(model.status for model in models.all() if model.id == model_id)
+
+
+async def until(models: Models, holds: Callable[[], bool]) -> None:
+    """Wait for what some change of a model will bring about."""
+    with models.watching() as changes:
+        while not holds():
+            await changes.get()
+
+
+async def test_models_that_fit_side_by_side_stay_side_by_side(maker: FakeMaker) -> None:
+    maker.size_gib = 4
+    async with host(maker, cpu(8)) as models:
+        for model_id in ("a", "b", "c"):
+            await use(models, spec(model_id))
+        assert {engine.spec.id for engine in maker.running} == {"b", "c"}
+        assert [found.state for found in (status(models, "a"), status(models, "b"))] == ["ready", "running"]
+        assert sum(share.size_bytes for r in models.residents() for share in r.placement.shares) == 8 * GIB
+
+
+async def test_a_model_for_which_there_is_not_the_memory_says_how_much_is_missing(maker: FakeMaker) -> None:
+    maker.size_gib = 20
+    async with host(maker, cpu(8)) as models:
+        with pytest.raises(FailedPreconditionError, match=r"it needs 20\.0 GiB .* cpu has 8\.0 GiB") as caught:
+            await use(models, spec())
+        assert caught.value.code == "insufficient_memory"
+        assert status(models).state is ModelState.ERROR
+        assert models.residents() == ()
+        maker.size_gib = 2
+        await use(models, spec())
+
+
+async def test_a_model_at_work_is_closed_for_one_that_waited_long_enough(maker: FakeMaker) -> None:
+    maker.size_gib = 5
+    woken: list[None] = []
+    async with host(maker, cpu(8), patience=0) as models:
+        models.on_change(lambda: woken.append(None))
+        async with models.use(spec("a")):
+            waiting = asyncio.create_task(use(models, spec("b")))
+            await until(models, lambda: models.closed() == ["a"])
+            assert models.slots("a") == 0
+            assert status(models, "a").activity.startswith("b has waited")
+            latecomer = asyncio.create_task(use(models, spec("a")))
+            await settle()
+            assert not latecomer.done()
+        await waiting
+        woken.clear()
+        await latecomer
+        assert maker.starts == ["a", "b", "a"]
+        assert models.closed() == []
+        assert woken
+
+
+async def test_an_idle_model_is_unloaded_after_its_time(maker: FakeMaker) -> None:
+    maker.hosting = HostingSettings(idle_seconds=0.02)
+    async with host(maker) as models:
+        async with models.use(spec()):
+            await asyncio.sleep(0.05)
+            assert status(models).state is ModelState.RUNNING
+        await until(models, lambda: status(models).state is ModelState.READY)
+        assert not maker.running
+        await use(models, spec())
+
+
+async def test_a_busy_model_gets_one_more_copy_on_a_free_gpu(maker: FakeMaker) -> None:
+    maker.size_gib = 10
+    async with host(maker, gpu(0, 16), gpu(1, 16), gpu(2, 16)) as models:
+        maker.hosting = HostingSettings(replicas=2)
+        async with contextlib.AsyncExitStack() as jobs:
+            first = [await jobs.enter_async_context(models.use(spec())) for _ in range(2)]
+            await until(models, lambda: models.slots("a") == 4)
+            second = [await jobs.enter_async_context(models.use(spec())) for _ in range(2)]
+            assert first[0].engine is first[1].engine
+            assert second[0].engine is second[1].engine is not first[0].engine
+            places = [placement.visible_devices for placement in status(models).placements]
+            assert places == ["0", "1"]
+            await settle()
+            assert len(maker.running) == 2
+            assert isinstance(second[0].engine, FakeEngine)
+            second[0].engine.ended.set_result("The engine was killed.")
+            await models.notice_crash(second[0])
+            assert status(models).state is ModelState.RUNNING
+        assert len(maker.running) <= 2
+
+
+async def test_stopping_waits_for_answers_and_a_job_starts_it_again(maker: FakeMaker) -> None:
+    async with host(maker) as models:
+        async with models.use(spec()):
+            stopping = asyncio.create_task(models.stop("a"))
+            await settle()
+            assert len(maker.running) == 1
+        assert (await stopping).state is ModelState.READY
+        assert not maker.running
+        assert (await models.stop("a")).state is ModelState.READY
+        await use(models, spec())
+
+
+async def test_stopping_breaks_off_a_load_and_fails_those_who_wait_for_it(maker: FakeMaker) -> None:
+    maker.may_start.clear()
+    async with host(maker) as models:
+        waiting = asyncio.create_task(use(models, spec()))
+        await settle()
+        assert (await models.stop("a")).state is ModelState.READY
+        with pytest.raises(FailedPreconditionError) as caught:
+            await waiting
+        assert caught.value.code == "model_stopped"
+        assert models.residents() == ()
+        maker.may_start.set()
+        assert (await models.start(spec())).state is ModelState.RUNNING
+
+
+async def test_starting_may_be_waited_for_or_not(maker: FakeMaker) -> None:
+    maker.may_start.clear()
+    async with host(maker) as models:
+        assert (await models.start_soon(spec())).state is ModelState.STARTING
+        assert (await models.start_soon(spec())).state is ModelState.STARTING
+        maker.may_start.set()
+        assert (await models.start(spec())).state is ModelState.RUNNING
+        assert maker.starts == ["a"]
+        maker.error = FailedPreconditionError("The file is broken.")
+        assert (await models.start_soon(spec("b"))).state in (ModelState.STARTING, ModelState.ERROR)
+        with pytest.raises(FailedPreconditionError):
+            await models.start(spec("b"))
+
+
+async def test_a_watcher_hears_of_each_change_with_progress(maker: FakeMaker) -> None:
+    maker.may_start.clear()
+    async with host(maker) as models:
+        with models.watching() as changes:
+            starting = asyncio.create_task(models.start(spec()))
+            heard: list[ModelStatus] = []
+            while not heard or heard[-1].progress is None:
+                change = await changes.get()
+                assert change is not None
+                heard.append(change)
+            assert [found.state for found in heard] == ["starting"] * len(heard)
+            assert (heard[-1].activity, heard[-1].progress) == ("loading weights 40%", 0.4)
+            maker.may_start.set()
+            await starting
+            change = await changes.get()
+            assert change is not None
+            assert (change.state, change.progress, change.activity) == ("running", None, "")
+            models.dismiss_watchers()
+            assert await changes.get() is None
+
+
+async def test_a_watcher_that_lags_is_let_go(maker: FakeMaker) -> None:
+    async with host(maker) as models:
+        with models.watching() as changes:
+            model = Model("x", models._tell)
+            for number in range(2_000):
+                model.report(str(number))
+            heard = [changes.get_nowait() for _ in range(changes.qsize())]
+            assert heard[-1] is None
+            assert len(heard) < 1_100
 
 
 def test_back_off_grows_to_a_bound() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from inference_service.residency import Policy
 from inference_service.settings import InferenceSettings
 from jan.settings import SettingsError
 
@@ -12,7 +13,8 @@ from jan.settings import SettingsError
 def test_defaults() -> None:
     settings = InferenceSettings.from_environment({"JANROOT_PATH": "/data"})
     assert settings.homes.models == Path("/data/models")
-    assert settings.most_loaded_models == 3
+    assert settings.policy == Policy(min_residency_seconds=10, patience_seconds=60, most_models=None)
+    assert (settings.inventory, settings.idle_seconds) == (None, 1800.0)
     assert settings.drain_time == timedelta(seconds=25)
 
 
@@ -21,6 +23,11 @@ def test_defaults() -> None:
     [
         ("JANROOT_MAX_LOADED_MODELS", "0"),
         ("JANROOT_MAX_JOBS", "many"),
+        ("JANROOT_IDLE_SECONDS", "-2"),
+        ("JANROOT_MIN_RESIDENCY_SECONDS", "soon"),
+        ("JANROOT_PATIENCE_SECONDS", "-1"),
+        ("JANROOT_DEVICES", "/nowhere.json"),
+        ("JANROOT_DEVICES", "[]"),
         ("JANROOT_LOAD_TIMEOUT_SECONDS", "-1"),
         ("JANROOT_DRAIN_SECONDS", "31"),
         ("JANROOT_INFERENCE_ADDR", "a:1,b:2"),

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 import inference_service.worker
 from inference_service.engines.client import EngineClient
 from inference_service.engines.llamacpp import LlamaCppEngine
-from inference_service.models import ModelState
+from inference_service.model import ModelState
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.queue.jobs import CancelOutcome, JobQueue, TakenJob
 from jan.queue.leases import Lease, LeaseKind, LeaseState
@@ -135,7 +135,7 @@ async def test_a_long_prompt_is_refused_in_openais_words(bench: Bench, scripted:
 @pytest.mark.parametrize(
     ("spec", "code"),
     [
-        (ModelSpec(id="m", engine="vllm"), "engine_unsupported"),
+        (ModelSpec(id="m", engine="tensorrt-llm"), "engine_unsupported"),
         (ModelSpec(id="m", engine="openai"), "model_settings_invalid"),
         (ModelSpec(id="m", engine="llamacpp", files=["../other/model.gguf"]), "model_file_invalid"),
         (ModelSpec(id="m", engine="llamacpp", files=["model.gguf"]), "model_file_missing"),
@@ -271,10 +271,11 @@ async def test_llamacpp_loads_for_its_first_job_and_frees_a_cancelled_slot(bench
         job = await bench.submit(demo(), {"max_tokens": 900, "temperature": 0})
         await bench.read(job, chunks=3)
         (model,) = worker.models.all()
-        assert model.client is not None
-        assert await busy_slots(model.client) == 1
+        (copy,) = model.running
+        assert copy.client is not None
+        assert await busy_slots(copy.client) == 1
         await bench.queue.cancel(job)
-        while await busy_slots(model.client):
+        while await busy_slots(copy.client):
             pass
         assert (await bench.read(job)).end == "cancelled"
 
@@ -312,6 +313,7 @@ async def busy_slots(client: EngineClient) -> int:
 
 def kill_engine(worker: RunningWorker) -> None:
     (model,) = worker.models.all()
-    assert isinstance(model.engine, LlamaCppEngine)
-    assert model.engine.pid is not None
-    os.kill(model.engine.pid, signal.SIGKILL)
+    (copy,) = model.running
+    assert isinstance(copy.engine, LlamaCppEngine)
+    assert copy.engine.pid is not None
+    os.kill(copy.engine.pid, signal.SIGKILL)

@@ -13,6 +13,7 @@ import pytest
 from inference_service.engines.client import EngineClient
 from inference_service.engines.llamacpp import LlamaCppEngine, LlamaSettings
 from inference_service.engines.process import EngineProcess, ProcessExitedError
+from inference_service.placement import Placement
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from tests.inference_service.engines.contract import MESSAGES, BusySlots, EngineContract, whole
@@ -23,7 +24,7 @@ LOAD_TIMEOUT = timedelta(seconds=50)
 def make_engine(weights: Path, run_dir: Path, **settings: object) -> LlamaCppEngine:
     given = {"ctx_len": 1024, "n_parallel": 2, **settings}
     spec = ModelSpec(id="demo", engine="llamacpp", format="gguf", settings_json=json.dumps(given))
-    return LlamaCppEngine(spec, weights, run_dir, LOAD_TIMEOUT)
+    return LlamaCppEngine(spec, weights, Placement((), ""), run_dir, LOAD_TIMEOUT)
 
 
 @pytest.mark.engine

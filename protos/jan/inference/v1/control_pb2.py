@@ -22,24 +22,57 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from jan.inference.v1 import jobs_pb2 as jan_dot_inference_dot_v1_dot_jobs__pb2
 from jan.type.v1 import error_pb2 as jan_dot_type_dot_v1_dot_error__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ejan/inference/v1/control.proto\x12\x10jan.inference.v1\x1a\x17jan/type/v1/error.proto\"\x87\x01\n\x0bModelStatus\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.jan.inference.v1.ModelState\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.jan.type.v1.ErrorDetail\x12\x10\n\x08warnings\x18\x04 \x03(\t\"\x1a\n\x18ListModelStatusesRequest\"J\n\x19ListModelStatusesResponse\x12-\n\x06models\x18\x01 \x03(\x0b\x32\x1d.jan.inference.v1.ModelStatus*\xa4\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_STATE_READY\x10\x01\x12\x18\n\x14MODEL_STATE_STARTING\x10\x02\x12\x17\n\x13MODEL_STATE_RUNNING\x10\x03\x12\x18\n\x14MODEL_STATE_STOPPING\x10\x04\x12\x15\n\x11MODEL_STATE_ERROR\x10\x05\x32~\n\x0e\x43ontrolService\x12l\n\x11ListModelStatuses\x12*.jan.inference.v1.ListModelStatusesRequest\x1a+.jan.inference.v1.ListModelStatusesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ejan/inference/v1/control.proto\x12\x10jan.inference.v1\x1a\x1bjan/inference/v1/jobs.proto\x1a\x17jan/type/v1/error.proto\"\xee\x01\n\x0bModelStatus\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.jan.inference.v1.ModelState\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.jan.type.v1.ErrorDetail\x12\x10\n\x08warnings\x18\x04 \x03(\t\x12\x15\n\x08progress\x18\x05 \x01(\x02H\x00\x88\x01\x01\x12\x10\n\x08\x61\x63tivity\x18\x06 \x01(\t\x12/\n\nplacements\x18\x07 \x03(\x0b\x32\x1b.jan.inference.v1.PlacementB\x0b\n\t_progress\"p\n\tPlacement\x12\'\n\x06shares\x18\x01 \x03(\x0b\x32\x17.jan.inference.v1.Share\x12\x17\n\x0ftensor_parallel\x18\x02 \x01(\r\x12\x14\n\x0cstage_layers\x18\x03 \x03(\r\x12\x0b\n\x03why\x18\x04 \x01(\t\".\n\x05Share\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\"\xa7\x01\n\x06\x44\x65vice\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x1c.jan.inference.v1.DeviceKind\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x04\x12\x12\n\nfree_bytes\x18\x05 \x01(\x04\x12-\n\x06models\x18\x06 \x03(\x0b\x32\x1d.jan.inference.v1.PlacedModel\"3\n\x0bPlacedModel\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\"c\n\x05Needs\x12\x15\n\rweights_bytes\x18\x01 \x01(\x04\x12\x16\n\x0ekv_cache_bytes\x18\x02 \x01(\x04\x12\x16\n\x0eoverhead_bytes\x18\x03 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x04\"\x1a\n\x18ListModelStatusesRequest\"J\n\x19ListModelStatusesResponse\x12-\n\x06models\x18\x01 \x03(\x0b\x32\x1d.jan.inference.v1.ModelStatus\"\x14\n\x12ListDevicesRequest\"N\n\x13ListDevicesResponse\x12\x0c\n\x04host\x18\x01 \x01(\t\x12)\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32\x18.jan.inference.v1.Device\"\xc6\x01\n\x0f\x46itModelRequest\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.jan.inference.v1.ModelSpec\x12\x14\n\x07\x63tx_len\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x17\n\nn_parallel\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\x12\n\ndevice_ids\x18\x04 \x03(\t\x12)\n\x07\x64\x65vices\x18\x05 \x03(\x0b\x32\x18.jan.inference.v1.DeviceB\n\n\x08_ctx_lenB\r\n\x0b_n_parallel\"\xdc\x01\n\x10\x46itModelResponse\x12\x0c\n\x04\x66its\x18\x01 \x01(\x08\x12\x10\n\x08\x66its_now\x18\x02 \x01(\x08\x12&\n\x05needs\x18\x03 \x01(\x0b\x32\x17.jan.inference.v1.Needs\x12.\n\tplacement\x18\x04 \x01(\x0b\x32\x1b.jan.inference.v1.Placement\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\x0f\n\x07\x63tx_len\x18\x06 \x01(\r\x12\x12\n\nn_parallel\x18\x07 \x01(\r\x12\x10\n\x08measured\x18\x08 \x01(\x08\x12\x0c\n\x04host\x18\t \x01(\t\"M\n\x11StartModelRequest\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.jan.inference.v1.ModelSpec\x12\x0c\n\x04wait\x18\x02 \x01(\x08\"C\n\x12StartModelResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.jan.inference.v1.ModelStatus\"$\n\x10StopModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"B\n\x11StopModelResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.jan.inference.v1.ModelStatus\"\x14\n\x12WatchModelsRequest\"D\n\x13WatchModelsResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.jan.inference.v1.ModelStatus*\xa4\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_STATE_READY\x10\x01\x12\x18\n\x14MODEL_STATE_STARTING\x10\x02\x12\x17\n\x13MODEL_STATE_RUNNING\x10\x03\x12\x18\n\x14MODEL_STATE_STOPPING\x10\x04\x12\x15\n\x11MODEL_STATE_ERROR\x10\x05*S\n\nDeviceKind\x12\x1b\n\x17\x44\x45VICE_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x45VICE_KIND_CPU\x10\x01\x12\x13\n\x0f\x44\x45VICE_KIND_GPU\x10\x02\x32\xba\x04\n\x0e\x43ontrolService\x12l\n\x11ListModelStatuses\x12*.jan.inference.v1.ListModelStatusesRequest\x1a+.jan.inference.v1.ListModelStatusesResponse\x12Z\n\x0bListDevices\x12$.jan.inference.v1.ListDevicesRequest\x1a%.jan.inference.v1.ListDevicesResponse\x12Q\n\x08\x46itModel\x12!.jan.inference.v1.FitModelRequest\x1a\".jan.inference.v1.FitModelResponse\x12W\n\nStartModel\x12#.jan.inference.v1.StartModelRequest\x1a$.jan.inference.v1.StartModelResponse\x12T\n\tStopModel\x12\".jan.inference.v1.StopModelRequest\x1a#.jan.inference.v1.StopModelResponse\x12\\\n\x0bWatchModels\x12$.jan.inference.v1.WatchModelsRequest\x1a%.jan.inference.v1.WatchModelsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jan.inference.v1.control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELSTATE']._serialized_start=320
-  _globals['_MODELSTATE']._serialized_end=484
-  _globals['_MODELSTATUS']._serialized_start=78
-  _globals['_MODELSTATUS']._serialized_end=213
-  _globals['_LISTMODELSTATUSESREQUEST']._serialized_start=215
-  _globals['_LISTMODELSTATUSESREQUEST']._serialized_end=241
-  _globals['_LISTMODELSTATUSESRESPONSE']._serialized_start=243
-  _globals['_LISTMODELSTATUSESRESPONSE']._serialized_end=317
-  _globals['_CONTROLSERVICE']._serialized_start=486
-  _globals['_CONTROLSERVICE']._serialized_end=612
+  _globals['_MODELSTATE']._serialized_start=1810
+  _globals['_MODELSTATE']._serialized_end=1974
+  _globals['_DEVICEKIND']._serialized_start=1976
+  _globals['_DEVICEKIND']._serialized_end=2059
+  _globals['_MODELSTATUS']._serialized_start=107
+  _globals['_MODELSTATUS']._serialized_end=345
+  _globals['_PLACEMENT']._serialized_start=347
+  _globals['_PLACEMENT']._serialized_end=459
+  _globals['_SHARE']._serialized_start=461
+  _globals['_SHARE']._serialized_end=507
+  _globals['_DEVICE']._serialized_start=510
+  _globals['_DEVICE']._serialized_end=677
+  _globals['_PLACEDMODEL']._serialized_start=679
+  _globals['_PLACEDMODEL']._serialized_end=730
+  _globals['_NEEDS']._serialized_start=732
+  _globals['_NEEDS']._serialized_end=831
+  _globals['_LISTMODELSTATUSESREQUEST']._serialized_start=833
+  _globals['_LISTMODELSTATUSESREQUEST']._serialized_end=859
+  _globals['_LISTMODELSTATUSESRESPONSE']._serialized_start=861
+  _globals['_LISTMODELSTATUSESRESPONSE']._serialized_end=935
+  _globals['_LISTDEVICESREQUEST']._serialized_start=937
+  _globals['_LISTDEVICESREQUEST']._serialized_end=957
+  _globals['_LISTDEVICESRESPONSE']._serialized_start=959
+  _globals['_LISTDEVICESRESPONSE']._serialized_end=1037
+  _globals['_FITMODELREQUEST']._serialized_start=1040
+  _globals['_FITMODELREQUEST']._serialized_end=1238
+  _globals['_FITMODELRESPONSE']._serialized_start=1241
+  _globals['_FITMODELRESPONSE']._serialized_end=1461
+  _globals['_STARTMODELREQUEST']._serialized_start=1463
+  _globals['_STARTMODELREQUEST']._serialized_end=1540
+  _globals['_STARTMODELRESPONSE']._serialized_start=1542
+  _globals['_STARTMODELRESPONSE']._serialized_end=1609
+  _globals['_STOPMODELREQUEST']._serialized_start=1611
+  _globals['_STOPMODELREQUEST']._serialized_end=1647
+  _globals['_STOPMODELRESPONSE']._serialized_start=1649
+  _globals['_STOPMODELRESPONSE']._serialized_end=1715
+  _globals['_WATCHMODELSREQUEST']._serialized_start=1717
+  _globals['_WATCHMODELSREQUEST']._serialized_end=1737
+  _globals['_WATCHMODELSRESPONSE']._serialized_start=1739
+  _globals['_WATCHMODELSRESPONSE']._serialized_end=1807
+  _globals['_CONTROLSERVICE']._serialized_start=2062
+  _globals['_CONTROLSERVICE']._serialized_end=2632
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from jan.inference.v1 import jobs_pb2 as _jobs_pb2
 from jan.type.v1 import error_pb2 as _error_pb2
 import builtins as _builtins
 import sys
@@ -56,6 +57,30 @@ MODEL_STATE_ERROR: ModelState.ValueType  # 5
 """Could not be loaded or crashed; see error. The next job tries again."""
 Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
 
+class _DeviceKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeviceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEVICE_KIND_UNSPECIFIED: _DeviceKind.ValueType  # 0
+    """Not said."""
+    DEVICE_KIND_CPU: _DeviceKind.ValueType  # 1
+    """The host's CPUs, with its RAM."""
+    DEVICE_KIND_GPU: _DeviceKind.ValueType  # 2
+    """A GPU."""
+
+class DeviceKind(_DeviceKind, metaclass=_DeviceKindEnumTypeWrapper):
+    """What computes beside a device's memory."""
+
+DEVICE_KIND_UNSPECIFIED: DeviceKind.ValueType  # 0
+"""Not said."""
+DEVICE_KIND_CPU: DeviceKind.ValueType  # 1
+"""The host's CPUs, with its RAM."""
+DEVICE_KIND_GPU: DeviceKind.ValueType  # 2
+"""A GPU."""
+Global___DeviceKind: _TypeAlias = DeviceKind  # noqa: Y015
+
 @_typing.final
 class ModelStatus(_message.Message):
     """A model as one engine host sees it."""
@@ -66,10 +91,17 @@ class ModelStatus(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    ACTIVITY_FIELD_NUMBER: _builtins.int
+    PLACEMENTS_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """The model's id."""
     state: Global___ModelState.ValueType
     """Where it is in its life."""
+    progress: _builtins.float
+    """How much of it is loaded, 0 to 1; absent unless it starts and the engine tells."""
+    activity: _builtins.str
+    """What it does or waits for, in words; empty when there is nothing to say."""
     @_builtins.property
     def error(self) -> _error_pb2.ErrorDetail:
         """Why it is in the error state; absent otherwise."""
@@ -78,6 +110,10 @@ class ModelStatus(_message.Message):
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the engine does not honour of the model's settings, in words."""
 
+    @_builtins.property
+    def placements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Placement]:
+        """Where its copies are, those that are being loaded or unloaded too."""
+
     def __init__(
         self,
         *,
@@ -85,14 +121,187 @@ class ModelStatus(_message.Message):
         state: Global___ModelState.ValueType = ...,
         error: _error_pb2.ErrorDetail | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        progress: _builtins.float | None = ...,
+        activity: _builtins.str = ...,
+        placements: _abc.Iterable[Global___Placement] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_progress", b"_progress", "error", b"error", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "model_id", b"model_id", "state", b"state", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_progress", b"_progress", "activity", b"activity", "error", b"error", "model_id", b"model_id", "placements", b"placements", "progress", b"progress", "state", b"state", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__progress: _TypeAlias = _typing.Literal["progress"]  # noqa: Y015
+    _WhichOneofArgType__progress: _TypeAlias = _typing.Literal["_progress", b"_progress"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__progress) -> _WhichOneofReturnType__progress | None: ...
+
+Global___ModelStatus: _TypeAlias = ModelStatus  # noqa: Y015
+
+@_typing.final
+class Placement(_message.Message):
+    """Where one copy of a model is or would be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARES_FIELD_NUMBER: _builtins.int
+    TENSOR_PARALLEL_FIELD_NUMBER: _builtins.int
+    STAGE_LAYERS_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    tensor_parallel: _builtins.int
+    """Over how many devices each layer is divided; 1 for undivided."""
+    why: _builtins.str
+    """Why there, in words."""
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___Share]:
+        """What it holds of each device, in the order of pipeline stages."""
+
+    @_builtins.property
+    def stage_layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The layers of each pipeline stage; empty without a pipeline."""
+
+    def __init__(
+        self,
+        *,
+        shares: _abc.Iterable[Global___Share] | None = ...,
+        tensor_parallel: _builtins.int = ...,
+        stage_layers: _abc.Iterable[_builtins.int] | None = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shares", b"shares", "stage_layers", b"stage_layers", "tensor_parallel", b"tensor_parallel", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ModelStatus: _TypeAlias = ModelStatus  # noqa: Y015
+Global___Placement: _TypeAlias = Placement  # noqa: Y015
+
+@_typing.final
+class Share(_message.Message):
+    """What a copy holds of one device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """The device's id."""
+    size_bytes: _builtins.int
+    """In bytes."""
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Share: _TypeAlias = Share  # noqa: Y015
+
+@_typing.final
+class Device(_message.Message):
+    """One device of a host."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    FREE_BYTES_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id, unique on its host."""
+    kind: Global___DeviceKind.ValueType
+    """What it is."""
+    name: _builtins.str
+    """Its make."""
+    memory_bytes: _builtins.int
+    """Its whole memory, in bytes."""
+    free_bytes: _builtins.int
+    """What models may fill altogether, in bytes: less than the whole when other programs hold some."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlacedModel]:
+        """What models hold of it now."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        kind: Global___DeviceKind.ValueType = ...,
+        name: _builtins.str = ...,
+        memory_bytes: _builtins.int = ...,
+        free_bytes: _builtins.int = ...,
+        models: _abc.Iterable[Global___PlacedModel] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["free_bytes", b"free_bytes", "id", b"id", "kind", b"kind", "memory_bytes", b"memory_bytes", "models", b"models", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Device: _TypeAlias = Device  # noqa: Y015
+
+@_typing.final
+class PlacedModel(_message.Message):
+    """What one copy of a model holds of a device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    """The model's id."""
+    size_bytes: _builtins.int
+    """Reserved for it, in bytes."""
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlacedModel: _TypeAlias = PlacedModel  # noqa: Y015
+
+@_typing.final
+class Needs(_message.Message):
+    """The memory that one copy of a model needs, in bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEIGHTS_BYTES_FIELD_NUMBER: _builtins.int
+    KV_CACHE_BYTES_FIELD_NUMBER: _builtins.int
+    OVERHEAD_BYTES_FIELD_NUMBER: _builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    weights_bytes: _builtins.int
+    """Its weights."""
+    kv_cache_bytes: _builtins.int
+    """Its KV cache, for the context and the requests side by side."""
+    overhead_bytes: _builtins.int
+    """Everything else, on each device that holds a part."""
+    total_bytes: _builtins.int
+    """All together on one device."""
+    def __init__(
+        self,
+        *,
+        weights_bytes: _builtins.int = ...,
+        kv_cache_bytes: _builtins.int = ...,
+        overhead_bytes: _builtins.int = ...,
+        total_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kv_cache_bytes", b"kv_cache_bytes", "overhead_bytes", b"overhead_bytes", "total_bytes", b"total_bytes", "weights_bytes", b"weights_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Needs: _TypeAlias = Needs  # noqa: Y015
 
 @_typing.final
 class ListModelStatusesRequest(_message.Message):
@@ -134,3 +343,296 @@ class ListModelStatusesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListModelStatusesResponse: _TypeAlias = ListModelStatusesResponse  # noqa: Y015
+
+@_typing.final
+class ListDevicesRequest(_message.Message):
+    """Asks for all devices."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDevicesRequest: _TypeAlias = ListDevicesRequest  # noqa: Y015
+
+@_typing.final
+class ListDevicesResponse(_message.Message):
+    """Answers ListDevices."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """The host's name."""
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Device]:
+        """GPUs first."""
+
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        devices: _abc.Iterable[Global___Device] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "host", b"host"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDevicesResponse: _TypeAlias = ListDevicesResponse  # noqa: Y015
+
+@_typing.final
+class FitModelRequest(_message.Message):
+    """Asks whether a model would fit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    CTX_LEN_FIELD_NUMBER: _builtins.int
+    N_PARALLEL_FIELD_NUMBER: _builtins.int
+    DEVICE_IDS_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
+    ctx_len: _builtins.int
+    """Tokens of context for each request; absent for what the model's settings say."""
+    n_parallel: _builtins.int
+    """Requests side by side; absent for what the model's settings say."""
+    @_builtins.property
+    def model(self) -> _jobs_pb2.ModelSpec:
+        """The model."""
+
+    @_builtins.property
+    def device_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these devices of the host; empty for all."""
+
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Device]:
+        """Devices to plan with instead of the host's own; empty for the host's."""
+
+    def __init__(
+        self,
+        *,
+        model: _jobs_pb2.ModelSpec | None = ...,
+        ctx_len: _builtins.int | None = ...,
+        n_parallel: _builtins.int | None = ...,
+        device_ids: _abc.Iterable[_builtins.str] | None = ...,
+        devices: _abc.Iterable[Global___Device] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ctx_len", b"_ctx_len", "_n_parallel", b"_n_parallel", "ctx_len", b"ctx_len", "model", b"model", "n_parallel", b"n_parallel"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ctx_len", b"_ctx_len", "_n_parallel", b"_n_parallel", "ctx_len", b"ctx_len", "device_ids", b"device_ids", "devices", b"devices", "model", b"model", "n_parallel", b"n_parallel"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ctx_len: _TypeAlias = _typing.Literal["ctx_len"]  # noqa: Y015
+    _WhichOneofArgType__ctx_len: _TypeAlias = _typing.Literal["_ctx_len", b"_ctx_len"]  # noqa: Y015
+    _WhichOneofReturnType__n_parallel: _TypeAlias = _typing.Literal["n_parallel"]  # noqa: Y015
+    _WhichOneofArgType__n_parallel: _TypeAlias = _typing.Literal["_n_parallel", b"_n_parallel"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ctx_len) -> _WhichOneofReturnType__ctx_len | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__n_parallel) -> _WhichOneofReturnType__n_parallel | None: ...
+
+Global___FitModelRequest: _TypeAlias = FitModelRequest  # noqa: Y015
+
+@_typing.final
+class FitModelResponse(_message.Message):
+    """Answers FitModel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FITS_FIELD_NUMBER: _builtins.int
+    FITS_NOW_FIELD_NUMBER: _builtins.int
+    NEEDS_FIELD_NUMBER: _builtins.int
+    PLACEMENT_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    CTX_LEN_FIELD_NUMBER: _builtins.int
+    N_PARALLEL_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    fits: _builtins.bool
+    """Whether it fits on the devices when nothing else is loaded."""
+    fits_now: _builtins.bool
+    """Whether it fits beside what is loaded now."""
+    why: _builtins.str
+    """The reason for the answer, in words with numbers."""
+    ctx_len: _builtins.int
+    """Tokens of context for each request that the answer is for."""
+    n_parallel: _builtins.int
+    """Requests side by side that the answer is for."""
+    measured: _builtins.bool
+    """Whether loading the model on this host has corrected the estimate."""
+    host: _builtins.str
+    """The host's name."""
+    @_builtins.property
+    def needs(self) -> Global___Needs:
+        """What it needs."""
+
+    @_builtins.property
+    def placement(self) -> Global___Placement:
+        """Where it would go; absent when it does not fit."""
+
+    def __init__(
+        self,
+        *,
+        fits: _builtins.bool = ...,
+        fits_now: _builtins.bool = ...,
+        needs: Global___Needs | None = ...,
+        placement: Global___Placement | None = ...,
+        why: _builtins.str = ...,
+        ctx_len: _builtins.int = ...,
+        n_parallel: _builtins.int = ...,
+        measured: _builtins.bool = ...,
+        host: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["needs", b"needs", "placement", b"placement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ctx_len", b"ctx_len", "fits", b"fits", "fits_now", b"fits_now", "host", b"host", "measured", b"measured", "n_parallel", b"n_parallel", "needs", b"needs", "placement", b"placement", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FitModelResponse: _TypeAlias = FitModelResponse  # noqa: Y015
+
+@_typing.final
+class StartModelRequest(_message.Message):
+    """Asks to load a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    wait: _builtins.bool
+    """Whether to answer only once it runs; otherwise at once."""
+    @_builtins.property
+    def model(self) -> _jobs_pb2.ModelSpec:
+        """The model."""
+
+    def __init__(
+        self,
+        *,
+        model: _jobs_pb2.ModelSpec | None = ...,
+        wait: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "wait", b"wait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartModelRequest: _TypeAlias = StartModelRequest  # noqa: Y015
+
+@_typing.final
+class StartModelResponse(_message.Message):
+    """Answers StartModel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def status(self) -> Global___ModelStatus:
+        """Its state now."""
+
+    def __init__(
+        self,
+        *,
+        status: Global___ModelStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartModelResponse: _TypeAlias = StartModelResponse  # noqa: Y015
+
+@_typing.final
+class StopModelRequest(_message.Message):
+    """Asks to unload a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    """The model's id."""
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopModelRequest: _TypeAlias = StopModelRequest  # noqa: Y015
+
+@_typing.final
+class StopModelResponse(_message.Message):
+    """Answers StopModel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def status(self) -> Global___ModelStatus:
+        """Its state now."""
+
+    def __init__(
+        self,
+        *,
+        status: Global___ModelStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopModelResponse: _TypeAlias = StopModelResponse  # noqa: Y015
+
+@_typing.final
+class WatchModelsRequest(_message.Message):
+    """Asks for all changes of models."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchModelsRequest: _TypeAlias = WatchModelsRequest  # noqa: Y015
+
+@_typing.final
+class WatchModelsResponse(_message.Message):
+    """A part of WatchModels' answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def status(self) -> Global___ModelStatus:
+        """What has changed; absent in a sign of life, of which there is one at least every ten seconds."""
+
+    def __init__(
+        self,
+        *,
+        status: Global___ModelStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchModelsResponse: _TypeAlias = WatchModelsResponse  # noqa: Y015

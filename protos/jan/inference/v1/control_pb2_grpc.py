@@ -40,6 +40,31 @@ class ControlServiceStub:
                 request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.ListModelStatusesRequest.SerializeToString,
                 response_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.ListModelStatusesResponse.FromString,
                 _registered_method=True)
+        self.ListDevices = channel.unary_unary(
+                '/jan.inference.v1.ControlService/ListDevices',
+                request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.ListDevicesRequest.SerializeToString,
+                response_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.ListDevicesResponse.FromString,
+                _registered_method=True)
+        self.FitModel = channel.unary_unary(
+                '/jan.inference.v1.ControlService/FitModel',
+                request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.FitModelRequest.SerializeToString,
+                response_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.FitModelResponse.FromString,
+                _registered_method=True)
+        self.StartModel = channel.unary_unary(
+                '/jan.inference.v1.ControlService/StartModel',
+                request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.StartModelRequest.SerializeToString,
+                response_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.StartModelResponse.FromString,
+                _registered_method=True)
+        self.StopModel = channel.unary_unary(
+                '/jan.inference.v1.ControlService/StopModel',
+                request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.StopModelRequest.SerializeToString,
+                response_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.StopModelResponse.FromString,
+                _registered_method=True)
+        self.WatchModels = channel.unary_stream(
+                '/jan.inference.v1.ControlService/WatchModels',
+                request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.WatchModelsRequest.SerializeToString,
+                response_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.WatchModelsResponse.FromString,
+                _registered_method=True)
 
 
 class ControlServiceServicer:
@@ -53,6 +78,42 @@ class ControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDevices(self, request, context):
+        """Lists the host's devices with what is placed on each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FitModel(self, request, context):
+        """Tells whether a model would fit, without loading it. FAILED_PRECONDITION: its files or settings are unusable, or no
+        engine here runs it. NOT_FOUND: a file is missing. INVALID_ARGUMENT: an unknown device.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartModel(self, request, context):
+        """Loads a model as a job would. FAILED_PRECONDITION, NOT_FOUND, UNAVAILABLE: why it could not be loaded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopModel(self, request, context):
+        """Unloads a model once its answers are whole; a load under way is broken off. It is at rest when this returns.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchModels(self, request, context):
+        """Tells the states of all models, then each change as it happens. Ends when the reader lags far behind.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +121,31 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.ListModelStatuses,
                     request_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.ListModelStatusesRequest.FromString,
                     response_serializer=jan_dot_inference_dot_v1_dot_control__pb2.ListModelStatusesResponse.SerializeToString,
+            ),
+            'ListDevices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDevices,
+                    request_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.ListDevicesRequest.FromString,
+                    response_serializer=jan_dot_inference_dot_v1_dot_control__pb2.ListDevicesResponse.SerializeToString,
+            ),
+            'FitModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.FitModel,
+                    request_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.FitModelRequest.FromString,
+                    response_serializer=jan_dot_inference_dot_v1_dot_control__pb2.FitModelResponse.SerializeToString,
+            ),
+            'StartModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartModel,
+                    request_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.StartModelRequest.FromString,
+                    response_serializer=jan_dot_inference_dot_v1_dot_control__pb2.StartModelResponse.SerializeToString,
+            ),
+            'StopModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopModel,
+                    request_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.StopModelRequest.FromString,
+                    response_serializer=jan_dot_inference_dot_v1_dot_control__pb2.StopModelResponse.SerializeToString,
+            ),
+            'WatchModels': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchModels,
+                    request_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.WatchModelsRequest.FromString,
+                    response_serializer=jan_dot_inference_dot_v1_dot_control__pb2.WatchModelsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +176,141 @@ class ControlService:
             '/jan.inference.v1.ControlService/ListModelStatuses',
             jan_dot_inference_dot_v1_dot_control__pb2.ListModelStatusesRequest.SerializeToString,
             jan_dot_inference_dot_v1_dot_control__pb2.ListModelStatusesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDevices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.inference.v1.ControlService/ListDevices',
+            jan_dot_inference_dot_v1_dot_control__pb2.ListDevicesRequest.SerializeToString,
+            jan_dot_inference_dot_v1_dot_control__pb2.ListDevicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FitModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.inference.v1.ControlService/FitModel',
+            jan_dot_inference_dot_v1_dot_control__pb2.FitModelRequest.SerializeToString,
+            jan_dot_inference_dot_v1_dot_control__pb2.FitModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.inference.v1.ControlService/StartModel',
+            jan_dot_inference_dot_v1_dot_control__pb2.StartModelRequest.SerializeToString,
+            jan_dot_inference_dot_v1_dot_control__pb2.StartModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.inference.v1.ControlService/StopModel',
+            jan_dot_inference_dot_v1_dot_control__pb2.StopModelRequest.SerializeToString,
+            jan_dot_inference_dot_v1_dot_control__pb2.StopModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/jan.inference.v1.ControlService/WatchModels',
+            jan_dot_inference_dot_v1_dot_control__pb2.WatchModelsRequest.SerializeToString,
+            jan_dot_inference_dot_v1_dot_control__pb2.WatchModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

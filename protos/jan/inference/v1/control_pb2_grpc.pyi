@@ -18,6 +18,18 @@ class ControlServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModelStatuses: _aio.UnaryUnaryMultiCallable[_control_pb2.ListModelStatusesRequest, _control_pb2.ListModelStatusesResponse]
     """Lists the models that this host has been asked for since it started, with their states."""
+    ListDevices: _aio.UnaryUnaryMultiCallable[_control_pb2.ListDevicesRequest, _control_pb2.ListDevicesResponse]
+    """Lists the host's devices with what is placed on each."""
+    FitModel: _aio.UnaryUnaryMultiCallable[_control_pb2.FitModelRequest, _control_pb2.FitModelResponse]
+    """Tells whether a model would fit, without loading it. FAILED_PRECONDITION: its files or settings are unusable, or no
+    engine here runs it. NOT_FOUND: a file is missing. INVALID_ARGUMENT: an unknown device.
+    """
+    StartModel: _aio.UnaryUnaryMultiCallable[_control_pb2.StartModelRequest, _control_pb2.StartModelResponse]
+    """Loads a model as a job would. FAILED_PRECONDITION, NOT_FOUND, UNAVAILABLE: why it could not be loaded."""
+    StopModel: _aio.UnaryUnaryMultiCallable[_control_pb2.StopModelRequest, _control_pb2.StopModelResponse]
+    """Unloads a model once its answers are whole; a load under way is broken off. It is at rest when this returns."""
+    WatchModels: _aio.UnaryStreamMultiCallable[_control_pb2.WatchModelsRequest, _control_pb2.WatchModelsResponse]
+    """Tells the states of all models, then each change as it happens. Ends when the reader lags far behind."""
 
 class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
     """Control of one engine host."""
@@ -29,5 +41,47 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_control_pb2.ListModelStatusesRequest, _abc.Awaitable[_control_pb2.ListModelStatusesResponse]],
     ) -> _abc.Awaitable[_control_pb2.ListModelStatusesResponse]:
         """Lists the models that this host has been asked for since it started, with their states."""
+
+    @_abc_1.abstractmethod
+    def ListDevices(
+        self,
+        request: _control_pb2.ListDevicesRequest,
+        context: _aio.ServicerContext[_control_pb2.ListDevicesRequest, _abc.Awaitable[_control_pb2.ListDevicesResponse]],
+    ) -> _abc.Awaitable[_control_pb2.ListDevicesResponse]:
+        """Lists the host's devices with what is placed on each."""
+
+    @_abc_1.abstractmethod
+    def FitModel(
+        self,
+        request: _control_pb2.FitModelRequest,
+        context: _aio.ServicerContext[_control_pb2.FitModelRequest, _abc.Awaitable[_control_pb2.FitModelResponse]],
+    ) -> _abc.Awaitable[_control_pb2.FitModelResponse]:
+        """Tells whether a model would fit, without loading it. FAILED_PRECONDITION: its files or settings are unusable, or no
+        engine here runs it. NOT_FOUND: a file is missing. INVALID_ARGUMENT: an unknown device.
+        """
+
+    @_abc_1.abstractmethod
+    def StartModel(
+        self,
+        request: _control_pb2.StartModelRequest,
+        context: _aio.ServicerContext[_control_pb2.StartModelRequest, _abc.Awaitable[_control_pb2.StartModelResponse]],
+    ) -> _abc.Awaitable[_control_pb2.StartModelResponse]:
+        """Loads a model as a job would. FAILED_PRECONDITION, NOT_FOUND, UNAVAILABLE: why it could not be loaded."""
+
+    @_abc_1.abstractmethod
+    def StopModel(
+        self,
+        request: _control_pb2.StopModelRequest,
+        context: _aio.ServicerContext[_control_pb2.StopModelRequest, _abc.Awaitable[_control_pb2.StopModelResponse]],
+    ) -> _abc.Awaitable[_control_pb2.StopModelResponse]:
+        """Unloads a model once its answers are whole; a load under way is broken off. It is at rest when this returns."""
+
+    @_abc_1.abstractmethod
+    def WatchModels(
+        self,
+        request: _control_pb2.WatchModelsRequest,
+        context: _aio.ServicerContext[_control_pb2.WatchModelsRequest, _abc.AsyncIterator[_control_pb2.WatchModelsResponse]],
+    ) -> _abc.AsyncIterator[_control_pb2.WatchModelsResponse]:
+        """Tells the states of all models, then each change as it happens. Ends when the reader lags far behind."""
 
 def add_ControlServiceServicer_to_server(servicer: ControlServiceServicer, server: _aio.Server) -> None: ...

@@ -1,0 +1,94 @@
+"""What a model asks of this host, from its files and settings; nothing is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from inference_service.devices.device import DeviceKind
+from inference_service.engines.model_settings import ModelSettings
+from inference_service.fit import KV_BITS, EngineProfile, estimate
+from inference_service.formats.description import ModelDescription
+from inference_service.hosting import HostingSettings
+from inference_service.placement import Demand
+from inference_service.weights import (
+    WeightHomes,
+    describe_gguf_files,
+    describe_safetensors_folder,
+    resolve_weights,
+)
+from jan.errors import FailedPreconditionError
+from jan.inference.v1.jobs_pb2 import ModelSpec
+
+_MIB: Final = 2**20
+
+PROFILES: Final = {
+    # The wheel xllamacpp computes on the CPU. Its prompt cache grows to 512 MiB (llamacpp_server.py).
+    "llamacpp": EngineProfile(
+        kinds=(DeviceKind.CPU,),
+        shards=False,
+        batch_tokens=512,
+        fixed_bytes=100 * _MIB,
+        growth_bytes=512 * _MIB,
+    ),
+    # vLLM computes up to 8192 tokens at once; driver, kernels and graphs take about a GiB of each GPU.
+    "vllm": EngineProfile(
+        kinds=(DeviceKind.GPU,),
+        shards=True,
+        batch_tokens=2_048,
+        fixed_bytes=1024 * _MIB,
+        default_ctx_tokens=8_192,
+        caps_ctx=True,
+    ),
+}
+"""The engines that take memory of this host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What one copy of a model needs, and how the host is to treat it. demand: None for a model that is elsewhere."""
+
+    demand: Demand | None
+    hosting: HostingSettings
+    warnings: tuple[str, ...] = ()
+    ctx_tokens: int = 0
+    n_parallel: int = 0
+
+
+def assess(spec: ModelSpec, homes: WeightHomes, default_idle_seconds: float | None) -> Assessment:
+    """Read the headers of a model's files, and its settings. Reads files: not for the event loop.
+
+    Raises FailedPreconditionError: no engine here runs it, or its files or settings are unusable. NotFoundError: a
+    file is missing.
+    """
+    settings = ModelSettings(spec.settings_json)
+    hosting = HostingSettings.take(settings, default_idle_seconds)
+    found = Assessment(None, hosting, tuple(settings.warnings))
+    if spec.engine == "openai":
+        return found
+    profile = PROFILES.get(spec.engine)
+    if profile is None:
+        message = f"Model {spec.id} needs engine {spec.engine!r}, which this server does not have."
+        raise FailedPreconditionError(message, code="engine_unsupported")
+    return _with_demand(found, spec, _describe(spec, homes), profile)
+
+
+def _with_demand(found: Assessment, spec: ModelSpec, model: ModelDescription, profile: EngineProfile) -> Assessment:
+    """With what the settings make of the model; of values that cannot be used the engine itself warns."""
+    settings = ModelSettings(spec.settings_json)
+    ctx_tokens = settings.integer("ctx_len", profile.ctx_tokens_for(model), 16, 10_000_000)
+    n_parallel = settings.integer("n_parallel", profile.default_n_parallel, 1, 4_096)
+    kv_type = settings.choice("cache_type", tuple(KV_BITS))
+    footprint = estimate(model, profile, ctx_tokens=ctx_tokens, n_parallel=n_parallel, kv_type=kv_type)
+    warnings = found.warnings
+    if not model.kv_elements:
+        warnings += ("The model's files do not tell the size of its KV cache, so its memory is underestimated.",)
+    demand = Demand(spec.id, footprint, profile.kinds, profile.shards)
+    return Assessment(demand, found.hosting, warnings, ctx_tokens, n_parallel)
+
+
+def _describe(spec: ModelSpec, homes: WeightHomes) -> ModelDescription:
+    folder = homes.folder(spec.id, spec.folder)
+    if spec.engine == "vllm":
+        return describe_safetensors_folder(folder, spec.id)
+    return describe_gguf_files(resolve_weights(folder, spec.id, spec.files))
