@@ -1,13 +1,16 @@
 """The async door to the store: file work in a few threads, one writer per thread of conversation."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TypeVar
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
 
+from jan.errors import JanError
 from storage_service.store.atomic import DiskFailedError
+from storage_service.turns import Batch, Lines, Turn
 
+Request = TypeVar("Request")
 Result = TypeVar("Result")
 
 # Measured: eight threads each appending to its own file reach three quarters of the disk's best rate.
@@ -24,7 +27,8 @@ class Access:
     def __init__(self, on_disk_failure: Callable[[DiskFailedError], None], workers: int = WORKERS) -> None:
         self._on_disk_failure = on_disk_failure
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="janroot")
-        self._locks: dict[str, _Lock] = {}
+        self._lines = Lines()
+        self._batches: set[asyncio.Task[Any]] = set()
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """Do file work that needs no lock: a read, or the making of something nobody else knows yet."""
@@ -38,12 +42,42 @@ class Access:
         """
         async with AsyncExitStack() as held:
             for name in (key, *further):
-                await held.enter_async_context(self._hold(name))
+                await held.enter_async_context(self._lines.in_turn(name, self._lines.join(name, Turn())))
             return await self._finish(work)
+
+    async def run_together(
+        self, key: str, request: Request, work: Callable[[Sequence[Request]], Sequence[Result | JanError]]
+    ) -> Result:
+        """Do what `run_alone` does, in one call for all requests that wait one behind the other.
+
+        `work` is the same for all who share a key. It takes their requests in order of arrival and answers for each
+        its result or its error; what it raises is everybody's. A caller that is cancelled while it waits disturbs
+        nobody, and its request is left out; once begun, the work ends whoever leaves.
+        """
+        batch: Batch[Request, Result] = self._lines.open_batch(key) or self._start_batch(key, work)
+        return await batch.add(request)
 
     async def close(self) -> None:
         """Wait for the work under way; nothing may be asked afterwards."""
+        await asyncio.gather(*self._batches, return_exceptions=True)
         await asyncio.to_thread(self._pool.shutdown)
+
+    def _start_batch(
+        self, key: str, work: Callable[[Sequence[Request]], Sequence[Result | JanError]]
+    ) -> Batch[Request, Result]:
+        batch = self._lines.join(key, Batch[Request, Result]())
+        task = asyncio.create_task(self._run_batch(key, batch, work), name=f"work together on {key}")
+        self._batches.add(task)
+        task.add_done_callback(self._batches.discard)
+        task.add_done_callback(batch.tell)
+        return batch
+
+    async def _run_batch(
+        self, key: str, batch: Batch[Request, Any], work: Callable[[Sequence[Request]], Sequence[Result]]
+    ) -> Sequence[Result]:
+        async with self._lines.in_turn(key, batch):
+            requests = batch.begin()
+            return await self._finish(lambda: work(requests)) if requests else ()
 
     async def _finish(self, work: Callable[[], Result]) -> Result:
         """The work's result. Cancellation is obeyed when the work is done: half a write is no write."""
@@ -57,7 +91,10 @@ class Access:
         if cancelled is not None:
             future.exception()  # Nobody is left to hear of it.
             raise cancelled
-        return future.result()
+        try:
+            return future.result()
+        finally:
+            del future  # Or its error would hold it, through the traceback, and all that the caller holds.
 
     def _guarded(self, work: Callable[[], Result]) -> Result:
         try:
@@ -65,21 +102,3 @@ class Access:
         except DiskFailedError as error:
             self._on_disk_failure(error)
             raise
-
-    @asynccontextmanager
-    async def _hold(self, key: str) -> AsyncIterator[None]:
-        lock = self._locks.setdefault(key, _Lock())
-        lock.users += 1
-        try:
-            async with lock:
-                yield
-        finally:
-            lock.users -= 1
-            if lock.users == 0:
-                del self._locks[key]
-
-
-class _Lock(asyncio.Lock):
-    """A lock that counts who holds it or waits, so that the last one can throw it away."""
-
-    users = 0

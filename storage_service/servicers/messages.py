@@ -34,7 +34,9 @@ class MessageServicer(MessageServiceServicer):
         """See messages.proto."""
         thread_id = ThreadId.parse(request.message.thread_id)
         message = from_proto(thread_id, request.message)
-        [stored] = await self._access.run_alone(thread_id, lambda: self._store.append(thread_id, [message]))
+        [stored] = await self._access.run_together(
+            thread_id, [message], lambda requests: self._store.append_each(thread_id, requests)
+        )
         return pb.CreateMessageResponse(message=to_proto(stored))
 
     async def GetMessage(self, request: pb.GetMessageRequest, context: Context) -> pb.GetMessageResponse:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from jan.errors import TooLargeError
 from storage_service.store.records import JsonObject
 
 # A longer line is left where it is and reported: reading it would let one file take the service's memory.
@@ -30,9 +31,25 @@ class Segment:
     value: JsonObject | None
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A new line: what it says, and its bytes with the newline."""
+
+    value: JsonObject
+    data: bytes
+
+
 def encode(value: JsonObject) -> bytes:
     """One object as one line, newline included."""
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def new_line(value: JsonObject) -> Line:
+    """A line to append. Raises TooLargeError: it is longer than a reader takes."""
+    data = encode(value)
+    if len(data) > MAX_LINE_BYTES:
+        raise TooLargeError(f"A record must stay below {MAX_LINE_BYTES} bytes.")
+    return Line(value, data)
 
 
 def segments(fd: int) -> Iterator[Segment]:

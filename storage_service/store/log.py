@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from jan.errors import FailedPreconditionError, TooLargeError
+from jan.errors import FailedPreconditionError
 from jan.ids import ThreadId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, jsonl, signature
-from storage_service.store.jsonl import Segment
+from storage_service.store.jsonl import Line, Segment
 from storage_service.store.records import JsonObject
 from storage_service.store.signature import Signature
 
@@ -76,30 +76,25 @@ class Log(ABC):
         fd = open_to_read(self.path)
         return fd, signature.of_fd(fd)
 
-    def append(self, values: Sequence[JsonObject]) -> list[bytes]:
-        """Add records in one write, inside `open()`; answers the bytes of their lines.
+    def append(self, lines: Sequence[Line]) -> None:
+        """Add records in one write, inside `open()`.
 
-        Durable on return; see `atomic.append` for errors. Raises TooLargeError: a record longer than a reader takes.
-        FailedPreconditionError: the file is closed to us.
+        Durable on return; see `atomic.append` for errors. Raises FailedPreconditionError: the file is closed to us.
         """
-        lines = [jsonl.encode(value) for value in values]
-        if any(len(line) > jsonl.MAX_LINE_BYTES for line in lines):
-            raise TooLargeError(f"A record must stay below {jsonl.MAX_LINE_BYTES} bytes.")
         before, self.seen = self.seen or signature.NOTHING, None
         try:
-            offset = atomic.append(self.path, b"".join(lines), self._quarantine)
+            start = offset = atomic.append(self.path, b"".join(line.data for line in lines), self._quarantine)
         except PermissionError as error:
             logger.warning("not allowed to write", file=str(self.path), error=str(error))
             message = f"The server may not write {self.path.parent.name}/{self.path.name}: see who owns it."
             raise FailedPreconditionError(message) from None
-        for line, value in zip(lines, values, strict=True):
-            self.take(Segment(offset, len(line) - 1, value), value)
-            offset += len(line)
+        for line in lines:
+            self.take(Segment(offset, len(line.data) - 1, line.value), line.value)
+            offset += len(line.data)
         after = signature.of_path(self.path)
-        if before[0] in {after[0], 0} and after[1] == before[1] + sum(map(len, lines)):
+        if before[0] in {after[0], 0} and after[1] == before[1] + offset - start:
             self.seen = after
         # Otherwise a torn tail was mended or somebody else wrote: read the file again at the next `open()`.
-        return [line[:-1] for line in lines]
 
     def replace(self, lines: Iterable[bytes]) -> None:
         """Rewrite the whole file, inside `open()`. Durable on return; see `atomic.replace`.

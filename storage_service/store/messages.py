@@ -8,9 +8,10 @@ from typing import Protocol
 
 import orjson
 
-from jan.errors import FailedPreconditionError, NotFoundError
+from jan.errors import JanError, NotFoundError, StorageFullError
 from jan.ids import MessageId, ThreadId
 from storage_service.store import atomic, jsonl, layout, message_index
+from storage_service.store.batch import Batch
 from storage_service.store.clock import Clock
 from storage_service.store.forms import fields
 from storage_service.store.forms import messages as form
@@ -18,9 +19,12 @@ from storage_service.store.jsonl import Segment
 from storage_service.store.log import Log, LogCache, in_memory, reading
 from storage_service.store.message_index import MessageIndex
 from storage_service.store.paging import Page, PageQuery, cut
-from storage_service.store.records import Appended, JsonObject, Message, MessageStatus
+from storage_service.store.records import Appended, JsonObject, Message
 from storage_service.store.revisions import check_revision, revision_of
 from storage_service.store.signature import Signature, digest
+
+Appending = list[Message] | JanError
+"""What became of a request to append: its messages as stored, or why none of them was added."""
 
 # A file of this length, some 1,000 messages, is read in 10 ms; a longer one gets a sidecar.
 _SIDECAR_BYTES = 256 * 1024
@@ -129,29 +133,43 @@ class Messages:
         Durable on return: the lines are fsynced, and for a new file its folder too. A message whose id the thread
         has is not added again. Times are the store's, but for that at which an answer was begun, and never decrease
         within the thread.
-        Raises NotFoundError: no such thread. FailedPreconditionError: a run holds the thread, and the message is
-        not that run's. StorageFullError: no room, and the file is as it was before.
+        Raises NotFoundError: no such thread. FailedPreconditionError: a run holds the thread, and a message is
+        not that run's. TooLargeError. StorageFullError: no room, and the file is as it was before.
         """
+        [outcome] = self.append_each(thread_id, [messages])
+        if isinstance(outcome, JanError):
+            raise outcome
+        return outcome
+
+    def append_each(self, thread_id: ThreadId, requests: Sequence[Sequence[Message]]) -> list[Appending]:
+        """Do what `append` does for several requests in turn, in one write and one fsync.
+
+        Answers for each its messages, or the error for which none of them was added: one request's error is no
+        other's. When there is no room for all of them, those are added that fit. Raises NotFoundError.
+        """
+        try:
+            return self._append_each(thread_id, requests)
+        except StorageFullError as error:
+            if len(requests) == 1:
+                return [error.with_traceback(None)]
+            return [outcome for request in requests for outcome in self.append_each(thread_id, [request])]
+
+    def _append_each(self, thread_id: ThreadId, requests: Sequence[Sequence[Message]]) -> list[Appending]:
         self.make_file(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
-            stored = {message.id: log.index.by_id.get(message.id) for message in messages}
-            new = [message for message in messages if stored[message.id] is None]
-            self._check_not_held(thread_id, new)
-            last_ms = log.index.last_created_ms()
-            now_ms = max(self._clock(), last_ms)
-            added = {message.id: stamped(message, thread_id, now_ms, last_ms) for message in new}
-            if added:
+            batch = Batch(thread_id, log.index, self._active_run(thread_id), self._clock())
+            refusals = [batch.add(messages) for messages in requests]
+            # Before the file grows: those that are there already.
+            stored = {message_id: _read(thread_id, fd, log, ordinal) for message_id, ordinal in batch.known.items()}
+            if batch.lines:
                 before = log.seen
-                revisions = map(revision_of, log.append([form.to_json(message) for message in added.values()]))
-                self.on_change(thread_id, _appended(before, log.seen, added.values()))
-                added = {
-                    message.id: replace(message, revision=revision)
-                    for message, revision in zip(added.values(), revisions, strict=True)
-                }
+                log.append(batch.lines)
+                self.on_change(thread_id, _appended(before, log.seen, batch.messages.values()))
+            stored |= batch.messages
             return [
-                added[message.id] if (ordinal := stored[message.id]) is None else _read(thread_id, fd, log, ordinal)
-                for message in messages
+                refusal or [stored[message.id] for message in messages]
+                for refusal, messages in zip(refusals, requests, strict=True)
             ]
 
     def get(self, thread_id: ThreadId, message_id: MessageId) -> Message:
@@ -236,11 +254,6 @@ class Messages:
             if lines:
                 atomic.replace(path, [lines])
 
-    def _check_not_held(self, thread_id: ThreadId, messages: Sequence[Message]) -> None:
-        active = self._active_run(thread_id)
-        if active is not None and any(message.run_id != active for message in messages):
-            raise FailedPreconditionError(f"Can't add messages to {thread_id} while a run {active} is active.")
-
 
 def _has_sidecar(seen: Signature) -> bool:
     """Whether a file is a long one; lines inside a thread's own file are in none."""
@@ -255,20 +268,6 @@ def _appended(before: Signature | None, after: Signature | None, messages: Itera
     if before is None or after is None:
         return None
     return Appended(digest(before), digest(after), tuple(messages))
-
-
-def stamped(message: Message, thread_id: ThreadId, now_ms: int, last_ms: int = 0) -> Message:
-    """A new message with its thread and times: made now, and whole or ended early now when it says that it is.
-
-    An answer that says when it was begun keeps that time, unless it lies in front of the thread's last message.
-    """
-    return replace(
-        message,
-        thread_id=thread_id,
-        created_ms=min(max(message.created_ms, last_ms), now_ms) if message.created_ms else now_ms,
-        completed_ms=now_ms if message.status is MessageStatus.COMPLETED else None,
-        incomplete_ms=now_ms if message.status is MessageStatus.INCOMPLETE else None,
-    )
 
 
 def first_ms(path: Path) -> int | None:

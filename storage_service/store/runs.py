@@ -58,7 +58,7 @@ class RunLog(Log):
         raw = form.to_json(record)
         if before is not None:
             raw = fields.overlay(self.raw[record.id], form.to_json(before), raw)
-        self.append([raw])
+        self.append([jsonl.new_line(raw)])
         if self._lines > 2 * len(self.raw) + _HISTORY_LINES:
             self._compact(fd)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from jan.errors import FailedPreconditionError, NotFoundError
+from jan.errors import FailedPreconditionError, InvalidArgumentError, JanError, NotFoundError
 from jan.ids import AssistantId, RunId, ThreadId, TrashId
 from storage_service.store import atomic, flat, layout, seed, trash
 from storage_service.store.assistants import Assistants
@@ -17,7 +17,7 @@ from storage_service.store.files import Files
 from storage_service.store.layout import Layout
 from storage_service.store.lock import JanrootLock
 from storage_service.store.message_files import MessageFiles
-from storage_service.store.messages import Messages
+from storage_service.store.messages import Appending, Messages
 from storage_service.store.models import Models
 from storage_service.store.records import Message, Run, Thread, ThreadAssistant, TrashEntry
 from storage_service.store.report import whole as report
@@ -100,8 +100,17 @@ class Store:
 
         Raises InvalidArgumentError: a message names a file that is not there.
         """
-        self._check_files(messages)
-        return self.messages.append(thread_id, messages)
+        [outcome] = self.append_each(thread_id, [messages])
+        if isinstance(outcome, JanError):
+            raise outcome
+        return outcome
+
+    def append_each(self, thread_id: ThreadId, requests: Sequence[Sequence[Message]]) -> list[Appending]:
+        """Do what `append` does for several requests in turn. See `Messages.append_each`."""
+        refusals = [self._refusal(messages) for messages in requests]
+        sound = [messages for messages, refusal in zip(requests, refusals, strict=True) if refusal is None]
+        outcomes = iter(self.messages.append_each(thread_id, sound))
+        return [refusal or next(outcomes) for refusal in refusals]
 
     def delete_thread(
         self, thread_id: ThreadId, into: Deletion | None = None, if_revision: Collection[str] = ()
@@ -162,6 +171,13 @@ class Store:
         """Remove what has outlived its time: in the trash, and among the uploads."""
         self.trash.empty()
         self.files.remove_expired()
+
+    def _refusal(self, messages: Sequence[Message]) -> JanError | None:
+        try:
+            self._check_files(messages)
+        except InvalidArgumentError as error:
+            return error.with_traceback(None)
+        return None
 
     def _check_files(self, messages: Sequence[Message]) -> None:
         for message in messages:

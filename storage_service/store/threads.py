@@ -13,12 +13,13 @@ from jan.errors import FailedPreconditionError, InvalidArgumentError, JanError, 
 from jan.ids import AssistantId, ThreadId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, flat, jsonfile, jsonl, layout
+from storage_service.store.batch import stamped
 from storage_service.store.clock import Clock
 from storage_service.store.files import OpenFile
 from storage_service.store.forms import messages as message_form
 from storage_service.store.forms import threads as form
 from storage_service.store.jsonfile import Found
-from storage_service.store.messages import first_ms, stamped
+from storage_service.store.messages import first_ms
 from storage_service.store.order import CreationOrder
 from storage_service.store.paging import Page, PageQuery
 from storage_service.store.places import Places, holds_thread

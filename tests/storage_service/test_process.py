@@ -143,6 +143,39 @@ async def test_what_was_acknowledged_survives_kill_9(service: Service) -> None:
     assert sum(map(len, acknowledged.values())) > 100
 
 
+async def test_what_many_were_told_of_one_thread_survives_kill_9(service: Service) -> None:
+    acknowledged: list[list[str]] = []
+    chance = random.Random(20261126)
+
+    async def write(
+        channel: aio.Channel, thread_id: str, writer: str, names: list[str], then: Callable[[], None]
+    ) -> None:
+        while True:
+            name = f"msg_{writer}_{len(names)}"
+            await append(channel, thread_id, name)
+            names.append(name)
+            if len(names) == 3:
+                then()
+
+    async with service.running() as (_, channel):
+        thread_id = await create_thread(channel)
+    for lap in range(3):
+        async with service.running() as (process, channel):
+            killer = chance.randrange(32)
+            writers = []
+            for number in range(32):
+                acknowledged.append([])
+                then = process.kill if number == killer else lambda: None
+                writers.append(write(channel, thread_id, f"{lap}_{number}", acknowledged[-1], then))
+            results = await asyncio.gather(*writers, return_exceptions=True)
+            assert all(isinstance(result, JanError) for result in results), results
+        found = await asyncio.to_thread(stored, service, thread_id)
+        assert len(set(found)) == len(found)
+        for names in acknowledged:
+            assert [name for name in found if name in set(names)] == names
+    assert sum(map(len, acknowledged)) > 100
+
+
 async def upload_file(channel: aio.Channel, name: str, pieces: int, then: Callable[[], None] = lambda: None) -> None:
     """Send a file of many pieces; `then` is called when half of them are sent."""
 

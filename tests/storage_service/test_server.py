@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +20,11 @@ from jan.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
+from jan.ids import ThreadId
 from jan.storage.v1 import assistants_pb2, messages_pb2, models_pb2, paging_pb2, runs_pb2, threads_pb2
 from jan.type.v1.usage_pb2 import Usage
+from storage_service.servicers import messages as servicer
+from storage_service.store.records import Message
 from tests.fixtures.storage import StorageServer
 
 CONTENT = json.dumps([{"type": "text", "text": {"value": "Hi", "annotations": []}}])
@@ -273,3 +279,65 @@ async def test_a_thread_that_names_nobody_is_the_default_assistants(storage_serv
     [written] = json.loads(await asyncio.to_thread(path.read_text))["assistants"]
     assert written["assistant_id"] == "jan"
     assert written["model"] == {"id": "*", "settings": {}, "parameters": {}}
+
+
+class Crowd:
+    """Holds the first fsync of a messages.jsonl until so many requests have come, and counts them all."""
+
+    def __init__(self, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._missing = size
+        self._complete = threading.Event()
+        self.fsyncs = 0
+        self._fsync, self._from_proto = os.fsync, servicer.from_proto
+        monkeypatch.setattr(os, "fsync", self._count_fsync)
+        monkeypatch.setattr(servicer, "from_proto", self._count_request)
+
+    def _count_fsync(self, fd: int) -> None:
+        if Path(f"/proc/self/fd/{fd}").readlink().name == "messages.jsonl":
+            assert self._complete.wait(20)
+            self.fsyncs += 1
+        self._fsync(fd)
+
+    def _count_request(self, thread_id: ThreadId, message: messages_pb2.Message) -> Message:
+        self._missing -= 1
+        if self._missing == 0:
+            self._complete.set()
+        return self._from_proto(thread_id, message)
+
+
+async def test_many_who_write_into_one_thread_share_its_fsyncs(
+    storage_server: StorageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = await create_thread(storage_server)
+    crowd = Crowd(64, monkeypatch)
+
+    names = [f"msg_{number}" for number in range(64)]
+    calls = (
+        rpc.call(storage_server.messages.CreateMessage, message(thread, name), deadline_seconds=30) for name in names
+    )
+    answers = [answer.message for answer in await asyncio.gather(*calls)]
+    lines = (storage_server.janroot / "threads" / thread.id / "messages.jsonl").read_text().splitlines()
+    on_disk = [json.loads(line) for line in lines]
+    assert sorted(item["id"] for item in on_disk) == sorted(names)
+    assert [item["created"] for item in on_disk] == sorted(item["created"] for item in on_disk)
+    assert crowd.fsyncs == 2, "one for the first, one for all that came meanwhile"
+    page = paging_pb2.PageRequest(page_size=100, order=paging_pb2.ORDER_ASC)
+    request = messages_pb2.ListMessagesRequest(thread_id=thread.id, page=page)
+    listed = (await rpc.call(storage_server.messages.ListMessages, request)).messages
+    assert [item.id for item in listed] == [item["id"] for item in on_disk]
+    assert sorted(answers, key=lambda item: item.id) == sorted(listed, key=lambda item: item.id)
+
+
+async def test_a_request_that_shares_a_write_fails_alone(storage_server: StorageServer) -> None:
+    thread = await create_thread(storage_server)
+    bad = message(thread, "bad")
+    bad.message.attachments_json = '[{"file_id":"file-000000000000000000000001"}]'
+    requests = [message(thread, "a"), bad, message(thread, "b"), message(thread, "a")]
+    calls = (rpc.call(storage_server.messages.CreateMessage, request) for request in requests)
+    first, failed, other, again = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(failed, InvalidArgumentError)
+    assert first == again
+    assert isinstance(other, messages_pb2.CreateMessageResponse)
+    lines = (storage_server.janroot / "threads" / thread.id / "messages.jsonl").read_text().splitlines()
+    assert {json.loads(line)["id"] for line in lines} == {"a", "b"}
+    assert len(lines) == 2
