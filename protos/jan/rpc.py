@@ -12,7 +12,7 @@ import inspect
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -121,9 +121,11 @@ def _answering_once(handler: Handler, request_id: str, name: str) -> Handler:
         try:
             return await handler(request, context)
         except Exception as error:  # noqa: BLE001  one of the three edges that catch all: the caller is told
-            await _tell(context, error, name)
+            end = await _tell(context, error, name)
         finally:
             request_id_var.reset(token)
+        del context  # See `_tell`.
+        raise end
 
     return answer
 
@@ -140,10 +142,13 @@ def _answering_in_parts(handler: StreamHandler, request_id: str, name: str) -> H
             async with contextlib.aclosing(handler(request, context)) as parts:
                 async for part in parts:
                     await context.write(part)
+            return
         except Exception as error:  # noqa: BLE001  one of the three edges that catch all: the caller is told
-            await _tell(context, error, name)
+            end = await _tell(context, error, name)
         finally:
             request_id_var.reset(token)
+        del context  # See `_tell`.
+        raise end
 
     return answer
 
@@ -323,19 +328,27 @@ def _make_room_for_socket(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-async def _tell(context: aio.ServicerContext[Any, Any], error: Exception, name: str) -> NoReturn:
-    """Answer with what a handler raised, from inside its `except`."""
-    if isinstance(error, aio.AbortError):
-        raise error
-    if not isinstance(error, JanError):
-        logger.error("rpc failed", method=name, exc_info=error)
-        error = InternalError("The service failed on this request.")
-    await _abort(context, error)
+async def _tell(context: aio.ServicerContext[Any, Any], error: Exception, name: str) -> aio.AbortError:
+    """Answer with what a handler raised, from inside its `except`; what is to be raised to gRPC then.
+
+    gRPC keeps that in the call's state, and the frames of its traceback know the call: without them the call is freed
+    when it ends, and not at some later collection of garbage.
+    """
+    if not isinstance(error, aio.AbortError):
+        if not isinstance(error, JanError):
+            logger.error("rpc failed", method=name, exc_info=error)
+            error = InternalError("The service failed on this request.")
+        error = await _abort(context, error)
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
-async def _abort(context: aio.ServicerContext[Any, Any], error: JanError) -> NoReturn:
+async def _abort(context: aio.ServicerContext[Any, Any], error: JanError) -> aio.AbortError:
     trailer = ((DETAIL_TRAILER, error.to_detail().SerializeToString()),)
-    await context.abort(_STATUS[type(error)], error.message, trailer)
+    try:
+        await context.abort(_STATUS[type(error)], error.message, trailer)
+    except aio.AbortError as end:
+        return end
     raise AssertionError("abort returns only by raising")
 
 
