@@ -30,6 +30,10 @@ status: setup ## Say which of the four processes run, and under which pid
 doctor: setup ## Say what is unusual in the janroot of the running Janroot (ARGS=--all for everything)
 	@exec $(IN_VENV) -m gateway.cli doctor $(ARGS)
 
+.PHONY: import
+import: setup ## Take in a zip, a conversations.json or a folder (ARGS="PATH", ARGS="PATH --dry-run")
+	@exec $(IN_VENV) -m gateway.cli import $(ARGS)
+
 .PHONY: test lint format types imports protos proto-check lock
 test: setup-dev ## Run every test (PYTEST="-k name" narrows it)
 	@exec $(IN_VENV) -m pytest $(PYTEST)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -10,6 +11,11 @@ import aiohttp
 
 from gateway.settings import read_key
 from jan.settings import Environment, SettingsError
+
+# An import tells how far it is every now and then.
+_SILENCE_SECONDS = 600.0
+# A report is one line.
+_MAX_LINE_BYTES = 64 * 1024 * 1024
 
 
 class ServerError(Exception):
@@ -37,11 +43,10 @@ class Server:
 
     async def get(self, path: str, *, timeout_seconds: float) -> dict[str, Any]:
         """Ask for a JSON object. Raises ServerError."""
-        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         try:
             async with (
-                aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
+                aiohttp.ClientSession(headers=self._headers(), timeout=timeout) as session,
                 session.get(self.url.rstrip("/") + path) as answer,
             ):
                 body = await answer.json()
@@ -52,6 +57,32 @@ class Server:
         if status != 200 or not isinstance(body, dict):
             raise ServerError(f"{self.url} answered {status}: {_message(body)}")
         return body
+
+    async def events(
+        self, path: str, body: AsyncIterator[bytes], content_type: str
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Send a body and read the events that come back, up to `[DONE]`. Raises ServerError, also in mid-stream."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=_SILENCE_SECONDS)
+        headers = self._headers() | {"Content-Type": content_type}
+        try:
+            async with (
+                aiohttp.ClientSession(headers=headers, timeout=timeout, read_bufsize=_MAX_LINE_BYTES) as session,
+                session.post(self.url.rstrip("/") + path, data=body) as answer,
+            ):
+                if answer.status != 200:
+                    raise ServerError(_message(await answer.json()))
+                async for line in answer.content:
+                    if line.startswith(b"data: {"):
+                        value = json.loads(line.removeprefix(b"data: "))
+                        if "error" in value:
+                            raise ServerError(_message(value))
+                        yield value
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            reason = str(error) or "it took too long"
+            raise ServerError(f"{self.url} does not answer as Janroot does: {reason}.") from None
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
 
 
 def _message(body: Any) -> str:

@@ -66,11 +66,15 @@ class ThreadImport:
         if data is None and layout.MESSAGES_FILE not in others:
             yield from self._shop.quarantine_all(others.values(), "Its thread cannot be read.")
             return
+        old = source.name or _own_name(data)
+        kept = Names(old, old, assistants, files)
+        if layout.MESSAGES_FILE in others and self._is_here_unbuilt(kept, others[layout.MESSAGES_FILE]):
+            self._shop.report.already_here("thread", old, old)
+            return
         home = self._shop.new_folder("threads")
         for name, entry in others.items():
             yield from self._shop.extract(entry, home / name)
-        old = source.name or _own_name(data)
-        yield from self.settle(Draft(home, old, data, Names(old, old, assistants, files)))
+        yield from self.settle(Draft(home, old, data, kept))
 
     def flat(self, name: str, source: Entry, assistants: Mapping[str, str], files: Mapping[str, str]) -> Steps:
         """A flat file of 2023: it gets the form of every later release. What that cannot hold is set aside as it is."""
@@ -130,8 +134,7 @@ class ThreadImport:
         if draft.file is not None:
             described = references.thread_file(draft.file, under) or draft.file
             yield from self._shop.write(home / layout.THREAD_FILE, [described])
-        place = home.parent / f"of-{home.name}" / under.thread
-        place.parent.mkdir()
+        place = self._shop.finished / under.thread  # where a log of runs finds the thread's name
         home.rename(place)
         end_all(place / layout.RUNS_FILE, self._shop.torn, self._now_ms)
         self.planned[ThreadId(under.thread)] = place
@@ -148,19 +151,33 @@ class ThreadImport:
             yield from self._shop.write(path, references.lines(fd, under), int(status.st_mtime))
         before.unlink()
 
+    def _is_here_unbuilt(self, kept: Names, messages: Entry) -> bool:
+        """The same as `_is_here` where nothing has another name: an import that is repeated need not be built."""
+        name = kept.thread
+        if kept.changes_lines or not messages.size_bytes or names.usable(ThreadId, name) != name:
+            return False
+        if name in self.planned or not self._threads.is_taken(name):
+            return False
+        with _opened(self._folder_of(name) / layout.MESSAGES_FILE) as theirs:
+            return theirs >= 0 and _begins_with(theirs, self._shop.pieces(messages))
+
+    def _folder_of(self, name: str) -> Path:
+        """The folder of a thread that is here; of a link, which is not followed, one that is nowhere."""
+        try:
+            return self._layout.thread(ThreadId(name))
+        except InvalidArgumentError:
+            return self._shop.folder / "nowhere"
+
     def _is_here(self, name: str, draft: Draft, under: Names) -> bool:
         """Whether the thread of this name is the same one: it begins with the same messages, and may go on."""
-        try:
-            existing = self._layout.thread(ThreadId(name))
-        except InvalidArgumentError:
-            return False
-        with _opened(draft.home / layout.MESSAGES_FILE) as ours, _opened(existing / layout.MESSAGES_FILE) as theirs:
+        here = self._folder_of(name)
+        with _opened(draft.home / layout.MESSAGES_FILE) as ours, _opened(here / layout.MESSAGES_FILE) as theirs:
             if ours >= 0 and os.fstat(ours).st_size:
                 return theirs >= 0 and _begins_with(theirs, references.lines(ours, under))
         described = _object(draft.file)
         if described is None:
             return False
-        return references.thread_object(described, under) == jsonfile.read(existing / layout.THREAD_FILE)
+        return references.thread_object(described, under) == jsonfile.read(here / layout.THREAD_FILE)
 
 
 def _begins_with(fd: int, pieces: Iterator[bytes]) -> bool:

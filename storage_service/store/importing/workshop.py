@@ -33,6 +33,9 @@ class Workshop:
         self.torn = folder / "torn"
         """For the ends of lines that a crash of the other server left."""
         self.torn.mkdir()
+        self.finished = folder / "finished"
+        """For threads, under their names."""
+        self.finished.mkdir()
 
     def new_folder(self, collection: str) -> Path:
         """A new folder to build something in."""
