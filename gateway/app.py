@@ -18,6 +18,7 @@ from gateway.routes import (
     archives,
     assistants,
     chat_completions,
+    devices,
     files,
     health,
     imports,
@@ -45,11 +46,13 @@ def build_app(settings: GatewaySettings) -> web.Application:
     app[SETTINGS] = settings
     app[METRICS] = GatewayMetrics()
     app.on_response_prepare.append(add_headers)
+    app.on_shutdown.append(end_watches)
     app.cleanup_ctx.append(connections)
     # `/v1/threads/runs` and `/v1/threads/import` must not be taken for threads, so these come first.
     for module in (
         health,
         models,
+        devices,
         chat_completions,
         runs,
         imports,
@@ -64,6 +67,11 @@ def build_app(settings: GatewaySettings) -> web.Application:
     ):
         app.add_routes(module.routes)
     return app
+
+
+async def end_watches(app: web.Application) -> None:
+    """Close the streams that never end by themselves, so that the rest may drain."""
+    app[INFERENCE].end_watches()
 
 
 async def connections(app: web.Application) -> AsyncIterator[None]:

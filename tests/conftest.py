@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.fixtures.redis",
     "tests.fixtures.storage",
     "tests.fixtures.gateway",
+    "tests.fixtures.engine_host",
     "tests.fixtures.worker",
     "tests.fixtures.stack",
 ]

@@ -1,4 +1,4 @@
-"""Models from storage's records to OpenAI's objects."""
+"""Models from storage's records and engine hosts' words to OpenAI's objects."""
 
 from __future__ import annotations
 
@@ -31,7 +31,31 @@ def model_from_proto(model: models_pb2.Model, status: control_pb2.ModelStatus | 
         "settings": from_text(model.settings_json, {}),
         "parameters": from_text(model.parameters_json, {}),
         "metadata": from_text(model.metadata_json, {}),
+        **_life(status),
+    }
+
+
+def state_from_proto(status: control_pb2.ModelStatus) -> dict[str, Any]:
+    """A change of a model, as an event's data."""
+    return {"id": status.model_id, "object": "model.state", **_life(status)}
+
+
+def placement_from_proto(placement: control_pb2.Placement) -> dict[str, Any]:
+    """Where one copy of a model is, or would be."""
+    return {
+        "devices": [{"id": share.device_id, "size_bytes": share.size_bytes} for share in placement.shares],
+        "tensor_parallel": placement.tensor_parallel or 1,
+        "pipeline_layers": [*placement.stage_layers],
+        "why": placement.why,
+    }
+
+
+def _life(status: control_pb2.ModelStatus) -> dict[str, Any]:
+    return {
         "state": control_pb2.ModelState.Name(status.state).removeprefix(_STATE_PREFIX).lower(),
+        "progress": round(status.progress, 2) if status.HasField("progress") else None,
+        "activity": status.activity or None,
         "warnings": [*status.warnings],
         "error": {"code": status.error.code, "message": status.error.message} if status.HasField("error") else None,
+        "placements": [placement_from_proto(placement) for placement in status.placements],
     }

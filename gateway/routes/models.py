@@ -1,15 +1,19 @@
-"""/v1/models: what can be asked."""
+"""/v1/models: what can be asked, whether it fits, and its life: start, stop, and what happens meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 
+import orjson
 from aiohttp import web
 
-from gateway.body import json_response
-from gateway.convert.models import model_from_proto
+from gateway.body import json_response, read_body
+from gateway.convert.devices import fit_from_proto, fit_request
+from gateway.convert.models import model_from_proto, state_from_proto
 from gateway.keys import INFERENCE, STORAGE
-from gateway.models import find_model
+from gateway.models import find_model, model_spec
+from gateway.schemas.models import FitModel, StartModel, StartNamedModel, StopNamedModel
+from gateway.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
 
 routes = web.RouteTableDef()
 
@@ -22,9 +26,72 @@ async def list_models(request: web.Request) -> web.Response:
     return json_response({"object": "list", "data": data})
 
 
+@routes.get("/v1/models/events")
+async def watch_models(request: web.Request) -> web.StreamResponse:
+    """The state of every model that was asked for, then each change, as server-sent events; it never ends by itself."""
+    async with request.app[INFERENCE].watching() as changes, EventStream(request) as stream:
+        while True:
+            try:
+                async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                    status = await changes.get()
+            except TimeoutError:
+                await stream.write(KEEP_ALIVE)
+                continue
+            if status is None:
+                return stream.response
+            await stream.write(frame(orjson.dumps(state_from_proto(status)), event="model.state"))
+
+
 @routes.get("/v1/models/{model_id:.+}")
 async def get_model(request: web.Request) -> web.Response:
     """One model; its id may hold slashes, plain or percent-encoded. 404 when it is unknown."""
     model = await find_model(request.app[STORAGE], request.match_info["model_id"])
     statuses = await request.app[INFERENCE].statuses()
     return json_response(model_from_proto(model, statuses.get(model.id)))
+
+
+@routes.post("/v1/models/start")
+async def start_named_model(request: web.Request) -> web.Response:
+    """As cortex had it: the model is named in the body."""
+    body = await read_body(request, StartNamedModel)
+    return await _start(request, body.model, wait=body.wait)
+
+
+@routes.post("/v1/models/stop")
+async def stop_named_model(request: web.Request) -> web.Response:
+    """As cortex had it: the model is named in the body."""
+    return await _stop(request, (await read_body(request, StopNamedModel)).model)
+
+
+@routes.post("/v1/models/{model_id:.+}/start")
+@routes.put("/v1/models/{model_id:.+}/start")
+async def start_model(request: web.Request) -> web.Response:
+    """Load a model and answer with it once it runs, or at once with `{"wait": false}`. A load outlives its client."""
+    body = await read_body(request, StartModel)
+    return await _start(request, request.match_info["model_id"], wait=body.wait)
+
+
+@routes.post("/v1/models/{model_id:.+}/stop")
+@routes.put("/v1/models/{model_id:.+}/stop")
+async def stop_model(request: web.Request) -> web.Response:
+    """Unload a model once the answers being written are whole; the next job loads it again."""
+    return await _stop(request, request.match_info["model_id"])
+
+
+@routes.post("/v1/models/{model_id:.+}/fit")
+async def fit_model(request: web.Request) -> web.Response:
+    """Whether a model would fit, for a context, a concurrency and devices; nothing is loaded for the answer."""
+    body = await read_body(request, FitModel)
+    model = await find_model(request.app[STORAGE], request.match_info["model_id"])
+    return json_response(fit_from_proto(model.id, await request.app[INFERENCE].fit(fit_request(model, body))))
+
+
+async def _start(request: web.Request, model_id: str, *, wait: bool) -> web.Response:
+    model = await find_model(request.app[STORAGE], model_id)
+    status = await request.app[INFERENCE].start(model_spec(model), wait=wait)
+    return json_response(model_from_proto(model, status))
+
+
+async def _stop(request: web.Request, model_id: str) -> web.Response:
+    model = await find_model(request.app[STORAGE], model_id)
+    return json_response(model_from_proto(model, await request.app[INFERENCE].stop(model.id)))

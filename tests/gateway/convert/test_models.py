@@ -42,8 +42,11 @@ def test_a_model_is_openais_with_jans_fields() -> None:
         "parameters": {"temperature": 0.7},
         "metadata": {"tags": ["7B"], "size": 5},
         "state": "ready",
+        "progress": None,
+        "activity": None,
         "warnings": [],
         "error": None,
+        "placements": [],
     }
 
 
