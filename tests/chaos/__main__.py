@@ -13,11 +13,12 @@ from collections.abc import Sequence
 
 import structlog
 
-from tests.chaos import call_kills, disk_faults, harness_bites, mounts, power_cuts, results
+from tests.chaos import call_kills, disk_faults, harness_bites, kill_storm, mounts, power_cuts, results
 from tests.chaos.oracle import Finding
 from tests.chaos.results import Experiment, Plan
 
 EXPERIMENTS: dict[str, Experiment] = {
+    "kill-storm": kill_storm.experiment,
     "call-kills": call_kills.experiment,
     "power-cuts": power_cuts.experiment,
     "disk-faults": disk_faults.experiment,

@@ -19,7 +19,8 @@ import structlog
 
 from jan.errors import StorageFullError
 from storage_service.store.atomic import DiskFailedError
-from tests.chaos import planted, workloads
+from storage_service.store.store import Store
+from tests.chaos import oracle, planted, workloads
 from tests.chaos.teller import Teller
 from tests.chaos.writer import Writer
 
@@ -46,7 +47,10 @@ def main(workload: str, janroot: str, channel_fd: str, seed: str, bug: str = "")
         with socket.socket(fileno=int(channel_fd)) as channel:
             channel.sendall(b"ready\n")
             channel.recv(2)  # whoever traces this process has joined it then
-            writer = Writer(Path(janroot), Clock(), Teller(channel), random.Random(int(seed)))
+            root, clock = Path(janroot), Clock()
+            chance, seen = random.Random(int(seed)), oracle.read(root)
+            teller = Teller(channel)
+            writer = Writer(lambda: Store.open(root, clock=clock), root, teller, chance=chance, seen=seen)
             workloads.BY_NAME[workload].run(writer)
             writer.store.close()
     except StorageFullError:  # outside a request: at a start, which is refused

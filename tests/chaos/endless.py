@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import random
 import signal
 from collections.abc import Callable
 
@@ -13,42 +13,44 @@ THREADS = [f"t{number}" for number in range(6)]
 # After so many of a hundred requests the process stops itself, so that it is cut off with nothing under way: that is
 # where a rename shows whose folder was not synced.
 STOPS_OF_100 = 4
+MOST_SAID = 8
 
 
 def endless(writer: Writer) -> None:
     """Everything that people do, on a few threads, until somebody ends it."""
     for key in THREADS:
         writer.create(key, ("first",))
-    made = 0
-    while True:
-        made += 1
-        _one(writer, writer.chance, made)
+    for number in itertools.count():
+        key = writer.chance.choice(THREADS)
+        if writer.chance.randrange(10) or writer.place(key) == "trash":
+            one_day(writer, key, number)
+        elif writer.chance.randrange(2):
+            writer.append(key, f"one {number}", f"two {number}")
+        else:
+            writer.end_run(key, writer.start_run(key, f"ask {number}"))
         if writer.chance.randrange(100) < STOPS_OF_100:
             os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def _one(writer: Writer, chance: random.Random, made: int) -> None:
-    key = chance.choice(THREADS)
+def one_day(writer: Writer, key: str, number: int) -> None:
+    """One request of the everyday kind, on one thread."""
     if writer.place(key) == "trash":
         writer.restore(key)
         return
-    said = writer.count(key)
+    chance, said = writer.chance, writer.count(key)
     works: list[tuple[int, Callable[[], object]]] = [
-        (40, lambda: writer.append(key, f"text {made} " + "x" * chance.choice([0, 50, 5000]))),
-        (10, lambda: writer.append(key, f"one {made}", f"two {made}")),
-        (8, lambda: writer.retitle(key, f"title {made}")),
+        (45, lambda: writer.append(key, f"text {number} " + "x" * chance.choice([0, 50, 5000]))),
+        (8, lambda: writer.retitle(key, f"title {number}")),
         (6, lambda: writer.delete(key)),
-        (4, lambda: writer.upload(f"upload{made}", chance.randrange(1, 4))),
-        (4, lambda: writer.end_run(key, writer.start_run(key, f"ask {made}"))),
-        (2, lambda: writer.create_assistant(f"asst_{made}", "Cook")),
+        (4, lambda: writer.upload(writer.name("upload"), chance.randrange(1, 4))),
+        (2, lambda: writer.create_assistant(writer.name("asst"), "Cook")),
     ]
     if said:
-        works.append((15, lambda: writer.edit(key, chance.randrange(said), f"edit {made}")))
+        works.append((15, lambda: writer.edit(key, chance.randrange(said), f"edit {number}")))
         works.append((5, lambda: writer.delete_message(key, chance.randrange(said))))
-    if said > 8:
+    if said > MOST_SAID:
         works.append((30, lambda: writer.clear(key)))
     if writer.can_be_uncleared(key):
         works.append((10, lambda: writer.unclear(key)))
-    weights = [weight for weight, _ in works]
-    [(_, work)] = chance.choices(works, weights)
+    [(_, work)] = chance.choices(works, [weight for weight, _ in works])
     work()

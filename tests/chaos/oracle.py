@@ -42,9 +42,13 @@ class Finding:
 
 @dataclass(slots=True)
 class Seen:
-    """What lies in a janroot. `torn` are files that end in half a line; `empty` are folders that only hold a name."""
+    """What lies in a janroot. `names` are the folders' of threads, by their keys.
+
+    `torn` are files that end in half a line; `empty` are folders that only hold a name.
+    """
 
     objects: dict[str, State] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     torn: list[Path] = field(default_factory=list)
     empty: list[Path] = field(default_factory=list)
@@ -58,6 +62,7 @@ class Seen:
         if key in self.objects:
             self.complain(DUPLICATE, f"{key} once more in {where}")
         self.objects[key] = state
+        self.names[key] = where.stem if where.suffix == ".json" else where.name
 
 
 def read(janroot: Path) -> Seen:

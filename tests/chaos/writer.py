@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 from jan.errors import StorageFullError
 from jan.ids import AssistantId, FileId, MessageId, RunId, ThreadId, TrashId
-from storage_service.store.clock import Clock
 from storage_service.store.paging import PageQuery
 from storage_service.store.records import (
     Assistant,
@@ -24,9 +23,9 @@ from storage_service.store.records import (
     RunStatus,
     Thread,
 )
-from storage_service.store.store import Store
 from tests.chaos import oracle
 from tests.chaos.history import Changes
+from tests.chaos.oracle import Seen
 
 JAN = AssistantId("jan")
 BLANK = Thread(id=ThreadId(""), created_ms=0, updated_ms=0)
@@ -44,25 +43,38 @@ class Ledger(Protocol):
 
 
 class Writer:
-    """Works on one store, alone. Threads go by a key, the first word of their titles."""
+    """Works on a store, or on a `Remote` that has its manners; nobody else works on the same threads.
 
-    def __init__(self, janroot: Path, clock: Clock, ledger: Ledger, chance: random.Random) -> None:
+    Threads go by a key, the first word of their titles. `called` begins every name that is made here.
+    """
+
+    def __init__(
+        self,
+        open_store: Callable[[], Any],
+        janroot: Path,
+        ledger: Ledger,
+        *,
+        chance: random.Random,
+        seen: Seen,
+        called: str = "",
+    ) -> None:
+        self._open_store = open_store
         self._janroot = janroot
-        self._clock = clock
         self._ledger = ledger
-        self._states = oracle.read(janroot).objects
+        self._states = dict(seen.objects)
+        self._called = called
         self._made = 0
         self._cleared: set[str] = set()
         self.chance = chance
         self.tries = 2
         self.refusals = 0
-        self.store = Store.open(janroot, clock=clock)
-        self.ids = {thread.title.split()[0]: thread.id for thread in self.store.threads.page(PAGE).items}
+        self.store = open_store()
+        self.ids = {key: ThreadId(name) for key, name in seen.names.items()}
 
     def restart(self) -> None:
         """Close the store and open it again."""
         self.store.close()
-        self.store = Store.open(self._janroot, clock=self._clock)
+        self.store = self._open_store()
 
     def place(self, key: str) -> str:
         """Where a thread is: among the `threads`, or in the `trash`."""
@@ -127,7 +139,7 @@ class Writer:
 
     def start_run(self, key: str, text: str) -> str:
         """Add a message and accept a run on it, in one request; answers the run's id."""
-        said, run_id = self._say(text), self._name("run")
+        said, run_id = self._say(text), self.name("run")
         asked = self._thread(key)
         self._cleared.discard(key)
         asked["messages"].append(said)
@@ -289,14 +301,15 @@ class Writer:
         """The last deletion of a kind that holds a thread."""
         newest_first = PageQuery(limit=100)
         entries = [entry for entry in self.store.trash.page(newest_first).items if entry.kind == kind]
-        return next(entry.id for entry in entries if self.ids[key] in [item.id for item in entry.items])
+        return next(TrashId(entry.id) for entry in entries if self.ids[key] in [item.id for item in entry.items])
 
     def _say(self, text: str) -> list[str]:
-        return [self._name("msg"), text, ""]
+        return [self.name("msg"), text, ""]
 
-    def _name(self, kind: str) -> str:
+    def name(self, kind: str) -> str:
+        """A name that was not given yet."""
         self._made += 1
-        return f"{kind}_{self._made:04}"
+        return f"{kind}_{self._called}{self._made:04}"
 
 
 def _message(thread_id: ThreadId, said: list[str]) -> Message:
