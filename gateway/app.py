@@ -7,15 +7,18 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
+from gateway.assistant_downloads import AssistantDownloads
 from gateway.body import MAX_JSON_BYTES
+from gateway.fetch import Fetcher
 from gateway.inference import InferenceClient
 from gateway.jobs import JobClient
-from gateway.keys import FOLLOWER, INFERENCE, JOBS, METRICS, READINESS, RUNS, SETTINGS, STORAGE
+from gateway.keys import ASSISTANT_DOWNLOADS, FOLLOWER, INFERENCE, JOBS, METRICS, READINESS, RUNS, SETTINGS, STORAGE
 from gateway.metrics import GatewayMetrics
 from gateway.middleware import add_headers, catch, observe, protect
 from gateway.readiness import Readiness
 from gateway.routes import (
     archives,
+    assistant_imports,
     assistants,
     chat_completions,
     devices,
@@ -48,7 +51,8 @@ def build_app(settings: GatewaySettings) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(end_watches)
     app.cleanup_ctx.append(connections)
-    # `/v1/threads/runs` and `/v1/threads/import` must not be taken for threads, so these come first.
+    # `/v1/threads/runs` and `/v1/threads/import` must not be taken for threads, so these come first;
+    # and so for assistants.
     for module in (
         health,
         models,
@@ -59,6 +63,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
         threads,
         messages,
         message_files,
+        assistant_imports,
         assistants,
         files,
         trash,
@@ -88,6 +93,8 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         ]
         storage_client = app[STORAGE] = StorageClient(storage_channel)
         inference = app[INFERENCE] = InferenceClient(hosts)
+        downloads = app[ASSISTANT_DOWNLOADS] = AssistantDownloads(Fetcher(app[SETTINGS].downloads), storage_client)
+        await stack.enter_async_context(downloads.running())
         app[READINESS] = Readiness(storage_client, redis, inference)
         follower = app[FOLLOWER] = LogFollower(redis)
         await stack.enter_async_context(follower.running())

@@ -218,7 +218,7 @@ def _told(limits: Limits) -> Iterator[None]:
         raise _failed("untrusted", "The other server does not speak TLS as it should.") from None
     except aiohttp.ClientConnectorError:
         raise _failed("unreachable", "The other server cannot be reached.") from None
-    except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, ConnectionError):
+    except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
         raise _failed("cut_short", "The other server broke off before the end.") from None
     except (aiohttp.ClientError, ValueError):
         raise _failed("failed", "The other server does not answer in HTTP as it should.") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from gateway.assistant_downloads import AssistantDownloads
 from gateway.inference import InferenceClient
 from gateway.jobs import JobClient
 from gateway.metrics import GatewayMetrics
@@ -17,6 +18,7 @@ SETTINGS = web.AppKey("settings", GatewaySettings)
 METRICS = web.AppKey("metrics", GatewayMetrics)
 STORAGE = web.AppKey("storage", StorageClient)
 FOLLOWER = web.AppKey("follower", LogFollower)
+ASSISTANT_DOWNLOADS = web.AppKey("assistant_downloads", AssistantDownloads)
 INFERENCE = web.AppKey("inference", InferenceClient)
 JOBS = web.AppKey("jobs", JobClient)
 RUNS = web.AppKey("runs", RunExecutor)

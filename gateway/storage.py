@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 
 from grpc import aio
 
@@ -13,6 +13,8 @@ from jan.rpc import call, download, exchange, is_serving, upload
 from jan.storage.v1 import (
     archives_pb2,
     archives_pb2_grpc,
+    assistant_imports_pb2,
+    assistant_imports_pb2_grpc,
     assistants_pb2,
     assistants_pb2_grpc,
     files_pb2,
@@ -54,6 +56,7 @@ class StorageClient:
         self._threads = threads_pb2_grpc.ThreadServiceStub(channel)
         self._messages = messages_pb2_grpc.MessageServiceStub(channel)
         self._assistants = assistants_pb2_grpc.AssistantServiceStub(channel)
+        self._assistant_imports = assistant_imports_pb2_grpc.AssistantImportServiceStub(channel)
         self._models = models_pb2_grpc.ModelServiceStub(channel)
         self._runs = runs_pb2_grpc.RunServiceStub(channel)
         self._reports = report_pb2_grpc.ReportServiceStub(channel)
@@ -178,6 +181,27 @@ class StorageClient:
         """Remove an assistant."""
         request = assistants_pb2.DeleteAssistantRequest(assistant_id=assistant_id, if_revision=if_revision)
         await call(self._assistants.DeleteAssistant, request, repeatable=False)
+
+    async def register_assistant(self, assistant_id: str, source_url: str) -> assistants_pb2.Assistant:
+        """Make an assistant that is still to be downloaded; harmless to repeat."""
+        request = assistant_imports_pb2.RegisterAssistantRequest(assistant_id=assistant_id, source_url=source_url)
+        return (await call(self._assistant_imports.RegisterAssistant, request)).assistant
+
+    async def import_assistant(
+        self,
+        parts: AsyncIterable[assistant_imports_pb2.ImportAssistantRequest],
+        on_accepted: Callable[[], None] | None = None,
+    ) -> assistants_pb2.Assistant:
+        """Take in an assistant; what `parts` raises breaks it off and leaves nothing. See `rpc.upload`."""
+        answer = await upload(
+            self._assistant_imports.ImportAssistant, parts, deadline_seconds=TRANSFER_SECONDS, on_accepted=on_accepted
+        )
+        return answer.assistant
+
+    async def cancel_download(self, assistant_id: str) -> assistants_pb2.Assistant:
+        """End an assistant's download, if one runs."""
+        request = assistant_imports_pb2.CancelDownloadRequest(assistant_id=assistant_id)
+        return (await call(self._assistant_imports.CancelDownload, request)).assistant
 
     async def get_model(self, model_id: str) -> models_pb2.Model:
         """Read a model."""

@@ -9,6 +9,7 @@ from jan import rpc
 from jan.errors import JanError
 from jan.storage.v1 import (
     archives_pb2_grpc,
+    assistant_imports_pb2_grpc,
     assistants_pb2_grpc,
     files_pb2_grpc,
     imports_pb2_grpc,
@@ -22,10 +23,12 @@ from jan.storage.v1 import (
 from jan.tasks import background
 from jan.telemetry import get_logger
 from storage_service.access import Access
+from storage_service.downloads import Downloads
 from storage_service.keeper import Keeper
 from storage_service.search import Search
 from storage_service.servicers.archives import ArchiveServicer
-from storage_service.servicers.assistants import AssistantServicer
+from storage_service.servicers.assistant_imports import AssistantImportServicer
+from storage_service.servicers.assistants import AssistantServicer, AssistantView
 from storage_service.servicers.files import FileServicer
 from storage_service.servicers.imports import ImportServicer
 from storage_service.servicers.messages import MessageServicer
@@ -55,16 +58,18 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
     access = Access(exit_on_disk_failure)
     archiving = Access(exit_on_disk_failure, ARCHIVE_WORKERS)
     search = Search(store)
+    downloads = Downloads()
     keeper = Keeper(store, search, exit_on_disk_failure, watch=watch)
 
     def register(server: aio.Server) -> None:
-        add_servicers(server, access, archiving, store, search)
+        add_servicers(server, access, archiving, store, search=search, downloads=downloads)
 
     async with rpc.serving(address, register), background(tidy_for_ever(access, store), "tidy"):
         logger.info("serving", address=address)
         keeper.start()
         search.start()
         await stop.wait()
+        await downloads.close()
     await archiving.close()
     await access.close()
     await asyncio.to_thread(keeper.stop)
@@ -81,11 +86,17 @@ async def tidy_for_ever(access: Access, store: Store) -> None:
         await asyncio.sleep(TIDY_SECONDS)
 
 
-def add_servicers(server: aio.Server, access: Access, archiving: Access, store: Store, search: Search) -> None:
+def add_servicers(
+    server: aio.Server, access: Access, archiving: Access, store: Store, *, search: Search, downloads: Downloads
+) -> None:
     """Put every resource of the storage contract on a server."""
     threads_pb2_grpc.add_ThreadServiceServicer_to_server(ThreadServicer(access, store, search), server)
     messages_pb2_grpc.add_MessageServiceServicer_to_server(MessageServicer(access, store), server)
-    assistants_pb2_grpc.add_AssistantServiceServicer_to_server(AssistantServicer(access, store.assistants), server)
+    view = AssistantView(access, store.assistants, store.runs, downloads)
+    assistants = AssistantServicer(access, store.assistants, downloads, view)
+    imports = AssistantImportServicer(access, store.assistant_imports, downloads, view)
+    assistants_pb2_grpc.add_AssistantServiceServicer_to_server(assistants, server)
+    assistant_imports_pb2_grpc.add_AssistantImportServiceServicer_to_server(imports, server)
     models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(access, store.models), server)
     files_pb2_grpc.add_FileServiceServicer_to_server(FileServicer(access, store), server)
     imports_pb2_grpc.add_ImportServiceServicer_to_server(ImportServicer(access, store), server)

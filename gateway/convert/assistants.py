@@ -35,6 +35,13 @@ _PATHS = {
 
 # Jan's default for where an assistant's threads lie; the only place where ours do.
 _THREAD_LOCATION = "ROOT/threads"
+STATES = {
+    assistants_pb2.ASSISTANT_STATE_UNSPECIFIED: "ready",
+    assistants_pb2.ASSISTANT_STATE_TO_DOWNLOAD: "to_download",
+    assistants_pb2.ASSISTANT_STATE_DOWNLOADING: "downloading",
+    assistants_pb2.ASSISTANT_STATE_READY: "ready",
+    assistants_pb2.ASSISTANT_STATE_RUNNING: "running",
+}
 # What no assistant can be without: null leaves them as they are.
 _LASTING = frozenset({"model", "models"})
 
@@ -59,6 +66,8 @@ def assistant_update(assistant_id: AssistantId, body: ModifyAssistant) -> assist
 def assistant_from_proto(assistant: assistants_pb2.Assistant) -> dict[str, Any]:
     """OpenAI's `assistant`; Jan's fields follow."""
     model = assistant.model or ANY_MODEL
+    failed = assistant.HasField("error")
+    downloading = assistant.state == assistants_pb2.ASSISTANT_STATE_DOWNLOADING
     return {
         "id": assistant.id,
         "object": "assistant",
@@ -79,7 +88,10 @@ def assistant_from_proto(assistant: assistants_pb2.Assistant) -> dict[str, Any]:
         "file_ids": list(assistant.file_ids),
         "parameters": from_text(assistant.parameters_json, {}),
         "thread_location": assistant.thread_location or _THREAD_LOCATION,
-        "state": "ready",
+        "state": STATES[assistant.state],
+        "source_url": assistant.source_url or None,
+        "error": {"code": assistant.error.code, "message": assistant.error.message} if failed else None,
+        "downloaded_bytes": assistant.downloaded_bytes if downloading else None,
     }
 
 

@@ -12,20 +12,30 @@ from gateway.runs.request import overrides_of
 from gateway.schemas.common import JsonObject, RequestModel
 from gateway.schemas.runs import CreateRun, RunRequest, check_tools
 from gateway.storage import StorageClient
-from jan.errors import InvalidArgumentError, NotFoundError
+from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from jan.ids import AssistantId, RunId
 from jan.storage.v1 import assistants_pb2, runs_pb2, threads_pb2
 
 # OpenAI's runs expire after ten minutes.
 RUN_LIFETIME = timedelta(minutes=10)
 
+_NOT_HERE = frozenset({assistants_pb2.ASSISTANT_STATE_TO_DOWNLOAD, assistants_pb2.ASSISTANT_STATE_DOWNLOADING})
+
 
 async def find_assistant(storage: StorageClient, assistant_id: str) -> assistants_pb2.Assistant:
-    """The assistant that a run names. Raises NotFoundError with OpenAI's text."""
+    """The assistant that a run names.
+
+    Raises NotFoundError with OpenAI's text. FailedPreconditionError: it is not here yet.
+    """
     try:
-        return await storage.get_assistant(AssistantId.parse(assistant_id))
+        assistant = await storage.get_assistant(AssistantId.parse(assistant_id))
     except (NotFoundError, InvalidArgumentError):
         raise NotFoundError(f"No assistant found with id '{assistant_id[:64]}'.", param="assistant_id") from None
+    if assistant.state in _NOT_HERE:
+        raise FailedPreconditionError(
+            f"The assistant '{assistant.id}' is not downloaded yet.", param="assistant_id", code="assistant_not_ready"
+        )
+    return assistant
 
 
 async def new_run(

@@ -52,6 +52,8 @@ OUTCOME_UNKNOWN = "outcome_unknown"
 _UNKNOWN_OUTCOME = (
     "A part of the server went away over this request; look whether it was done before you send it again."
 )
+# What a service says of a stream of requests that it will hear to the end, as initial metadata.
+ACCEPTED = ("jan-accepted", "1")
 # How long one piece of a stream may take.
 STALL_SECONDS = 30.0
 # A message holds at most one thread's worth of new content; pages of 100 long messages must pass too.
@@ -227,17 +229,19 @@ async def upload(
     requests: AsyncIterable[RequestT],
     *,
     deadline_seconds: float,
+    on_accepted: Callable[[], None] | None = None,
 ) -> ResponseT:
     """Call a method that takes a stream; its reader's pace is the pace at which `requests` is asked.
 
-    What `requests` raises breaks the call off and is raised here. A service that refuses must hear the stream out
-    first: what it says in the middle of a write is lost. Raises JanError as `call` does.
+    `on_accepted` is called when the service has taken the first request and said `ACCEPTED`; the second is not sent
+    before. What `requests` raises breaks the call off and is raised here. A service that refuses later must hear the
+    stream out first: what it says in the middle of a write is lost. Raises JanError as `call` does.
     """
     metadata = ((REQUEST_ID_HEADER, request_id_var.get()),)
     running = method(timeout=deadline_seconds, metadata=metadata)
     all_said = False
     try:
-        all_said = await _say(running, requests)
+        all_said = await _say(running, requests, on_accepted)
         return await running
     except aio.AioRpcError as error:
         raise _from_rpc_error(error, all_said=all_said) from None
@@ -280,12 +284,18 @@ async def exchange(
 async def _say(
     running: aio.StreamUnaryCall[RequestT, ResponseT] | aio.StreamStreamCall[RequestT, ResponseT],
     requests: AsyncIterable[RequestT],
+    on_accepted: Callable[[], None] | None = None,
 ) -> bool:
     """Send a stream; tells whether all of it went. False: the call ended before, and its status says why."""
     try:
         async for request in requests:
             async with asyncio.timeout(STALL_SECONDS):
                 await running.write(request)
+                if on_accepted is not None:
+                    if ACCEPTED not in tuple(await running.initial_metadata()):
+                        return False  # refused: nothing more is written, which could hide why
+                    on_accepted()
+                    on_accepted = None
         await running.done_writing()
     except asyncio.InvalidStateError:
         return False

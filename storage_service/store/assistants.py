@@ -34,12 +34,27 @@ class Assistants:
         stored = self._read(assistant.id)
         if stored is not None:
             return stored
-        assistant = replace(assistant, created_ms=self._order.claim_ms(self._clock()))
+        assistant = replace(assistant, created_ms=self.claim_ms())
         folder = self._layout.assistant(assistant.id)
         atomic.make_dir(folder)
         revision = jsonfile.write(folder / layout.ASSISTANT_FILE, form.to_json(assistant))
         self._order.put(assistant.id, assistant.created_ms)
         return replace(assistant, revision=revision)
+
+    def adopt(self, assistant_id: AssistantId) -> Assistant:
+        """Answer an assistant whose folder just came to its place."""
+        assistant = self.get(assistant_id)
+        self._order.put(assistant_id, assistant.created_ms)
+        return assistant
+
+    def claim_ms(self) -> int:
+        """A time of creation for a new assistant."""
+        return self._order.claim_ms(self._clock())
+
+    def all(self) -> list[Assistant]:
+        """Every assistant; there are few."""
+        found = map(self._read, self._order.ids())
+        return [assistant for assistant in found if assistant is not None]
 
     def get(self, assistant_id: AssistantId) -> Assistant:
         """Read an assistant. Raises NotFoundError."""

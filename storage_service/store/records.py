@@ -126,10 +126,19 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True)
+class DownloadError:
+    """Why a download failed: a code for programs, a sentence for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Assistant:
     """Who answers in a thread: `assistants/<id>/assistant.json`. `avatar` to `thread_location` are Jan's own.
 
-    `model` answers; `further_models` are those that the assistant names after it.
+    `model` answers; `further_models` are those that the assistant names after it. `is_pending`: it is still to be
+    downloaded from `source_url`; `error`: why that failed the last time.
     """
 
     id: AssistantId
@@ -150,6 +159,9 @@ class Assistant:
     parameters: JsonObject | None = None
     further_models: tuple[str, ...] = ()
     thread_location: str = ""
+    source_url: str = ""
+    is_pending: bool = False
+    error: DownloadError | None = None
     revision: str = ""
 
 

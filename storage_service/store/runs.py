@@ -1,13 +1,13 @@
 """Runs and their steps: the records of a thread's runs.jsonl, where the last line for an id counts."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, NotFoundError
-from jan.ids import RunId, StepId, ThreadId
+from jan.ids import AssistantId, RunId, StepId, ThreadId
 from storage_service.store import jsonl, layout
 from storage_service.store.forms import fields
 from storage_service.store.forms import runs as form
@@ -85,6 +85,7 @@ class Runs:
         self._own_folder = own_folder
         self.logs = LogCache(lambda thread_id: RunLog(folder(thread_id) / layout.RUNS_FILE, quarantine))
         self._active: dict[RunId, ThreadId] = {}
+        self._answering: dict[RunId, AssistantId] = {}
         self._active_lock = threading.Lock()
 
     def note(self, thread_id: ThreadId) -> bool:
@@ -153,6 +154,12 @@ class Runs:
         found = [run for run_id, thread_id in known if (run := self._still_active(thread_id, run_id)) is not None]
         return sorted(found, key=lambda run: run.created_ms)
 
+    def answering(self, among: Collection[AssistantId]) -> set[AssistantId]:
+        """Those of some assistants that have a run which has not ended."""
+        with self._active_lock:
+            known = [(run, self._active[run], who) for run, who in self._answering.items() if who in among]
+        return {who for run_id, thread_id, who in known if self._still_active(thread_id, run_id) is not None}
+
     def active_id(self, thread_id: ThreadId) -> RunId | None:
         """The run that holds a thread, if any."""
         log = self.logs.get(thread_id)
@@ -210,6 +217,7 @@ class Runs:
         self.logs.drop(thread_id)
         with self._active_lock:
             self._active = {run: thread for run, thread in self._active.items() if thread != thread_id}
+            self._answering = {run: who for run, who in self._answering.items() if run in self._active}
 
     def _steps(self, thread_id: ThreadId, run_id: RunId) -> list[RunStep]:
         self._folder(thread_id)
@@ -228,8 +236,10 @@ class Runs:
             for run in runs:
                 if run.status.is_active:
                     self._active[run.id] = run.thread_id
+                    self._answering[run.id] = run.assistant_id
                 else:
                     self._active.pop(run.id, None)
+                    self._answering.pop(run.id, None)
 
     def _still_active(self, thread_id: ThreadId, run_id: RunId) -> Run | None:
         """The run as its file says now; it or its thread may have gone by hand."""

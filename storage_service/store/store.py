@@ -10,6 +10,7 @@ from typing import Self
 from jan.errors import FailedPreconditionError, InvalidArgumentError, JanError, NotFoundError
 from jan.ids import AssistantId, RunId, ThreadId, TrashId
 from storage_service.store import atomic, flat, layout, seed, trash
+from storage_service.store.assistant_imports import AssistantImports
 from storage_service.store.assistants import Assistants
 from storage_service.store.census import Census
 from storage_service.store.clock import Clock, Stopwatch, wall_clock_ms
@@ -37,6 +38,7 @@ class Store:
         self._clock = clock
         self.trash = Trash(where, clock, trash_days, stopwatch)
         self.assistants = Assistants(where, clock, self.trash)
+        self.assistant_imports = AssistantImports(where, self.assistants)
         self.files = Files(where, clock, stopwatch)
         self.models = Models(where)
         self.threads = Threads(where, clock, self.trash)

@@ -4,13 +4,18 @@ from typing import Any
 
 from jan.ids import AssistantId
 from storage_service.store.forms import fields
-from storage_service.store.records import Assistant, JsonObject
+from storage_service.store.records import Assistant, DownloadError, JsonObject
+
+_TO_DOWNLOAD = "to_download"
 
 
 def from_json(assistant_id: AssistantId, raw: JsonObject, made_ms: int) -> Assistant:
     """An assistant from its file. No field is required; `made_ms` stands in for a missing creation time."""
     file_ids = raw.get("file_ids")
     model, *further_models = _models(raw)
+    source_url = fields.text(raw, "source_url")
+    # A copy of an API's answer may say `state` too, so only with a URL it says that there is something to do.
+    is_pending = bool(source_url) and raw.get("state") == _TO_DOWNLOAD
     return Assistant(
         id=assistant_id,
         created_ms=fields.time_ms(raw, "created_at", "created") or made_ms,
@@ -30,7 +35,45 @@ def from_json(assistant_id: AssistantId, raw: JsonObject, made_ms: int) -> Assis
         parameters=fields.optional_obj(raw, "parameters"),
         further_models=tuple(further_models),
         thread_location=fields.text(raw, "thread_location"),
+        source_url=source_url,
+        is_pending=is_pending,
+        error=_error(raw) if is_pending else None,
     )
+
+
+def to_download(assistant_id: AssistantId, source_url: str, created_ms: int) -> JsonObject:
+    """The file of an assistant that is still to be downloaded; what else it holds later, people put in."""
+    return {
+        "id": assistant_id,
+        "object": "assistant",
+        "created_at": created_ms,
+        "source_url": source_url,
+        "state": _TO_DOWNLOAD,
+    }
+
+
+def downloaded(waiting: JsonObject, arrived: JsonObject) -> JsonObject:
+    """What becomes of a waiting assistant's file when the real one arrives: what people changed meanwhile stays."""
+    return imported(arrived) | imported(waiting)
+
+
+def imported(arrived: JsonObject) -> JsonObject:
+    """A stranger's file as it is kept: it is here, whatever it says of its own state."""
+    if arrived.get("state") != _TO_DOWNLOAD:
+        return arrived
+    return {key: value for key, value in arrived.items() if key not in ("state", "error")}
+
+
+def failed(raw: JsonObject, error: DownloadError | None) -> JsonObject:
+    """A waiting assistant's file with the reason of its last failure, or none."""
+    without = {key: value for key, value in raw.items() if key != "error"}
+    return without if error is None else without | {"error": {"code": error.code, "message": error.message}}
+
+
+def _error(raw: JsonObject) -> DownloadError | None:
+    error = fields.obj(raw, "error")
+    code = fields.text(error, "code")
+    return DownloadError(code, fields.text(error, "message")) if code else None
 
 
 def _models(raw: JsonObject) -> list[str]:

@@ -43,6 +43,9 @@ def test_the_least_assistant_has_every_field_of_openai() -> None:
         "parameters": {},
         "thread_location": "ROOT/threads",
         "state": "ready",
+        "source_url": None,
+        "error": None,
+        "downloaded_bytes": None,
     }
 
 

@@ -9,6 +9,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from jan.storage.v1 import paging_pb2 as _paging_pb2
 import builtins as _builtins
 import sys
@@ -20,6 +21,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _AssistantState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AssistantStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AssistantState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ASSISTANT_STATE_UNSPECIFIED: _AssistantState.ValueType  # 0
+    """Never sent."""
+    ASSISTANT_STATE_TO_DOWNLOAD: _AssistantState.ValueType  # 1
+    """Known by its URL alone, and nobody downloads it now."""
+    ASSISTANT_STATE_DOWNLOADING: _AssistantState.ValueType  # 2
+    """Somebody downloads it now."""
+    ASSISTANT_STATE_READY: _AssistantState.ValueType  # 3
+    """It can answer."""
+    ASSISTANT_STATE_RUNNING: _AssistantState.ValueType  # 4
+    """It answers: a run of it is active."""
+
+class AssistantState(_AssistantState, metaclass=_AssistantStateEnumTypeWrapper):
+    """The life of an assistant, in the words of Jan's specification."""
+
+ASSISTANT_STATE_UNSPECIFIED: AssistantState.ValueType  # 0
+"""Never sent."""
+ASSISTANT_STATE_TO_DOWNLOAD: AssistantState.ValueType  # 1
+"""Known by its URL alone, and nobody downloads it now."""
+ASSISTANT_STATE_DOWNLOADING: AssistantState.ValueType  # 2
+"""Somebody downloads it now."""
+ASSISTANT_STATE_READY: AssistantState.ValueType  # 3
+"""It can answer."""
+ASSISTANT_STATE_RUNNING: AssistantState.ValueType  # 4
+"""It answers: a run of it is active."""
+Global___AssistantState: _TypeAlias = AssistantState  # noqa: Y015
 
 @_typing.final
 class Assistant(_message.Message):
@@ -46,6 +79,10 @@ class Assistant(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     FURTHER_MODELS_FIELD_NUMBER: _builtins.int
     THREAD_LOCATION_FIELD_NUMBER: _builtins.int
+    SOURCE_URL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    DOWNLOADED_BYTES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The folder's name."""
     name: _builtins.str
@@ -78,6 +115,12 @@ class Assistant(_message.Message):
     """Tells this state of its assistant.json from every other; storage's."""
     thread_location: _builtins.str
     """Where Jan's specification lets an assistant keep its threads; kept as it is, empty for the usual place."""
+    source_url: _builtins.str
+    """Where it was, or is to be, downloaded from; empty for an assistant that was made or put here. Storage's."""
+    state: Global___AssistantState.ValueType
+    """Where it stands in its life; storage's."""
+    downloaded_bytes: _builtins.int
+    """How much of it arrived while it is being downloaded; storage's."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -89,6 +132,10 @@ class Assistant(_message.Message):
     @_builtins.property
     def further_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The models it names beside `model`, in their order; Jan's assistants may name several, and the first answers."""
+
+    @_builtins.property
+    def error(self) -> Global___DownloadError:
+        """Why its last download failed; absent unless it is to be downloaded again. Storage's."""
 
     def __init__(
         self,
@@ -112,10 +159,14 @@ class Assistant(_message.Message):
         revision: _builtins.str = ...,
         further_models: _abc.Iterable[_builtins.str] | None = ...,
         thread_location: _builtins.str = ...,
+        source_url: _builtins.str = ...,
+        state: Global___AssistantState.ValueType = ...,
+        error: Global___DownloadError | None = ...,
+        downloaded_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_instructions", b"_instructions", "_name", b"_name", "_temperature", b"_temperature", "_top_p", b"_top_p", "created_at", b"created_at", "description", b"description", "instructions", b"instructions", "name", b"name", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_instructions", b"_instructions", "_name", b"_name", "_temperature", b"_temperature", "_top_p", b"_top_p", "created_at", b"created_at", "description", b"description", "error", b"error", "instructions", b"instructions", "name", b"name", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_instructions", b"_instructions", "_name", b"_name", "_temperature", b"_temperature", "_top_p", b"_top_p", "avatar", b"avatar", "created_at", b"created_at", "description", b"description", "file_ids", b"file_ids", "further_models", b"further_models", "id", b"id", "instructions", b"instructions", "metadata_json", b"metadata_json", "model", b"model", "name", b"name", "parameters_json", b"parameters_json", "reasoning_effort", b"reasoning_effort", "response_format_json", b"response_format_json", "revision", b"revision", "temperature", b"temperature", "thread_location", b"thread_location", "tool_resources_json", b"tool_resources_json", "tools_json", b"tools_json", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_instructions", b"_instructions", "_name", b"_name", "_temperature", b"_temperature", "_top_p", b"_top_p", "avatar", b"avatar", "created_at", b"created_at", "description", b"description", "downloaded_bytes", b"downloaded_bytes", "error", b"error", "file_ids", b"file_ids", "further_models", b"further_models", "id", b"id", "instructions", b"instructions", "metadata_json", b"metadata_json", "model", b"model", "name", b"name", "parameters_json", b"parameters_json", "reasoning_effort", b"reasoning_effort", "response_format_json", b"response_format_json", "revision", b"revision", "source_url", b"source_url", "state", b"state", "temperature", b"temperature", "thread_location", b"thread_location", "tool_resources_json", b"tool_resources_json", "tools_json", b"tools_json", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
@@ -139,6 +190,32 @@ class Assistant(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top_p) -> _WhichOneofReturnType__top_p | None: ...
 
 Global___Assistant: _TypeAlias = Assistant  # noqa: Y015
+
+@_typing.final
+class DownloadError(_message.Message):
+    """Why a download failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """A machine-readable reason, for example "download_too_slow"."""
+    message: _builtins.str
+    """What happened and what to do, for people."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadError: _TypeAlias = DownloadError  # noqa: Y015
 
 @_typing.final
 class CreateAssistantRequest(_message.Message):
