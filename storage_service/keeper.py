@@ -1,10 +1,12 @@
 """Keeps what the store remembers in step with its files, in a thread of its own."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
 
 from jan.errors import JanError
+from jan.ids import ThreadId
 from jan.telemetry import get_logger
 from storage_service.search import Search
 from storage_service.store.atomic import DiskFailedError
@@ -15,9 +17,16 @@ logger = get_logger(__name__)
 
 _TURN_SECONDS = 0.25
 _SAVE_SECONDS = 60.0
-# A pass over all threads takes 10 us each; it is repeated so that it costs a fortieth of the time at most.
+# A pass over all threads takes 10 us each; it is repeated so that it costs a fortieth of the time at most, and less
+# often where the kernel tells of every change.
 _REST_SECONDS = 1.0
+_TOLD_REST_SECONDS = 10.0
 _REST_PER_PASS = 40
+# One that fails is repeated as if it had taken so long: after a minute.
+_FAILED_PASS_SECONDS = 1.5
+# So many changes in a turn, and the kernel may have had more to tell than it keeps: look for so long yourself.
+_MANY_CHANGES = 100
+_UNCERTAIN_SECONDS = 5.0
 
 
 class Keeper:
@@ -36,6 +45,9 @@ class Keeper:
         self._on_disk_failure = on_disk_failure
         self._watch = Watch(store.threads.home) if watch else None
         self._stopping = threading.Event()
+        self._passed_at = -math.inf
+        self._pass_seconds = 0.0
+        self._uncertain_until = -math.inf
         self._thread = threading.Thread(target=self._work, name="keeper")
 
     def start(self) -> None:
@@ -50,17 +62,16 @@ class Keeper:
             self._watch.stop()
 
     def _work(self) -> None:
-        next_pass = next_save = time.monotonic()
+        next_save = time.monotonic()
         while not self._stopping.is_set():
             try:
                 if self._watch is not None:
                     self._watch.start()
-                    self._store.census.visit_each(self._watch.changed())
+                    self._hear(self._watch.changed())
                     if self._watch.began():
-                        next_pass = time.monotonic()
-                if time.monotonic() >= next_pass:
-                    next_pass = time.monotonic() + _SAVE_SECONDS  # should it fail
-                    next_pass = time.monotonic() + self._pass()
+                        self._passed_at = -math.inf
+                if time.monotonic() >= self._passed_at + rest_seconds(self._pass_seconds, told=self._is_told()):
+                    self._pass()
                 if time.monotonic() >= next_save:
                     next_save = time.monotonic() + _SAVE_SECONDS
                     self._store.save_indexes()
@@ -70,9 +81,31 @@ class Keeper:
                 logger.exception("looking at the threads failed; trying again")
             self._stopping.wait(_TURN_SECONDS)
 
-    def _pass(self) -> float:
-        """Visit all threads; answers for how long to rest then."""
-        began = time.monotonic()
+    def _hear(self, changed: set[ThreadId]) -> None:
+        """Visit what the watch told of."""
+        if len(changed) >= _MANY_CHANGES:
+            self._uncertain_until = time.monotonic() + _UNCERTAIN_SECONDS
+        self._store.census.visit_each(changed)
+
+    def _pass(self) -> None:
+        """Visit all threads."""
+        began = self._passed_at = time.monotonic()
+        self._pass_seconds = _FAILED_PASS_SECONDS
         self._store.census.visit_all(wanted=lambda: not self._stopping.is_set())
         self._search.compare(self._store.census.messages())
-        return max(_REST_SECONDS, _REST_PER_PASS * (time.monotonic() - began))
+        self._passed_at = time.monotonic()
+        self._pass_seconds = self._passed_at - began
+
+    def _is_told(self) -> bool:
+        """Whether every change is told: the watch names top folders, which are not the threads inside others."""
+        return (
+            self._watch is not None
+            and self._watch.tells_all()
+            and not self._store.layout.nested
+            and time.monotonic() > self._uncertain_until
+        )
+
+
+def rest_seconds(pass_seconds: float, *, told: bool) -> float:
+    """How long after a pass over all threads the next one begins."""
+    return max(_TOLD_REST_SECONDS if told else _REST_SECONDS, _REST_PER_PASS * pass_seconds)

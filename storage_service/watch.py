@@ -6,7 +6,9 @@ watches holds Python's lock for three seconds (watchfiles 1.3), and nobody shoul
 `Census` sees when it looks; where there can be no watch, changes are found a little later.
 """
 
+import contextlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -25,6 +27,10 @@ logger = get_logger(__name__)
 _QUIET_MS = 50
 _AT_MOST_MS = 500
 _WATCHING = "/\n"
+# File systems on which the kernel tells of every change. Of one on a network or shared with another kernel (NFS, SMB,
+# the folders that Docker Desktop brings in) it tells what was changed from here.
+_LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "bcachefs", "f2fs", "zfs", "tmpfs", "overlay"})
+_MOUNTS = Path("/proc/self/mountinfo")
 
 
 class Watch:
@@ -35,6 +41,8 @@ class Watch:
         self._lock = threading.Lock()
         self._changed: set[ThreadId] = set()
         self._began = False
+        self._watching = False
+        self._local = file_system(folder) in _LOCAL
         # One that ends at once, for want of watches, is not started over and over.
         self._rest_seconds = 0.5
         self._next_start = 0.0
@@ -65,6 +73,11 @@ class Watch:
             changed, self._changed = self._changed, set()
             return changed
 
+    def tells_all(self) -> bool:
+        """Whether no change below the folder escapes it now."""
+        with self._lock:
+            return self._watching and self._local
+
     def began(self) -> bool:
         """Whether it began to watch since the last call: what changed before that was not told."""
         with self._lock:
@@ -87,7 +100,7 @@ class Watch:
         for line in process.stdout or ():
             if line == _WATCHING:
                 with self._lock:
-                    self._began = True
+                    self._began = self._watching = True
                 continue
             try:
                 thread_id = ThreadId.parse(line.rstrip("\n"))
@@ -95,6 +108,22 @@ class Watch:
                 continue  # Somebody else's folder, or a file between the threads.
             with self._lock:
                 self._changed.add(thread_id)
+        with self._lock:
+            self._watching = False
+
+
+def file_system(folder: Path, mounts: Path = _MOUNTS) -> str:
+    """The kind of file system that a folder lies on, in the kernel's word; nothing where the kernel does not tell."""
+    place = Path(os.path.realpath(folder))
+    found = (Path("/"), "")
+    with contextlib.suppress(OSError):
+        for line in mounts.read_text().splitlines():
+            # proc(5): the fifth field is the mount point, with blanks as octal; the kind follows a lone dash.
+            fields, _, kind = line.partition(" - ")
+            point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields.split(" ")[4]))
+            if place.is_relative_to(point) and len(point.parts) >= len(found[0].parts):
+                found = point, kind.split(" ")[0]
+    return found[1]
 
 
 def main(folder: str) -> None:

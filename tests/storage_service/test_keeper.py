@@ -8,16 +8,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from jan.ids import AssistantId, ThreadId
 from storage_service import keeper
+from storage_service import watch as watching_helper
 from storage_service.keeper import Keeper
 from storage_service.search import Search
 from storage_service.server import exit_on_disk_failure
 from storage_service.store import order
 from storage_service.store.store import Store
+from storage_service.watch import Watch
 from tests.storage_service.conftest import BLANK
 
 pytestmark = pytest.mark.slow
@@ -51,6 +54,7 @@ def watch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
     told: bool = request.param == "by the kernel's word"
     if told:
         monkeypatch.setattr(keeper, "_REST_SECONDS", 3600.0)
+        monkeypatch.setattr(keeper, "_TOLD_REST_SECONDS", 3600.0)
     return told
 
 
@@ -84,3 +88,34 @@ def wait_for_the_watch(store: Store) -> None:
         return len(seen) > 4  # More than the keeper's passes at its start and at the watch's.
 
     soon(noticed, 20)
+
+
+def test_where_the_kernel_tells_everything_it_is_looked_at_less_often() -> None:
+    assert keeper.rest_seconds(0.02, told=False) == 1.0
+    assert keeper.rest_seconds(0.02, told=True) == 10.0
+    assert keeper.rest_seconds(1.0, told=False) == keeper.rest_seconds(1.0, told=True) == 40.0
+
+
+def test_a_watch_says_while_it_watches_that_it_tells_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching_helper, "_LOCAL", {watching_helper.file_system(tmp_path)})
+    watching = Watch(tmp_path)
+    assert not watching.tells_all()
+    watching.start()
+    soon(watching.tells_all, 20)
+    watching.stop()
+    assert not watching.tells_all()
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [("/", "ext4"), ("/srv/my data/janroot", "nfs4"), ("/srv/my data/disk/x", "xfs"), ("/srv2", "ext4")],
+)
+def test_a_folder_lies_on_the_innermost_mount(tmp_path: Path, folder: str, kind: str) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
+        "40 22 0:40 / /srv/my\\040data rw shared:1 - nfs4 host:/x rw\n"
+        "41 40 8:1 / /srv/my\\040data/disk rw - xfs /dev/sdb rw\n"
+    )
+    assert watching_helper.file_system(Path(folder), mounts) == kind
+    assert watching_helper.file_system(Path(folder), tmp_path / "none") == ""
