@@ -30,6 +30,7 @@ from gateway.routes import (
     models,
     runs,
     storage,
+    thread_models,
     threads,
     trash,
 )
@@ -61,6 +62,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
         runs,
         imports,
         threads,
+        thread_models,
         messages,
         message_files,
         assistant_imports,

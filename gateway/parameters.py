@@ -6,12 +6,12 @@ Jan's files hold parameters in several spellings and, in one generation, numbers
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 
-# Jan's older name -> OpenAI's: token_limit is max_tokens.
+# Other names -> the one that engines are told.
 _ALIASES = {"token_limit": "max_tokens", "max_completion_tokens": "max_tokens"}
 _INTEGERS = frozenset({"max_tokens", "seed", "top_k", "repeat_last_n"})
 # What an engine can make sense of; a value outside is left out, as one that is no number.
@@ -30,6 +30,10 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 
 
+NAMES = (*_RANGES, "stop")
+"""Every parameter that a file may set."""
+
+
 def layered(*layers: dict[str, Any]) -> dict[str, Any]:
     """Lay parameters over each other, the last layer on top; null and empty lists say nothing."""
     merged: dict[str, Any] = {}
@@ -40,13 +44,29 @@ def layered(*layers: dict[str, Any]) -> dict[str, Any]:
 
 def stored_parameters(text: str) -> dict[str, Any]:
     """The parameters of a JSON object in a file, in OpenAI's spelling; what is no request parameter is left out."""
-    values = orjson.loads(text) if text else {}
+    return known_parameters(orjson.loads(text) if text else {})
+
+
+def known_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of an object that was parsed."""
     return dict(_known(values.items()))
 
 
+def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """An object of a file with some keys set, or taken out where the change is None, whatever it called them."""
+    names = {spelt(name) for name in changes}
+    kept = {name: value for name, value in values.items() if spelt(name) not in names}
+    return kept | {name: value for name, value in changes.items() if value is not None}
+
+
+def spelt(name: str) -> str:
+    """The name that engines are told for one that a file may have."""
+    return _ALIASES.get(name, name)
+
+
 def _known(items: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
-    for spelt, value in items:
-        name = _ALIASES.get(spelt, spelt)
+    for written, value in items:
+        name = spelt(written)
         if name in _RANGES:
             number = _number(value)
             lowest, highest = _RANGES[name]

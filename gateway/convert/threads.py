@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -35,6 +35,7 @@ def new_thread(body: CreateThread | None, assistant_id: str = "") -> threads_pb2
     body = body or CreateThread()
     assistants = _with_model(body.assistants or [], body.models or [])
     thread = _to_proto(body, assistants)
+    thread.models.extend(_further_models(thread, body.models or []))
     return threads_pb2.CreateThreadRequest(
         assistant_id=assistant_id or next((assistant.assistant_id for assistant in thread.assistants), ""),
         thread=thread,
@@ -61,6 +62,7 @@ def thread_from_proto(thread: threads_pb2.Thread) -> dict[str, Any]:
         "tool_resources": from_text(thread.tool_resources_json),
         "title": thread.title,
         "assistants": [_assistant_from_proto(assistant) for assistant in thread.assistants],
+        "models": [*_models_from_proto(thread).values()],
         "updated_at": seconds(thread.updated_at),
     }
 
@@ -76,6 +78,27 @@ def _with_model(assistants: list[ThreadAssistant], models: list[ThreadModel]) ->
     if not models or first.model is not None:
         return assistants
     return [first.model_copy(update={"model": models[0]}), *others]
+
+
+def _further_models(thread: threads_pb2.Thread, models: list[ThreadModel]) -> Iterator[threads_pb2.ThreadModel]:
+    """What a new thread says of models other than the one that its first assistant answers with."""
+    seen = {ANY_MODEL, *(assistant.model_id for assistant in thread.assistants[:1])}
+    for index, model in enumerate(models):
+        if model.id and model.id not in seen and (model.settings or model.parameters):
+            yield threads_pb2.ThreadModel(
+                id=model.id,
+                settings_json=sent_to_text(model.settings or None, f"models[{index}].settings"),
+                parameters_json=sent_to_text(model.parameters or None, f"models[{index}].parameters"),
+            )
+        seen.add(model.id or "")
+
+
+def _models_from_proto(thread: threads_pb2.Thread) -> dict[str, dict[str, Any]]:
+    """Jan's `models`: every model that the thread says something of, the chosen one first."""
+    chosen = thread.assistants[:1]
+    found = {assistant.model_id: _model_from_proto(assistant, assistant.model_id) for assistant in chosen}
+    found.pop("", None)
+    return found | {model.id: _model_from_proto(model, model.id) for model in thread.models if model.id not in found}
 
 
 def _to_proto(body: ThreadFields, assistants: Iterable[ThreadAssistant]) -> threads_pb2.Thread:
@@ -107,9 +130,13 @@ def _assistant_from_proto(assistant: threads_pb2.ThreadAssistant) -> dict[str, A
         "assistant_id": assistant.assistant_id,
         "assistant_name": assistant.assistant_name,
         "instructions": assistant.instructions,
-        "model": {
-            "id": assistant.model_id or ANY_MODEL,
-            "settings": from_text(assistant.settings_json, {}),
-            "parameters": from_text(assistant.parameters_json, {}),
-        },
+        "model": _model_from_proto(assistant, assistant.model_id or ANY_MODEL),
+    }
+
+
+def _model_from_proto(said: threads_pb2.ThreadAssistant | threads_pb2.ThreadModel, model_id: str) -> dict[str, Any]:
+    return {
+        "id": model_id,
+        "settings": from_text(said.settings_json, {}),
+        "parameters": from_text(said.parameters_json, {}),
     }

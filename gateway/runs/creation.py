@@ -6,12 +6,13 @@ from datetime import timedelta
 
 from gateway.convert.json_fields import from_text, to_text
 from gateway.models import find_model_or_any
+from gateway.parameters import layered
 from gateway.runs import states
 from gateway.runs.answer import now
-from gateway.runs.request import overrides_of
 from gateway.schemas.common import JsonObject, RequestModel
 from gateway.schemas.runs import CreateRun, RunRequest, check_tools
 from gateway.storage import StorageClient
+from gateway.thread_models import entry_of, layers
 from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from jan.ids import AssistantId, RunId
 from jan.storage.v1 import assistants_pb2, runs_pb2, threads_pb2
@@ -51,8 +52,9 @@ async def new_run(
     """
     tools = from_text(assistant.tools_json, []) if request.tools is None else [tool.as_sent() for tool in request.tools]
     check_tools(tools)
-    override = overrides_of(thread, assistant.id)
+    override = entry_of(thread, assistant.id)
     model = await find_model_or_any(storage, request.model or override.model_id or assistant.model)
+    below = layered(*(layer.parameters for layer in layers(thread, assistant.id, assistant, model)[1:]))
     run = runs_pb2.Run(
         id=RunId.new(),
         thread_id=thread.id,
@@ -68,8 +70,8 @@ async def new_run(
         truncation_strategy_json=to_text(_dumped(request.truncation_strategy)),
         response_format_json=to_text(_dumped(request.response_format)) or assistant.response_format_json,
         parallel_tool_calls=request.parallel_tool_calls is not False,
-        temperature=_first(request.temperature, assistant.temperature if assistant.HasField("temperature") else None),
-        top_p=_first(request.top_p, assistant.top_p if assistant.HasField("top_p") else None),
+        temperature=_first(request.temperature, below.get("temperature")),
+        top_p=_first(request.top_p, below.get("top_p")),
         reasoning_effort=assistant.reasoning_effort,
         tenant=tenant,
     )

@@ -7,10 +7,11 @@ from typing import Any
 from gateway.chat import chat_body, chat_job
 from gateway.convert.json_fields import from_text
 from gateway.models import find_model
-from gateway.parameters import layered, stored_parameters
+from gateway.parameters import layered
 from gateway.runs import derived_ids
 from gateway.runs.conversation import conversation
 from gateway.storage import StorageClient
+from gateway.thread_models import layers
 from jan.errors import NotFoundError
 from jan.inference.v1 import jobs_pb2
 from jan.storage.v1 import assistants_pb2, models_pb2, runs_pb2, threads_pb2
@@ -47,21 +48,10 @@ def effective_parameters(
 ) -> dict[str, Any]:
     """Request parameters, key by key: run over thread over assistant over model.json.
 
-    The run's own values hold what its request and its assistant said when it was made, so those of the assistant's
-    OpenAI fields are not read again.
+    The run's own values hold what its request, its thread and its assistant's OpenAI fields said when it was made.
     """
-    return layered(
-        stored_parameters(model.parameters_json),
-        stored_parameters(assistant.parameters_json) if assistant is not None else {},
-        stored_parameters(overrides_of(thread, run.assistant_id).parameters_json),
-        _own_parameters(run),
-    )
-
-
-def overrides_of(thread: threads_pb2.Thread, assistant_id: str) -> threads_pb2.ThreadAssistant:
-    """What a thread overrides of an assistant; nothing when the thread speaks of others only."""
-    matching = (assistant for assistant in thread.assistants if assistant.assistant_id == assistant_id)
-    return next(matching, threads_pb2.ThreadAssistant())
+    below = layers(thread, run.assistant_id, assistant, model)
+    return layered(*(layer.parameters for layer in below), _own_parameters(run))
 
 
 def _own_parameters(run: runs_pb2.Run) -> dict[str, Any]:

@@ -10,21 +10,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from gateway.schemas.common import COUNTABLE, JsonObject, Metadata, RequestModel, Temperature, Text, TopP
+from gateway.schemas.common import COUNTABLE, JsonObject, Metadata, RequestModel, Text
 from gateway.schemas.response_format import ResponseFormat
+from gateway.schemas.sampling import Sampling
 from jan.errors import InvalidArgumentError
 
 
 def _as_parts(value: Any) -> Any:
     """OpenAI's content is a string or a list of parts; here always parts."""
     return [{"type": "text", "text": value}] if isinstance(value, str) else value
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Stop = Annotated[str, StringConstraints(min_length=1)]
 
 
 class TextPart(RequestModel):
@@ -88,32 +82,20 @@ class StreamOptions(RequestModel):
     include_usage: bool | None = None
 
 
-class ChatCompletionRequest(RequestModel):
+class ChatCompletionRequest(Sampling):
     """The request body."""
 
     model: Annotated[str, StringConstraints(min_length=1)]
     messages: Annotated[list[ChatMessage], Field(min_length=1), COUNTABLE]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    max_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
     n: Annotated[int, Field(ge=1, le=16)] | None = None
-    stop: Annotated[list[Stop], Field(max_length=4), BeforeValidator(_as_list)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     logit_bias: (
         dict[Annotated[str, StringConstraints(pattern="^[0-9]{1,7}$")], Annotated[float, Field(ge=-100, le=100)]] | None
     ) = None
     response_format: ResponseFormat | None = None
-    # Engines' own sampling parameters, as Jan's files and vLLM's clients spell them.
-    top_k: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
-    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repeat_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
     tools: list[Any] | None = None
     tool_choice: Any = None
     functions: list[Any] | None = None

@@ -15,6 +15,7 @@ from jan.errors import InvalidArgumentError
 from jan.ids import AssistantId
 
 MAX_ASSISTANTS = 32
+MAX_MODELS = 128
 
 
 def _is_assistant_id(text: str) -> str:
@@ -72,10 +73,10 @@ class ThreadFields(RequestModel):
 
 
 class CreateThread(ThreadFields):
-    """A new thread. `models` is the spelling of Jan's first draft for `assistants[0].model`; its first one counts."""
+    """A new thread. `models` is of Jan's first draft: its first one is `assistants[0].model`, the others wait."""
 
     messages: Annotated[list[CreateMessage] | None, COUNTABLE] = None
-    models: list[ThreadModel] | None = None
+    models: Annotated[list[ThreadModel], Field(max_length=MAX_MODELS)] | None = None
 
 
 class ModifyThread(ThreadFields):

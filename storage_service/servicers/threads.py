@@ -15,7 +15,7 @@ from storage_service.access import Access
 from storage_service.search import Search
 from storage_service.servicers import messages, values
 from storage_service.store import trash
-from storage_service.store.records import Thread, ThreadAssistant
+from storage_service.store.records import JsonObject, Thread, ThreadAssistant, ThreadModel
 from storage_service.store.search import Hit
 from storage_service.store.seed import DEFAULT_ASSISTANT
 from storage_service.store.store import Store
@@ -28,6 +28,7 @@ _FIELDS = {
     "metadata_json": "metadata",
     "tool_resources_json": "tool_resources",
     "assistants": "assistants",
+    "models": "models",
 }
 # The id of a thread that has none yet; the store replaces it.
 _UNNAMED = ThreadId("")
@@ -140,6 +141,7 @@ def to_proto(thread: Thread) -> pb.Thread:
         tool_resources_json=values.dump(thread.tool_resources),
         assistants=map(_assistant_to_proto, thread.assistants),
         revision=thread.revision,
+        models=map(_model_to_proto, thread.models),
     )
 
 
@@ -153,6 +155,7 @@ def from_proto(thread_id: ThreadId, thread: pb.Thread) -> Thread:
         assistants=tuple(map(_assistant_from_proto, thread.assistants)),
         metadata=values.load_object(thread.metadata_json, "metadata"),
         tool_resources=values.load_optional_object(thread.tool_resources_json, "tool_resources"),
+        models=tuple(map(_model_from_proto, thread.models)),
     )
 
 
@@ -162,8 +165,8 @@ def _assistant_to_proto(assistant: ThreadAssistant) -> pb.ThreadAssistant:
         assistant_name=assistant.assistant_name,
         instructions=assistant.instructions,
         model_id=assistant.model_id,
-        settings_json=values.dump(assistant.settings) if assistant.settings else "",
-        parameters_json=values.dump(assistant.parameters) if assistant.parameters else "",
+        settings_json=_dump(assistant.settings),
+        parameters_json=_dump(assistant.parameters),
     )
 
 
@@ -176,3 +179,19 @@ def _assistant_from_proto(assistant: pb.ThreadAssistant) -> ThreadAssistant:
         settings=values.load_object(assistant.settings_json, "settings"),
         parameters=values.load_object(assistant.parameters_json, "parameters"),
     )
+
+
+def _model_to_proto(model: ThreadModel) -> pb.ThreadModel:
+    return pb.ThreadModel(id=model.id, settings_json=_dump(model.settings), parameters_json=_dump(model.parameters))
+
+
+def _model_from_proto(model: pb.ThreadModel) -> ThreadModel:
+    return ThreadModel(
+        id=model.id,
+        settings=values.load_object(model.settings_json, "settings"),
+        parameters=values.load_object(model.parameters_json, "parameters"),
+    )
+
+
+def _dump(values_of: JsonObject) -> str:
+    return values.dump(values_of) if values_of else ""

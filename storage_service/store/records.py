@@ -83,6 +83,15 @@ class ThreadAssistant:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadModel:
+    """What one thread overrides of a model, whether it is the one that answers now or not."""
+
+    id: str
+    settings: JsonObject = field(default_factory=dict)
+    parameters: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Thread:
     """A conversation: `threads/<id>/thread.json`. `updated_ms` covers its messages too."""
 
@@ -93,6 +102,7 @@ class Thread:
     assistants: tuple[ThreadAssistant, ...] = ()
     metadata: JsonObject = field(default_factory=dict)
     tool_resources: JsonObject | None = None
+    models: tuple[ThreadModel, ...] = ()
     revision: str = ""
 
 

@@ -13,8 +13,11 @@ from storage_service.store.records import JsonObject, Thread
 
 
 def thread_file(raw: JsonObject, thread: Thread) -> JsonObject:
-    """The thread.json of a flat thread that becomes a folder: today's form, and every key that it does not know."""
-    written = thread_form.to_json(thread)
+    """The thread.json of a flat thread that becomes a folder: today's form, and every key that it does not know.
+
+    `models` stays as it is: the draft's entries say more than is read of them.
+    """
+    written = {key: value for key, value in thread_form.to_json(thread).items() if key != "models"}
     return written | {key: value for key, value in raw.items() if key not in written and key != "messages"}
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from jan.errors import InvalidArgumentError
 from jan.ids import AssistantId, ThreadId
-from storage_service.store.forms import fields
+from storage_service.store.forms import fields, thread_models
 from storage_service.store.records import JsonObject, Thread, ThreadAssistant
 
 # Later than any time that a file may name.
@@ -27,6 +27,7 @@ def from_json(thread_id: ThreadId, raw: JsonObject, made_ms: int, first_message_
         assistants=_assistants(thread_id, raw),
         metadata=metadata,
         tool_resources=fields.optional_obj(raw, "tool_resources"),
+        models=thread_models.from_json(raw),
     )
 
 
@@ -52,6 +53,7 @@ def to_json(thread: Thread) -> JsonObject:
             "updated": thread.updated_ms,
             "metadata": thread.metadata,
             "tool_resources": thread.tool_resources,
+            "models": thread_models.to_json(thread.models),
         }
     )
 
@@ -65,6 +67,8 @@ def change(raw: JsonObject, before: Thread, after: Thread) -> JsonObject:
         old = _raw_assistants(raw) + [{}] * len(after.assistants)
         changed["assistants"] = list(map(_over_old, old, changed["assistants"]))
         changed = _with_top_model(changed, after)
+    if after.models != before.models:
+        changed = fields.without_none(changed | {"models": thread_models.change(raw, after.models)})
     return changed
 
 
@@ -119,7 +123,8 @@ def _assistants(thread_id: ThreadId, raw: JsonObject) -> tuple[ThreadAssistant, 
 def _model_beside(raw: JsonObject) -> ThreadAssistant | None:
     """The model that Jan 0.6 (`model`) and the drafts (`models[0]`, `model_id`) name on the thread itself."""
     models = raw.get("models")
-    first = models[0] if isinstance(models, list) and models else {}
+    is_draft = not any("model" in assistant for assistant in _raw_assistants(raw))
+    first = models[0] if is_draft and isinstance(models, list) and models else {}
     model = {"id": first} if isinstance(first, str) else first if isinstance(first, dict) else {}
     model = fields.obj(raw, "model") or model or raw
     model_id = fields.text(model, "id" if model is not raw else "model_id") or fields.text(model, "name")

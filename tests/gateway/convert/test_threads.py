@@ -31,6 +31,7 @@ def test_the_least_thread_has_every_field_of_openai() -> None:
         "tool_resources": None,
         "title": "",
         "assistants": [],
+        "models": [],
         "updated_at": 8,
     }
 
@@ -87,6 +88,23 @@ def test_models_of_jans_first_draft_fill_the_first_assistant(
 ) -> None:
     first = create(body).thread.assistants[0]
     assert (first.assistant_id, first.model_id) == (assistant_id, model_id)
+
+
+def test_further_models_of_the_draft_wait_with_what_they_override() -> None:
+    warm, long = {"temperature": 1.0}, {"ctx_len": 8192}
+    models = [
+        {"name": "m", "parameters": warm},
+        "bare",
+        {"id": "other", "settings": long},
+        {"id": "other", "settings": {}},
+        {"id": "m"},
+    ]
+    request = create({"models": models})
+    assert [(model.id, model.settings_json) for model in request.thread.models] == [("other", '{"ctx_len":8192}')]
+    assert thread_from_proto(request.thread)["models"] == [
+        {"id": "m", "settings": {}, "parameters": warm},
+        {"id": "other", "settings": long, "parameters": {}},
+    ]
 
 
 def test_only_the_fields_sent_change() -> None:

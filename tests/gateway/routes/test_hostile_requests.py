@@ -155,7 +155,6 @@ DEEP: Any = json.loads('{"a":' * 150 + "1" + "}" * 150)
 )
 async def test_open_ended_values_may_nest(api: Api, route: str, body: dict[str, Any]) -> None:
     made = await ask(api, "POST", route, body)
-    assert "150" not in made["id"]
     assert await ask(api, "GET", f"{route.removesuffix('/jan')}/{made['id']}") == made
 
 

@@ -28,7 +28,7 @@ from jan.storage.v1 import messages_pb2 as jan_dot_storage_dot_v1_dot_messages__
 from jan.storage.v1 import paging_pb2 as jan_dot_storage_dot_v1_dot_paging__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cjan/storage/v1/threads.proto\x12\x0ejan.storage.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1djan/storage/v1/messages.proto\x1a\x1bjan/storage/v1/paging.proto\"\xfe\x01\n\x06Thread\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05title\x18\x04 \x01(\t\x12\x15\n\rmetadata_json\x18\x05 \x01(\t\x12\x1b\n\x13tool_resources_json\x18\x06 \x01(\t\x12\x33\n\nassistants\x18\x07 \x03(\x0b\x32\x1f.jan.storage.v1.ThreadAssistant\x12\x10\n\x08revision\x18\x08 \x01(\t\"\x97\x01\n\x0fThreadAssistant\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61ssistant_name\x18\x02 \x01(\t\x12\x14\n\x0cinstructions\x18\x03 \x01(\t\x12\x10\n\x08model_id\x18\x04 \x01(\t\x12\x15\n\rsettings_json\x18\x05 \x01(\t\x12\x17\n\x0fparameters_json\x18\x06 \x01(\t\"~\n\x13\x43reateThreadRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12&\n\x06thread\x18\x02 \x01(\x0b\x32\x16.jan.storage.v1.Thread\x12)\n\x08messages\x18\x03 \x03(\x0b\x32\x17.jan.storage.v1.Message\">\n\x14\x43reateThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\"%\n\x10GetThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\";\n\x11GetThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\"?\n\x12ListThreadsRequest\x12)\n\x04page\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"P\n\x13ListThreadsResponse\x12\'\n\x07threads\x18\x01 \x03(\x0b\x32\x16.jan.storage.v1.Thread\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"P\n\x14SearchThreadsRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12)\n\x04page\x18\x02 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"W\n\x15SearchThreadsResponse\x12,\n\x07matches\x18\x01 \x03(\x0b\x32\x1b.jan.storage.v1.ThreadMatch\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"Z\n\x0bThreadMatch\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x0f\n\x07snippet\x18\x03 \x01(\t\"\x83\x01\n\x13UpdateThreadRequest\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0bif_revision\x18\x03 \x03(\t\">\n\x14UpdateThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\"=\n\x13\x44\x65leteThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x13\n\x0bif_revision\x18\x02 \x03(\t\"-\n\x14\x44\x65leteThreadResponse\x12\x15\n\rended_run_ids\x18\x01 \x03(\t\"\x19\n\x17\x44\x65leteAllThreadsRequest\"R\n\x18\x44\x65leteAllThreadsResponse\x12\x10\n\x08trash_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x15\n\rended_run_ids\x18\x03 \x03(\t\"\'\n\x12\x43learThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"=\n\x13\x43learThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\"E\n\x12\x43loneThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x12\n\x05title\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_title\"=\n\x13\x43loneThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread2\xbf\x06\n\rThreadService\x12Y\n\x0c\x43reateThread\x12#.jan.storage.v1.CreateThreadRequest\x1a$.jan.storage.v1.CreateThreadResponse\x12P\n\tGetThread\x12 .jan.storage.v1.GetThreadRequest\x1a!.jan.storage.v1.GetThreadResponse\x12V\n\x0bListThreads\x12\".jan.storage.v1.ListThreadsRequest\x1a#.jan.storage.v1.ListThreadsResponse\x12\\\n\rSearchThreads\x12$.jan.storage.v1.SearchThreadsRequest\x1a%.jan.storage.v1.SearchThreadsResponse\x12Y\n\x0cUpdateThread\x12#.jan.storage.v1.UpdateThreadRequest\x1a$.jan.storage.v1.UpdateThreadResponse\x12Y\n\x0c\x44\x65leteThread\x12#.jan.storage.v1.DeleteThreadRequest\x1a$.jan.storage.v1.DeleteThreadResponse\x12\x65\n\x10\x44\x65leteAllThreads\x12\'.jan.storage.v1.DeleteAllThreadsRequest\x1a(.jan.storage.v1.DeleteAllThreadsResponse\x12V\n\x0b\x43learThread\x12\".jan.storage.v1.ClearThreadRequest\x1a#.jan.storage.v1.ClearThreadResponse\x12V\n\x0b\x43loneThread\x12\".jan.storage.v1.CloneThreadRequest\x1a#.jan.storage.v1.CloneThreadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cjan/storage/v1/threads.proto\x12\x0ejan.storage.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1djan/storage/v1/messages.proto\x1a\x1bjan/storage/v1/paging.proto\"\xab\x02\n\x06Thread\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05title\x18\x04 \x01(\t\x12\x15\n\rmetadata_json\x18\x05 \x01(\t\x12\x1b\n\x13tool_resources_json\x18\x06 \x01(\t\x12\x33\n\nassistants\x18\x07 \x03(\x0b\x32\x1f.jan.storage.v1.ThreadAssistant\x12\x10\n\x08revision\x18\x08 \x01(\t\x12+\n\x06models\x18\t \x03(\x0b\x32\x1b.jan.storage.v1.ThreadModel\"I\n\x0bThreadModel\x12\n\n\x02id\x18\x01 \x01(\t\x12\x15\n\rsettings_json\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\t\"\x97\x01\n\x0fThreadAssistant\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61ssistant_name\x18\x02 \x01(\t\x12\x14\n\x0cinstructions\x18\x03 \x01(\t\x12\x10\n\x08model_id\x18\x04 \x01(\t\x12\x15\n\rsettings_json\x18\x05 \x01(\t\x12\x17\n\x0fparameters_json\x18\x06 \x01(\t\"~\n\x13\x43reateThreadRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12&\n\x06thread\x18\x02 \x01(\x0b\x32\x16.jan.storage.v1.Thread\x12)\n\x08messages\x18\x03 \x03(\x0b\x32\x17.jan.storage.v1.Message\">\n\x14\x43reateThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\"%\n\x10GetThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\";\n\x11GetThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\"?\n\x12ListThreadsRequest\x12)\n\x04page\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"P\n\x13ListThreadsResponse\x12\'\n\x07threads\x18\x01 \x03(\x0b\x32\x16.jan.storage.v1.Thread\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"P\n\x14SearchThreadsRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12)\n\x04page\x18\x02 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"W\n\x15SearchThreadsResponse\x12,\n\x07matches\x18\x01 \x03(\x0b\x32\x1b.jan.storage.v1.ThreadMatch\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"Z\n\x0bThreadMatch\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x0f\n\x07snippet\x18\x03 \x01(\t\"\x83\x01\n\x13UpdateThreadRequest\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0bif_revision\x18\x03 \x03(\t\">\n\x14UpdateThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\"=\n\x13\x44\x65leteThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x13\n\x0bif_revision\x18\x02 \x03(\t\"-\n\x14\x44\x65leteThreadResponse\x12\x15\n\rended_run_ids\x18\x01 \x03(\t\"\x19\n\x17\x44\x65leteAllThreadsRequest\"R\n\x18\x44\x65leteAllThreadsResponse\x12\x10\n\x08trash_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x15\n\rended_run_ids\x18\x03 \x03(\t\"\'\n\x12\x43learThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"=\n\x13\x43learThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread\"E\n\x12\x43loneThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x12\n\x05title\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_title\"=\n\x13\x43loneThreadResponse\x12&\n\x06thread\x18\x01 \x01(\x0b\x32\x16.jan.storage.v1.Thread2\xbf\x06\n\rThreadService\x12Y\n\x0c\x43reateThread\x12#.jan.storage.v1.CreateThreadRequest\x1a$.jan.storage.v1.CreateThreadResponse\x12P\n\tGetThread\x12 .jan.storage.v1.GetThreadRequest\x1a!.jan.storage.v1.GetThreadResponse\x12V\n\x0bListThreads\x12\".jan.storage.v1.ListThreadsRequest\x1a#.jan.storage.v1.ListThreadsResponse\x12\\\n\rSearchThreads\x12$.jan.storage.v1.SearchThreadsRequest\x1a%.jan.storage.v1.SearchThreadsResponse\x12Y\n\x0cUpdateThread\x12#.jan.storage.v1.UpdateThreadRequest\x1a$.jan.storage.v1.UpdateThreadResponse\x12Y\n\x0c\x44\x65leteThread\x12#.jan.storage.v1.DeleteThreadRequest\x1a$.jan.storage.v1.DeleteThreadResponse\x12\x65\n\x10\x44\x65leteAllThreads\x12\'.jan.storage.v1.DeleteAllThreadsRequest\x1a(.jan.storage.v1.DeleteAllThreadsResponse\x12V\n\x0b\x43learThread\x12\".jan.storage.v1.ClearThreadRequest\x1a#.jan.storage.v1.ClearThreadResponse\x12V\n\x0b\x43loneThread\x12\".jan.storage.v1.CloneThreadRequest\x1a#.jan.storage.v1.CloneThreadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,47 +36,49 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jan.storage.v1.threads_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_THREAD']._serialized_start=176
-  _globals['_THREAD']._serialized_end=430
-  _globals['_THREADASSISTANT']._serialized_start=433
-  _globals['_THREADASSISTANT']._serialized_end=584
-  _globals['_CREATETHREADREQUEST']._serialized_start=586
-  _globals['_CREATETHREADREQUEST']._serialized_end=712
-  _globals['_CREATETHREADRESPONSE']._serialized_start=714
-  _globals['_CREATETHREADRESPONSE']._serialized_end=776
-  _globals['_GETTHREADREQUEST']._serialized_start=778
-  _globals['_GETTHREADREQUEST']._serialized_end=815
-  _globals['_GETTHREADRESPONSE']._serialized_start=817
-  _globals['_GETTHREADRESPONSE']._serialized_end=876
-  _globals['_LISTTHREADSREQUEST']._serialized_start=878
-  _globals['_LISTTHREADSREQUEST']._serialized_end=941
-  _globals['_LISTTHREADSRESPONSE']._serialized_start=943
-  _globals['_LISTTHREADSRESPONSE']._serialized_end=1023
-  _globals['_SEARCHTHREADSREQUEST']._serialized_start=1025
-  _globals['_SEARCHTHREADSREQUEST']._serialized_end=1105
-  _globals['_SEARCHTHREADSRESPONSE']._serialized_start=1107
-  _globals['_SEARCHTHREADSRESPONSE']._serialized_end=1194
-  _globals['_THREADMATCH']._serialized_start=1196
-  _globals['_THREADMATCH']._serialized_end=1286
-  _globals['_UPDATETHREADREQUEST']._serialized_start=1289
-  _globals['_UPDATETHREADREQUEST']._serialized_end=1420
-  _globals['_UPDATETHREADRESPONSE']._serialized_start=1422
-  _globals['_UPDATETHREADRESPONSE']._serialized_end=1484
-  _globals['_DELETETHREADREQUEST']._serialized_start=1486
-  _globals['_DELETETHREADREQUEST']._serialized_end=1547
-  _globals['_DELETETHREADRESPONSE']._serialized_start=1549
-  _globals['_DELETETHREADRESPONSE']._serialized_end=1594
-  _globals['_DELETEALLTHREADSREQUEST']._serialized_start=1596
-  _globals['_DELETEALLTHREADSREQUEST']._serialized_end=1621
-  _globals['_DELETEALLTHREADSRESPONSE']._serialized_start=1623
-  _globals['_DELETEALLTHREADSRESPONSE']._serialized_end=1705
-  _globals['_CLEARTHREADREQUEST']._serialized_start=1707
-  _globals['_CLEARTHREADREQUEST']._serialized_end=1746
-  _globals['_CLEARTHREADRESPONSE']._serialized_start=1748
-  _globals['_CLEARTHREADRESPONSE']._serialized_end=1809
-  _globals['_CLONETHREADREQUEST']._serialized_start=1811
-  _globals['_CLONETHREADREQUEST']._serialized_end=1880
-  _globals['_CLONETHREADRESPONSE']._serialized_start=1882
-  _globals['_CLONETHREADRESPONSE']._serialized_end=1943
-  _globals['_THREADSERVICE']._serialized_start=1946
-  _globals['_THREADSERVICE']._serialized_end=2777
+  _globals['_THREAD']._serialized_end=475
+  _globals['_THREADMODEL']._serialized_start=477
+  _globals['_THREADMODEL']._serialized_end=550
+  _globals['_THREADASSISTANT']._serialized_start=553
+  _globals['_THREADASSISTANT']._serialized_end=704
+  _globals['_CREATETHREADREQUEST']._serialized_start=706
+  _globals['_CREATETHREADREQUEST']._serialized_end=832
+  _globals['_CREATETHREADRESPONSE']._serialized_start=834
+  _globals['_CREATETHREADRESPONSE']._serialized_end=896
+  _globals['_GETTHREADREQUEST']._serialized_start=898
+  _globals['_GETTHREADREQUEST']._serialized_end=935
+  _globals['_GETTHREADRESPONSE']._serialized_start=937
+  _globals['_GETTHREADRESPONSE']._serialized_end=996
+  _globals['_LISTTHREADSREQUEST']._serialized_start=998
+  _globals['_LISTTHREADSREQUEST']._serialized_end=1061
+  _globals['_LISTTHREADSRESPONSE']._serialized_start=1063
+  _globals['_LISTTHREADSRESPONSE']._serialized_end=1143
+  _globals['_SEARCHTHREADSREQUEST']._serialized_start=1145
+  _globals['_SEARCHTHREADSREQUEST']._serialized_end=1225
+  _globals['_SEARCHTHREADSRESPONSE']._serialized_start=1227
+  _globals['_SEARCHTHREADSRESPONSE']._serialized_end=1314
+  _globals['_THREADMATCH']._serialized_start=1316
+  _globals['_THREADMATCH']._serialized_end=1406
+  _globals['_UPDATETHREADREQUEST']._serialized_start=1409
+  _globals['_UPDATETHREADREQUEST']._serialized_end=1540
+  _globals['_UPDATETHREADRESPONSE']._serialized_start=1542
+  _globals['_UPDATETHREADRESPONSE']._serialized_end=1604
+  _globals['_DELETETHREADREQUEST']._serialized_start=1606
+  _globals['_DELETETHREADREQUEST']._serialized_end=1667
+  _globals['_DELETETHREADRESPONSE']._serialized_start=1669
+  _globals['_DELETETHREADRESPONSE']._serialized_end=1714
+  _globals['_DELETEALLTHREADSREQUEST']._serialized_start=1716
+  _globals['_DELETEALLTHREADSREQUEST']._serialized_end=1741
+  _globals['_DELETEALLTHREADSRESPONSE']._serialized_start=1743
+  _globals['_DELETEALLTHREADSRESPONSE']._serialized_end=1825
+  _globals['_CLEARTHREADREQUEST']._serialized_start=1827
+  _globals['_CLEARTHREADREQUEST']._serialized_end=1866
+  _globals['_CLEARTHREADRESPONSE']._serialized_start=1868
+  _globals['_CLEARTHREADRESPONSE']._serialized_end=1929
+  _globals['_CLONETHREADREQUEST']._serialized_start=1931
+  _globals['_CLONETHREADREQUEST']._serialized_end=2000
+  _globals['_CLONETHREADRESPONSE']._serialized_start=2002
+  _globals['_CLONETHREADRESPONSE']._serialized_end=2063
+  _globals['_THREADSERVICE']._serialized_start=2066
+  _globals['_THREADSERVICE']._serialized_end=2897
 # @@protoc_insertion_point(module_scope)

@@ -42,6 +42,7 @@ class Thread(_message.Message):
     TOOL_RESOURCES_JSON_FIELD_NUMBER: _builtins.int
     ASSISTANTS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The folder's name, `<assistant id>_<unix seconds>` for threads made here."""
     title: _builtins.str
@@ -64,6 +65,10 @@ class Thread(_message.Message):
     def assistants(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThreadAssistant]:
         """Who answers, with this thread's overrides; the first one counts. Empty means the default assistant."""
 
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThreadModel]:
+        """What this thread overrides of single models, whichever of them answers; those that `assistants` chooses say more."""
+
     def __init__(
         self,
         *,
@@ -75,14 +80,45 @@ class Thread(_message.Message):
         tool_resources_json: _builtins.str = ...,
         assistants: _abc.Iterable[Global___ThreadAssistant] | None = ...,
         revision: _builtins.str = ...,
+        models: _abc.Iterable[Global___ThreadModel] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistants", b"assistants", "created_at", b"created_at", "id", b"id", "metadata_json", b"metadata_json", "revision", b"revision", "title", b"title", "tool_resources_json", b"tool_resources_json", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistants", b"assistants", "created_at", b"created_at", "id", b"id", "metadata_json", b"metadata_json", "models", b"models", "revision", b"revision", "title", b"title", "tool_resources_json", b"tool_resources_json", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Thread: _TypeAlias = Thread  # noqa: Y015
+
+@_typing.final
+class ThreadModel(_message.Message):
+    """What a thread overrides of one model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    SETTINGS_JSON_FIELD_NUMBER: _builtins.int
+    PARAMETERS_JSON_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The model's id; it need not be here."""
+    settings_json: _builtins.str
+    """Load-time settings, a JSON object; empty for none."""
+    parameters_json: _builtins.str
+    """Request parameters, a JSON object; empty for none."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        settings_json: _builtins.str = ...,
+        parameters_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "parameters_json", b"parameters_json", "settings_json", b"settings_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThreadModel: _TypeAlias = ThreadModel  # noqa: Y015
 
 @_typing.final
 class ThreadAssistant(_message.Message):
@@ -139,7 +175,7 @@ class CreateThreadRequest(_message.Message):
     """Whom the thread is named after; empty means the default assistant."""
     @_builtins.property
     def thread(self) -> Global___Thread:
-        """Title, metadata, tool resources and assistants of the new thread; id and times are ignored."""
+        """Title, metadata, tool resources, assistants and models of the new thread; id and times are ignored."""
 
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_messages_pb2.Message]:

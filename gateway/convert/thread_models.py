@@ -1,0 +1,52 @@
+"""A thread's models as Jan's specification lists them, with all that is in force and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.convert.json_fields import from_text
+from gateway.parameters import NAMES, known_parameters, layered, spelt
+from gateway.thread_models import Layer, Overrides
+from jan.storage.v1 import models_pb2
+
+# What nobody sets is the engine's own affair.
+_ENGINE = "engine"
+
+
+def thread_model(
+    thread_id: str,
+    model: models_pb2.Model,
+    layers: Iterable[Layer],
+    overrides: Overrides,
+    *,
+    answers: bool,
+    available: bool,
+) -> dict[str, Any]:
+    """One model in a thread: each value that a run would be answered with, and the layer that gave it."""
+    parameters: dict[str, Any] = dict.fromkeys(NAMES)
+    origins = dict.fromkeys(NAMES, _ENGINE)
+    for layer in layers:
+        values = layered(layer.parameters)
+        parameters |= values
+        origins |= dict.fromkeys(values, layer.name)
+    settings = from_text(model.settings_json, {})
+    return {
+        "id": model.id,
+        "object": "thread.model",
+        "thread_id": thread_id,
+        "answers": answers,
+        "available": available,
+        "parameters": parameters,
+        "settings": settings,
+        "layers": {"parameters": origins, "settings": dict.fromkeys(settings, "model")},
+        "overrides": {"parameters": overrides.parameters, "settings": overrides.settings},
+        "not_applied": _not_applied(overrides),
+    }
+
+
+def _not_applied(overrides: Overrides) -> list[str]:
+    """What the thread says and nobody heeds: settings, and parameters that cannot be understood."""
+    known = known_parameters(overrides.parameters)
+    unknown = [f"parameters.{name}" for name in overrides.parameters if spelt(name) not in known]
+    return unknown + [f"settings.{name}" for name in overrides.settings]
