@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gateway.cli import doctor, imports
+from gateway.cli import assistants, doctor, imports
 from gateway.cli.server import Server, ServerError
 
 
@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", required=True)
     doctor.add_to(commands)
     imports.add_to(commands)
+    assistants.add_to(commands)
     options = parser.parse_args(arguments)
     try:
         server = Server.from_environment(os.environ, options.url)

@@ -47,12 +47,12 @@ async def _send(server: Server, path: Path, folder: Folder | None, *, dry_run: b
     """Upload and follow. Raises ServerError, OSError."""
     if folder is None:
         size_bytes, content_type = await asyncio.to_thread(_about, path)
-        pieces: Callable[[], Iterator[Piece]] = lambda: _file_pieces(path)  # noqa: E731
+        pieces: Callable[[], Iterator[Piece]] = lambda: file_pieces(path)  # noqa: E731
     else:
         size_bytes, content_type = folder.size_bytes, "application/zip"
         pieces = lambda: zip_pieces(folder)  # noqa: E731
     with bytes_bar("Sending", size_bytes) as advance:
-        body = _uploaded(pieces(), advance)
+        body = uploaded(pieces(), advance)
         answers = server.events(f"{_PATH}?stream=true&dry_run={str(dry_run).lower()}", body, content_type)
         return await _followed(answers)
 
@@ -75,7 +75,7 @@ async def _followed(answers: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
     raise ServerError("The import ended without a report; look at the server's log.")
 
 
-async def _uploaded(pieces: Iterator[Piece], advance: Advance) -> AsyncIterator[bytes]:
+async def uploaded(pieces: Iterator[Piece], advance: Advance) -> AsyncIterator[bytes]:
     """The bytes as they are read, off the event loop."""
     while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
         data, read = piece
@@ -84,7 +84,8 @@ async def _uploaded(pieces: Iterator[Piece], advance: Advance) -> AsyncIterator[
         advance(read)
 
 
-def _file_pieces(path: Path) -> Iterator[Piece]:
+def file_pieces(path: Path) -> Iterator[Piece]:
+    """A file's bytes, each piece with its length. Raises OSError."""
     with path.open("rb") as file:
         while data := file.read(_PIECE_BYTES):
             yield data, len(data)

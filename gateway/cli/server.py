@@ -43,20 +43,33 @@ class Server:
 
     async def get(self, path: str, *, timeout_seconds: float) -> dict[str, Any]:
         """Ask for a JSON object. Raises ServerError."""
+        return await self.ask("GET", path, timeout_seconds=timeout_seconds)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | AsyncIterator[bytes] | None = None,
+        *,
+        content_type: str = "",
+        timeout_seconds: float,
+    ) -> dict[str, Any]:
+        """Send a request that a JSON object answers. Raises ServerError."""
+        headers = self._headers() | ({"Content-Type": content_type} if content_type else {})
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         try:
             async with (
-                aiohttp.ClientSession(headers=self._headers(), timeout=timeout) as session,
-                session.get(self.url.rstrip("/") + path) as answer,
+                aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
+                session.request(method, self.url.rstrip("/") + path, data=body) as answer,
             ):
-                body = await answer.json()
+                value = await answer.json()
                 status = answer.status
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
             reason = str(error) or "it took too long"
             raise ServerError(f"{self.url} does not answer as Janroot does: {reason}.") from None
-        if status != 200 or not isinstance(body, dict):
-            raise ServerError(f"{self.url} answered {status}: {_message(body)}")
-        return body
+        if status != 200 or not isinstance(value, dict):
+            raise ServerError(f"{self.url} answered {status}: {_message(value)}")
+        return value
 
     async def events(
         self, path: str, body: AsyncIterator[bytes], content_type: str
