@@ -34,6 +34,13 @@ doctor: setup ## Say what is unusual in the janroot of the running Janroot (ARGS
 import: setup ## Take in a zip, a conversations.json or a folder (ARGS="PATH", ARGS="PATH --dry-run")
 	@exec $(IN_VENV) -m gateway.cli import $(ARGS)
 
+.PHONY: backup restore
+backup: setup ## Save the whole janroot of the running Janroot in one file (ARGS="-o FILE --weights")
+	@exec $(IN_VENV) -m gateway.cli backup $(ARGS)
+
+restore: setup ## Put a backup in the place of what the janroot holds: make restore FILE=backup.zip
+	@exec $(IN_VENV) -m gateway.cli restore "$(FILE)" $(ARGS)
+
 .PHONY: test lint format types imports protos proto-check lock
 test: setup-dev ## Run every test (PYTEST="-k name" narrows it)
 	@exec $(IN_VENV) -m pytest $(PYTEST)

@@ -308,3 +308,14 @@ class StorageClient:
         return exchange(
             self._imports.Import, parts, deadline_seconds=IMPORT_SECONDS, stall_seconds=IMPORT_STALL_SECONDS
         )
+
+    async def check_restore(self, archive_bytes: int, *, dry_run: bool) -> None:
+        """See whether a backup may come. Raises StorageFullError, FailedPreconditionError."""
+        request = archives_pb2.CheckRestoreRequest(archive_bytes=archive_bytes, dry_run=dry_run)
+        await call(self._archives.CheckRestore, request)
+
+    async def restore_janroot(
+        self, parts: AsyncIterable[archives_pb2.RestoreJanrootRequest]
+    ) -> archives_pb2.RestoreJanrootResponse:
+        """Put a backup in the janroot's place; what `parts` raises breaks it off and changes nothing."""
+        return await upload(self._archives.RestoreJanroot, parts, deadline_seconds=ARCHIVE_SECONDS)

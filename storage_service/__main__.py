@@ -24,9 +24,11 @@ async def serve(settings: StorageSettings, stop: asyncio.Event) -> None:
             Store.open, janroot, demo_weights=settings.demo_weights, trash_days=settings.trash_days
         )
         try:
-            await server.serve(store, settings.common.storage_addr, stop, watch=True)
+            wants_restart = await server.serve(store, settings.common.storage_addr, stop, watch=True)
         finally:
             await asyncio.to_thread(store.close)
+        if wants_restart:
+            raise SystemExit(server.EXIT_RESTORING)
     except (JanrootInUseError, JanError) as error:
         raise SystemExit(f"storage_service: {error}") from None
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 
 from grpc import aio
 
@@ -45,24 +46,32 @@ logger = get_logger(__name__)
 
 # sysexits.h: an error in input or output. The process manager starts the service again, and it reads what is there.
 EXIT_DISK_FAILED = 74
+# sysexits.h: try again. The process manager does so, and the start swaps the janroot for the one that was restored.
+EXIT_RESTORING = 75
 TIDY_SECONDS = 3600.0
 # Archives are made at their readers' pace, so few workers make many.
 ARCHIVE_WORKERS = 2
 
 
-async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool = False) -> None:
+async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool = False) -> bool:
     """Answer for a store at an address, `unix:/path` or `host:port`, until told to stop; drain then.
 
-    `watch`: let the kernel tell of changes by hand, through a helper process; see `Keeper`.
+    Answers whether it wants to be started again, for a restore. `watch`: let the kernel tell of changes by hand,
+    through a helper process; see `Keeper`.
     """
     access = Access(exit_on_disk_failure)
     archiving = Access(exit_on_disk_failure, ARCHIVE_WORKERS)
     search = Search(store)
     downloads = Downloads()
     keeper = Keeper(store, search, exit_on_disk_failure, watch=watch)
+    restart = asyncio.Event()
+
+    def leave() -> None:
+        restart.set()
+        stop.set()
 
     def register(server: aio.Server) -> None:
-        add_servicers(server, access, archiving, store, search=search, downloads=downloads)
+        add_servicers(server, access, archiving, store, search=search, downloads=downloads, leave=leave)
 
     async with rpc.serving(address, register), background(tidy_for_ever(access, store), "tidy"):
         logger.info("serving", address=address)
@@ -74,6 +83,7 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
     await access.close()
     await asyncio.to_thread(keeper.stop)
     await asyncio.to_thread(search.stop)
+    return restart.is_set()
 
 
 async def tidy_for_ever(access: Access, store: Store) -> None:
@@ -87,7 +97,14 @@ async def tidy_for_ever(access: Access, store: Store) -> None:
 
 
 def add_servicers(
-    server: aio.Server, access: Access, archiving: Access, store: Store, *, search: Search, downloads: Downloads
+    server: aio.Server,
+    access: Access,
+    archiving: Access,
+    store: Store,
+    *,
+    search: Search,
+    downloads: Downloads,
+    leave: Callable[[], None],
 ) -> None:
     """Put every resource of the storage contract on a server."""
     threads_pb2_grpc.add_ThreadServiceServicer_to_server(ThreadServicer(access, store, search), server)
@@ -100,9 +117,9 @@ def add_servicers(
     models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(access, store.models), server)
     files_pb2_grpc.add_FileServiceServicer_to_server(FileServicer(access, store), server)
     imports_pb2_grpc.add_ImportServiceServicer_to_server(ImportServicer(access, store), server)
-    trash_pb2_grpc.add_TrashServiceServicer_to_server(TrashServicer(access, store), server)
+    trash_pb2_grpc.add_TrashServiceServicer_to_server(TrashServicer(access, store, leave), server)
     runs_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(access, store), server)
-    archives_pb2_grpc.add_ArchiveServiceServicer_to_server(ArchiveServicer(access, archiving, store), server)
+    archives_pb2_grpc.add_ArchiveServiceServicer_to_server(ArchiveServicer(access, archiving, store, leave), server)
     report_pb2_grpc.add_ReportServiceServicer_to_server(ReportServicer(access, store), server)
 
 

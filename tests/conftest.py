@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 pytest_plugins = [
     "tests.fixtures.redis",
     "tests.fixtures.storage",
+    "tests.fixtures.storage_process",
     "tests.fixtures.gateway",
     "tests.fixtures.engine_host",
     "tests.fixtures.worker",

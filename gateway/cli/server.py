@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -16,6 +17,8 @@ from jan.settings import Environment, SettingsError
 _SILENCE_SECONDS = 600.0
 # A report is one line.
 _MAX_LINE_BYTES = 64 * 1024 * 1024
+# A server that listens on every address is asked on this machine's own.
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class ServerError(Exception):
@@ -34,11 +37,12 @@ class Server:
         """The server that the same settings start, or the one at `url`. Raises ServerError: a bad setting."""
         environment = Environment(values)
         try:
-            host = environment.text("JANROOT_HOST", "127.0.0.1")
+            host = environment.text("JANROOT_BIND", environment.text("JANROOT_HOST", "127.0.0.1"))
             port = environment.integer("JANROOT_PORT", 1337, 1, 65535)
             key = read_key(environment.text("JANROOT_ADMIN_KEY", ""))
         except SettingsError as error:
             raise ServerError(str(error)) from None
+        host = _EVERYWHERE.get(host, host)
         return cls(url or f"http://{f'[{host}]' if ':' in host else host}:{port}", key)
 
     async def get(self, path: str, *, timeout_seconds: float) -> dict[str, Any]:
@@ -52,24 +56,46 @@ class Server:
         body: bytes | AsyncIterator[bytes] | None = None,
         *,
         content_type: str = "",
-        timeout_seconds: float,
+        timeout_seconds: float | None,
+        length: int | None = None,
     ) -> dict[str, Any]:
-        """Send a request that a JSON object answers. Raises ServerError."""
-        headers = self._headers() | ({"Content-Type": content_type} if content_type else {})
+        """Send a request that a JSON object answers; `length` is the body's, if it is known. Raises ServerError."""
+        headers = {"Content-Type": content_type} if content_type else {}
+        if length is not None:
+            headers["Content-Length"] = str(length)
+        async with self._asking(method, path, body, headers, timeout_seconds) as answer:
+            value = await answer.json()
+        if not isinstance(value, dict):
+            raise ServerError(f"{self.url} does not answer as Janroot does: no JSON object came.")
+        return value
+
+    @asynccontextmanager
+    async def download(self, path: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Ask for a file, to be read in the context. Raises ServerError, also when it breaks off."""
+        async with self._asking("GET", path, None, {}, None) as answer:
+            yield answer
+
+    @asynccontextmanager
+    async def _asking(
+        self,
+        method: str,
+        path: str,
+        body: bytes | AsyncIterator[bytes] | None,
+        headers: dict[str, str],
+        timeout_seconds: float | None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         try:
             async with (
-                aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
+                aiohttp.ClientSession(headers=self._headers() | headers, timeout=timeout) as session,
                 session.request(method, self.url.rstrip("/") + path, data=body) as answer,
             ):
-                value = await answer.json()
-                status = answer.status
-        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+                if answer.status != 200:
+                    raise ServerError(f"{self.url} answered {answer.status}: {_message(await answer.json())}")
+                yield answer
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             reason = str(error) or "it took too long"
             raise ServerError(f"{self.url} does not answer as Janroot does: {reason}.") from None
-        if status != 200 or not isinstance(value, dict):
-            raise ServerError(f"{self.url} answered {status}: {_message(value)}")
-        return value
 
     async def events(
         self, path: str, body: AsyncIterator[bytes], content_type: str

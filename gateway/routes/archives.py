@@ -1,19 +1,23 @@
-"""Exports and backups: a thread as a zip, as a page to read or as the API shows it; the whole janroot as a zip."""
+"""Exports, backups and the way back: a thread as a zip, a page or JSON; the whole janroot as a zip."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 
 from aiohttp import web
 
+from gateway.body import json_response
+from gateway.convert.times import seconds
 from gateway.downloads import send_file
 from gateway.exports import as_json, as_markdown
 from gateway.keys import STORAGE
 from gateway.routes.threads import thread_id_of
 from gateway.storage import MAX_PAGE_SIZE, StorageClient
-from jan.errors import InvalidArgumentError
+from gateway.uploads import IDLE_SECONDS, PIECE_BYTES
+from jan.errors import InvalidArgumentError, UnsupportedMediaTypeError
 from jan.ids import ThreadId
 from jan.storage.v1 import archives_pb2, messages_pb2, paging_pb2
 
@@ -26,6 +30,10 @@ FORMATS = {
     MARKDOWN: ("md", "text/markdown; charset=utf-8"),
     JSON: ("json", "application/json"),
 }
+
+
+# aiohttp's word for a body whose type is not said, as `curl -T` sends it, is the second.
+ARCHIVE_TYPES = frozenset({"application/zip", "application/octet-stream"})
 
 
 @routes.get("/v1/threads/{thread_id}/export")
@@ -52,6 +60,50 @@ async def export_janroot(request: web.Request) -> web.StreamResponse:
 async def back_up_janroot(request: web.Request) -> web.StreamResponse:
     """The janroot to keep, as a zip with every file; `weights=true` for those of models, too."""
     return await _send_janroot(request, archives_pb2.ARCHIVE_KIND_BACKUP, "janroot-backup")
+
+
+@routes.post("/v1/storage/restore")
+async def restore_janroot(request: web.Request) -> web.Response:
+    """Put the backup in the body in the janroot's place, whole; `dry_run=true` checks it only.
+
+    400 for what is no whole backup, 507 without room for it: nothing is changed then. What it replaces goes to the
+    trash. Storage starts again before the new janroot is there, in a few seconds.
+    """
+    dry_run = _flag(request, "dry_run")
+    if request.content_type not in ARCHIVE_TYPES:
+        raise UnsupportedMediaTypeError("Send the backup as application/zip.")
+    await request.app[STORAGE].check_restore(request.content_length or 0, dry_run=dry_run)
+    restored = await request.app[STORAGE].restore_janroot(_backup_parts(request, dry_run=dry_run))
+    return json_response(
+        {
+            "object": "janroot.restore",
+            "dry_run": dry_run,
+            "created_at": seconds(restored.created_at),
+            "threads": restored.threads,
+            "files": restored.files,
+            "bytes": restored.file_bytes,
+            "weights": restored.weights,
+            "trash_id": restored.trash_id or None,
+        }
+    )
+
+
+async def _backup_parts(
+    request: web.Request, *, dry_run: bool
+) -> AsyncGenerator[archives_pb2.RestoreJanrootRequest, None]:
+    """The body as it comes, in time, then what to do with it."""
+    while True:
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                data = await request.content.read(PIECE_BYTES)
+        except TimeoutError:
+            raise InvalidArgumentError("The backup did not arrive in time.", code="incomplete_upload") from None
+        except web.RequestPayloadError:
+            raise InvalidArgumentError("The backup broke off.", code="incomplete_upload") from None
+        if not data:
+            break
+        yield archives_pb2.RestoreJanrootRequest(data=data)
+    yield archives_pb2.RestoreJanrootRequest(end=archives_pb2.EndOfBackup(dry_run=dry_run))
 
 
 async def _send_janroot(

@@ -1,24 +1,26 @@
 """ArchiveService over the store. Archives are made piece by piece, as their readers take them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import aclosing
 from itertools import islice
 from typing import Any, TypeVar
 
 from grpc import aio
 
-from jan.errors import InvalidArgumentError
+from jan.errors import InvalidArgumentError, JanError
 from jan.ids import ThreadId
 from jan.storage.v1 import archives_pb2 as pb
 from jan.storage.v1.archives_pb2_grpc import ArchiveServiceServicer
 from storage_service.access import Access
+from storage_service.servicers import values
 from storage_service.store.clock import wall_clock_ms
 from storage_service.store.exports import janroot as janroot_export
 from storage_service.store.exports import thread as thread_export
 from storage_service.store.exports.alone import Alone
 from storage_service.store.exports.janroot import Summary, Survey
 from storage_service.store.exports.rules import Kind, Rules
+from storage_service.store.restoring.restores import Restore, Restored
 from storage_service.store.store import Store
 
 Context = aio.ServicerContext[Any, Any]
@@ -26,13 +28,20 @@ Result = TypeVar("Result")
 
 PIECE_BYTES = 256 * 1024
 
+_MAX_INT_32 = 2**31 - 1
+
 _KINDS = {pb.ARCHIVE_KIND_EXPORT: Kind.EXPORT, pb.ARCHIVE_KIND_BACKUP: Kind.BACKUP}
 
 
 class ArchiveServicer(ArchiveServiceServicer):
-    """See archives.proto. `work`: workers for these long reads alone, so that everybody else has `access`'s."""
+    """See archives.proto.
 
-    def __init__(self, access: Access, work: Access, store: Store) -> None:
+    work: workers for these long reads alone, so that everybody else has `access`'s. leave: has the service started
+    again.
+    """
+
+    def __init__(self, access: Access, work: Access, store: Store, leave: Callable[[], None]) -> None:
+        self._leave = leave
         self._access = access
         self._work = work
         self._store = store
@@ -66,6 +75,48 @@ class ArchiveServicer(ArchiveServiceServicer):
         async with aclosing(self._pieces(chunks)) as pieces:
             async for data in pieces:
                 yield pb.ExportJanrootResponse(data=data)
+
+    async def CheckRestore(self, request: pb.CheckRestoreRequest, context: Context) -> pb.CheckRestoreResponse:
+        """See archives.proto."""
+        restores = self._store.restores
+        await self._work.run(lambda: restores.check(request.archive_bytes, dry_run=request.dry_run))
+        return pb.CheckRestoreResponse()
+
+    async def RestoreJanroot(
+        self, request_iterator: AsyncIterator[pb.RestoreJanrootRequest], context: Context
+    ) -> pb.RestoreJanrootResponse:
+        """See archives.proto. The stream is heard out even when it is refused; see `FileServicer`."""
+        refusal: JanError | None = None
+        restore: Restore | None = None
+        try:
+            restore = self._store.restores.begin()
+        except JanError as error:
+            refusal = error
+        try:
+            async for request in request_iterator:
+                if restore is None or refusal is not None:
+                    continue
+                if request.HasField("end"):
+                    return await self._finish(restore, request.end, context)
+                refusal = await self._write(restore, request.data)
+        finally:
+            if restore is not None:
+                await self._work.run(restore.discard)
+        raise refusal or InvalidArgumentError("The backup ended before its end was said.", code="incomplete_upload")
+
+    async def _finish(self, restore: Restore, end: pb.EndOfBackup, context: Context) -> pb.RestoreJanrootResponse:
+        restored = await self._work.run(lambda: restore.finish(dry_run=end.dry_run))
+        if restored.trash_id:
+            values.when_answered(context, self._leave)
+        return _restored_to_proto(restored)
+
+    async def _write(self, restore: Restore, data: bytes) -> JanError | None:
+        try:
+            await self._work.run(lambda: restore.write(data))
+        except JanError as error:
+            await self._work.run(restore.discard)
+            return error
+        return None
 
     async def _pieces(self, chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
         """The chunks in pieces of a length that travels well, each made when it is asked for."""
@@ -109,4 +160,16 @@ def _summary_to_proto(summary: Summary, threads: int) -> pb.ArchiveSummary:
         files=summary.files,
         file_bytes=summary.bytes,
         left_out_count=summary.left_out_count,
+    )
+
+
+def _restored_to_proto(restored: Restored) -> pb.RestoreJanrootResponse:
+    contents = restored.contents
+    return pb.RestoreJanrootResponse(
+        created_at=values.timestamp(contents.created_at * 1000),
+        threads=min(contents.threads, _MAX_INT_32),
+        files=contents.files,
+        file_bytes=contents.bytes,
+        weights=contents.weights,
+        trash_id=restored.trash_id,
     )

@@ -1,5 +1,6 @@
 """TrashService over the store."""
 
+from collections.abc import Callable
 from typing import Any
 
 from grpc import aio
@@ -11,6 +12,7 @@ from storage_service.access import Access
 from storage_service.servicers import values
 from storage_service.store.records import TrashEntry
 from storage_service.store.store import Store
+from storage_service.store.trash import JANROOT
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -19,9 +21,10 @@ LOCK = ".trash"
 
 
 class TrashServicer(TrashServiceServicer):
-    """See trash.proto."""
+    """See trash.proto. `leave` has the service started again."""
 
-    def __init__(self, access: Access, store: Store) -> None:
+    def __init__(self, access: Access, store: Store, leave: Callable[[], None]) -> None:
+        self._leave = leave
         self._access = access
         self._store = store
 
@@ -37,6 +40,8 @@ class TrashServicer(TrashServiceServicer):
         # Cleared messages go back into a thread that may be written to meanwhile.
         threads = await self._access.run(lambda: self._store.trash.threads_changed_by(trash_id))
         entry = await self._access.run_alone(LOCK, lambda: self._store.restore(trash_id), *threads)
+        if entry.kind == JANROOT:
+            values.when_answered(context, self._leave)
         return pb.RestoreTrashResponse(entry=to_proto(entry))
 
 

@@ -1,9 +1,11 @@
 """Values that every resource converts alike: times, JSON texts, pages."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
+from grpc import aio
 
 from jan.errors import InvalidArgumentError
 from jan.storage.v1 import paging_pb2
@@ -81,3 +83,8 @@ def masked_paths(paths: list[str], allowed: frozenset[str]) -> set[str]:
     if unknown:
         raise InvalidArgumentError(f"{unknown[0]} cannot be changed.", param="update_mask")
     return set(paths)
+
+
+def when_answered(context: aio.ServicerContext[Any, Any], work: Callable[[], None]) -> None:
+    """Do something once the caller has its answer, or has left."""
+    cast(Any, context).add_done_callback(lambda _: work())  # its types know no function

@@ -39,6 +39,8 @@ _LOCAL_BYTES = 30
 _MAX_COMMENT_BYTES = 0xFFFF
 _FULL_32 = 0xFFFFFFFF
 _ZIP64_EXTRA, _TIME_EXTRA = 0x0001, 0x5455
+_NTFS_EXTRA = 0x000A
+_NTFS_EPOCH_TICKS = 11_644_473_600 * 10_000_000
 # What Windows marks in an entry's attributes: a device, a reparse point (its links).
 _WINDOWS_SPECIAL = 0x40 | 0x400
 
@@ -54,7 +56,10 @@ class ArchiveLimits:
     """Bytes that one compressed byte may become, in an entry of more than a mebibyte and in all."""
     levels: int = 32
     name_bytes: int = 1024
+    segment_bytes: int = 255
     directory_bytes: int = 64 * MEBIBYTE
+    twins: bool = False
+    """Whether names may differ in case or accents alone, as they may on the disk that the archive comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,11 @@ class Entry:
     """Whether the local header was written before the sizes were known, and says nothing of them."""
     changed_seconds: int
     """When the file was last changed, seconds since 1970; of a time that is none, 0."""
+    permissions: int
+    """As in `chmod`; 0 for an archive that does not say."""
+    mtime_ns: int | None
+    """When it was modified, if an extra field says so: the local time of the old field is nobody's."""
+    comment: bytes
 
     @property
     def is_folder(self) -> bool:
@@ -95,7 +105,7 @@ def read(fd: int, limits: ArchiveLimits) -> tuple[list[Entry], int]:
     entries = sorted(_entries(data, count, limits), key=lambda entry: entry.offset)
     _check_sizes(entries, size, limits)
     _check_apart(entries, start)
-    archive_names.check_apart(entry.name for entry in entries)
+    archive_names.check_apart((entry.name for entry in entries), twins=limits.twins)
     return entries, start
 
 
@@ -147,17 +157,22 @@ def _entries(data: bytes, count: int, limits: ArchiveLimits) -> Iterator[Entry]:
         fields = _CENTRAL.unpack_from(data, place)
         name_end = place + _CENTRAL.size + fields[12]
         extra_end = name_end + fields[13]
-        place, begin = extra_end + fields[14], place + _CENTRAL.size
+        place, begin = (comment_end := extra_end + fields[14]), place + _CENTRAL.size
         if fields[0] != b"PK\1\2" or place > len(data):
             raise invalid("its directory is damaged")
         name = archive_names.decode(data[begin:name_end])
-        archive_names.check(name, most_bytes=limits.name_bytes, most_levels=limits.levels)
-        yield _entry(name, fields, data[name_end:extra_end])
+        archive_names.check(
+            name,
+            most_bytes=limits.name_bytes,
+            most_levels=limits.levels,
+            most_segment_bytes=limits.segment_bytes,
+        )
+        yield _entry(name, fields, data[name_end:extra_end], data[extra_end:comment_end])
     if place != len(data):
         raise invalid("its directory has more entries than it says")
 
 
-def _entry(name: str, fields: tuple[Any, ...], extra: bytes) -> Entry:
+def _entry(name: str, fields: tuple[Any, ...], extra: bytes, comment: bytes) -> Entry:
     flags, method, attributes = fields[5], fields[6], fields[17]
     if flags & ENCRYPTED or flags & _UNREADABLE:
         raise _unsupported(name, "is encrypted")
@@ -167,7 +182,19 @@ def _entry(name: str, fields: tuple[Any, ...], extra: bytes) -> Entry:
     size, compressed, offset = _wide(extra, fields[11], fields[10], fields[18])
     if (name.endswith("/") and size) or (method == STORED and size != compressed):
         raise archive_names.unsafe(name, "its size is not true")
-    return Entry(name, method, fields[9], compressed, size, offset, bool(flags & 0x0008), _changed(fields, extra))
+    return Entry(
+        name,
+        method,
+        fields[9],
+        compressed,
+        size,
+        offset,
+        streamed=bool(flags & 0x0008),
+        changed_seconds=_changed(fields, extra),
+        permissions=attributes >> 16 & 0o777,
+        mtime_ns=_mtime_ns(extra),
+        comment=comment,
+    )
 
 
 def _check_kind(name: str, attributes: int) -> None:
@@ -189,6 +216,18 @@ def _wide(extra: bytes, *short: int) -> tuple[int, int, int]:
         for place, value in zip(wanted, struct.unpack_from(f"<{len(wanted)}Q", found), strict=True):
             values[place] = value
     return values[0], values[1], values[2]
+
+
+def _mtime_ns(extra: bytes) -> int | None:
+    """The time of modification as NTFS counts it (from 1601 in 100 ns), or as Unix does (from 1970 in seconds)."""
+    ntfs, unix = _extra(extra, _NTFS_EXTRA), _extra(extra, _TIME_EXTRA)
+    if len(ntfs) >= 16 and ntfs[4:8] == b"\1\0\x18\0":
+        ticks: int = struct.unpack_from("<Q", ntfs, 8)[0]
+        return (ticks - _NTFS_EPOCH_TICKS) * 100
+    if len(unix) >= 5 and unix[0] & 1:
+        seconds: int = struct.unpack_from("<i", unix, 1)[0]
+        return seconds * 1_000_000_000
+    return None
 
 
 def _extra(extra: bytes, wanted: int) -> bytes:

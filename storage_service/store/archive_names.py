@@ -6,7 +6,7 @@ cuts a name at NUL in silence, so that what is written is not what the archive s
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from jan.errors import InvalidArgumentError
 
@@ -16,7 +16,6 @@ _SHOWN = 80
 _DRIVE = re.compile(r"[A-Za-z]:")
 # Control characters, those that turn the direction of what a person reads, and Windows' separator.
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\\]")
-_MAX_SEGMENT_BYTES = 255
 
 
 def decode(raw: bytes) -> str:
@@ -27,7 +26,7 @@ def decode(raw: bytes) -> str:
         raise unsafe(raw.decode("ascii", "backslashreplace"), "its name is not UTF-8") from None
 
 
-def check(name: str, *, most_bytes: int, most_levels: int) -> None:
+def check(name: str, *, most_bytes: int, most_levels: int, most_segment_bytes: int = 255) -> None:
     """Let a name pass that can be a path below a folder of ours. Raises InvalidArgumentError."""
     segments = name.removesuffix("/").split("/")
     if len(name.encode()) > most_bytes or len(segments) > most_levels:
@@ -38,23 +37,24 @@ def check(name: str, *, most_bytes: int, most_levels: int) -> None:
         raise unsafe(name, "its name is an absolute path")
     if any(segment in ("", ".", "..") for segment in segments):
         raise unsafe(name, "its name leads out of the archive or has an empty part")
-    if any(len(segment.encode()) > _MAX_SEGMENT_BYTES for segment in segments):
+    if any(len(segment.encode()) > most_segment_bytes for segment in segments):
         raise unsafe(name, "a part of its name is too long")
 
 
-def check_apart(names: Iterable[str]) -> None:
+def check_apart(names: Iterable[str], *, twins: bool = False) -> None:
     """See that no two names can mean one file: equal, equal but for case or accents, a file that is also a folder.
 
-    Raises InvalidArgumentError.
+    `twins`: names that differ in case or accents are two. Raises InvalidArgumentError.
     """
+    fold = str if twins else _same
     entries: dict[str, str] = {}
     folders: dict[str, str] = {}
     for name in names:
-        key = _same(name)
+        key = fold(name)
         if key in entries:
             raise unsafe(name, "another entry has its name, or one that differs only in case or accents")
         entries[key] = name
-        _note_folders(folders, name.rpartition("/")[0])
+        _note_folders(folders, name.rpartition("/")[0], fold)
     for folded in folders.keys() & entries.keys():
         raise unsafe(entries[folded], "it is a file and a folder at once")
 
@@ -70,10 +70,10 @@ def shown(name: str) -> str:
     return ascii(cut)
 
 
-def _note_folders(folders: dict[str, str], folder: str) -> None:
+def _note_folders(folders: dict[str, str], folder: str, fold: Callable[[str], str]) -> None:
     """Remember how a folder and those above it are spelled; a folder that is known has known ones above it."""
     while folder:
-        key = _same(folder)
+        key = fold(folder)
         if key in folders:
             if folders[key] != folder:
                 raise unsafe(folder, "another folder's name differs from its own only in case or accents")

@@ -16,6 +16,8 @@ from storage_service.store import atomic
 THREAD_FILE = "thread.json"
 MESSAGES_FILE = "messages.jsonl"
 RUNS_FILE = "runs.jsonl"
+# The files of a thread that are written to while it lives.
+LIVE_FILES = (THREAD_FILE, MESSAGES_FILE, RUNS_FILE)
 # A thread's own images and documents.
 FILES_FOLDER = "files"
 ASSISTANT_FILE = "assistant.json"
@@ -36,6 +38,7 @@ class Layout:
         self.quarantine = self.server / "quarantine"
         self.trash = self.server / "trash"
         self.staging = self.server / "staging"
+        self.restoring = self.server / "restoring"
         self.index = self.server / "index"
         self.message_indexes = self.index / "messages"
         self.converted = self.server / "converted"

@@ -23,6 +23,8 @@ from storage_service.store.models import Models
 from storage_service.store.records import Message, Run, Thread, ThreadAssistant, TrashEntry
 from storage_service.store.report import whole as report
 from storage_service.store.report.findings import Report
+from storage_service.store.restoring import swap
+from storage_service.store.restoring.restores import Restores
 from storage_service.store.revisions import check_revision
 from storage_service.store.runs import Runs
 from storage_service.store.threads import Threads
@@ -37,6 +39,7 @@ class Store:
         self._lock = lock
         self._clock = clock
         self.trash = Trash(where, clock, trash_days, stopwatch)
+        self.restores = Restores(where, self.trash)
         self.assistants = Assistants(where, clock, self.trash)
         self.assistant_imports = AssistantImports(where, self.assistants)
         self.files = Files(where, clock, stopwatch)
@@ -65,6 +68,8 @@ class Store:
         where.make_server_folders()
         lock = JanrootLock(where.lock)
         try:
+            swap.finish(where)
+            where.make_server_folders()  # once more: a swap takes the index away
             where.clear_staging()
             flat.finish(where)
             seed.demo_model(where, demo_weights)
@@ -162,7 +167,12 @@ class Store:
         return copy
 
     def restore(self, trash_id: TrashId) -> TrashEntry:
-        """Undo a deletion; runs that were active in it have ended. See `Trash.restore`."""
+        """Undo a deletion; runs that were active in it have ended. See `Trash.restore`.
+
+        A janroot that was replaced comes back at the next start: whoever asks for that must see to one.
+        """
+        if self.trash.get(trash_id).kind == trash.JANROOT:
+            return self.restores.undo(trash_id)
         entry, names = self.trash.restore(trash_id)
         for thread_id in map(ThreadId, names if entry.kind in (trash.THREAD, trash.THREADS) else ()):
             self.runs.end_left_over(thread_id, self._clock())

@@ -30,8 +30,9 @@ THREAD = "thread"
 THREADS = "threads"  # all of them, at once
 MESSAGES = "messages"  # of a thread that was cleared
 ASSISTANT = "assistant"
+JANROOT = "janroot"  # that a restore replaced
 
-_NAME = re.compile(f"({THREAD}|{THREADS}|{MESSAGES}|{ASSISTANT})-([0-9]{{1,15}})-[0-9a-f]{{8}}")
+_NAME = re.compile(f"({THREAD}|{THREADS}|{MESSAGES}|{ASSISTANT}|{JANROOT})-([0-9]{{1,15}})-[0-9a-f]{{8}}")
 
 
 class Deletion:
@@ -74,7 +75,17 @@ class Trash:
 
     def begin(self, kind: str) -> Deletion:
         """Start a deletion."""
-        return Deletion(self._layout.trash / f"{kind}-{self._clock():013}-{secrets.token_hex(4)}", self._names.add)
+        return Deletion(self._layout.trash / self.new_name(kind), self._names.add)
+
+    def new_name(self, kind: str) -> str:
+        """A name for a deletion that is made elsewhere."""
+        return f"{kind}-{self._clock():013}-{secrets.token_hex(4)}"
+
+    def get(self, trash_id: TrashId) -> TrashEntry:
+        """What is known of a deletion. Raises NotFoundError."""
+        if trash_id not in self._entries():
+            raise NotFoundError(f"No trash entry found with id '{trash_id:.64}'.")
+        return self._read(trash_id)
 
     def holds(self, name: str) -> bool:
         """Whether something of this name was deleted: its name is not given again, for clients may know it."""
@@ -93,9 +104,7 @@ class Trash:
         Raises NotFoundError. FailedPreconditionError: a name is taken, or the thread of cleared messages is gone or
         has others; then nothing is moved. After a crash some may be back and the rest still here.
         """
-        if trash_id not in self._entries():
-            raise NotFoundError(f"No trash entry found with id '{trash_id:.64}'.")
-        entry = self._read(trash_id)
+        entry = self.get(trash_id)
         moves = list(self._moves(self._layout.trash / trash_id, entry.kind))
         for _, target in moves:
             if os.path.lexists(target) or not target.parent.is_dir():
@@ -141,7 +150,7 @@ class Trash:
     def _read(self, name: str) -> TrashEntry:
         folder = self._layout.trash / name
         kind = name.partition("-")[0]
-        items = _names_in(folder)
+        items = _names_in(folder / "threads" if kind == JANROOT else folder)
         return TrashEntry(
             id=TrashId(name),
             kind=kind,

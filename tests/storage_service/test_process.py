@@ -9,11 +9,8 @@ import os
 import random
 import signal
 import socket
-import sys
-import tempfile
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from grpc import aio
@@ -25,10 +22,10 @@ from jan.storage.v1.files_pb2_grpc import FileServiceStub
 from jan.storage.v1.messages_pb2_grpc import MessageServiceStub
 from jan.storage.v1.models_pb2_grpc import ModelServiceStub
 from jan.storage.v1.threads_pb2_grpc import ThreadServiceStub
+from tests.fixtures.storage_process import Service, told
 
 pytestmark = pytest.mark.slow
 
-MAIN = ("-m", "storage_service")
 # The same program on a disk whose fsync fails from the moment that a file named `broken` lies in the janroot.
 BREAKING = """
 import errno, os
@@ -42,51 +39,6 @@ os.fsync = fsync
 main()
 """
 ON_A_BREAKING_DISK = ("-c", BREAKING)
-
-
-class Service:
-    """A storage service in a folder of its own, started as often as a test likes."""
-
-    def __init__(self, folder: Path, address: str = "") -> None:
-        self.janroot = folder / "janroot"
-        self.run_dir = folder / "run"
-        self.address = address or f"unix:{self.run_dir}/storage_service.sock"
-
-    async def launch(self, program: tuple[str, ...] = MAIN, run_dir: Path | None = None) -> Process:
-        environment = os.environ | {
-            "JANROOT_PATH": str(self.janroot),
-            "JANROOT_RUN_DIR": str(run_dir or self.run_dir),
-            "JANROOT_STORAGE_ADDR": self.address,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        }
-        return await asyncio.create_subprocess_exec(sys.executable, *program, env=environment, stderr=PIPE)
-
-    @contextlib.asynccontextmanager
-    async def running(self, program: tuple[str, ...] = MAIN) -> AsyncIterator[tuple[Process, aio.Channel]]:
-        """The process, once it answers, and a channel to it."""
-        process = await self.launch(program)
-        try:
-            async with rpc.open_channel(self.address) as channel:
-                while not await rpc.is_serving(channel):
-                    assert process.returncode is None, await told(process)
-                yield process, channel
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.communicate()
-
-
-async def told(process: Process) -> str:
-    """What a process that ends said last."""
-    _, stderr = await process.communicate()
-    return stderr.decode().strip().splitlines()[-1]
-
-
-@pytest.fixture
-def service() -> Iterator[Service]:
-    # Not below pytest's own folder, whose path may be too long for a socket.
-    with tempfile.TemporaryDirectory(prefix="jan-storage-") as folder:
-        yield Service(Path(folder))
 
 
 async def create_thread(channel: aio.Channel) -> str:

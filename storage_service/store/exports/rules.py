@@ -8,9 +8,9 @@ from storage_service.store.exports.folders import Entry
 MEBIBYTE = 1024 * 1024
 
 _SHARED = frozenset({"threads", "assistants", "models", "files", "engines", "settings", "llamacpp", "mlx"})
-_SERVER = ".server"
+SERVER = ".server"
 # Of the server's own: what can be brought back. The rest is made anew, or is this process's alone.
-_KEPT_OF_SERVER = frozenset({"trash", "quarantine", "converted"})
+KEPT_OF_SERVER = frozenset({"trash", "quarantine", "converted"})
 _MODELS = frozenset({"models", "llamacpp", "mlx"})
 _SETTINGS = frozenset({"engines", "settings"})
 _WEIGHTS = (".gguf", ".ggml", ".safetensors", ".engine", ".onnx", ".pt", ".pth", ".bin", ".npz", ".download")
@@ -59,7 +59,7 @@ class Rules:
     def judge(self, place: str, entry: Entry) -> Verdict | Reason:
         """What becomes of what lies at a place below the janroot."""
         top, *below = place.split("/")
-        if top == _SERVER and (self.kind is Kind.EXPORT or (below and below[0] not in _KEPT_OF_SERVER)):
+        if top == SERVER and (self.kind is Kind.EXPORT or (below and below[0] not in KEPT_OF_SERVER)):
             return Verdict.IGNORE
         if self.kind is Kind.EXPORT and top not in _SHARED:
             return Reason.NOT_SHARED

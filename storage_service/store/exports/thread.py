@@ -15,9 +15,6 @@ from storage_service.store.message_files import uploads_named
 from storage_service.store.records import JsonObject
 from storage_service.store.store import Store
 
-# The files of a thread that are written to while it lives: opened together, so that they fit each other.
-LIVE_FILES = (layout.THREAD_FILE, layout.MESSAGES_FILE, layout.RUNS_FILE)
-
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
@@ -73,7 +70,7 @@ def _open(store: Store, thread_id: ThreadId, stack: ExitStack) -> _Opened:
     is_flat = not path.is_dir()
     home = stack.enter_context(OpenedFolder.at(path.parent if is_flat else path))
     files = {}
-    for name in (f"{thread_id}.json",) if is_flat else LIVE_FILES:
+    for name in (f"{thread_id}.json",) if is_flat else layout.LIVE_FILES:
         file = home.file(name)
         if file is not None:
             files[name] = stack.enter_context(closing(file))

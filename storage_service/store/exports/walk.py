@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 
+from storage_service.store import layout
 from storage_service.store.exports.alone import Alone
 from storage_service.store.exports.folders import Entry, OpenedFile, OpenedFolder
-from storage_service.store.exports.rules import Reason, Rules, Verdict
-from storage_service.store.exports.thread import LIVE_FILES
+from storage_service.store.exports.rules import SERVER, Reason, Rules, Verdict
 
 _THREADS = "threads"
 
@@ -48,7 +48,7 @@ class Walk:
     def everything(self) -> Iterator[Found | LeftOut]:
         """All that is there, each folder before what is in it."""
         # The trash comes last: what is deleted meanwhile is found there.
-        entries = sorted(self.root.entries(), key=lambda entry: entry.name == ".server")
+        entries = sorted(self.root.entries(), key=lambda entry: entry.name == SERVER)
         yield from self._inside(self.root, "", {}, entries)
         while missed := self._missed():
             with self.root.inner(_THREADS) as threads:
@@ -102,7 +102,7 @@ class Walk:
         def look() -> tuple[Mapping[str, OpenedFile], list[Entry]]:
             entries = inner.entries()
             names = {entry.name for entry in entries}
-            files = {name: inner.file(name) for name in LIVE_FILES if name in names}
+            files = {name: inner.file(name) for name in layout.LIVE_FILES if name in names}
             found = {name: file for name, file in files.items() if file is not None}
             for file in found.values():
                 stack.enter_context(closing(file))

@@ -22,27 +22,38 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djan/storage/v1/archives.proto\x12\x0ejan.storage.v1\"(\n\x13\x45xportThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"$\n\x14\x45xportThreadResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"R\n\x14\x45xportJanrootRequest\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.jan.storage.v1.ArchiveKind\x12\x0f\n\x07weights\x18\x02 \x01(\x08\"b\n\x15\x45xportJanrootResponse\x12\x31\n\x07summary\x18\x01 \x01(\x0b\x32\x1e.jan.storage.v1.ArchiveSummaryH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"s\n\x0e\x41rchiveSummary\x12\x15\n\rarchive_bytes\x18\x01 \x01(\x03\x12\x0f\n\x07threads\x18\x02 \x01(\x05\x12\r\n\x05\x66iles\x18\x03 \x01(\x03\x12\x12\n\nfile_bytes\x18\x04 \x01(\x03\x12\x16\n\x0eleft_out_count\x18\x05 \x01(\x03*]\n\x0b\x41rchiveKind\x12\x1c\n\x18\x41RCHIVE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41RCHIVE_KIND_EXPORT\x10\x01\x12\x17\n\x13\x41RCHIVE_KIND_BACKUP\x10\x02\x32\xcd\x01\n\x0e\x41rchiveService\x12[\n\x0c\x45xportThread\x12#.jan.storage.v1.ExportThreadRequest\x1a$.jan.storage.v1.ExportThreadResponse0\x01\x12^\n\rExportJanroot\x12$.jan.storage.v1.ExportJanrootRequest\x1a%.jan.storage.v1.ExportJanrootResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djan/storage/v1/archives.proto\x12\x0ejan.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"(\n\x13\x45xportThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"$\n\x14\x45xportThreadResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"R\n\x14\x45xportJanrootRequest\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.jan.storage.v1.ArchiveKind\x12\x0f\n\x07weights\x18\x02 \x01(\x08\"b\n\x15\x45xportJanrootResponse\x12\x31\n\x07summary\x18\x01 \x01(\x0b\x32\x1e.jan.storage.v1.ArchiveSummaryH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"s\n\x0e\x41rchiveSummary\x12\x15\n\rarchive_bytes\x18\x01 \x01(\x03\x12\x0f\n\x07threads\x18\x02 \x01(\x05\x12\r\n\x05\x66iles\x18\x03 \x01(\x03\x12\x12\n\nfile_bytes\x18\x04 \x01(\x03\x12\x16\n\x0eleft_out_count\x18\x05 \x01(\x03\"=\n\x13\x43heckRestoreRequest\x12\x15\n\rarchive_bytes\x18\x01 \x01(\x03\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"\x16\n\x14\x43heckRestoreResponse\"[\n\x15RestoreJanrootRequest\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12*\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1b.jan.storage.v1.EndOfBackupH\x00\x42\x06\n\x04part\"\x1e\n\x0b\x45ndOfBackup\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\"\x9f\x01\n\x16RestoreJanrootResponse\x12.\n\ncreated_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07threads\x18\x02 \x01(\x05\x12\r\n\x05\x66iles\x18\x03 \x01(\x03\x12\x12\n\nfile_bytes\x18\x04 \x01(\x03\x12\x0f\n\x07weights\x18\x05 \x01(\x08\x12\x10\n\x08trash_id\x18\x06 \x01(\t*]\n\x0b\x41rchiveKind\x12\x1c\n\x18\x41RCHIVE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41RCHIVE_KIND_EXPORT\x10\x01\x12\x17\n\x13\x41RCHIVE_KIND_BACKUP\x10\x02\x32\x8b\x03\n\x0e\x41rchiveService\x12[\n\x0c\x45xportThread\x12#.jan.storage.v1.ExportThreadRequest\x1a$.jan.storage.v1.ExportThreadResponse0\x01\x12^\n\rExportJanroot\x12$.jan.storage.v1.ExportJanrootRequest\x1a%.jan.storage.v1.ExportJanrootResponse0\x01\x12Y\n\x0c\x43heckRestore\x12#.jan.storage.v1.CheckRestoreRequest\x1a$.jan.storage.v1.CheckRestoreResponse\x12\x61\n\x0eRestoreJanroot\x12%.jan.storage.v1.RestoreJanrootRequest\x1a&.jan.storage.v1.RestoreJanrootResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jan.storage.v1.archives_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ARCHIVEKIND']._serialized_start=430
-  _globals['_ARCHIVEKIND']._serialized_end=523
-  _globals['_EXPORTTHREADREQUEST']._serialized_start=49
-  _globals['_EXPORTTHREADREQUEST']._serialized_end=89
-  _globals['_EXPORTTHREADRESPONSE']._serialized_start=91
-  _globals['_EXPORTTHREADRESPONSE']._serialized_end=127
-  _globals['_EXPORTJANROOTREQUEST']._serialized_start=129
-  _globals['_EXPORTJANROOTREQUEST']._serialized_end=211
-  _globals['_EXPORTJANROOTRESPONSE']._serialized_start=213
-  _globals['_EXPORTJANROOTRESPONSE']._serialized_end=311
-  _globals['_ARCHIVESUMMARY']._serialized_start=313
-  _globals['_ARCHIVESUMMARY']._serialized_end=428
-  _globals['_ARCHIVESERVICE']._serialized_start=526
-  _globals['_ARCHIVESERVICE']._serialized_end=731
+  _globals['_ARCHIVEKIND']._serialized_start=837
+  _globals['_ARCHIVEKIND']._serialized_end=930
+  _globals['_EXPORTTHREADREQUEST']._serialized_start=82
+  _globals['_EXPORTTHREADREQUEST']._serialized_end=122
+  _globals['_EXPORTTHREADRESPONSE']._serialized_start=124
+  _globals['_EXPORTTHREADRESPONSE']._serialized_end=160
+  _globals['_EXPORTJANROOTREQUEST']._serialized_start=162
+  _globals['_EXPORTJANROOTREQUEST']._serialized_end=244
+  _globals['_EXPORTJANROOTRESPONSE']._serialized_start=246
+  _globals['_EXPORTJANROOTRESPONSE']._serialized_end=344
+  _globals['_ARCHIVESUMMARY']._serialized_start=346
+  _globals['_ARCHIVESUMMARY']._serialized_end=461
+  _globals['_CHECKRESTOREREQUEST']._serialized_start=463
+  _globals['_CHECKRESTOREREQUEST']._serialized_end=524
+  _globals['_CHECKRESTORERESPONSE']._serialized_start=526
+  _globals['_CHECKRESTORERESPONSE']._serialized_end=548
+  _globals['_RESTOREJANROOTREQUEST']._serialized_start=550
+  _globals['_RESTOREJANROOTREQUEST']._serialized_end=641
+  _globals['_ENDOFBACKUP']._serialized_start=643
+  _globals['_ENDOFBACKUP']._serialized_end=673
+  _globals['_RESTOREJANROOTRESPONSE']._serialized_start=676
+  _globals['_RESTOREJANROOTRESPONSE']._serialized_end=835
+  _globals['_ARCHIVESERVICE']._serialized_start=933
+  _globals['_ARCHIVESERVICE']._serialized_end=1328
 # @@protoc_insertion_point(module_scope)

@@ -45,6 +45,16 @@ class ArchiveServiceStub:
                 request_serializer=jan_dot_storage_dot_v1_dot_archives__pb2.ExportJanrootRequest.SerializeToString,
                 response_deserializer=jan_dot_storage_dot_v1_dot_archives__pb2.ExportJanrootResponse.FromString,
                 _registered_method=True)
+        self.CheckRestore = channel.unary_unary(
+                '/jan.storage.v1.ArchiveService/CheckRestore',
+                request_serializer=jan_dot_storage_dot_v1_dot_archives__pb2.CheckRestoreRequest.SerializeToString,
+                response_deserializer=jan_dot_storage_dot_v1_dot_archives__pb2.CheckRestoreResponse.FromString,
+                _registered_method=True)
+        self.RestoreJanroot = channel.stream_unary(
+                '/jan.storage.v1.ArchiveService/RestoreJanroot',
+                request_serializer=jan_dot_storage_dot_v1_dot_archives__pb2.RestoreJanrootRequest.SerializeToString,
+                response_deserializer=jan_dot_storage_dot_v1_dot_archives__pb2.RestoreJanrootResponse.FromString,
+                _registered_method=True)
 
 
 class ArchiveServiceServicer:
@@ -67,6 +77,23 @@ class ArchiveServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckRestore(self, request, context):
+        """Says whether a backup of some length may come: FAILED_PRECONDITION when the janroot cannot be replaced,
+        RESOURCE_EXHAUSTED (storage_full) when there is no room for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreJanroot(self, request_iterator, context):
+        """Takes a backup in as many pieces as it has, then what to do with it, and checks all of it. It is unpacked beside
+        what the janroot holds; the service then leaves with exit code 75, and swaps the two when it is started again.
+        INVALID_ARGUMENT, RESOURCE_EXHAUSTED: nothing is changed. ABORTED while another restore is under way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ArchiveServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +106,16 @@ def add_ArchiveServiceServicer_to_server(servicer, server):
                     servicer.ExportJanroot,
                     request_deserializer=jan_dot_storage_dot_v1_dot_archives__pb2.ExportJanrootRequest.FromString,
                     response_serializer=jan_dot_storage_dot_v1_dot_archives__pb2.ExportJanrootResponse.SerializeToString,
+            ),
+            'CheckRestore': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckRestore,
+                    request_deserializer=jan_dot_storage_dot_v1_dot_archives__pb2.CheckRestoreRequest.FromString,
+                    response_serializer=jan_dot_storage_dot_v1_dot_archives__pb2.CheckRestoreResponse.SerializeToString,
+            ),
+            'RestoreJanroot': grpc.stream_unary_rpc_method_handler(
+                    servicer.RestoreJanroot,
+                    request_deserializer=jan_dot_storage_dot_v1_dot_archives__pb2.RestoreJanrootRequest.FromString,
+                    response_serializer=jan_dot_storage_dot_v1_dot_archives__pb2.RestoreJanrootResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +173,60 @@ class ArchiveService:
             '/jan.storage.v1.ArchiveService/ExportJanroot',
             jan_dot_storage_dot_v1_dot_archives__pb2.ExportJanrootRequest.SerializeToString,
             jan_dot_storage_dot_v1_dot_archives__pb2.ExportJanrootResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckRestore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.storage.v1.ArchiveService/CheckRestore',
+            jan_dot_storage_dot_v1_dot_archives__pb2.CheckRestoreRequest.SerializeToString,
+            jan_dot_storage_dot_v1_dot_archives__pb2.CheckRestoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreJanroot(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/jan.storage.v1.ArchiveService/RestoreJanroot',
+            jan_dot_storage_dot_v1_dot_archives__pb2.RestoreJanrootRequest.SerializeToString,
+            jan_dot_storage_dot_v1_dot_archives__pb2.RestoreJanrootResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,6 +24,15 @@ class ArchiveServiceStub:
     """Reads the whole janroot as a zip that is made on the way: what it will be first, after empty answers while that is
     found out, then its bytes. Every thread is in it as it was at one moment, threads at different ones.
     """
+    CheckRestore: _aio.UnaryUnaryMultiCallable[_archives_pb2.CheckRestoreRequest, _archives_pb2.CheckRestoreResponse]
+    """Says whether a backup of some length may come: FAILED_PRECONDITION when the janroot cannot be replaced,
+    RESOURCE_EXHAUSTED (storage_full) when there is no room for it.
+    """
+    RestoreJanroot: _aio.StreamUnaryMultiCallable[_archives_pb2.RestoreJanrootRequest, _archives_pb2.RestoreJanrootResponse]
+    """Takes a backup in as many pieces as it has, then what to do with it, and checks all of it. It is unpacked beside
+    what the janroot holds; the service then leaves with exit code 75, and swaps the two when it is started again.
+    INVALID_ARGUMENT, RESOURCE_EXHAUSTED: nothing is changed. ABORTED while another restore is under way.
+    """
 
 class ArchiveServiceServicer(metaclass=_abc_1.ABCMeta):
     """The janroot, or a thread of it, as one zip."""
@@ -46,6 +55,27 @@ class ArchiveServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_archives_pb2.ExportJanrootResponse]:
         """Reads the whole janroot as a zip that is made on the way: what it will be first, after empty answers while that is
         found out, then its bytes. Every thread is in it as it was at one moment, threads at different ones.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckRestore(
+        self,
+        request: _archives_pb2.CheckRestoreRequest,
+        context: _aio.ServicerContext[_archives_pb2.CheckRestoreRequest, _abc.Awaitable[_archives_pb2.CheckRestoreResponse]],
+    ) -> _abc.Awaitable[_archives_pb2.CheckRestoreResponse]:
+        """Says whether a backup of some length may come: FAILED_PRECONDITION when the janroot cannot be replaced,
+        RESOURCE_EXHAUSTED (storage_full) when there is no room for it.
+        """
+
+    @_abc_1.abstractmethod
+    def RestoreJanroot(
+        self,
+        request_iterator: _abc.AsyncIterator[_archives_pb2.RestoreJanrootRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_archives_pb2.RestoreJanrootRequest], _abc.Awaitable[_archives_pb2.RestoreJanrootResponse]],
+    ) -> _abc.Awaitable[_archives_pb2.RestoreJanrootResponse]:
+        """Takes a backup in as many pieces as it has, then what to do with it, and checks all of it. It is unpacked beside
+        what the janroot holds; the service then leaves with exit code 75, and swaps the two when it is started again.
+        INVALID_ARGUMENT, RESOURCE_EXHAUSTED: nothing is changed. ABORTED while another restore is under way.
         """
 
 def add_ArchiveServiceServicer_to_server(servicer: ArchiveServiceServicer, server: _aio.Server) -> None: ...

@@ -35,7 +35,7 @@ class TrashEntry(_message.Message):
     id: _builtins.str
     """The entry's id, its folder's name."""
     kind: _builtins.str
-    """What was deleted: "thread", "threads" (all of them) or "assistant"."""
+    """What was deleted: "thread", "threads" (all of them), "messages", "assistant", or "janroot" (that a restore replaced)."""
     count: _builtins.int
     """How many threads or assistants it holds."""
     @_builtins.property

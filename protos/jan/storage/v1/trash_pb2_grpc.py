@@ -60,7 +60,8 @@ class TrashServiceServicer:
 
     def RestoreTrash(self, request, context):
         """Puts everything in an entry back where it was; the entry is gone then. NOT_FOUND the second time.
-        FAILED_PRECONDITION when a name is taken meanwhile; nothing is put back then.
+        FAILED_PRECONDITION when a name is taken meanwhile; nothing is put back then. A janroot comes back while the service
+        is started again, which it sees to itself; what is there now goes to the trash.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

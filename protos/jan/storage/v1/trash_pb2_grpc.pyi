@@ -20,7 +20,8 @@ class TrashServiceStub:
     """Lists entries by the time of their deletion."""
     RestoreTrash: _aio.UnaryUnaryMultiCallable[_trash_pb2.RestoreTrashRequest, _trash_pb2.RestoreTrashResponse]
     """Puts everything in an entry back where it was; the entry is gone then. NOT_FOUND the second time.
-    FAILED_PRECONDITION when a name is taken meanwhile; nothing is put back then.
+    FAILED_PRECONDITION when a name is taken meanwhile; nothing is put back then. A janroot comes back while the service
+    is started again, which it sees to itself; what is there now goes to the trash.
     """
 
 class TrashServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -41,7 +42,8 @@ class TrashServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_trash_pb2.RestoreTrashRequest, _abc.Awaitable[_trash_pb2.RestoreTrashResponse]],
     ) -> _abc.Awaitable[_trash_pb2.RestoreTrashResponse]:
         """Puts everything in an entry back where it was; the entry is gone then. NOT_FOUND the second time.
-        FAILED_PRECONDITION when a name is taken meanwhile; nothing is put back then.
+        FAILED_PRECONDITION when a name is taken meanwhile; nothing is put back then. A janroot comes back while the service
+        is started again, which it sees to itself; what is there now goes to the trash.
         """
 
 def add_TrashServiceServicer_to_server(servicer: TrashServiceServicer, server: _aio.Server) -> None: ...
