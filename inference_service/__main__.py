@@ -24,7 +24,9 @@ async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
     """Run until `stop` is set and every job in hand has ended."""
     run_dir = settings.common.run_dir
     measurements = Measurements(run_dir / "measurements.json")
-    launcher = Launcher(settings.homes, run_dir, settings.load_timeout, measurements, settings.idle_seconds)
+    launcher = Launcher(
+        settings.homes, run_dir, settings.load_timeout, measurements, settings.idle_seconds, settings.vllm_python
+    )
     inventory = settings.inventory or HostInventory(load_nvml(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     async with (
         connect(settings.common.redis_url) as redis,

@@ -9,12 +9,12 @@ from inference_service.devices.device import DeviceKind
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.fit import KV_BITS, EngineProfile, estimate
 from inference_service.formats.description import ModelDescription
+from inference_service.hf_folder import read_model
 from inference_service.hosting import HostingSettings
 from inference_service.placement import Demand
 from inference_service.weights import (
     WeightHomes,
     describe_gguf_files,
-    describe_safetensors_folder,
     resolve_weights,
 )
 from jan.errors import FailedPreconditionError
@@ -38,7 +38,19 @@ PROFILES: Final = {
         batch_tokens=2_048,
         fixed_bytes=1024 * _MIB,
         default_ctx_tokens=8_192,
+        default_n_parallel=8,
         caps_ctx=True,
+    ),
+    # Its build for CPUs: three processes with PyTorch in each, and everything in 32 bits.
+    "vllm-cpu": EngineProfile(
+        kinds=(DeviceKind.CPU,),
+        shards=False,
+        batch_tokens=2_048,
+        fixed_bytes=2048 * _MIB,
+        default_ctx_tokens=8_192,
+        default_n_parallel=8,
+        caps_ctx=True,
+        kv_type="f32",
     ),
 }
 """The engines that take memory of this host."""
@@ -55,8 +67,12 @@ class Assessment:
     n_parallel: int = 0
 
 
-def assess(spec: ModelSpec, homes: WeightHomes, default_idle_seconds: float | None) -> Assessment:
+def assess(
+    spec: ModelSpec, homes: WeightHomes, default_idle_seconds: float | None, *, vllm_on_cpu: bool = False
+) -> Assessment:
     """Read the headers of a model's files, and its settings. Reads files: not for the event loop.
+
+    vllm_on_cpu: the vLLM here was built for CPUs.
 
     Raises FailedPreconditionError: no engine here runs it, or its files or settings are unusable. NotFoundError: a
     file is missing.
@@ -66,7 +82,7 @@ def assess(spec: ModelSpec, homes: WeightHomes, default_idle_seconds: float | No
     found = Assessment(None, hosting, tuple(settings.warnings))
     if spec.engine == "openai":
         return found
-    profile = PROFILES.get(spec.engine)
+    profile = PROFILES.get("vllm-cpu" if vllm_on_cpu and spec.engine == "vllm" else spec.engine)
     if profile is None:
         message = f"Model {spec.id} needs engine {spec.engine!r}, which this server does not have."
         raise FailedPreconditionError(message, code="engine_unsupported")
@@ -78,7 +94,8 @@ def _with_demand(found: Assessment, spec: ModelSpec, model: ModelDescription, pr
     settings = ModelSettings(spec.settings_json)
     ctx_tokens = settings.integer("ctx_len", profile.ctx_tokens_for(model), 16, 10_000_000)
     n_parallel = settings.integer("n_parallel", profile.default_n_parallel, 1, 4_096)
-    kv_type = settings.choice("cache_type", tuple(KV_BITS))
+    kv_type = settings.choice("kv_cache_dtype" if spec.engine == "vllm" else "cache_type", tuple(KV_BITS))
+    kv_type = profile.kv_type if kv_type == "auto" else kv_type
     footprint = estimate(model, profile, ctx_tokens=ctx_tokens, n_parallel=n_parallel, kv_type=kv_type)
     warnings = found.warnings
     if not model.kv_elements:
@@ -88,7 +105,6 @@ def _with_demand(found: Assessment, spec: ModelSpec, model: ModelDescription, pr
 
 
 def _describe(spec: ModelSpec, homes: WeightHomes) -> ModelDescription:
-    folder = homes.folder(spec.id, spec.folder)
     if spec.engine == "vllm":
-        return describe_safetensors_folder(folder, spec.id)
-    return describe_gguf_files(resolve_weights(folder, spec.id, spec.files))
+        return read_model(spec, homes).base.description
+    return describe_gguf_files(resolve_weights(homes.folder(spec.id, spec.folder), spec.id, spec.files))

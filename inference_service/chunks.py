@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from inference_service.shapes import NO_USAGE, AnswerHead, AnswerWishes, logprobs_of
+from inference_service.shapes import NO_USAGE, AnswerHead, AnswerWishes, delta_of, logprobs_of
 
 _TEXT_KEYS = ("content", "refusal", "reasoning_content")
 """Delta keys that carry text. `reasoning_content` is not OpenAI's, but it is what every client with a thinking view
@@ -79,7 +79,7 @@ class ChunkStream:
 
     def _feed_choice(self, choice: Mapping[str, Any], out: list[bytes]) -> None:
         index: int = choice["index"]
-        delta: Mapping[str, Any] = choice.get("delta") or {}
+        delta = delta_of(choice)
         state = self._choices.get(index)
         if state is None:
             state = self._choices[index] = _Choice()

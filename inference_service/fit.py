@@ -15,6 +15,8 @@ KV_BITS: Final = {
     "auto": Fraction(16),
     "f16": Fraction(16),
     "bf16": Fraction(16),
+    "float16": Fraction(16),
+    "bfloat16": Fraction(16),
     "f32": Fraction(32),
     "q8_0": Fraction(17, 2),
     "q5_1": Fraction(6),
@@ -47,6 +49,9 @@ class EngineProfile:
     default_n_parallel: int = 4
     caps_ctx: bool = False
     """Whether its default context is never longer than the one that the model was made for."""
+
+    kv_type: str = "auto"
+    """What the KV cache holds where the settings say nothing."""
 
     def ctx_tokens_for(self, model: ModelDescription) -> int:
         """The context of each request where the settings say nothing."""

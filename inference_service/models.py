@@ -338,7 +338,7 @@ class Models:
                 await asyncio.sleep(_PROGRESS_SECONDS)
                 part = await asyncio.to_thread(engine.progress)
                 if part is not None and model.state is ModelState.STARTING:
-                    model.report(f"loading weights {part:.0%}", round(part, 2))
+                    model.report(engine.activity or f"loading weights {part:.0%}", round(part, 2))
 
         if model.state is ModelState.STARTING:
             model.report("loading weights")

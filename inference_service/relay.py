@@ -7,6 +7,8 @@ is refused as soon as somebody else holds the job (`jan.queue.log`), and a repea
 from __future__ import annotations
 
 import asyncio
+import hmac
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -18,6 +20,7 @@ from redis.exceptions import RedisError
 from inference_service.chunks import ChunkStream
 from inference_service.engines.client import ENGINE_UNREACHABLE
 from inference_service.engines.errors import error_of
+from inference_service.forced_calls import Answer
 from inference_service.job import Happening, JobState, next_state
 from inference_service.model import RunningModel
 from inference_service.models import Models
@@ -35,8 +38,7 @@ from jan.type.v1.usage_pb2 import Usage as UsageProto
 
 logger = get_logger(__name__)
 
-Answer = ChunkStream | WholeAnswer
-
+_CACHE_KEY = secrets.token_bytes(32)
 _TOO_LONG = DeadlineExceededError("The answer took too long.", code="timeout")
 _LOST = "The worker that wrote this answer was lost before its end; what was said so far is kept."
 
@@ -112,8 +114,8 @@ class Relay:
         try:
             async with running.client.chat(call.body) as content:
                 if call.streams:
-                    answer = ChunkStream(head, wishes) if self._job.stream else WholeAnswer(head, wishes)
-                    await self._relay(content, answer)
+                    answer: Answer = ChunkStream(head, wishes) if self._job.stream else WholeAnswer(head, wishes)
+                    await self._relay(content, call.read_by(answer))
                 else:
                     data, finish_reason, usage = rewrite_whole(orjson.loads(await content.read()), head, wishes)
                     await self._complete([data], finish_reason, usage)
@@ -196,7 +198,7 @@ class Relay:
         if self._job.endpoint != jobs_pb2.ENDPOINT_CHAT_COMPLETIONS:
             raise InvalidArgumentError("This server answers chat completions only.")
         request = orjson.loads(self._job.body)
-        return {**request, "stream": self._job.stream}
+        return {**request, "stream": self._job.stream, "cache_salt": _cache_salt(self._job.tenant)}
 
     def _happened(self, happening: Happening) -> None:
         self.state = next_state(self.state, happening, attempt=self.taken.lease.attempt)
@@ -255,6 +257,14 @@ def _status(error: object) -> int:
     """The HTTP status that an engine put into an error which it sent after its 200."""
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, int) else 500
+
+
+def _cache_salt(tenant: str) -> str:
+    """What keeps one tenant from learning by timing what another has asked (docs/security.md S17).
+
+    Never the same in two lives of this service, and not to be guessed.
+    """
+    return hmac.digest(_CACHE_KEY, tenant.encode(), "sha256").hex()
 
 
 def _chunk_events(chunks: Sequence[bytes]) -> list[bytes]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Self
 
 from inference_service.devices.declared import read_declared
 from inference_service.devices.device import Inventory
+from inference_service.engines.vllm_python import find_vllm_python
 from inference_service.residency import Policy
 from inference_service.weights import WeightHomes
 from jan.settings import CommonSettings, Environment, SettingsError, check_socket_path
@@ -35,6 +37,8 @@ class InferenceSettings:
     """Jobs in hand, over all models."""
     load_timeout: timedelta
     """How long a model may take to load."""
+    vllm_python: Path | None
+    """The interpreter that has vLLM; None when there is none."""
     drain_time: timedelta
     """How long running answers may take to end after SIGTERM."""
 
@@ -57,6 +61,7 @@ class InferenceSettings:
             idle_seconds=None if idle_seconds < 0 else float(idle_seconds),
             most_jobs=environment.integer("JANROOT_MAX_JOBS", 512, 1, 100_000),
             load_timeout=timedelta(seconds=load_seconds),
+            vllm_python=find_vllm_python(values),
             drain_time=timedelta(seconds=drain_seconds),
         )
 

@@ -87,10 +87,23 @@ class Usage:
 NO_USAGE: Final = Usage()
 
 
+def delta_of(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a chunk adds to a choice."""
+    return with_reasoning_content(choice.get("delta") or {})
+
+
+def with_reasoning_content(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A delta or message with its thoughts under the name that clients read; vLLM calls them `reasoning`."""
+    if not said.get("reasoning") or said.get("reasoning_content"):
+        return said
+    return {**said, "reasoning_content": said["reasoning"]}
+
+
 def logprobs_of(logprobs: Mapping[str, Any] | None, top: int) -> dict[str, Any] | None:
     """An engine's log probabilities as OpenAI's object: both keys, token entries without engine extras.
 
-    At most `top` alternatives stay per token: llama.cpp gives twenty when none were asked for.
+    At most `top` alternatives stay per token, the likeliest first: llama.cpp gives twenty when none were asked for, and
+    vLLM begins with the chosen token, however unlikely.
     """
     if not logprobs:
         return None
@@ -104,7 +117,7 @@ def _entries(entries: list[Mapping[str, Any]] | None, top: int) -> list[dict[str
 
 
 def _alternatives(entry: Mapping[str, Any], top: int) -> list[Mapping[str, Any]]:
-    return (entry.get("top_logprobs") or [])[:top]
+    return sorted(entry.get("top_logprobs") or [], key=lambda one: -one["logprob"])[:top]
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:

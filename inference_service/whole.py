@@ -8,7 +8,15 @@ from typing import Any
 
 import orjson
 
-from inference_service.shapes import NO_USAGE, AnswerHead, AnswerWishes, Usage, logprobs_of
+from inference_service.shapes import (
+    NO_USAGE,
+    AnswerHead,
+    AnswerWishes,
+    Usage,
+    delta_of,
+    logprobs_of,
+    with_reasoning_content,
+)
 
 
 @dataclass(slots=True)
@@ -83,7 +91,7 @@ def rewrite_whole(answer: Mapping[str, Any], head: AnswerHead, wishes: AnswerWis
 
 
 def _gather(state: _Choice, choice: Mapping[str, Any]) -> None:
-    delta: Mapping[str, Any] = choice.get("delta") or {}
+    delta = delta_of(choice)
     for key, pieces in (("content", state.content), ("refusal", state.refusal), ("reasoning_content", state.reasoning)):
         if delta.get(key):
             pieces.append(delta[key])
@@ -108,7 +116,7 @@ def _completion(head: AnswerHead, wishes: AnswerWishes, choices: list[dict[str, 
 
 
 def _choice(choice: Mapping[str, Any], wishes: AnswerWishes) -> dict[str, Any]:
-    message = choice["message"]
+    message = with_reasoning_content(choice["message"])
     answer = {"role": "assistant", "content": message.get("content"), "refusal": message.get("refusal")}
     for key in ("reasoning_content", "tool_calls"):
         if message.get(key):

@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.fixtures.engine_host",
     "tests.fixtures.worker",
     "tests.fixtures.stack",
+    "tests.fixtures.vllm",
 ]
 
 # A slow machine is no defect of ours: times are measured in bench/, never asserted.

@@ -62,9 +62,9 @@ def has_pip() -> bool:
     return subprocess.run([str(python), "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
 
 
-def make_venv() -> None:
+def make_venv(venv: Path = VENV) -> None:
     """Make an empty environment with pip. Raises SetupError: this Python was installed without venv or pip."""
-    command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
+    command = [sys.executable, "-m", "venv", "--clear", str(venv)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode == 0:
         return
@@ -74,9 +74,9 @@ def make_venv() -> None:
     raise SetupError(f"{sys.executable} -m venv failed: {last_line(output)}")
 
 
-def install(arguments: Sequence[str]) -> None:
+def install(arguments: Sequence[str], venv: Path = VENV) -> None:
     """Run pip inside the environment. Raises SetupError: with the reason, as far as pip's words tell it."""
-    command = [str(VENV / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command = [str(venv / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     # A package that was replaced on its server has another hash and is refused.
     command += ["--no-input", "--require-hashes", "--only-binary", ":all:", *arguments]
     result = subprocess.run(

@@ -1,7 +1,7 @@
 """POST /v1/chat/completions: what may be sent (OpenAI's CreateChatCompletionRequest).
 
 What would change the answer and cannot be honoured is refused by name. Accepted and ignored are hints that no model
-here takes (`reasoning_effort`, `parallel_tool_calls`, `service_tier`, `store`) and fields that nobody knows.
+here takes (`reasoning_effort`, `service_tier`, `store`) and fields that nobody knows.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from gateway.schemas.chat_tools import ChatTools, ToolChoice, check_choice, tool_parameters
 from gateway.schemas.common import COUNTABLE, JsonObject, Metadata, RequestModel, Text
 from gateway.schemas.response_format import ResponseFormat
 from gateway.schemas.sampling import Sampling
@@ -96,8 +97,9 @@ class ChatCompletionRequest(Sampling):
         dict[Annotated[str, StringConstraints(pattern="^[0-9]{1,7}$")], Annotated[float, Field(ge=-100, le=100)]] | None
     ) = None
     response_format: ResponseFormat | None = None
-    tools: list[Any] | None = None
-    tool_choice: Any = None
+    tools: ChatTools | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
     functions: list[Any] | None = None
     audio: Any = None
     modalities: list[str] | None = None
@@ -126,7 +128,6 @@ class ChatCompletionRequest(Sampling):
         "repeat_penalty",
     )
     _not_built: ClassVar[tuple[str, ...]] = (
-        "tools",
         "functions",
         "audio",
         "prediction",
@@ -147,8 +148,7 @@ class ChatCompletionRequest(Sampling):
                     param=name,
                     code="unsupported_parameter",
                 )
-        if self.tool_choice not in (None, "none", "auto"):
-            raise InvalidArgumentError("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
+        check_choice(self.tools or (), self.tool_choice)
         if self.modalities and self.modalities != ["text"]:
             raise InvalidArgumentError("Only text can be generated.", param="modalities", code="unsupported_parameter")
         if self.top_logprobs is not None and not self.logprobs:
@@ -159,6 +159,7 @@ class ChatCompletionRequest(Sampling):
     def parameters(self) -> JsonObject:
         """The sampling parameters that were sent, in the engine's spelling; both token limits are `max_tokens`."""
         values = {name: getattr(self, name) for name in self._passed_on}
+        values |= tool_parameters(self.tools, self.tool_choice, self.parallel_tool_calls)
         values["max_tokens"] = self.max_completion_tokens or self.max_tokens
         if self.response_format is not None:
             values["response_format"] = self.response_format.model_dump(exclude_none=True, by_alias=True)

@@ -25,9 +25,7 @@ class JsonSchemaFormat(RequestModel):
     @model_validator(mode="after")
     def _is_bounded(self) -> Self:
         if self.json_schema is not None:
-            if len(orjson.dumps(self.json_schema)) > MAX_SCHEMA_BYTES:
-                raise ValueError(f"a schema may hold at most {MAX_SCHEMA_BYTES} bytes")
-            _check_bounds(self.json_schema, MAX_SCHEMA_DEPTH)
+            check_schema(self.json_schema)
         return self
 
 
@@ -42,6 +40,13 @@ class ResponseFormat(RequestModel):
         if self.type == "json_schema" and self.json_schema is None:
             raise ValueError("json_schema is needed for this type")
         return self
+
+
+def check_schema(schema: JsonObject) -> None:
+    """Raises ValueError: a schema that an engine should not be given."""
+    if len(orjson.dumps(schema)) > MAX_SCHEMA_BYTES:
+        raise ValueError(f"a schema may hold at most {MAX_SCHEMA_BYTES} bytes")
+    _check_bounds(schema, MAX_SCHEMA_DEPTH)
 
 
 def _check_bounds(value: Any, depth_left: int) -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from inference_service.forced_calls import Answer, ForcedCall, ForcedCallAnswer
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
@@ -29,10 +31,18 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class ChatCall:
-    """One chat request in the engine's own terms; `streams` says whether the engine answers with chunks."""
+    """One chat request in the engine's own terms; `streams` says whether the engine answers with chunks.
+
+    forced: the answer's text will be this tool call, to be shaped back (`forced_calls.py`).
+    """
 
     body: Mapping[str, Any]
     streams: bool
+    forced: ForcedCall | None = None
+
+    def read_by(self, answer: Answer) -> Answer:
+        """What is to be fed with the engine's chunks, so that `answer` is told what the client asked for."""
+        return answer if self.forced is None else ForcedCallAnswer(answer, self.forced)
 
 
 class Engine(Protocol):
@@ -56,6 +66,10 @@ class Engine(Protocol):
 
     def progress(self) -> float | None:
         """How much of the model is loaded, 0 to 1; None when that cannot be told. Reads files: not for the loop."""
+
+    @property
+    def activity(self) -> str:
+        """What it does while it starts, in words; "" when it does not say."""
 
     async def start(self) -> Connection:
         """Start it and return when it answers.

@@ -18,12 +18,16 @@ _ABOUT_THE_SERVER: Final = frozenset({401, 403, 404, 429})
 _UNREADABLE: Final = re.compile(r"Failed to parse (messages|tools): (?:\[json\.exception[^\]]*\] )?([^:;{]+)")
 """llama.cpp answers 500 to messages and tools that lack a field; behind the reason it repeats all of them."""
 
+_UNREAD_BY_VLLM: Final = re.compile(r"\d+ validation errors?:\s+\{'type': '\w+', 'loc': 'body\.(\w+)")
+"""vLLM answers a field it cannot read with every way in which it tried to."""
+
 _NOISE: Final = re.compile(
-    r"\[json\.exception[^\]]*\] | - hint: .*"
+    r"\[\d\d:\d\d:\d\d\] <path>:\d+: | ?\(parameter=\w+, value=[^)]*\)"
+    r"|\[json\.exception[^\]]*\] | - hint: .*"
     r"|^Unable to generate parser for this template\. Automatic parser generation failed: ",
     re.DOTALL,
 )
-"""What llama.cpp puts around its reasons for those who built it."""
+"""What engines put around their reasons for those who built them."""
 
 
 def error_of(status: int, body: bytes) -> JanError:
@@ -37,6 +41,9 @@ def error_of(status: int, body: bytes) -> JanError:
     if unreadable is not None:
         part, reason = unreadable.groups()
         return InvalidArgumentError(f"The model cannot read '{part}': {reason.strip()}.", param=part)
+    unread = _UNREAD_BY_VLLM.match(message)
+    if unread is not None:
+        return InvalidArgumentError(f"The model cannot read '{unread[1]}'.", param=unread[1])
     if "context size" in message or "context length" in message or error_type == "exceed_context_size_error":
         return InvalidArgumentError(_context_message(body, message), code="context_length_exceeded", param="messages")
     if (400 <= status < 500 and status not in _ABOUT_THE_SERVER) or "is not supported" in message:
@@ -72,7 +79,7 @@ def _context_message(body: bytes, message: str) -> str:
         error = orjson.loads(body)["error"]
         limit, asked = error["n_ctx"], error["n_prompt_tokens"]
     except (ValueError, KeyError, TypeError):
-        return message
+        return _NOISE.sub("", message)
     return (
         f"This model's maximum context length is {limit} tokens. "
         f"However, your messages resulted in {asked} tokens. Please reduce the length of the messages."

@@ -8,9 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from inference_service.assess import Assessment, assess
+from inference_service.engines import vllm_python
 from inference_service.engines.engine import Engine
 from inference_service.engines.llamacpp import LlamaCppEngine
 from inference_service.engines.openai import OpenAiEngine
+from inference_service.engines.vllm import VllmEngine
+from inference_service.hf_folder import read_model
 from inference_service.measurements import Measurements
 from inference_service.placement import Demand, Placement
 from inference_service.weights import WeightHomes, check_gguf, resolve_weights
@@ -28,6 +31,8 @@ class Launcher:
     measurements: Measurements
     idle_seconds: float | None = None
     """How long a model may rest that does not say so itself; None for ever."""
+    vllm_python: Path | None = None
+    """The interpreter that has vLLM."""
 
     async def assess(self, spec: ModelSpec) -> Assessment:
         """What the model needs of this host, as its files tell and earlier loads have taught.
@@ -44,6 +49,8 @@ class Launcher:
         if spec.engine == "llamacpp" and placement is not None:
             weights = await asyncio.to_thread(self._checked_gguf, spec)
             return LlamaCppEngine(spec, weights, placement, self.run_dir, self.load_timeout)
+        if spec.engine == "vllm" and placement is not None:
+            return await asyncio.to_thread(self._vllm, spec, placement)
         message = f"Model {spec.id} needs engine {spec.engine!r}, which this server does not have."
         raise FailedPreconditionError(message, code="engine_unsupported")
 
@@ -52,7 +59,8 @@ class Launcher:
         await asyncio.to_thread(self.measurements.note, demand, measured_bytes, devices)
 
     def _assess(self, spec: ModelSpec) -> Assessment:
-        found = assess(spec, self.homes, self.idle_seconds)
+        on_cpu = spec.engine == "vllm" and vllm_python.is_for_cpus(vllm_python.needed(self.vllm_python, spec.id))
+        found = assess(spec, self.homes, self.idle_seconds, vllm_on_cpu=on_cpu)
         if found.demand is None:
             return found
         footprint = self.measurements.correct(spec.id, found.demand.footprint)
@@ -64,3 +72,13 @@ class Launcher:
             if path.suffix.lower() == ".gguf":
                 check_gguf(path)
         return weights[0]
+
+    def _vllm(self, spec: ModelSpec, placement: Placement) -> VllmEngine:
+        return VllmEngine(
+            spec,
+            read_model(spec, self.homes),
+            placement,
+            python=vllm_python.needed(self.vllm_python, spec.id),
+            run_dir=self.run_dir,
+            load_timeout=self.load_timeout,
+        )

@@ -18,7 +18,8 @@ from inference_service.engines.engine import ChatCall, Connection
 from inference_service.engines.llamacpp_server import KEY_VARIABLE
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
-from inference_service.engines.prompt_template import from_parts, to_jinja
+from inference_service.engines.prompt_template import chat_template
+from inference_service.forced_calls import ForcedCall
 from inference_service.placement import Placement
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
@@ -81,7 +82,7 @@ class LlamaSettings:
             cpu_threads=settings.optional_integer("cpu_threads", 1, 1_024),
             embedding=settings.flag("embedding", False),
             cont_batching=settings.flag("cont_batching", True),
-            chat_template=_chat_template(settings),
+            chat_template=chat_template(settings),
             cache_type=settings.choice("cache_type", _CACHE_TYPES),
             warnings=settings.finish("llamacpp"),
         )
@@ -150,6 +151,11 @@ class LlamaCppEngine:
         pid = self._process.pid
         return min(0.99, resident_bytes(pid) / max(1, self._weights.stat().st_size)) if pid is not None else None
 
+    @property
+    def activity(self) -> str:
+        """It says nothing of that."""
+        return ""
+
     async def start(self) -> Connection:
         """Load the model. Raises UnavailableError: why it could not be loaded."""
         await asyncio.to_thread(self._socket.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
@@ -187,8 +193,15 @@ class LlamaCppEngine:
                 f"'n' is {body['n']}, but this model answers at most {self.slots} at once (its setting n_parallel).",
                 param="n",
             )
-        self._check_tools(body)
-        return ChatCall({**body, "stream": True, "stream_options": {"include_usage": True}}, streams=True)
+        forced = ForcedCall.of(request)
+        if forced is not None and (forced.by_name or not self._template_has_tools):
+            for field in ("tools", "tool_choice", "parallel_tool_calls"):
+                body.pop(field, None)
+            body |= {"messages": forced.told_to(request["messages"]), "response_format": forced.response_format}
+        else:
+            forced = None
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return ChatCall(body, streams=True, forced=forced)
 
     def _start_failed(self, exited: ProcessExitedError) -> UnavailableError:
         text = "\n".join(exited.lines)
@@ -201,25 +214,3 @@ class LlamaCppEngine:
         """For clients: what happened and where more is said. The engine's own words may tell paths: for our log."""
         logger.warning("engine ended", reason=what, last_lines=[line[:300] for line in lines[-3:]])
         return f"{what} Its log {self._log_name} says more."
-
-    def _check_tools(self, body: Mapping[str, Any]) -> None:
-        forced = body.get("tool_choice") not in (None, "auto", "none")
-        if forced and not self._template_has_tools:
-            raise InvalidArgumentError(
-                "This model's chat template has no tools, so it cannot be made to call one.",
-                param="tool_choice",
-                code="unsupported_value",
-            )
-
-
-def _chat_template(settings: ModelSettings) -> str:
-    """The template from `prompt_template`, else from the older three parts; "" for the model's own."""
-    template = settings.text("prompt_template")
-    system, user, assistant = (settings.text(name) for name in ("system_prompt", "user_prompt", "ai_prompt"))
-    if not template:
-        return from_parts(system, user, assistant) if user and assistant else ""
-    try:
-        return to_jinja(template)
-    except ValueError as error:
-        settings.warnings.append(f"Setting prompt_template is not used: {error}; the model's own template is.")
-        return ""

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from inference_service.engines.cpu import default_threads
+
 KEY_VARIABLE = "JANROOT_ENGINE_KEY"
 """The environment variable with the key that requests must carry: unlike argv, not readable by every user."""
 
@@ -43,15 +45,6 @@ def main(argv: Sequence[str]) -> None:
     server = _serve(args)
     while server is not None:
         signal.pause()
-
-
-def default_threads() -> int:
-    """All cores we may use but one.
-
-    llama.cpp's threads wait for each other after every layer, spinning. When anything else needs one of the cores they
-    all wait for the one that lost it: measured on two busy cores, 4 tokens/s with two threads and 77 with one.
-    """
-    return max(1, len(os.sched_getaffinity(0)) - 1)
 
 
 def _serve(args: argparse.Namespace) -> object:

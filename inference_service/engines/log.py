@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,10 +18,13 @@ class EngineLog:
     The copying is done by a thread, because writing a file may block and the event loop must not.
     """
 
-    def __init__(self, path: Path, max_bytes: int = 4 * 1024 * 1024) -> None:
-        """Nothing is opened before `capture`."""
+    def __init__(
+        self, path: Path, max_bytes: int = 4 * 1024 * 1024, on_line: Callable[[str], None] | None = None
+    ) -> None:
+        """Nothing is opened before `capture`; `on_line` is told every line, by the thread that copies."""
         self._path = path
         self._max_bytes = max_bytes
+        self._on_line = on_line
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._thread: threading.Thread | None = None
 
@@ -39,7 +43,10 @@ class EngineLog:
     def _copy(self, read_fd: int) -> None:
         with os.fdopen(read_fd, "rb") as pipe, self._path.open("ab") as log:
             for line in iter(lambda: pipe.readline(64 * 1024), b""):
-                self._tail.append(line.decode("utf-8", "replace").rstrip())
+                text = line.decode("utf-8", "replace").rstrip()
+                self._tail.append(text)
+                if self._on_line is not None:
+                    self._on_line(text)
                 self._write(log, line)
 
     def _write(self, log: BinaryIO, line: bytes) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jan.errors import FailedPreconditionError
 
 _MAX_TEXT_CHARS = 100_000  # one argument of a program may have 131,072 bytes on Linux
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 HOSTING_SETTINGS = ("idle_seconds", "replicas")
@@ -40,6 +43,33 @@ class ModelSettings:
             return default if value is None else value
         self._refuse(name, value, "true or false")
         return default
+
+    def optional_flag(self, name: str) -> bool | None:
+        """As `flag`, None when absent, null or unusable."""
+        if self._left.get(name) is None:
+            self._left.pop(name, None)
+            return None
+        refused = len(self.warnings)
+        value = self.flag(name, False)
+        return value if len(self.warnings) == refused else None
+
+    def optional_fraction(self, name: str) -> float | None:
+        """A number above 0 and at most 1, also as text; None when absent, null or unusable."""
+        value = self._left.pop(name, None)
+        number = _number(value)
+        if number is not None and 0 < number <= 1:
+            return number
+        if value is not None:
+            self._refuse(name, value, "a number above 0 and at most 1")
+        return None
+
+    def word(self, name: str) -> str:
+        """One word of letters, digits, `_`, `.` and `-`; "" when absent, null or unusable."""
+        value = self._left.pop(name, None)
+        if value is None or (isinstance(value, str) and _WORD.fullmatch(value)):
+            return value or ""
+        self._refuse(name, value, "one word of letters, digits and _ . -")
+        return ""
 
     def text(self, name: str) -> str:
         """A text without NUL that fits into a program's argument; "" when absent, null or unusable."""
@@ -119,6 +149,16 @@ def _whole_number(value: object) -> int | None:
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
     return value if isinstance(value, int) else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or len(str(value)) > 32:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _quoted(value: object) -> str:

@@ -63,6 +63,11 @@ class OpenAiEngine:
         """Nothing is loaded."""
         return
 
+    @property
+    def activity(self) -> str:
+        """It says nothing of that."""
+        return ""
+
     async def start(self) -> Connection:
         """Nothing to do: whether the server answers shows with the first job."""
         return self._connection

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from inference_service.engines import tether
+from inference_service.engines import guard, tether
 from inference_service.engines.log import EngineLog
 from jan.errors import UnavailableError
 
@@ -42,11 +42,27 @@ class ProcessExitedError(Exception):
 class EngineProcess:
     """One child in a process group of its own that cannot outlive this process."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], log_path: Path) -> None:
-        """`argv` is executed as it stands; `env` is added to the few variables that are handed down."""
-        self._argv = (sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *argv)
+    def __init__(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        log_path: Path,
+        *,
+        has_children: bool = False,
+        poll_seconds: float = _READY_POLL_SECONDS,
+        on_line: Callable[[str], None] | None = None,
+    ) -> None:
+        """`argv` is executed as it stands; `env` is added to the few variables that are handed down.
+
+        has_children: it starts processes that would outlive it, so a guard stays before it. poll_seconds: how often to
+        ask whether it is ready. on_line: told every line of its output, from a thread.
+        """
+        tie = guard.__file__ if has_children else tether.__file__
+        assert tie is not None
+        self._argv = (sys.executable, "-I", "-S", tie, str(os.getpid()), *argv)
         self._env = {key: os.environ[key] for key in _HANDED_DOWN if key in os.environ} | dict(env)
-        self._log = EngineLog(log_path)
+        self._log = EngineLog(log_path, on_line=on_line)
+        self._poll_seconds = poll_seconds
         self._child: asyncio.subprocess.Process | None = None
 
     @property
@@ -118,7 +134,7 @@ class EngineProcess:
             if await is_ready():
                 return
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_READY_POLL_SECONDS):
+                async with asyncio.timeout(self._poll_seconds):
                     await self._child.wait()
         raise ProcessExitedError(self._child.returncode, await self.last_words())
 

@@ -8,6 +8,21 @@ from __future__ import annotations
 
 import json
 
+from inference_service.engines.model_settings import ModelSettings
+
+
+def chat_template(settings: ModelSettings) -> str:
+    """The template from `prompt_template`, else from the older three parts; "" for the model's own."""
+    template = settings.text("prompt_template")
+    system, user, assistant = (settings.text(name) for name in ("system_prompt", "user_prompt", "ai_prompt"))
+    if not template:
+        return from_parts(system, user, assistant) if user and assistant else ""
+    try:
+        return to_jinja(template)
+    except ValueError as error:
+        settings.warnings.append(f"Setting prompt_template is not used: {error}; the model's own template is.")
+        return ""
+
 
 def to_jinja(template: str) -> str:
     """A chat template; text that is already Jinja stays as it is. Raises ValueError: there is no place for a prompt."""

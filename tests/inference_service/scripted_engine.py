@@ -1,6 +1,7 @@
 """An OpenAI-compatible server whose words and timing belong to the test: token i is `token(i)`.
 
-It answers in engines' worse manners on purpose: the role in every chunk, no `usage: null`, keys of its own.
+It answers in engines' worse manners on purpose: the role in every chunk, no `usage: null`, keys of its own. What a
+request asks beyond words (a schema, a call, log probabilities) it obeys to the letter: `scripted_words.py`.
 """
 
 from __future__ import annotations
@@ -13,16 +14,9 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.inference_service.scripted_words import function_of, logprobs_of, pieces_of, reason_of
+
 MAX_PROMPT_WORDS = 1000
-UNBOUNDED_TOKENS = 1_000_000
-
-
-def token(index: int) -> str:
-    return f"w{index} "
-
-
-def text(count: int) -> str:
-    return "".join(token(i) for i in range(count))
 
 
 class ScriptedEngine:
@@ -97,21 +91,22 @@ class ScriptedEngine:
                 self.requests.append(body)
             self._changed.notify_all()
 
-    async def _tokens(self, body: dict[str, Any]) -> AsyncIterator[str]:
-        for index in range(body.get("max_tokens") or UNBOUNDED_TOKENS):
+    async def _pieces(self, body: dict[str, Any]) -> AsyncIterator[str]:
+        for index, piece in enumerate(pieces_of(body)):
             if index >= self.free_tokens:
                 await self._free.wait()
             await asyncio.sleep(0)
-            if token(index).strip() == body.get("stop"):
-                return
-            yield token(index)
+            yield piece
 
     async def _whole(self, body: dict[str, Any]) -> web.Response:
-        said = [piece async for piece in self._tokens(body)]
-        choices = [
-            {"index": i, "message": {"role": "assistant", "content": "".join(said)}, "finish_reason": reason(body)}
-            for i in range(body.get("n", 1))
-        ]
+        said = [piece async for piece in self._pieces(body)]
+        called = function_of(body)
+        message: dict[str, Any] = {"role": "assistant", "content": None if called else "".join(said)}
+        if called:
+            function = {"name": called, "arguments": "".join(said)}
+            message["tool_calls"] = [{"id": "call_1", "type": "function", "function": function}]
+        choice = {"message": message, "logprobs": logprobs_of(body, said), "finish_reason": reason_of(body)}
+        choices = [{"index": index, **choice} for index in range(body.get("n", 1))]
         return web.json_response({"id": "x", "choices": choices, "usage": usage(len(said))})
 
     async def _stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
@@ -119,13 +114,19 @@ class ScriptedEngine:
         await response.prepare(request)
         count = 0
         indexes = range(body.get("n", 1))
-        async for piece in self._tokens(body):
-            count += 1
+        called = function_of(body)
+        if called:
+            named = {"index": 0, "id": "call_1", "type": "function", "function": {"name": called, "arguments": ""}}
             for index in indexes:
-                delta = {"role": "assistant", "content": piece}
-                await self._send(response, [{"index": index, "delta": delta, "finish_reason": None}])
+                await self._send(response, [{"index": index, "delta": {"role": "assistant", "tool_calls": [named]}}])
+        async for piece in self._pieces(body):
+            count += 1
+            said = {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} if called else {"content": piece}
+            choice = {"delta": {"role": "assistant", **said}, "logprobs": logprobs_of(body, [piece])}
+            for index in indexes:
+                await self._send(response, [{"index": index, **choice, "finish_reason": None}])
         for index in indexes:
-            await self._send(response, [{"index": index, "delta": {}, "finish_reason": reason(body)}])
+            await self._send(response, [{"index": index, "delta": {}, "finish_reason": reason_of(body)}])
         if (body.get("stream_options") or {}).get("include_usage"):
             await self._send(response, [], usage=usage(count * len(indexes)))
         await response.write(b"data: [DONE]\n\n")
@@ -134,10 +135,6 @@ class ScriptedEngine:
     async def _send(self, response: web.StreamResponse, choices: list[dict[str, Any]], **extra: Any) -> None:
         chunk = {"id": "engine-1", "created": 1, "model": "inner", "choices": choices, "timings": {}, **extra}
         await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
-
-
-def reason(body: dict[str, Any]) -> str:
-    return "stop" if body.get("stop") else "length"
 
 
 def usage(completion_tokens: int) -> dict[str, int]:

@@ -143,7 +143,8 @@ SHARD = file({"a": tensor(0, 2000, [1000])}, 2000)
 
 
 def test_a_safetensors_folder_is_described_by_its_headers_and_configuration(tmp_path: Path) -> None:
-    files = {"config.json": json.dumps(CONFIG).encode(), "1.safetensors": SHARD, "2.safetensors": SHARD}
+    files = {"config.json": json.dumps(CONFIG).encode(), "tokenizer.json": b"{}"}
+    files |= {"1.safetensors": SHARD, "2.safetensors": SHARD}
     found = assess(*safetensors_model(tmp_path, files), None)
     assert found.demand is not None
     assert found.demand.footprint.weights_bytes == 4000

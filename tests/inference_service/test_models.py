@@ -37,6 +37,8 @@ class FakeEngine:
         self.placement = placement
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
+    activity = ""
+
     def progress(self) -> float:
         return 0.4
 

@@ -79,5 +79,10 @@ def test_rewrites_an_engines_own_answer() -> None:
     data, finish_reason, usage = rewrite_whole(said, HEAD, AnswerWishes())
     answer = json.loads(data)
     assert set(answer) == {"id", "object", "created", "model", "choices", "usage"}
-    assert answer["choices"][0]["message"] == {"role": "assistant", "content": "hi", "refusal": None}
+    assert answer["choices"][0]["message"] == {
+        "role": "assistant",
+        "content": "hi",
+        "refusal": None,
+        "reasoning_content": "x",
+    }
     assert (finish_reason, usage.completion_tokens) == ("stop", 3)

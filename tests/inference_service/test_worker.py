@@ -19,7 +19,8 @@ from jan.queue.jobs import CancelOutcome, JobQueue, TakenJob
 from jan.queue.leases import Lease, LeaseKind, LeaseState
 from jan.queue.scripts import Scripts
 from tests.inference_service.bench import Bench, RunningWorker, demo, remote
-from tests.inference_service.scripted_engine import ScriptedEngine, text
+from tests.inference_service.scripted_engine import ScriptedEngine
+from tests.inference_service.scripted_words import text
 
 ENDLESS = {"max_tokens": 1_000_000}
 

@@ -13,6 +13,16 @@ from tests.fixtures.gateway import MODEL_ID, Gateway
 from tests.fixtures.worker import ScriptedWorker
 
 CHAT = "/v1/chat/completions"
+DEEP: dict[str, Any] = {}
+for _ in range(40):
+    DEEP = {"properties": DEEP}
+
+
+def tool_with(**fields: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "f", **fields}}
+
+
+TOOL = tool_with()
 
 
 def chat(**fields: Any) -> dict[str, Any]:
@@ -38,6 +48,22 @@ async def test_a_whole_answer_is_relayed_as_the_worker_said_it(gateway: Gateway,
         "stream": False,
         "temperature": 0.3,
     }
+
+
+async def test_tools_reach_the_engine_as_they_were_sent(gateway: Gateway, worker: ScriptedWorker) -> None:
+    tool = tool_with(description="Tells.", parameters={"type": "object", "properties": {"a": {}}}, strict=True)
+    named = {"type": "function", "function": {"name": "f"}}
+    for choice in ("auto", "required", "none", named):
+        answering = asyncio.create_task(worker.answer())
+        await gateway.json("POST", CHAT, chat(tools=[tool], tool_choice=choice, parallel_tool_calls=False))
+        body = (await answering).body
+        assert (body["tools"], body["tool_choice"], body["parallel_tool_calls"]) == ([tool], choice, False)
+
+
+async def test_a_choice_without_tools_is_no_parameter(gateway: Gateway, worker: ScriptedWorker) -> None:
+    answering = asyncio.create_task(worker.answer())
+    await gateway.json("POST", CHAT, chat(tools=[], tool_choice="auto", parallel_tool_calls=True))
+    assert not {"tools", "tool_choice", "parallel_tool_calls"} & set((await answering).body)
 
 
 async def test_a_stream_ends_with_done_and_has_no_ids(gateway: Gateway, worker: ScriptedWorker) -> None:
@@ -161,7 +187,15 @@ async def test_a_client_that_leaves_the_queue_gives_up_its_place(gateway: Gatewa
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"tools": [{"type": "function", "function": {"name": "f g"}}]}, "tools[0].function.name"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [TOOL] * 129}, "tools"),
+        ({"tools": [tool_with(parameters={"x": "y" * 70_000})]}, "tools[0].function"),
+        ({"tools": [tool_with(parameters=DEEP)]}, "tools[0].function"),
+        ({"tools": [tool_with(parameters={"pattern": "(" * 300})]}, "tools[0].function"),
+        ({"tools": [TOOL], "tool_choice": "sometimes"}, "tool_choice"),
+        ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice"),
+        ({"functions": [{"name": "f"}]}, "functions"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"top_k": -1}, "top_k"),
         ({"min_p": 1.5}, "min_p"),

@@ -1,10 +1,15 @@
-"""What every engine promises. Subclasses provide the fixtures `engine` (not started) and `busy_slots`."""
+"""What every engine promises. Subclasses provide the fixtures `engine` (not started) and `busy_slots`.
+
+A difference that is no defect has a name in `Trait`; a class lists those of its engine, and the tests then ask for the
+promise that stands in its place. Nothing is skipped.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from enum import StrEnum
+from typing import Any, ClassVar
 
 import pytest
 
@@ -20,10 +25,31 @@ HEAD = AnswerHead("chatcmpl-1", 1_700_000_000, "model-1")
 MESSAGES = [{"role": "user", "content": "Tell a long story of a river and its town."}]
 
 
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "enum": ["Paris", "Rome"]}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+TOOLS = [
+    {"type": "function", "function": {"name": name, "description": f"Tells the {name}.", "parameters": CITY}}
+    for name in ("weather", "time")
+]
+
+
+class Trait(StrEnum):
+    """How an engine may differ."""
+
+    WHOLE_ANSWERS_STREAM = "a whole answer is streamed from it and gathered here"
+    NO_TOOLS_IN_TEMPLATE = "its model's chat template has no tools: left to itself it answers in prose"
+
+
 BusySlots = Callable[[EngineClient], Awaitable[int]]
 
 
 class EngineContract:
+    traits: ClassVar[frozenset[Trait]] = frozenset()
+
     @pytest.fixture
     async def client(self, engine: Engine) -> AsyncIterator[EngineClient]:
         connection = await engine.start()
@@ -86,21 +112,121 @@ class EngineContract:
         assert not set(strange) & set(call.body)
         assert "temperature" not in call.body
 
-    async def test_starts_again_after_a_stop(self, engine: Engine) -> None:
+    async def test_starts_again_after_a_stop(self, engine: Engine, client: EngineClient) -> None:
+        await engine.stop()
+        await engine.stop()
         await engine.start()
-        await engine.stop()
-        await engine.stop()
-        async with EngineClient(await engine.start()) as client:
-            assert await whole(engine, client, {"messages": MESSAGES, "max_tokens": 1})
-        await engine.stop()
+        assert await whole(engine, client, {"messages": MESSAGES, "max_tokens": 1})
+
+    async def test_a_whole_answer_is_asked_for_as_it_is_best_broken_off(self, engine: Engine) -> None:
+        assert engine.chat_call({"messages": MESSAGES}).streams is (Trait.WHOLE_ANSWERS_STREAM in self.traits)
+        assert engine.chat_call({"messages": MESSAGES, "stream": True}).streams
+
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_tells_log_probabilities(self, engine: Engine, client: EngineClient, stream: bool) -> None:
+        request = {"messages": MESSAGES, "max_tokens": 3, "temperature": 0, "logprobs": True, "top_logprobs": 2}
+        if stream:
+            chunks = await streamed(engine, client, {**request, "stream": True})
+            logprobs = [choice["logprobs"] for chunk in chunks for choice in chunk["choices"] if choice["logprobs"]]
+            entries = [entry for part in logprobs for entry in part["content"]]
+            text = "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
+        else:
+            answer = await whole(engine, client, request)
+            logprobs = [answer["choices"][0]["logprobs"]]
+            entries = logprobs[0]["content"]
+            text = answer["choices"][0]["message"]["content"]
+        assert all(part["refusal"] is None for part in logprobs)
+        assert "".join(entry["token"] for entry in entries) == text
+        for entry in entries:
+            assert set(entry) == {"token", "logprob", "bytes", "top_logprobs"}
+            likely = [one["logprob"] for one in entry["top_logprobs"]]
+            assert len(likely) == 2
+            assert likely == sorted(likely, reverse=True)
+            assert entry["logprob"] == likely[0]
+
+    async def test_log_probabilities_come_without_alternatives(self, engine: Engine, client: EngineClient) -> None:
+        answer = await whole(engine, client, {"messages": MESSAGES, "max_tokens": 2, "logprobs": True})
+        assert all(entry["top_logprobs"] == [] for entry in answer["choices"][0]["logprobs"]["content"])
+
+    async def test_a_stop_text_ends_the_answer_and_is_not_told(self, engine: Engine, client: EngineClient) -> None:
+        request = {"messages": MESSAGES, "max_tokens": 12, "temperature": 0}
+        text = (await whole(engine, client, request))["choices"][0]["message"]["content"]
+        stop = text[len(text) // 2 :][:4]
+        choice = (await whole(engine, client, {**request, "stop": [stop]}))["choices"][0]
+        assert (choice["message"]["content"], choice["finish_reason"]) == (text[: text.index(stop)], "stop")
+        chunks = await streamed(engine, client, {**request, "stop": [stop], "stream": True})
+        pieces = [choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"]]
+        assert "".join(pieces) == text[: text.index(stop)]
+
+    async def test_a_seed_repeats_an_answer(self, engine: Engine, client: EngineClient) -> None:
+        request = {"messages": MESSAGES, "max_tokens": 8, "temperature": 1.0, "seed": 11}
+        first, second = [await whole(engine, client, request) for _ in range(2)]
+        assert first["choices"][0]["message"] == second["choices"][0]["message"]
+
+    async def test_keeps_to_a_json_schema(self, engine: Engine, client: EngineClient) -> None:
+        response_format = {"type": "json_schema", "json_schema": {"name": "city", "strict": True, "schema": CITY}}
+        request = {"messages": MESSAGES, "max_tokens": 40, "temperature": 0, "response_format": response_format}
+        answer = await whole(engine, client, request)
+        assert answer["choices"][0]["finish_reason"] == "stop"
+        said = json.loads(answer["choices"][0]["message"]["content"])
+        assert set(said) == {"city"}
+        assert said["city"] in {"Paris", "Rome"}
+
+    @pytest.mark.parametrize(
+        ("choice", "reason"),
+        [("required", "tool_calls"), ({"type": "function", "function": {"name": "time"}}, "stop")],
+    )
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_calls_what_it_must(
+        self, engine: Engine, client: EngineClient, choice: object, reason: str, stream: bool
+    ) -> None:
+        request = {"messages": MESSAGES, "max_tokens": 60, "temperature": 0, "tools": TOOLS, "tool_choice": choice}
+        if stream:
+            chunks = await streamed(engine, client, {**request, "stream": True})
+            call, finish_reason = call_of(chunks)
+        else:
+            answer = (await whole(engine, client, request))["choices"][0]
+            assert answer["message"]["content"] is None
+            (call,) = answer["message"]["tool_calls"]
+            finish_reason = answer["finish_reason"]
+        assert finish_reason == reason
+        assert call["type"] == "function"
+        assert call["id"]
+        assert call["function"]["name"] in ({"weather", "time"} if choice == "required" else {"time"})
+        assert json.loads(call["function"]["arguments"])["city"] in {"Paris", "Rome"}
+
+    async def test_tools_that_it_may_call_do_no_harm(self, engine: Engine, client: EngineClient) -> None:
+        request = {"messages": MESSAGES, "max_tokens": 4, "temperature": 0, "tools": TOOLS, "tool_choice": "auto"}
+        message = (await whole(engine, client, request))["choices"][0]["message"]
+        called = bool(message.get("tool_calls"))
+        assert called is (Trait.NO_TOOLS_IN_TEMPLATE not in self.traits)
+        assert called or message["content"]
+
+    async def test_tools_that_it_may_not_call_are_not_called(self, engine: Engine, client: EngineClient) -> None:
+        request = {"messages": MESSAGES, "max_tokens": 4, "temperature": 0, "tools": TOOLS, "tool_choice": "none"}
+        message = (await whole(engine, client, request))["choices"][0]["message"]
+        assert message["content"]
+        assert "tool_calls" not in message
+
+    async def test_reads_a_call_and_its_result(self, engine: Engine, client: EngineClient) -> None:
+        call = {"id": "call_1", "type": "function", "function": {"name": "time", "arguments": '{"city":"Rome"}'}}
+        told = [
+            *MESSAGES,
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "call_1", "content": "noon"},
+        ]
+        answer = await whole(engine, client, {"messages": told, "max_tokens": 4, "tools": TOOLS, "tool_choice": "none"})
+        assert answer["choices"][0]["message"]["content"]
 
 
 async def streamed(engine: Engine, client: EngineClient, request: Mapping[str, Any]) -> list[dict[str, Any]]:
     answer = ChunkStream(HEAD, AnswerWishes.of(request))
     said: list[bytes] = []
-    async with client.chat(engine.chat_call(request).body) as content:
+    call = engine.chat_call(request)
+    reader = call.read_by(answer)
+    async with client.chat(call.body) as content:
         async for chunk in engine_chunks(content):
-            said += answer.feed(chunk)
+            said += reader.feed(chunk)
     assert answer.complete
     return [json.loads(chunk) for chunk in said + answer.end()]
 
@@ -113,8 +239,9 @@ async def whole(engine: Engine, client: EngineClient, request: Mapping[str, Any]
             data, _, _ = rewrite_whole(json.loads(await content.read()), HEAD, wishes)
         else:
             gathered = WholeAnswer(HEAD, wishes)
+            reader = call.read_by(gathered)
             async for chunk in engine_chunks(content):
-                gathered.feed(chunk)
+                reader.feed(chunk)
             (data,) = gathered.end()
     answer: dict[str, Any] = json.loads(data)
     return answer
@@ -126,3 +253,16 @@ async def engine_chunks(content: Any) -> AsyncIterator[dict[str, Any]]:
         for data in reader.feed(piece):
             if data != DONE:
                 yield json.loads(data)
+
+
+def call_of(chunks: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    """The one call of a stream, put together as OpenAI's clients do it, and the finish reason."""
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    assert deltas[0] == {"role": "assistant", "content": None}
+    pieces = [piece for delta in deltas for piece in delta.get("tool_calls") or ()]
+    first, *rest = pieces
+    assert first["function"]["arguments"] == ""
+    assert all(set(piece) == {"index", "function"} for piece in rest)
+    arguments = "".join(piece["function"]["arguments"] for piece in rest)
+    call = {**first, "function": {**first["function"], "arguments": arguments}}
+    return call, next(c["finish_reason"] for chunk in chunks for c in chunk["choices"] if c["finish_reason"])

@@ -16,7 +16,7 @@ from inference_service.engines.process import EngineProcess, ProcessExitedError
 from inference_service.placement import Placement
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
-from tests.inference_service.engines.contract import MESSAGES, BusySlots, EngineContract, whole
+from tests.inference_service.engines.contract import MESSAGES, BusySlots, EngineContract, Trait, whole
 
 LOAD_TIMEOUT = timedelta(seconds=50)
 
@@ -29,6 +29,8 @@ def make_engine(weights: Path, run_dir: Path, **settings: object) -> LlamaCppEng
 
 @pytest.mark.engine
 class TestLlamaCpp(EngineContract):
+    traits = frozenset({Trait.WHOLE_ANSWERS_STREAM, Trait.NO_TOOLS_IN_TEMPLATE})
+
     @pytest.fixture
     def engine(self, demo_gguf: Path, run_dir: Path) -> LlamaCppEngine:
         return make_engine(demo_gguf, run_dir)
@@ -55,35 +57,12 @@ class TestLlamaCpp(EngineContract):
             async with client.chat(call.body):
                 pass
 
-    async def test_constrains_an_answer_to_a_schema(self, engine: LlamaCppEngine, client: EngineClient) -> None:
-        schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-        response_format = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
-        request = {"messages": MESSAGES, "max_tokens": 40, "temperature": 0, "response_format": response_format}
-        answer = await whole(engine, client, request)
-        assert isinstance(json.loads(answer["choices"][0]["message"]["content"])["a"], int)
-
     async def test_a_tool_call_without_a_type_is_the_clients_mistake(
         self, engine: LlamaCppEngine, client: EngineClient
     ) -> None:
         messages = [*MESSAGES, {"role": "assistant", "content": None, "tool_calls": [{}]}]
         with pytest.raises(InvalidArgumentError, match="cannot read 'messages': Missing tool call type"):
             await whole(engine, client, {"messages": messages, "max_tokens": 1})
-
-    async def test_log_probabilities_are_trimmed(self, engine: LlamaCppEngine, client: EngineClient) -> None:
-        answer = await whole(engine, client, {"messages": MESSAGES, "max_tokens": 2, "logprobs": True})
-        logprobs = answer["choices"][0]["logprobs"]
-        assert logprobs["refusal"] is None
-        assert all(set(e) == {"token", "logprob", "bytes", "top_logprobs"} for e in logprobs["content"])
-        assert all(e["top_logprobs"] == [] for e in logprobs["content"])
-
-    async def test_a_forced_tool_is_refused_when_the_template_has_none(
-        self, engine: LlamaCppEngine, client: EngineClient
-    ) -> None:
-        tools = [{"type": "function", "function": {"name": "f"}}]
-        engine.chat_call({"messages": MESSAGES, "tools": tools, "tool_choice": "auto"})
-        with pytest.raises(InvalidArgumentError) as caught:
-            engine.chat_call({"messages": MESSAGES, "tools": tools, "tool_choice": "required"})
-        assert caught.value.param == "tool_choice"
 
     async def test_more_choices_than_slots_are_refused(self, engine: LlamaCppEngine) -> None:
         with pytest.raises(InvalidArgumentError, match="at most 2"):

@@ -69,6 +69,66 @@ async def test_a_child_that_ignores_sigterm_is_killed_with_its_children(tmp_path
     assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
 
 
+FAMILY = (
+    "import os, signal, subprocess;"
+    f"child = subprocess.Popen({SLEEP!r}, stdout=subprocess.DEVNULL);"
+    "print(os.getpid(), child.pid, flush=True);"
+)
+
+
+async def family(tmp_path: Path, code: str = "signal.pause()") -> tuple[EngineProcess, list[psutil.Process]]:
+    """An engine with a child of its own, both running under a guard."""
+    said: list[str] = []
+    process = EngineProcess(python(FAMILY + code), {}, tmp_path / "e.log", has_children=True, on_line=said.append)
+
+    async def has_said() -> bool:
+        return bool(said)
+
+    await process.start(has_said, SOON)
+    return process, [psutil.Process(int(pid)) for pid in said[0].split()]
+
+
+async def all_gone(processes: list[psutil.Process]) -> bool:
+    await asyncio.to_thread(psutil.wait_procs, processes, timeout=10)
+    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+
+
+async def test_a_killed_engine_takes_its_children_along(tmp_path: Path) -> None:
+    process, members = await family(tmp_path)
+    os.kill(members[0].pid, signal.SIGKILL)
+    assert await process.wait_exit() == -signal.SIGKILL
+    assert await all_gone(members)
+
+
+async def test_a_stopped_engine_takes_its_children_along(tmp_path: Path) -> None:
+    process, members = await family(tmp_path)
+    await process.stop()
+    assert await process.wait_exit() == -signal.SIGTERM
+    assert await all_gone(members)
+
+
+async def test_a_killed_guard_takes_all_along_once_it_is_noticed(tmp_path: Path) -> None:
+    process, members = await family(tmp_path)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    await process.wait_exit()
+    await process.stop()
+    assert await all_gone(members)
+
+
+async def test_an_exit_code_passes_the_guard(tmp_path: Path) -> None:
+    process = EngineProcess(python("raise SystemExit(7)"), {}, tmp_path / "e.log", has_children=True)
+    with pytest.raises(ProcessExitedError, match="ended with code 7"):
+        await process.start(never_ready, SOON)
+
+
+async def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
+    process = EngineProcess(["/no/such/python"], {}, tmp_path / "e.log", has_children=True)
+    with pytest.raises(ProcessExitedError) as caught:
+        await process.start(never_ready, SOON)
+    assert caught.value.lines == ("cannot start /no/such/python: No such file or directory",)
+
+
 async def test_the_child_sees_little_of_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JANROOT_ADMIN_KEY", "secret")
     code = "import os; print(sorted(k for k in os.environ if k.startswith('JANROOT'))); raise SystemExit(0)"
@@ -86,14 +146,15 @@ async def test_its_arguments_meet_no_shell(tmp_path: Path) -> None:
     assert caught.value.lines == (f"; touch {tmp_path}/owned; $(id)",)
 
 
-def test_no_engine_outlives_a_killed_parent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_children", [False, True])
+def test_no_engine_outlives_a_killed_parent(tmp_path: Path, has_children: bool) -> None:
     """A parent as the service is one, killed so that no line of it can clean up."""
     code = f"""
 import asyncio, pathlib
 from datetime import timedelta
 from inference_service.engines.process import EngineProcess
 async def main():
-    process = EngineProcess({SLEEP!r}, {{}}, pathlib.Path({str(tmp_path)!r}, "engine.log"))
+    process = EngineProcess({SLEEP!r}, {{}}, pathlib.Path({str(tmp_path)!r}, "engine.log"), has_children={has_children})
     async def ready():
         return True
     await process.start(ready, timedelta(seconds=20))
@@ -105,9 +166,10 @@ asyncio.run(main())
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment) as parent:
         assert parent.stdout is not None
         engine = psutil.Process(int(parent.stdout.readline()))
+        family = [engine, *engine.children(recursive=True)]
         parent.kill()
-    psutil.wait_procs([engine], timeout=10)
-    assert not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE
+    psutil.wait_procs(family, timeout=10)
+    assert not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in family)
 
 
 def test_the_log_is_bounded_and_keeps_the_newest(tmp_path: Path) -> None:

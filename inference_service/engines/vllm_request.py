@@ -1,0 +1,71 @@
+"""Chat requests in vLLM's terms: only fields known to be harmless, tools as far as the model can. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from inference_service.engines.engine import ChatCall
+from inference_service.forced_calls import ForcedCall
+from jan.errors import InvalidArgumentError
+
+_FIELDS: Final = frozenset(
+    {
+        *("messages", "max_tokens", "n", "stop", "seed", "temperature", "top_p", "logprobs", "top_logprobs"),
+        *("presence_penalty", "frequency_penalty", "logit_bias", "response_format", "reasoning_effort"),
+        *("top_k", "min_p", "min_tokens", "ignore_eos"),
+        "cache_salt",  # ours, never a client's: `relay.py` writes it
+    }
+)
+"""What may reach vLLM. It knows many more fields, some of them not for strangers: templates and their arguments, prompt
+embeddings, grammars, processors (docs/security.md S22 to S26)."""
+
+
+@dataclass(frozen=True, slots=True)
+class VllmRequests:
+    """How one loaded model is asked; `ctx_len` in tokens."""
+
+    model: str
+    ctx_len: int
+    template_has_tools: bool
+    parses_tools: bool
+    embeds: bool
+
+    def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
+        """Translate a validated request. Raises InvalidArgumentError: this model does not chat."""
+        if self.embeds:
+            raise InvalidArgumentError("This model computes embeddings; it cannot chat.", param="model")
+        body = {key: value for key, value in request.items() if key in _FIELDS and value is not None}
+        body["model"] = self.model
+        self._bound_tokens(body, request)
+        if request.get("repeat_penalty") is not None:
+            body["repetition_penalty"] = request["repeat_penalty"]
+        if body.get("logprobs"):
+            # vLLM puts the chosen token first among the alternatives, likely or not: one more is asked for, and the
+            # likeliest are kept (`shapes.logprobs_of`).
+            body["top_logprobs"] = body.get("top_logprobs", 0) + 1
+        forced = ForcedCall.of(request)
+        if forced is not None:
+            self._force(body, request, forced)
+        elif request.get("tools") and request.get("tool_choice") != "none" and self.parses_tools:
+            body |= {"tools": request["tools"], "tool_choice": "auto"}
+            if request.get("parallel_tool_calls") is not None:
+                body["parallel_tool_calls"] = request["parallel_tool_calls"]
+        streams = bool(request.get("stream")) or forced is not None
+        if streams:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return ChatCall(body, streams=streams, forced=forced)
+
+    def _bound_tokens(self, body: dict[str, Any], request: Mapping[str, Any]) -> None:
+        """VLLM refuses a limit above the model's context, which clients send who mean "as much as there is room"."""
+        limit = request.get("max_completion_tokens") or request.get("max_tokens")
+        if limit is not None:
+            body["max_tokens"] = min(limit, self.ctx_len)
+
+    def _force(self, body: dict[str, Any], request: Mapping[str, Any], forced: ForcedCall) -> None:
+        body["response_format"] = forced.response_format
+        if self.template_has_tools and self.parses_tools:
+            body |= {"tools": request["tools"], "tool_choice": "none"}  # shown to the model, while the schema binds
+        else:
+            body["messages"] = forced.told_to(request["messages"])

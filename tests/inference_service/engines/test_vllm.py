@@ -1,0 +1,245 @@
+"""vLLM for real, on the CPU, with the demo model: `make test-vllm`. A start takes the better part of a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from inference_service.devices.device import Device, DeviceKind
+from inference_service.engines.client import EngineClient
+from inference_service.engines.engine import Engine
+from inference_service.engines.launcher import Launcher
+from inference_service.engines.vllm import VllmEngine
+from inference_service.measurements import Measurements
+from inference_service.model import Model
+from inference_service.placement import Placement, Share
+from inference_service.weights import WeightHomes
+from jan.errors import InvalidArgumentError, UnavailableError
+from jan.inference.v1.jobs_pb2 import ModelSpec
+from jan.queue.follower import LogFollower
+from tests.inference_service.bench import Bench
+from tests.inference_service.engines.contract import MESSAGES, BusySlots, EngineContract, Trait, whole
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
+
+LOAD_TIMEOUT = timedelta(seconds=400)
+RUNNING = ("vllm:num_requests_running{", "vllm:num_requests_waiting{")
+
+
+def vllm(model_id: str = "demo", **settings: object) -> ModelSpec:
+    given = {"ctx_len": 1024, "n_parallel": 4, "cpu_threads": 1, **settings}
+    return ModelSpec(id=model_id, engine="vllm", format="safetensors", settings_json=json.dumps(given))
+
+
+def launcher(models: Path, python: Path, run_dir: Path) -> Launcher:
+    measurements = Measurements(run_dir / "measurements.json")
+    return Launcher(WeightHomes(models, models.parent), run_dir, LOAD_TIMEOUT, measurements, vllm_python=python)
+
+
+async def make(models: Path, python: Path, run_dir: Path, spec: ModelSpec) -> VllmEngine:
+    """An engine on the CPU, not started."""
+    device = Device("cpu", DeviceKind.CPU, "CPU", 2**36, 2**36)
+    engine = await launcher(models, python, run_dir).make(spec, Placement((Share(device, 2**30),), ""))
+    assert isinstance(engine, VllmEngine)
+    return engine
+
+
+def family_of(engine: VllmEngine) -> list[psutil.Process]:
+    """An engine's guard, server, core and worker, in this order."""
+    guard = psutil.Process(engine.pid)
+    return [guard, *guard.children(recursive=True)]
+
+
+async def all_gone(processes: list[psutil.Process]) -> bool:
+    await asyncio.to_thread(psutil.wait_procs, processes, timeout=20)
+    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+
+
+@pytest.fixture(scope="module")
+def module_run_dir() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="jan-run-") as folder:
+        yield Path(folder)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(vllm_models: Path, vllm_python: Path, module_run_dir: Path) -> AsyncIterator[Engine]:
+    engine = await make(vllm_models, vllm_python, module_run_dir, vllm())
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+class TestVllm(EngineContract):
+    """One engine for the whole contract: whatever a test does to it, the next one finds it ready."""
+
+    traits = frozenset({Trait.NO_TOOLS_IN_TEMPLATE})
+
+    @pytest_asyncio.fixture(loop_scope="module")
+    async def client(self, engine: Engine) -> AsyncIterator[EngineClient]:  # type: ignore[override]  # it runs already
+        assert isinstance(engine, VllmEngine)
+        async with EngineClient(engine._connection) as client:
+            yield client
+
+    @pytest.fixture
+    def busy_slots(self) -> BusySlots:
+        async def busy(client: EngineClient) -> int:
+            async with client._session.get("http://engine/metrics") as response:
+                lines = (await response.text()).splitlines()
+            return sum(int(float(line.rsplit(" ", 1)[1])) for line in lines if line.startswith(RUNNING))
+
+        return busy
+
+    async def test_tells_how_it_came_up(self, engine: VllmEngine) -> None:
+        assert (engine.activity, engine.progress()) == ("starting to serve", 0.97)
+        assert engine.warnings == ()
+
+    async def test_it_listens_where_nobody_else_comes(self, engine: VllmEngine, module_run_dir: Path) -> None:
+        socket = engine._socket
+        assert socket.parent.stat().st_mode & 0o077 == 0
+        listening = [
+            connection.laddr.ip
+            for process in family_of(engine)
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert set(listening) <= {"127.0.0.1", "::1"}
+
+    async def test_needs_its_key(self, engine: VllmEngine, client: EngineClient) -> None:
+        client._session.headers.clear()
+        with pytest.raises(Exception, match="refuses our key"):
+            await whole(engine, client, {"messages": MESSAGES, "max_tokens": 1})
+
+    async def test_answers_any_json_object(self, engine: VllmEngine, client: EngineClient) -> None:
+        ask = [{"role": "user", "content": "Give me an empty JSON object."}]
+        request = {"messages": ask, "max_tokens": 200, "temperature": 0, "response_format": {"type": "json_object"}}
+        choice = (await whole(engine, client, request))["choices"][0]
+        if choice["finish_reason"] == "stop":
+            assert isinstance(json.loads(choice["message"]["content"]), dict)
+        assert choice["message"]["content"].startswith("{")
+        assert "\n" not in choice["message"]["content"]
+
+    async def test_a_bias_bends_every_token(self, engine: VllmEngine, client: EngineClient) -> None:
+        request = {
+            "messages": MESSAGES,
+            "max_tokens": 4,
+            "temperature": 0,
+            "logprobs": True,
+            "logit_bias": {"260": 100},
+        }
+        entries = (await whole(engine, client, request))["choices"][0]["logprobs"]["content"]
+        assert len({entry["token"] for entry in entries}) == 1
+
+    async def test_a_limit_beyond_the_context_is_no_mistake(self, engine: VllmEngine, client: EngineClient) -> None:
+        answer = await whole(engine, client, {"messages": MESSAGES, "max_tokens": 10**6, "stop": [" "]})
+        assert answer["choices"][0]["finish_reason"] == "stop"
+
+    @pytest.mark.parametrize(
+        "schema", [{"type": "bogus"}, {"type": "object", "properties": {"a": {"type": "string", "pattern": "^+a("}}}]
+    )
+    async def test_a_schema_that_cannot_be_is_the_clients_mistake(
+        self, engine: VllmEngine, client: EngineClient, schema: dict[str, Any]
+    ) -> None:
+        response_format = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        with pytest.raises(InvalidArgumentError) as caught:
+            await whole(engine, client, {"messages": MESSAGES, "max_tokens": 4, "response_format": response_format})
+        assert "<path>" not in caught.value.message
+        assert await client.is_healthy()
+
+    async def test_tenants_do_not_share_a_prefix(self, engine: VllmEngine, client: EngineClient) -> None:
+        """A prompt of another's is computed anew, so nobody can time what somebody else has asked (S17)."""
+        long = [{"role": "user", "content": "river " * 300}]
+        cached = []
+        for salt in ("ann", "ann", "ben"):
+            answer = await whole(engine, client, {"messages": long, "max_tokens": 1, "cache_salt": salt * 10})
+            cached.append(answer["usage"]["prompt_tokens_details"]["cached_tokens"])
+        assert cached[0] == cached[2] == 0
+        assert cached[1] > 0
+
+    async def test_a_killed_core_ends_all_of_it(self, engine: VllmEngine) -> None:
+        family = family_of(engine)
+        (core,) = (process for process in family if "EngineCore" in " ".join(process.cmdline()))
+        core.kill()
+        told = await engine.wait_exit()
+        assert told.endswith(" Its log engine-demo.log says more.")
+        assert await all_gone(family)
+        await engine.stop()
+        await engine.start()
+
+
+async def test_two_models_answer_and_survive_a_kill(
+    redis: Redis, vllm_models: Path, vllm_python: Path, run_dir: Path
+) -> None:
+    """Both at once, then the first is killed in the middle of an answer: what was said is kept, the next one runs."""
+    follower = LogFollower(redis)
+    bench = Bench(redis, follower, launcher(vllm_models, vllm_python, run_dir))
+    async with follower.running(), bench.worker() as running:
+        first, second = await asyncio.gather(bench.ask(vllm()), bench.ask(vllm("second"), stream=False))
+        assert (first.end, second.end) == ("completed", "completed")
+        assert len({engine_of(model).pid for model in running.models.all()}) == 2
+
+        job_id = await bench.submit(vllm(), {"max_tokens": 900, "ignore_eos": True})
+        await bench.read(job_id, chunks=3)
+        demo, _ = running.models.all()
+        family = family_of(engine_of(demo))
+        os.kill(family[1].pid, signal.SIGKILL)
+        said = await bench.read(job_id)
+        assert (said.end, said.error.code) == ("failed", "worker_lost")
+        assert said.text
+        assert await all_gone(family)
+
+        again, beside = await asyncio.gather(bench.ask(vllm()), bench.ask(vllm("second")))
+        assert (again.end, beside.end) == ("completed", "completed")
+        families = [family_of(engine_of(model)) for model in running.models.all()]
+    assert await all_gone([process for family in families for process in family])
+
+
+def engine_of(model: Model) -> VllmEngine:
+    (copy,) = model.copies
+    assert isinstance(copy.engine, VllmEngine)
+    return copy.engine
+
+
+async def test_an_adapter_is_a_model_of_its_own_and_another_kind_embeds(
+    vllm_models: Path, vllm_python: Path, run_dir: Path
+) -> None:
+    places = (vllm_models, vllm_python, run_dir)
+    tuned = await make(*places, vllm("tuned", base_model="demo"))
+    embedding = await make(*places, vllm("second", embedding=True))
+    connections = await asyncio.gather(tuned.start(), embedding.start())
+    async with EngineClient(connections[0]) as client, EngineClient(connections[1]) as embedder:
+        request = {"messages": MESSAGES, "max_tokens": 8, "temperature": 0}
+        adapted = await whole(tuned, client, request)
+        base = {**tuned.chat_call(request).body, "model": "model"}
+        async with client.chat(base) as content:
+            plain = json.loads(await content.read())
+        assert adapted["choices"][0]["message"]["content"] != plain["choices"][0]["message"]["content"]
+        async with embedder._session.post(
+            "http://engine/v1/embeddings", json={"model": "model", "input": ["a river", "a town"]}
+        ) as response:
+            vectors = (await response.json())["data"]
+        assert [len(vector["embedding"]) for vector in vectors] == [576, 576]
+    await asyncio.gather(tuned.stop(), embedding.stop())
+
+
+async def test_a_start_that_cannot_succeed_is_told_with_the_numbers(
+    vllm_models: Path, vllm_python: Path, run_dir: Path
+) -> None:
+    engine = await make(vllm_models, vllm_python, run_dir, vllm(ctx_len=100_000))
+    with pytest.raises(UnavailableError) as caught:
+        await engine.start()
+    assert caught.value.message == (
+        "ctx_len is 100000, but the model was made for at most 8192 tokens. Its log engine-demo.log says more."
+    )

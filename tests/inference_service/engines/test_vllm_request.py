@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from inference_service.engines.vllm_request import VllmRequests
+from jan.errors import InvalidArgumentError
+
+REQUESTS = VllmRequests("model", ctx_len=1024, template_has_tools=True, parses_tools=True, embeds=False)
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+MESSAGES = [{"role": "user", "content": "hi"}]
+
+
+def body(requests: VllmRequests = REQUESTS, **fields: Any) -> dict[str, Any]:
+    return dict(requests.chat_call({"messages": MESSAGES, **fields}).body)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("chat_template", "chat_template_kwargs", "prompt_embeds", "structured_outputs", "guided_json", "vllm_xargs"),
+        *("mm_processor_kwargs", "media_io_kwargs", "kv_transfer_params", "logits_processors", "documents", "echo"),
+        *("add_generation_prompt", "continue_final_message", "request_id", "priority", "user", "metadata"),
+        *("stop_token_ids", "allowed_token_ids", "bad_words", "truncate_prompt_tokens", "use_beam_search", "best_of"),
+    ],
+)
+def test_what_changes_its_insides_never_reaches_it(name: str) -> None:
+    assert name not in REQUESTS.chat_call({"messages": MESSAGES, name: 1}).body
+
+
+def test_limits_beyond_the_context_mean_as_much_as_there_is() -> None:
+    assert body(max_tokens=10**6)["max_tokens"] == 1024
+    assert body(max_tokens=9, max_completion_tokens=5)["max_tokens"] == 5
+    assert "max_tokens" not in body()
+
+
+def test_one_alternative_more_is_asked_for() -> None:
+    assert body(logprobs=True, top_logprobs=20)["top_logprobs"] == 21
+    assert body(logprobs=True)["top_logprobs"] == 1
+    assert "top_logprobs" not in body(logprobs=False)
+
+
+def test_jans_name_of_the_repetition_penalty() -> None:
+    assert body(repeat_penalty=1.1)["repetition_penalty"] == 1.1
+
+
+def test_tools_that_may_be_called_go_as_they_are() -> None:
+    assert body(tools=TOOLS, parallel_tool_calls=False).items() >= {"tool_choice": "auto"}.items()
+    assert body(tools=TOOLS, parallel_tool_calls=False)["parallel_tool_calls"] is False
+
+
+@pytest.mark.parametrize("requests", [REQUESTS, replace(REQUESTS, parses_tools=False)])
+def test_tools_that_may_not_or_cannot_be_called_stay_here(requests: VllmRequests) -> None:
+    choice = "none" if requests.parses_tools else "auto"
+    assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(body(requests, tools=TOOLS, tool_choice=choice))
+
+
+def test_a_forced_call_is_a_schema_beside_the_tools() -> None:
+    call = REQUESTS.chat_call({"messages": MESSAGES, "tools": TOOLS, "tool_choice": "required"})
+    assert (call.body["tool_choice"], call.body["tools"], call.streams) == ("none", TOOLS, True)
+    assert call.body["response_format"]["type"] == "json_schema"
+    assert call.forced is not None
+
+
+def test_a_template_without_tools_is_told_in_a_message() -> None:
+    asked = body(replace(REQUESTS, template_has_tools=False), tools=TOOLS, tool_choice="required")
+    assert "tools" not in asked
+    assert asked["messages"][0]["role"] == "system"
+
+
+def test_a_model_that_embeds_does_not_chat() -> None:
+    with pytest.raises(InvalidArgumentError, match="cannot chat"):
+        body(replace(REQUESTS, embeds=True))

@@ -1,0 +1,74 @@
+"""What the scripted engine says to a request: token i is `token(i)`, unless a schema or a call is asked for. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+
+def token(index: int) -> str:
+    return f"w{index} "
+
+
+def text(tokens: int) -> str:
+    return "".join(token(i) for i in range(tokens))
+
+
+def pieces_of(body: dict[str, Any]) -> Iterator[str]:
+    """The answer piece by piece: words to the limit or the stop, else JSON in two halves."""
+    schema = _schema(body)
+    if schema is not None:
+        example = json.dumps(_example(schema))
+        return iter((example[:5], example[5:]))
+    limit = body.get("max_tokens")
+    words = map(token, count() if limit is None else range(limit))
+    return _until_stop(list(words), body["stop"]) if body.get("stop") and limit is not None else words
+
+
+def function_of(body: dict[str, Any]) -> str | None:
+    """The function that is called: the one that was named, else the first there is."""
+    choice = body.get("tool_choice") or "auto"
+    if not body.get("tools") or choice == "none":
+        return None
+    name: str = choice["function"]["name"] if isinstance(choice, dict) else body["tools"][0]["function"]["name"]
+    return name
+
+
+def reason_of(body: dict[str, Any]) -> str:
+    if function_of(body):
+        return "stop" if isinstance(body.get("tool_choice"), dict) else "tool_calls"
+    return "stop" if body.get("stop") or _schema(body) else "length"
+
+
+def logprobs_of(body: dict[str, Any], pieces: list[str]) -> dict[str, Any] | None:
+    if not body.get("logprobs"):
+        return None
+    likely = [{"token": word, "logprob": -number, "bytes": None} for number, word in enumerate(("a", "b"), 1)]
+    alternatives = likely[: body.get("top_logprobs", 0)]
+    return {"content": [{"token": p, "logprob": -1, "bytes": None, "top_logprobs": alternatives} for p in pieces]}
+
+
+def _schema(body: dict[str, Any]) -> dict[str, Any] | None:
+    called = function_of(body)
+    if called:
+        (found,) = (tool["function"] for tool in body["tools"] if tool["function"]["name"] == called)
+        parameters: dict[str, Any] = found["parameters"]
+        return parameters
+    schema: dict[str, Any] | None = (body.get("response_format") or {}).get("json_schema", {}).get("schema")
+    return schema
+
+
+def _example(schema: dict[str, Any]) -> Any:
+    return {name: part.get("enum", ["x"])[0] for name, part in schema.get("properties", {}).items()}
+
+
+def _until_stop(words: list[str], stop: str | list[str]) -> Iterator[str]:
+    said = "".join(words)
+    ends = [said.find(one) for one in ([stop] if isinstance(stop, str) else stop) if one in said]
+    left = min(ends, default=len(said))
+    for word in words:
+        if left > 0:
+            yield word[:left]
+        left -= len(word)
