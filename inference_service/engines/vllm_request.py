@@ -22,6 +22,9 @@ _FIELDS: Final = frozenset(
 embeddings, grammars, processors (docs/security.md S22 to S26)."""
 
 
+_GREEDY_BELOW: Final = 1e-5  # vLLM's bound (SamplingParams)
+
+
 @dataclass(frozen=True, slots=True)
 class VllmRequests:
     """How one loaded model is asked; `ctx_len` in tokens."""
@@ -45,6 +48,9 @@ class VllmRequests:
             # vLLM puts the chosen token first among the alternatives, likely or not: one more is asked for, and the
             # likeliest are kept (`shapes.logprobs_of`).
             body["top_logprobs"] = body.get("top_logprobs", 0) + 1
+        if body.get("n", 1) > 1 and body.get("temperature", 1.0) < _GREEDY_BELOW:
+            # vLLM refuses several choices that would be the same. They are all the same this way too.
+            body |= {"temperature": 1.0, "top_k": 1}
         forced = ForcedCall.of(request)
         if forced is not None:
             self._force(body, request, forced)

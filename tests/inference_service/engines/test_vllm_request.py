@@ -42,6 +42,12 @@ def test_one_alternative_more_is_asked_for() -> None:
     assert "top_logprobs" not in body(logprobs=False)
 
 
+def test_several_choices_that_are_the_same_are_still_several() -> None:
+    assert body(n=2, temperature=0).items() >= {"n": 2, "temperature": 1.0, "top_k": 1}.items()
+    assert body(n=1, temperature=0)["temperature"] == 0
+    assert "top_k" not in body(n=2, temperature=0.5)
+
+
 def test_jans_name_of_the_repetition_penalty() -> None:
     assert body(repeat_penalty=1.1)["repetition_penalty"] == 1.1
 
