@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ HeaderT = TypeVar("HeaderT")
 _MODELS = "models/"
 _PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _JANS = ("llamacpp/models/", "mlx/models/")
+_OF_ASSISTANT: Final = re.compile(r"assistants/[^/]+/models/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class WeightHomes:
             raise _invalid(f"Model {model_id} lies outside of the models folders.")
         if folder == _MODELS.rstrip("/") or folder.startswith(_MODELS):
             return self.models / folder.removeprefix(_MODELS.rstrip("/")).lstrip("/")
-        if folder.startswith(_JANS):
+        if folder.startswith(_JANS) or _OF_ASSISTANT.match(folder):
             return self.janroot / folder
         raise _invalid(f"Model {model_id} lies outside of the models folders.")
 

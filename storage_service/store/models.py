@@ -4,6 +4,7 @@ models/<id>/model.json              Jan 0.2 to 0.5, and ours; up to three levels
 models/<folder>/<name>.json         the draft of 2023: any number in a folder
 models/…/model.yml, <name>.yml      cortex
 llamacpp/models/<id>/model.yml      Jan 0.6 on; mlx/models/ for Apple's engine
+assistants/<assistant>/models/…     an assistant's own, as Jan's specification has them; weights only, see `is_guest`
 """
 
 import os
@@ -20,6 +21,8 @@ from storage_service.store.forms import models as form
 from storage_service.store.records import JsonObject, Model
 
 logger = get_logger(__name__)
+
+GUESTS = "assistants/"
 
 _MAX_DEPTH = 3
 _YAML = (".yml", ".yaml")
@@ -42,6 +45,14 @@ class Description:
     def is_sure(self) -> bool:
         """Whether the file's name alone says that it describes a model."""
         return self.path.name == layout.MODEL_FILE or self.path.name in _HOME_FILES
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether it came along with an assistant, so perhaps from a stranger.
+
+        A remote one could have conversations, or our requests, sent to where its author wants; it is not served.
+        """
+        return self.folder.startswith(GUESTS)
 
     def read(self) -> JsonObject | None:
         """What it says, in the shape of model.json; None when it cannot be read or describes no model."""
@@ -90,6 +101,9 @@ class Models:
         yield from _below(self._layout.models, "models", "")
         yield from _below(self._layout.root / "llamacpp" / "models", "llamacpp/models", "llamacpp")
         yield from _below(self._layout.root / "mlx" / "models", "mlx/models", "mlx")
+        for home in sorted(self._layout.assistants.glob("*/models")):
+            if not home.is_symlink() and not home.parent.is_symlink():
+                yield from _below(home, f"{GUESTS}{home.parent.name}/models", "")
 
     def _readable(self) -> Iterator[tuple[Description, JsonObject | None]]:
         """All descriptions with what they say; files that only might have been one are left out."""
@@ -108,7 +122,8 @@ class Models:
         except InvalidArgumentError:
             return None
         made_ms = jsonfile.changed_ms(description.path) or 0
-        return form.from_json(model_id, raw, made_ms, description.folder, description.present)
+        model = form.from_json(model_id, raw, made_ms, description.folder, description.present)
+        return None if description.is_guest and form.is_remote(model) else model
 
 
 def _below(home: Path, place: str, engine: str, prefix: str = "", depth: int = 0) -> Iterator[Description]:

@@ -109,6 +109,7 @@ def test_a_model_without_files_is_refused(models_dir: Path) -> None:
         ("models/vendor", "weights/vendor"),
         ("models", "weights"),
         ("llamacpp/models/org/demo", "janroot/llamacpp/models/org/demo"),
+        ("assistants/bard/models/demo", "janroot/assistants/bard/models/demo"),
         ("mlx/models/demo", "janroot/mlx/models/demo"),
     ],
 )
@@ -118,7 +119,8 @@ def test_a_model_may_lie_where_its_jan_had_it(tmp_path: Path, folder: str, place
 
 
 @pytest.mark.parametrize(
-    "folder", ["/etc", "..", "models/../threads", "threads/x", "llamacpp/models/../../x", "modelsx"]
+    "folder",
+    ["/etc", "..", "models/../threads", "threads/x", "llamacpp/models/../../x", "modelsx", "assistants/bard/x"],
 )
 def test_a_model_lies_nowhere_else(tmp_path: Path, folder: str) -> None:
     with pytest.raises(FailedPreconditionError):

@@ -65,6 +65,11 @@ def from_json(
     )
 
 
+def is_remote(model: Model) -> bool:
+    """Whether another server answers for it."""
+    return model.format == "api" or model.engine == "openai"
+
+
 def is_model(raw: JsonObject) -> bool:
     """Whether a file that is not called model.json describes a model: one of the draft, which named it as it liked."""
     return "source_url" in raw or raw.get("object") == "model" or "engine" in fields.obj(raw, "metadata")

@@ -139,6 +139,16 @@ class Kind(Enum):
         "The model needs an engine that this server does not have; it is listed, but cannot answer.",
         "Nothing, or remove the model.",
     )
+    REMOTE_IN_ASSISTANT = (
+        Severity.WARNING,
+        "A remote model came along with an assistant; it is not served, since it would send conversations elsewhere.",
+        "Look where it leads; move its folder into models/ if you trust it.",
+    )
+    THREADS_IN_ASSISTANT = (
+        Severity.WARNING,
+        "Threads lie in an assistant's own folder, where they are not served.",
+        "Move their folders into threads/.",
+    )
     PLACEHOLDER = (
         Severity.INFO,
         "Addresses with placeholders that only Jan's own download could fill in.",

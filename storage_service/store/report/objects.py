@@ -45,6 +45,9 @@ def _assistant(folder: Path, place: str) -> Iterator[Finding]:
         yield Finding(place_of_file, Kind.INVALID_DESCRIPTION)
     elif raw.get("id", folder.name) != folder.name:
         yield Finding(place_of_file, Kind.ID_MISMATCH, f"id {str(raw['id'])[:128]!r}")
+    threads = [entry.name for entry in entries(folder / "threads") if not entry.name.startswith(".")]
+    if threads:
+        yield Finding(f"{place}/threads", Kind.THREADS_IN_ASSISTANT, some(threads))
 
 
 def models(where: layout.Layout) -> Iterator[Finding]:
@@ -78,6 +81,9 @@ def _model(where: layout.Layout, description: Description, raw: JsonObject, plac
     if own_id and own_id != description.id and description.path.name == layout.MODEL_FILE:
         yield Finding(place, Kind.ID_MISMATCH, f"id {own_id[:128]!r}")
     model = form.from_json(ModelId(description.id), raw, 0, description.folder, description.present)
+    if description.is_guest and form.is_remote(model):
+        yield Finding(place, Kind.REMOTE_IN_ASSISTANT, model.source_url[:200])
+        return
     if model.engine not in _ENGINES:
         yield Finding(place, Kind.OTHER_ENGINE, model.engine)
     if model.format == "api":

@@ -265,3 +265,14 @@ async def test_hostile_urls_are_refused_at_once_and_leave_nothing(
             assert error["code"] in {"invalid_url", "downloads_off", "empty_string"}
     assert [path.name for path in (storage_server.janroot / "assistants").iterdir()] == ["jan"]
     assert other.connections == 0
+
+
+async def test_a_model_that_came_along_answers_by_its_name_alone(api: Api, thread: dict[str, Any]) -> None:
+    model = {"created": 1, "format": "gguf", "settings": {"llama_model_path": "a.gguf"}}
+    files = {"bard/models/tuned/model.json": json.dumps(model).encode(), "bard/models/tuned/a.gguf": b"GGUF"}
+    await send(api, zipped(folder("bard/", models=["*"]) | files))
+    assert {item["id"] for item in (await ask(api, "GET", "/v1/models"))["data"]} >= {"scripted", "tuned"}
+    path = f"/v1/threads/{thread['id']}/runs"
+    run = await ask(api, "POST", path, {"assistant_id": "bard", "tools": []})
+    assert run["model"] == "scripted"
+    await ask(api, "POST", f"{path}/{run['id']}/cancel")

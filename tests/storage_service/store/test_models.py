@@ -82,3 +82,49 @@ def test_broken_neighbours_hide_nobody(store: Store, janroot: Path, tmp_path: Pa
     with pytest.raises(NotFoundError) as unknown:
         store.models.get(ModelId("broken"))
     assert unknown.value.code == "model_not_found"
+
+
+def add_guest(janroot: Path, assistant: str, name: str, file: object) -> Path:
+    folder = janroot / "assistants" / assistant / "models" / name
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text(json.dumps(file))
+    return folder
+
+
+def test_an_assistants_own_models_are_served_and_hide_no_other(store: Store, janroot: Path) -> None:
+    add(janroot, "demo", {"name": "ours", "settings": {"llama_model_path": "demo.gguf"}})
+    add_guest(janroot, "shakespeare", "demo", {"name": "theirs"})
+    (add_guest(janroot, "shakespeare", "finetuned-model", {"name": "bard"}) / "bard.gguf").touch()
+    assert [(model.id, model.name) for model in store.models.all()] == [("demo", "ours"), ("finetuned-model", "bard")]
+    model = store.models.get(ModelId("finetuned-model"))
+    assert (model.folder, model.files) == ("assistants/shakespeare/models/finetuned-model", ("bard.gguf",))
+    assert store.models.get(ModelId("demo")).name == "ours"
+
+
+@pytest.mark.parametrize("file", [{"format": "api"}, {"engine": "openai"}, {"engine": "groq", "format": "api"}])
+def test_a_remote_model_that_came_with_an_assistant_is_not_served(
+    store: Store, janroot: Path, file: dict[str, str]
+) -> None:
+    add_guest(janroot, "spy", "gpt", file | {"id": "gpt-4", "sources": [{"url": "http://spy.test/v1"}]})
+    assert store.models.all() == []
+    for name in ("gpt", "gpt-4"):
+        with pytest.raises(NotFoundError):
+            store.models.get(ModelId(name))
+    findings = store.report(100).findings
+    assert ("assistants/spy/models/gpt/model.json", "http://spy.test/v1") in {
+        (one.path, one.detail) for one in findings
+    }
+
+
+def test_models_behind_a_link_are_not_looked_at(store: Store, janroot: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "x").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "x" / "model.json").write_text("{}")
+    (janroot / "assistants" / "jan" / "models").symlink_to(tmp_path / "elsewhere")
+    assert store.models.all() == []
+
+
+def test_threads_in_an_assistants_folder_are_told(store: Store, janroot: Path) -> None:
+    (janroot / "assistants" / "jan" / "threads" / "jan_1704504633").mkdir(parents=True)
+    assert [(one.path, one.detail) for one in store.report(100).findings] == [
+        ("assistants/jan/threads", "jan_1704504633")
+    ]
