@@ -163,10 +163,12 @@ class _Build:
         ]
         total = len(moves) + len(self._threads.planned)
         homes: set[Path] = set()
+        # The description of an upload whose bytes never came may be there, from an import that a crash broke off.
+        replaceable = {where.files / f"{file_id}.json" for file_id in self._uploads.planned}
         for done, (source, target) in enumerate(moves):
             yield Progress("publishing", done, total)
             atomic.make_dir(target.parent)
-            if os.path.lexists(target):
+            if os.path.lexists(target) and target not in replaceable:
                 raise _taken(target.name)
             atomic.move(source, target)
             homes.add(target.parent)

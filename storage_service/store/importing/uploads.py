@@ -48,8 +48,8 @@ class UploadImport:
         raw = self._object(described) if described is not None else None
         if described is not None and raw is None:
             yield from self._shop.quarantine(described, "It is not one JSON object.")
-        made = _made_id(old, entry)
-        file_id = next((name for name in (old, made) if self._fits(name, entry)), None)
+        told = {name: _described(name, old, raw, entry) for name in (old, _made_id(old, entry))}
+        file_id = next((name for name in told if self._fits(name, entry, told[name])), None)
         if file_id is None:
             yield from self._shop.quarantine(entry, "Another upload has its name.")
             return
@@ -60,26 +60,25 @@ class UploadImport:
             return
         home = self._shop.new_folder("files")
         yield from self._shop.extract(entry, home / file_id)
-        if raw is None:
-            raw = form.to_json(File(FileId(file_id), old, _PURPOSE, entry.size_bytes, entry.changed_seconds * 1000))
-        elif "id" in raw:
-            raw = raw | {"id": file_id}
-        yield from self._shop.write(
-            home / f"{file_id}{_DESCRIPTION}",
-            [orjson.dumps(raw, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)],
-        )
+        yield from self._shop.write(home / f"{file_id}{_DESCRIPTION}", [told[file_id]])
         self.planned[FileId(file_id)] = home
         self._shop.report.came_in("file", old, file_id)
 
-    def _fits(self, name: str, entry: Entry) -> bool:
-        """Whether a name is free for these bytes, or has them already."""
+    def _fits(self, name: str, entry: Entry, told: bytes) -> bool:
+        """Whether a name is free for these bytes, or has them already.
+
+        A description without bytes is what a crash leaves of an import; only the same one may be replaced.
+        """
         try:
             path = self._layout.file(FileId.parse(name))
         except InvalidArgumentError:
             return False
         if name in self.planned:
             path = self.planned[FileId(name)] / name
-        return not os.path.lexists(path) or _has_bytes(path, entry)
+        if os.path.lexists(path):
+            return _has_bytes(path, entry)
+        description = path.with_name(f"{name}{_DESCRIPTION}")
+        return not os.path.lexists(description) or jsonfile.read_bytes(description, len(told)) == told
 
     def _object(self, entry: Entry) -> JsonObject | None:
         data = self._shop.read(entry, jsonfile.MAX_FILE_BYTES)
@@ -88,6 +87,15 @@ class UploadImport:
         except orjson.JSONDecodeError:
             return None
         return value if isinstance(value, dict) else None
+
+
+def _described(name: str, old: str, raw: JsonObject | None, entry: Entry) -> bytes:
+    """What says of an upload what it is: its own description, or one made of its name."""
+    if raw is None:
+        raw = form.to_json(File(FileId(name), old, _PURPOSE, entry.size_bytes, entry.changed_seconds * 1000))
+    elif "id" in raw:
+        raw = raw | {"id": name}
+    return orjson.dumps(raw, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def _made_id(old: str, entry: Entry) -> str:
