@@ -8,11 +8,12 @@ from pathlib import Path
 
 import uvloop
 
-from bench.storage import durable, lists, long_thread, search
+from bench.storage import durable, imports, lists, long_thread, search
 
 # Each gets an empty folder of its own.
 BENCHMARKS: dict[str, Callable[[Path], Coroutine[None, None, None]]] = {
     "durable": durable.measure,
+    "imports": imports.measure,
     "lists": lists.measure,
     "long": long_thread.measure,
     "search": search.measure,

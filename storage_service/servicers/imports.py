@@ -60,11 +60,14 @@ class ImportServicer(ImportServiceServicer):
         """A file that nobody sees, and that is gone in the end."""
         self._count += 1
         path = self._store.layout.staging / f"import-{self._count}.upload"
-        upload = await self._access.run(lambda: atomic.Draft(path))
+        uploads: list[atomic.Draft] = []
         try:
-            yield upload
+            # A caller that leaves during this call leaves a file that is made all the same, and is to be found here.
+            await self._access.run(lambda: uploads.append(atomic.Draft(path)))
+            yield uploads[0]
         finally:
-            await self._access.run(upload.discard)
+            for upload in uploads:
+                await self._access.run(upload.discard)
 
     async def _receive(self, requests: AsyncIterator[pb.ImportRequest], upload: atomic.Draft) -> pb.ImportOptions:
         """Write what comes; answers the options. A refusal is told at the end: see `servicers.files`."""

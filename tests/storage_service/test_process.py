@@ -17,11 +17,13 @@ from grpc import aio
 
 from jan import rpc
 from jan.errors import JanError, NotFoundError, UnavailableError
-from jan.storage.v1 import files_pb2, messages_pb2, models_pb2, threads_pb2
+from jan.storage.v1 import files_pb2, imports_pb2, messages_pb2, models_pb2, threads_pb2
 from jan.storage.v1.files_pb2_grpc import FileServiceStub
+from jan.storage.v1.imports_pb2_grpc import ImportServiceStub
 from jan.storage.v1.messages_pb2_grpc import MessageServiceStub
 from jan.storage.v1.models_pb2_grpc import ModelServiceStub
 from jan.storage.v1.threads_pb2_grpc import ThreadServiceStub
+from tests.fixtures import zips
 from tests.fixtures.storage_process import Service, told
 
 pytestmark = pytest.mark.slow
@@ -232,3 +234,46 @@ async def test_a_busy_address_is_told_in_one_sentence(service: Service) -> None:
         process = await service.launch()
         assert (await told(process)).startswith(f"storage_service: Cannot listen on {service.address}")
         assert process.returncode == 1
+
+
+IMPORTED = 400
+
+
+def archive() -> bytes:
+    """A Jan folder of many threads."""
+    return zips.zip_of(
+        {
+            f"threads/jan_{1_700_000_000 + number}/{name}": data
+            for number in range(IMPORTED)
+            for name, data in {"thread.json": b"{}", "messages.jsonl": b'{"id":"a","role":"user"}\n'}.items()
+        }
+    )
+
+
+async def import_parts(data: bytes) -> AsyncIterator[imports_pb2.ImportRequest]:
+    yield imports_pb2.ImportRequest(data=data)
+    yield imports_pb2.ImportRequest(options=imports_pb2.ImportOptions())
+
+
+@pytest.mark.parametrize(("how", "stage"), [("TERM", "reading"), ("KILL", "reading"), ("KILL", "publishing")])
+async def test_an_import_that_a_signal_meets_leaves_whole_threads(service: Service, how: str, stage: str) -> None:
+    data = await asyncio.to_thread(archive)
+    async with service.running() as (process, channel):
+        stub = ImportServiceStub(channel)
+        sent = False
+        with contextlib.suppress(JanError):
+            async for answer in rpc.exchange(stub.Import, import_parts(data), deadline_seconds=50.0):
+                # A stage may go by between two looks at it; the report does not.
+                if not sent and (answer.progress.stage == stage or answer.HasField("report")):
+                    process.send_signal(getattr(signal, f"SIG{how}"))
+                    sent = True
+        assert await process.wait() == (0 if how == "TERM" else -signal.SIGKILL)
+    async with service.running() as (_, channel):
+        assert await asyncio.to_thread(lambda: list((service.janroot / ".server/staging").iterdir())) == []
+        for folder in (service.janroot / "threads").iterdir():
+            assert sorted(path.name for path in folder.iterdir()) == ["messages.jsonl", "thread.json"]
+        stub = ImportServiceStub(channel)
+        async for answer in rpc.exchange(stub.Import, import_parts(data), deadline_seconds=50.0):
+            report = answer.report
+        assert report.counts["threads"] + report.counts["already_here"] == IMPORTED
+        assert report.counts["remapped"] == 0

@@ -206,15 +206,15 @@ async def test_what_is_hostile_is_refused_and_leaves_nothing(
 
 async def test_a_client_that_leaves_leaves_nothing(gateway: Gateway, storage_server: StorageServer, jan: bytes) -> None:
     before = await on_disk(storage_server)
-    begun = asyncio.Event()
 
     async def half() -> Any:
         yield jan[: len(jan) // 2]
-        begun.set()
         await asyncio.sleep(3600)
 
     upload = asyncio.create_task(gateway.client.post(PATH, data=half(), headers=ZIP))
-    await begun.wait()
+    async with asyncio.timeout(10):
+        while not list((storage_server.janroot / ".server/staging").iterdir()):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
     upload.cancel()
     await asyncio.gather(upload, return_exceptions=True)
     await until_clean(storage_server)
