@@ -107,7 +107,7 @@ def render(report: dict[str, Any], left_out: LeftOut | None = None) -> str:
     blocks = [_summary(report)]
     titles = {
         "remapped": "Came in under another name",
-        "quarantined": f"Set aside in {report['quarantine']}",
+        "quarantined": f"{'To be set' if report['dry_run'] else 'Set'} aside in {report['quarantine']}",
         "redacted": "Keys that were left behind",
         "refused": "Left out",
         "notes": "What the threads do not show",

@@ -21,8 +21,8 @@ _CONVERSATIONS = "conversations"
 _LEFT_BEHIND = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 _NOT_TAKEN = {
     "logs": "Logs are not taken over.",
-    "export.json": "It only describes the archive.",
-    "backup.json": "It only describes the archive.",
+    "janroot-export.json": "It only describes the archive.",
+    "janroot-backup.json": "It only describes the archive.",
     "cortex.db": "A database of cortex; it may hold keys, and its objects lie beside it as files.",
     "cortex.db-shm": "A database of cortex.",
     "cortex.db-wal": "A database of cortex; it may hold keys.",

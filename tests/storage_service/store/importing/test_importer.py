@@ -10,6 +10,7 @@ import pytest
 
 from jan.errors import ConflictError, InvalidArgumentError, StorageFullError
 from jan.ids import RunId, ThreadId
+from storage_service.store.exports import thread as thread_export
 from storage_service.store.importing import importer as importing
 from storage_service.store.importing.importer import Importer
 from storage_service.store.paging import PageQuery
@@ -235,3 +236,14 @@ def test_what_cannot_be_imported_is_told_with_what_can(take_in: Import) -> None:
     assert caught.value.code == "unknown_archive"
     assert "conversations.json" in caught.value.message
     assert importing.UNDERSTOOD in caught.value.message
+
+
+def test_what_a_janroot_exports_of_itself_comes_in_elsewhere(tmp_path: Path, take_in: Import) -> None:
+    other = Store.open(tmp_path / "other")
+    jan_folders.v04_thread(tmp_path / "other")
+    jan_models.remote_model(tmp_path / "other")
+    data = b"".join(thread_export.pieces(other, ThreadId(jan_folders.V04_THREAD), lambda _, work: work()))
+    other.close()
+    report = take_in(data)
+    assert (report.kind, report.counts["threads"], report.counts["messages"]) == ("thread", 1, 8)
+    assert report.counts["quarantined"] == report.counts["refused"] == 0
