@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from jan.errors import InvalidArgumentError, NotFoundError, TooLargeError
+from jan.errors import InvalidArgumentError, JanError, NotFoundError, TooLargeError
 from jan.ids import FileId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, jsonfile, layout
@@ -122,10 +122,11 @@ class Files:
         description = self._description(file.id)
         jsonfile.write(description, form.to_json(file))
         try:
-            atomic.publish(upload.draft.path, self._layout.file(file.id))
-        except BaseException:
+            atomic.move(upload.draft.path, self._layout.file(file.id))
+        except (JanError, OSError):
             description.unlink(missing_ok=True)
             raise
+        atomic.sync_dir(self._layout.files)  # Should this fail, the bytes are there all the same, and stay described.
         return file
 
     def get(self, file_id: FileId) -> File:

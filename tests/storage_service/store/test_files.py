@@ -11,6 +11,7 @@ import pytest
 
 from jan.errors import InvalidArgumentError, NotFoundError, StorageFullError
 from jan.ids import FileId
+from storage_service.store.atomic import DiskFailedError
 from storage_service.store.files import OpenFile
 from storage_service.store.paging import PageQuery
 from storage_service.store.records import File
@@ -104,6 +105,24 @@ def test_an_expired_file_is_gone_and_then_removed(
     stopwatch.seconds += 3600
     store.tidy()
     assert everything(janroot) == [kept.id, f"{kept.id}.json"]
+
+
+def test_a_disk_that_fails_after_the_last_rename_leaves_the_file_with_its_description(
+    store: Store, janroot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def failing(fd: int) -> None:
+        published = any(path.suffix == "" for path in (janroot / "files").iterdir())
+        if published:
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(DiskFailedError):
+        add(store)
+    [name] = {path.stem for path in (janroot / "files").iterdir()}
+    assert everything(janroot) == [name, f"{name}.json"]
 
 
 def test_edits_by_hand_win(store: Store, janroot: Path) -> None:
