@@ -1,6 +1,6 @@
-"""The small process that is killed: `python -m tests.chaos.driver WORKLOAD JANROOT FD SEED [PLANTED]`.
+"""The small process that is killed; see `nursery` for how it is started.
 
-It runs a workload on a store, and tells each request on the socket FD: `{"begin": states}` before it, and
+It runs a workload on a store, and tells each request on its socket: `{"begin": states}` before it, and
 `{"acknowledge": states}` or `{"refuse": states}` when it was answered. It tells by `send`, so that the calls which
 change the disk (`write`, `fsync`, ...) are the store's alone. As in the service, a disk that fails ends the process
 with 74 before anybody is answered.
@@ -59,7 +59,3 @@ def main(workload: str, janroot: str, channel_fd: str, seed: str, bug: str = "")
         sys.stderr.write(f"{error}\n")
         sys.stderr.flush()
         os._exit(os.EX_IOERR)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -19,8 +19,8 @@ from storage_service.store.paging import PageQuery
 from tests.chaos import checks, oracle, shared
 from tests.chaos.endless import one_day
 from tests.chaos.history import Changes, History, State
+from tests.chaos.nursery import ROOT
 from tests.chaos.oracle import Finding, Seen
-from tests.chaos.process import ROOT
 from tests.chaos.remote import Remote
 from tests.chaos.shared import SHARED, Appends
 from tests.chaos.writer import Writer

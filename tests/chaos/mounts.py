@@ -42,6 +42,11 @@ def mounted(place: Path, *words: str) -> Iterator[Path]:
         _run("umount", str(place))
 
 
+def sync(place: Path) -> None:
+    """Have the kernel write all it holds of one file system."""
+    _run("sync", "-f", str(place))
+
+
 def _run(*command: str) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True, text=True)

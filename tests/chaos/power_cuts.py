@@ -82,6 +82,7 @@ def _writing(folder: Path, seed: int, bug: str) -> Iterator[Run]:
     with mounts.mounted(folder / "disk", "-o", "loop", str(folder / "disk.img")) as disk:
         (disk / "lost+found").rmdir()
         run = Run(ENDLESS, disk, bug, seed)
+        mounts.sync(disk)
         run.go()
         try:
             yield run

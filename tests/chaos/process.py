@@ -5,11 +5,8 @@ from __future__ import annotations
 import copy
 import fcntl
 import json
-import os
 import select
 import socket
-import subprocess
-import sys
 import tempfile
 import termios
 import threading
@@ -19,10 +16,9 @@ from pathlib import Path
 
 from tests.chaos import oracle
 from tests.chaos.history import History
+from tests.chaos.nursery import Child
 from tests.chaos.workloads import Workload
 
-ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_SECONDS = 60.0
 # Kills leave the kernel's memory alone, so a file system in memory shows the same and is quicker.
 IN_MEMORY = Path("/dev/shm")
 
@@ -45,23 +41,14 @@ class Run:
         self.history = History()
         self.history.settle(oracle.read(self.janroot).objects)
         self._channel, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "tests.chaos.driver", workload.name, str(self.janroot)]
         with theirs:
-            self.process = subprocess.Popen(
-                [*command, str(theirs.fileno()), str(seed), *([bug] if bug else [])],
-                cwd=ROOT,
-                env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+            arguments = [workload.name, str(self.janroot), str(seed), *([bug] if bug else [])]
+            self.process = Child(arguments, theirs, folder / "harness.said")
         self._lock = threading.Lock()
         self._rest = b""
         self._listener = threading.Thread(target=self._listen)
         if not self._channel.recv(6):
-            raise RuntimeError(f"the small process did not start: {self.process.communicate()[1]}")
+            raise RuntimeError(f"the small process did not start: {self.process.wait()}")
 
     def go(self) -> None:
         """Let it begin."""
@@ -70,9 +57,9 @@ class Run:
 
     def wait(self) -> tuple[int, str]:
         """How the process ended, and what it said last; everything it told has been heard then."""
-        _, said = self.process.communicate(timeout=TIMEOUT_SECONDS)
+        code, said = self.process.wait()
         self._listener.join()
-        return self.process.returncode, said
+        return code, said
 
     def heard(self) -> History:
         """A copy of everything that was told so far; the process must stand still."""

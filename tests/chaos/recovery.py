@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
-from jan.ids import MessageId
+from jan.ids import MessageId, ThreadId
 from storage_service.store.paging import PageQuery
 from storage_service.store.records import Message, Role
 from storage_service.store.store import Store
@@ -58,10 +59,20 @@ def _told(store: Store) -> dict[str, State]:
     """The same as the store tells it."""
     told: dict[str, State] = {}
     for thread in store.threads.page(PAGE).items:
-        messages = store.messages.page(thread.id, PAGE).items
+        messages = _all_messages(store, thread.id)
         said = [[item.id, item.content[0]["text"]["value"], item.metadata.get("edit", "")] for item in messages]
         told[thread.title.split()[0]] = {"title": thread.title, "messages": said}
     return told
+
+
+def _all_messages(store: Store, thread_id: ThreadId) -> list[Message]:
+    """Page by page."""
+    page = store.messages.page(thread_id, PAGE)
+    found = list(page.items)
+    while page.has_more:
+        page = store.messages.page(thread_id, replace(PAGE, after=found[-1].id))
+        found += page.items
+    return found
 
 
 def _append_everywhere(store: Store, objects: dict[str, State]) -> dict[str, State]:

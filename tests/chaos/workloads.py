@@ -108,7 +108,7 @@ def filling(writer: Writer) -> None:
     writer.tries = 1
     for number in range(20):
         kind, done = _one_more(writer, 10_000 + number)
-        assert done, kind
+        assert done or kind == "edit", kind  # which takes as much room as the whole file
 
 
 def _one_more(writer: Writer, number: int) -> tuple[str, bool]:
@@ -170,11 +170,12 @@ _RUN = {
     "revision": 2,
 }
 
+SHORT_WRITES = Workload("short-writes", short_writes)
 SCRIPTS = (
     Workload("append-and-edit", append_and_edit),
     Workload("thread-life", thread_life, jan_folder),
     Workload("uploads-and-restarts", uploads_and_restarts, crashed),
-    Workload("short-writes", short_writes),
+    SHORT_WRITES,
 )
 ENDLESS = Workload("endless", endless)
 FILLING = Workload("filling", filling)

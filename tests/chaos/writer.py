@@ -62,6 +62,7 @@ class Writer:
         self._janroot = janroot
         self._ledger = ledger
         self._states = dict(seen.objects)
+        self._torn = set(seen.torn)
         self._called = called
         self._made = 0
         self._cleared: set[str] = set()
@@ -288,7 +289,8 @@ class Writer:
             assert found in [self._states.get(key), *states[:-1]], f"refused, and yet {key} is {found}"
             self._states[key] = found
         assert not seen.findings, seen.findings
-        assert not seen.torn, f"refused, and half a line was left in {seen.torn}"
+        torn = set(seen.torn) - self._torn
+        assert not torn, f"refused, and half a line was left in {torn}"
         return self._states != before
 
     def _thread(self, key: str) -> dict[str, Any]:
