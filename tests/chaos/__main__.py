@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from tests.chaos import call_kills, disk_faults, harness_bites, kill_storm, mounts, power_cuts, results
+from tests.chaos import call_kills, clocks, disk_faults, harness_bites, kill_storm, locks, mounts, power_cuts, results
 from tests.chaos.oracle import Finding
 from tests.chaos.results import Experiment, Plan
 
@@ -22,6 +22,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "call-kills": call_kills.experiment,
     "power-cuts": power_cuts.experiment,
     "disk-faults": disk_faults.experiment,
+    "locks": locks.experiment,
+    "clocks": clocks.experiment,
     "harness-bites": harness_bites.experiment,
 }
 
@@ -32,13 +34,15 @@ def main() -> int:
     words.add_argument("what", choices=["long", "short", "kill", "fault"])
     words.add_argument("names", nargs="*", help=f"of {', '.join(EXPERIMENTS)}; or one point")
     words.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    words.add_argument("--bug", default="", help="a mistake to plant (kill)")
+    words.add_argument("--bug", default="", help="a mistake to plant (kill, fault)")
     given = words.parse_args()
     # What the store warns of is what these experiments are made of.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     if given.what in {"kill", "fault"}:
         [point] = given.names
-        return _tell(call_kills.again(point, given.bug) if given.what == "kill" else disk_faults.again(point))
+        return _tell(
+            call_kills.again(point, given.bug) if given.what == "kill" else disk_faults.again(point, given.bug)
+        )
     mounts.enter_private_namespace()
     plan = Plan(given.what == "long", given.seed)
     print(f"seed {plan.seed}", file=sys.stderr)

@@ -64,11 +64,11 @@ def experiment(plan: Plan) -> Result:
     return result
 
 
-def put_in(fault: Fault) -> list[Finding]:
+def put_in(fault: Fault, bug: str = "") -> list[Finding]:
     """Put one fault in; answers what must not be."""
     with scratch() as folder:
         log = folder / "harness.log"
-        run = Run(fault.workload, folder)
+        run = Run(fault.workload, folder, bug)
         with strace.watching(run.process.pid, log, f"{fault.call}:error={fault.error}:when={fault.number}"):
             run.go()
             code, said = run.wait()
@@ -87,10 +87,10 @@ def fill(kind: str, seed: int) -> tuple[list[Finding], int]:
         return [*_went_on(code, said), *recovery.inspect(run.history, run.janroot)], run.history.refusals
 
 
-def again(fault: str) -> list[Finding]:
+def again(fault: str, bug: str = "") -> list[Finding]:
     """One fault, named as it was printed."""
     name, error, call, number = fault.split(":")
-    return put_in(Fault(BY_NAME[name], error, call, int(number)))
+    return put_in(Fault(BY_NAME[name], error, call, int(number)), bug)
 
 
 def _faults(plan: Plan) -> Iterator[Fault]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from tests.chaos.writer import Writer
 WRITERS = 8
 OWN_THREADS = "abc"
 LEAST_SECONDS, MOST_SECONDS = 0.2, 0.8
+LIST_ORDER = "the order of lists stays"
 ANSWERS = "a request is answered, or breaks off because the service is gone"
 
 
@@ -50,7 +51,8 @@ class SharedHistory(History):
 class Lane:
     """A service that is killed again and again; `findings` must stay empty."""
 
-    def __init__(self, folder: Path, chance: random.Random) -> None:
+    def __init__(self, folder: Path, chance: random.Random, bug: str = "") -> None:
+        self._bug = bug
         self.findings: list[Finding] = []
         self.kills = 0
         self.load_seconds = 0.0
@@ -61,6 +63,19 @@ class Lane:
         self._history = SharedHistory()
         self._appends = Appends()
         self._seen = Seen()
+        self._listed: list[str] = []
+
+    def environment(self) -> Mapping[str, str]:
+        """What the service finds in its environment besides its settings; asked for at each start."""
+        return {}
+
+    def program(self) -> Sequence[str]:
+        """What is started."""
+        return self._planted("")
+
+    def disturb(self) -> None:
+        """What happens while the writers work, before the kill."""
+        time.sleep(self._chance.uniform(LEAST_SECONDS, MOST_SECONDS))
 
     @property
     def writes(self) -> int:
@@ -71,7 +86,9 @@ class Lane:
         """Start, ask for everything, work, kill, look; so many times, or until something is found."""
         while self.kills < kills and not self.findings:
             with self._service() as (process, remote):
-                self.findings += checks.same(checks.DISAGREES, _tails(self._seen), _told(remote))
+                told = _told(remote)
+                self.findings += checks.same(checks.DISAGREES, _tails(self._seen), told)
+                self.findings += self._check_order(list(told))
                 if self.kills == 0:
                     self._appends.names = shared.create(remote)
                 began = time.monotonic()
@@ -79,6 +96,24 @@ class Lane:
                 self.load_seconds += time.monotonic() - began
             self.kills += 1
             self._look()
+
+    def _check_order(self, listed: list[str]) -> Iterator[Finding]:
+        """Threads that were listed before are listed in the same order."""
+        known = set(self._listed)
+        before, now = [[key for key in keys if key in known & set(listed)] for keys in (self._listed, listed)]
+        if before != now:
+            yield Finding(LIST_ORDER, f"{before} became {now}")
+        self._listed = listed
+
+    def _planted(self, first: str) -> Sequence[str]:
+        """The service as it is, or after some other Python, with the mistake that is to be found."""
+        if self._bug:
+            first += f"\nfrom tests.chaos import planted\nplanted.BUGS[{self._bug!r}].plant()\n"
+        return (
+            ["-c", f"{first}\nfrom storage_service.__main__ import main\nmain()"]
+            if first
+            else ["-m", "storage_service"]
+        )
 
     def _look(self) -> None:
         self._seen = oracle.read(self._janroot)
@@ -96,7 +131,7 @@ class Lane:
         ]
         for writer in writers:
             writer.start()
-        time.sleep(self._chance.uniform(LEAST_SECONDS, MOST_SECONDS))
+        self.disturb()
         killed.set()
         process.kill()
         for writer in writers:
@@ -131,12 +166,16 @@ class Lane:
         """The real service, once it answers."""
         address = f"unix:{self._folder}/harness.sock"
         log = self._folder / "harness.log"
-        environment = os.environ | {
-            "JANROOT_PATH": str(self._janroot),
-            "JANROOT_RUN_DIR": str(self._folder / "harness.run"),
-            "JANROOT_STORAGE_ADDR": address,
-        }
-        command = [sys.executable, "-m", "storage_service"]
+        environment = (
+            dict(os.environ)
+            | dict(self.environment())
+            | {
+                "JANROOT_PATH": str(self._janroot),
+                "JANROOT_RUN_DIR": str(self._folder / "harness.run"),
+                "JANROOT_STORAGE_ADDR": address,
+            }
+        )
+        command = [sys.executable, *self.program()]
         with log.open("wb") as said:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=said)
         remote = Remote(address)

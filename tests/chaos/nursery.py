@@ -7,6 +7,7 @@ arguments, with the driver's own socket attached) with the child's pid and, when
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -35,8 +36,9 @@ class Child:
         self.pid = int(self._nursery.recv(_MOST_BYTES))
 
     def kill(self) -> None:
-        """End it. It is not waited for before `wait`, so the pid is still its own."""
-        os.kill(self.pid, signal.SIGKILL)
+        """End it; one that has ended already is no error."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> tuple[int, str]:
         """How it ended, and what it said last."""

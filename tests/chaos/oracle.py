@@ -81,10 +81,17 @@ def read(janroot: Path) -> Seen:
     for name, item in deleted:
         if name.startswith("messages-"):
             _read_cleared(seen, item, folders)
+    for state in folders.values():
+        state["cleared"] = in_order(state["cleared"])
     for folder in _entries(janroot / "assistants"):
         _read_assistant(seen, folder, "assistants")
     _read_uploads(seen, janroot)
     return seen
+
+
+def in_order(cleared: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was cleared, in an order that no clock decides."""
+    return sorted(cleared, key=json.dumps)
 
 
 def _read_neighbours(seen: Seen, janroot: Path) -> None:

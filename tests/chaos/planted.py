@@ -6,12 +6,16 @@ was made for it.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage_service.store import atomic
+from jan.ids import Id, ThreadId
+from storage_service.store import atomic, clock, messages
+from storage_service.store.records import Message
 from tests.chaos import checks, oracle
 from tests.chaos.history import Changes
 from tests.chaos.teller import Teller
@@ -19,15 +23,10 @@ from tests.chaos.teller import Teller
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """A mistake, the check that must find it, and the workload and calls in which a kill shows it.
-
-    One without a workload is shown by a power cut.
-    """
+    """A mistake, and the check that must find it."""
 
     plant: Callable[[], None]
     found_by: str
-    workload: str = ""
-    calls: tuple[str, ...] = ()
 
 
 def _acknowledge_before_the_write() -> None:
@@ -75,13 +74,53 @@ def _no_fsync_of_folders() -> None:
     atomic.sync_dir = lambda path: None
 
 
-_WRITES = ("write", "fsync")
+def _no_lock() -> None:
+    fcntl.flock = lambda fd, operation: None
+
+
+def _unchecked_ids() -> None:
+    Id.parse = classmethod(lambda kind, text: kind(text))  # type: ignore[method-assign, assignment]
+
+
+def _fsync_again() -> None:
+    def sync(fd: int, path: Path) -> None:
+        for _ in range(2):
+            with contextlib.suppress(OSError):
+                return os.fsync(fd)
+        raise atomic.DiskFailedError(path)
+
+    atomic._sync = sync
+
+
+def _no_cutting_back() -> None:
+    atomic._write_or_cut_back = lambda fd, data, start, path: atomic._write_all(fd, data, path)
+
+
+def _times_of_the_clock() -> None:
+    stamp = messages.stamped
+
+    def stamped(message: Message, thread_id: ThreadId, now_ms: int, last_ms: int = 0) -> Message:
+        del now_ms, last_ms
+        return stamp(message, thread_id, clock.wall_clock_ms())
+
+    messages.stamped = stamped
+
+
+def _one_look() -> None:
+    clock.APART_SECONDS = 0.0
+
 
 BUGS: dict[str, Bug] = {
     "no-fsync": Bug(_no_fsync, checks.LOST),
     "no-dir-fsync": Bug(_no_fsync_of_folders, checks.LOST),
-    "ack-before-write": Bug(_acknowledge_before_the_write, checks.LOST, "append-and-edit", ("write",)),
-    "no-tail-repair": Bug(_leave_half_lines, oracle.UNREADABLE, "uploads-and-restarts", ("write",)),
-    "write-in-place": Bug(_write_over_the_old_file, oracle.UNREADABLE, "append-and-edit", _WRITES),
-    "thread-not-whole": Bug(_build_threads_in_place, oracle.HALF_THREAD, "append-and-edit", ("rename",)),
+    "ack-before-write": Bug(_acknowledge_before_the_write, checks.LOST),
+    "no-tail-repair": Bug(_leave_half_lines, oracle.UNREADABLE),
+    "write-in-place": Bug(_write_over_the_old_file, oracle.UNREADABLE),
+    "thread-not-whole": Bug(_build_threads_in_place, oracle.HALF_THREAD),
+    "no-lock": Bug(_no_lock, "a second storage service names the first and leaves"),
+    "unchecked-ids": Bug(_unchecked_ids, oracle.OUTSIDE),
+    "fsync-again": Bug(_fsync_again, "a failed fsync is never repeated"),
+    "no-cutting-back": Bug(_no_cutting_back, "a full disk is told, and the next try succeeds"),
+    "times-of-the-clock": Bug(_times_of_the_clock, oracle.ORDER),
+    "trash-by-one-look": Bug(_one_look, checks.LOST),
 }

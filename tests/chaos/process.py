@@ -46,6 +46,7 @@ class Run:
             self.process = Child(arguments, theirs, folder / "harness.said")
         self._lock = threading.Lock()
         self._rest = b""
+        self._end: tuple[int, str] | None = None
         self._listener = threading.Thread(target=self._listen)
         if not self._channel.recv(6):
             raise RuntimeError(f"the small process did not start: {self.process.wait()}")
@@ -57,9 +58,14 @@ class Run:
 
     def wait(self) -> tuple[int, str]:
         """How the process ended, and what it said last; everything it told has been heard then."""
-        code, said = self.process.wait()
-        self._listener.join()
-        return code, said
+        if self._end is None:
+            self._end = self.process.wait()
+            self._listener.join()
+        return self._end
+
+    def is_over(self) -> bool:
+        """Whether the process said all that it will say."""
+        return not self._listener.is_alive()
 
     def heard(self) -> History:
         """A copy of everything that was told so far; the process must stand still."""

@@ -6,11 +6,17 @@ repeated for every call that it makes.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from jan.errors import InvalidArgumentError, NotFoundError
+from jan.ids import AssistantId, FileId, ThreadId, TrashId
+from storage_service.store.records import Assistant
 from tests.chaos.endless import endless
 from tests.chaos.writer import Writer
 from tests.fixtures.storage import limited_files
@@ -128,6 +134,31 @@ def _one_more(writer: Writer, number: int) -> tuple[str, bool]:
             return kind, writer.create(f"n{number}", ("x" * length,))
 
 
+def holding(writer: Writer) -> None:
+    """Take the janroot, write once, and stay."""
+    writer.create(f"by{os.getpid()}")
+    while True:
+        signal.pause()
+
+
+def hostile_ids(writer: Writer) -> None:
+    """Ask for what lies outside, as a caller could that does not check its ids. Nothing comes of it."""
+    writer.create("a", ("one",))
+    store, away = writer.store, "../../harness-was-here"
+    asks = (
+        lambda: store.assistants.create(Assistant(AssistantId(away.replace("harness-", "")), name="x")),
+        lambda: store.threads.change(ThreadId(away), lambda thread: thread),
+        lambda: store.append(ThreadId(f"{away}/x"), []),
+        lambda: store.delete_thread(ThreadId("../models")),
+        lambda: store.files.delete(FileId("../.server/lock")),
+        lambda: store.restore(TrashId("../quarantine")),
+    )
+    for ask in asks:
+        with contextlib.suppress(InvalidArgumentError, NotFoundError):
+            ask()
+    writer.append("a", "two")
+
+
 def jan_folder(janroot: Path) -> None:
     """A thread that desktop Jan made, with a document in it, and one of the draft of 2023 in its flat file."""
     folder = janroot / "threads" / OLD
@@ -176,7 +207,9 @@ SCRIPTS = (
     Workload("thread-life", thread_life, jan_folder),
     Workload("uploads-and-restarts", uploads_and_restarts, crashed),
     SHORT_WRITES,
+    Workload("hostile-ids", hostile_ids),
 )
 ENDLESS = Workload("endless", endless)
 FILLING = Workload("filling", filling)
-BY_NAME = {workload.name: workload for workload in (*SCRIPTS, ENDLESS, FILLING)}
+HOLDING = Workload("holding", holding)
+BY_NAME = {workload.name: workload for workload in (*SCRIPTS, ENDLESS, FILLING, HOLDING)}

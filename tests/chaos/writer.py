@@ -86,8 +86,8 @@ class Writer:
         return len(self._thread(key)["messages"])
 
     def can_be_uncleared(self, key: str) -> bool:
-        """Whether a thread was cleared, and nothing was said in it since."""
-        return key in self._cleared
+        """Whether a thread was cleared once, and nothing was said in it since."""
+        return key in self._cleared and len(self._thread(key)["cleared"]) == 1
 
     def create(self, key: str, texts: tuple[str, ...] = ()) -> bool:
         """Make a thread, with its first messages at once."""
@@ -177,7 +177,7 @@ class Writer:
         for name in entry:
             if state[name]:
                 entry |= {name: state[name]}
-                state |= {name: [], "cleared": [*self._thread(key)["cleared"], dict(entry)]}
+                state |= {name: [], "cleared": oracle.in_order([*self._thread(key)["cleared"], dict(entry)])}
                 steps.append(copy.deepcopy(state))
         self._do({key: steps}, lambda: self.store.clear_thread(self.ids[key]), is_for_good=True)
         self._cleared.add(key)
