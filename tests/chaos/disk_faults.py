@@ -72,7 +72,7 @@ def put_in(fault: Fault, bug: str = "") -> list[Finding]:
         with strace.watching(run.process.pid, log, f"{fault.call}:error={fault.error}:when={fault.number}"):
             run.go()
             code, said = run.wait()
-        found = list(_broke_off(fault, log, code, said) if fault.error == "EIO" else _went_on(code, said))
+        found = list(_broke_off(fault, log, code, said) if fault.error == "EIO" else went_on(code, said))
         return found + recovery.inspect(run.history, run.janroot)
 
 
@@ -84,7 +84,7 @@ def fill(kind: str, seed: int) -> tuple[list[Finding], int]:
         run = Run(FILLING, disk, seed=seed)
         run.go()
         code, said = run.wait()
-        return [*_went_on(code, said), *recovery.inspect(run.history, run.janroot)], run.history.refusals
+        return [*went_on(code, said), *recovery.inspect(run.history, run.janroot)], run.history.refusals
 
 
 def again(fault: str, bug: str = "") -> list[Finding]:
@@ -120,7 +120,7 @@ def _lines_after_fault(log: Path) -> Sequence[str]:
     return lines[first + 1 :]
 
 
-def _went_on(code: int, said: str) -> Iterator[Finding]:
+def went_on(code: int, said: str) -> Iterator[Finding]:
     """It may also say that it cannot start, if there is no room for the first files."""
     if code not in {0, os.EX_TEMPFAIL}:
         yield Finding(REFUSED, f"it ended with {code}: {said}")

@@ -51,8 +51,8 @@ def _by_workload(workload: str, bug: str, plan: Plan) -> set[str]:
     with scratch() as folder:
         run = Run(BY_NAME[workload], folder, bug)
         run.go()
-        run.wait()
-        return {finding.check for finding in recovery.inspect(run.history, run.janroot)}
+        found = [*disk_faults.went_on(*run.wait()), *recovery.inspect(run.history, run.janroot)]
+        return {finding.check for finding in found}
 
 
 def _by_clock(bug: str, plan: Plan) -> set[str]:
@@ -69,7 +69,7 @@ SHOWN_BY: dict[str, Callable[[str, Plan], set[str]]] = {
     "no-lock": _by_second_process,
     "unchecked-ids": partial(_by_workload, "hostile-ids"),
     "fsync-again": partial(_by_fault, "append-and-edit:EIO:fsync:20"),
-    "no-cutting-back": partial(_by_fault, "append-and-edit:ENOSPC:write:1000"),
+    "no-cutting-back": partial(_by_workload, "short-writes"),
     "times-of-the-clock": _by_clock,
     "trash-by-one-look": _by_clock,
 }

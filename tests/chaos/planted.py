@@ -10,11 +10,11 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jan.ids import Id, ThreadId
-from storage_service.store import atomic, clock, messages
+from storage_service.store import atomic, batch, clock
 from storage_service.store.records import Message
 from tests.chaos import checks, oracle
 from tests.chaos.history import Changes
@@ -97,13 +97,11 @@ def _no_cutting_back() -> None:
 
 
 def _times_of_the_clock() -> None:
-    stamp = messages.stamped
-
     def stamped(message: Message, thread_id: ThreadId, now_ms: int, last_ms: int = 0) -> Message:
         del now_ms, last_ms
-        return stamp(message, thread_id, clock.wall_clock_ms())
+        return replace(message, thread_id=thread_id, created_ms=clock.wall_clock_ms())
 
-    messages.stamped = stamped
+    batch.stamped = stamped
 
 
 def _one_look() -> None:

@@ -144,15 +144,15 @@ def holding(writer: Writer) -> None:
 def hostile_ids(writer: Writer) -> None:
     """Ask for what lies outside, as a caller could that does not check its ids. Nothing comes of it."""
     writer.create("a", ("one",))
-    store, away = writer.store, "../../harness-was-here"
-    asks = (
-        lambda: store.assistants.create(Assistant(AssistantId(away.replace("harness-", "")), name="x")),
+    store, away = writer.store, "../../was-here"
+    asks: list[Callable[[], object]] = [
+        lambda: store.assistants.create(Assistant(AssistantId("../../was-here"), name="x")),
         lambda: store.threads.change(ThreadId(away), lambda thread: thread),
         lambda: store.append(ThreadId(f"{away}/x"), []),
         lambda: store.delete_thread(ThreadId("../models")),
         lambda: store.files.delete(FileId("../.server/lock")),
         lambda: store.restore(TrashId("../quarantine")),
-    )
+    ]
     for ask in asks:
         with contextlib.suppress(InvalidArgumentError, NotFoundError):
             ask()
