@@ -67,6 +67,8 @@ class Rules:
             return Reason.LINK if entry.is_link else Reason.SPECIAL
         if len(below) >= MAX_LEVELS:
             return Reason.TOO_DEEP
+        if top == SERVER and len(below) > 2 and below[1].startswith("janroot-"):
+            top = below[2]  # of a janroot that a restore replaced
         return Verdict.TAKE if entry.is_folder else self._judge_file(top, entry)
 
     def _judge_file(self, top: str, entry: Entry) -> Verdict | Reason:

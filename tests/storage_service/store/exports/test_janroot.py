@@ -64,6 +64,7 @@ def fill(store: Store, janroot: Path) -> dict[str, bytes]:
     put(janroot / "settings/@janhq/x/settings.json", EXTENSION)
     put(janroot / "logs/app.log", "sk-canary")
     put(janroot / ".server/quarantine/torn", "half")
+    put(janroot / ".server/trash/janroot-1704504633000-0123abcd/models/demo/demo.gguf", b"G" * 1000)
     put(janroot / ".server/converted/jan_1.json", "{}")
     (janroot / "themes/empty").mkdir(parents=True)
     (janroot / "models/linked").symlink_to("/etc")
@@ -94,10 +95,11 @@ def test_weights_are_left_out_and_named(store: Store, janroot: Path) -> None:
         large.truncate(64 * 1024 * 1024)
     files, about, _ = archive(store, Rules(Kind.BACKUP))
     missing = lying.keys() - files.keys()
-    assert {name for name in missing if not name.startswith(".server/")} == {"models/demo/demo.gguf"}
+    weights = {name for name in missing if name.endswith(".gguf")}
+    assert weights == {"models/demo/demo.gguf", ".server/trash/janroot-1704504633000-0123abcd/models/demo/demo.gguf"}
     assert {"path": "models/demo/demo.gguf", "reason": "weights", "bytes": 1000} in about["left_out"]
     assert {"path": "models/demo/large", "reason": "weights", "bytes": 64 * 1024 * 1024} in about["left_out"]
-    assert about["left_out_count"] == len(about["left_out"]) == 4
+    assert about["left_out_count"] == len(about["left_out"]) == 5
 
 
 def test_an_export_holds_no_key_and_nothing_of_the_server(store: Store, janroot: Path) -> None:
