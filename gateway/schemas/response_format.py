@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 import orjson
@@ -12,6 +13,7 @@ from gateway.schemas.common import JsonObject, RequestModel
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_SCHEMA_DEPTH = 32
 MAX_PATTERN_LENGTH = 256
+MAX_REFERENCE_CHAIN = 256
 
 
 class JsonSchemaFormat(RequestModel):
@@ -47,6 +49,7 @@ def check_schema(schema: JsonObject) -> None:
     if len(orjson.dumps(schema)) > MAX_SCHEMA_BYTES:
         raise ValueError(f"a schema may hold at most {MAX_SCHEMA_BYTES} bytes")
     _check_bounds(schema, MAX_SCHEMA_DEPTH)
+    _check_references(schema)
 
 
 def _check_bounds(value: Any, depth_left: int) -> None:
@@ -61,3 +64,51 @@ def _check_bounds(value: Any, depth_left: int) -> None:
     elif isinstance(value, list):
         for child in value:
             _check_bounds(child, depth_left - 1)
+
+
+def _check_references(schema: JsonObject) -> None:
+    """Raises ValueError: a reference leads back to itself without anything between, so nothing can satisfy it.
+
+    A tree whose children are trees is fine. A loop is an error inside vLLM, whose cause nobody is told.
+    """
+    sound: set[int] = set()
+    for node in _nodes(schema):
+        _follow(node, schema, sound, frozenset())
+
+
+def _follow(node: Any, root: JsonObject, sound: set[int], open_nodes: frozenset[int]) -> None:
+    if not isinstance(node, dict) or id(node) in sound:
+        return
+    if id(node) in open_nodes:
+        raise ValueError("a $ref leads back to itself")
+    if len(open_nodes) > MAX_REFERENCE_CHAIN:
+        raise ValueError(f"a chain of $ref may have at most {MAX_REFERENCE_CHAIN} links")
+    nearer = [part for key in ("allOf", "anyOf", "oneOf") for part in _items(node.get(key))]
+    if isinstance(reference := node.get("$ref"), str) and reference.startswith("#"):
+        nearer.append(_target(root, reference))
+    for part in nearer:
+        _follow(part, root, sound, open_nodes | {id(node)})
+    sound.add(id(node))
+
+
+def _target(root: JsonObject, reference: str) -> Any:
+    """What a reference within the schema means (RFC 6901); None when nothing is there."""
+    node: Any = root
+    for part in reference.removeprefix("#").split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
+            node = node[int(key)]
+        else:
+            node = node.get(key) if isinstance(node, dict) else None
+    return node
+
+
+def _nodes(value: Any) -> Iterator[JsonObject]:
+    if isinstance(value, dict):
+        yield value
+    for child in value.values() if isinstance(value, dict) else _items(value):
+        yield from _nodes(child)
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

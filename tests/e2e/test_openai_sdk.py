@@ -61,6 +61,48 @@ def test_the_same_seed_gives_the_same_answer_streamed_or_not(client: OpenAI) -> 
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole
 
 
+TOOLS: Any = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "strict": True,
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string", "enum": ["Paris", "Rome"]}},
+                "required": ["city"],
+                "additionalProperties": False,
+            },
+        },
+    }
+    for name in ("weather", "time")
+]
+
+
+def test_a_function_that_must_be_called_is(client: OpenAI) -> None:
+    parameters: Any = {"model": MODEL, "messages": QUESTION, "tools": TOOLS, "tool_choice": "required"}
+    [choice] = client.chat.completions.create(**parameters).choices
+    assert choice.finish_reason == "tool_calls"
+    [call] = choice.message.tool_calls or []
+    assert call.type == "function"
+    assert call.function.name in {"weather", "time"}
+    assert json.loads(call.function.arguments)["city"] in {"Paris", "Rome"}
+    answered: Any = [*QUESTION, choice.message.model_dump(exclude_none=True)]
+    answered += [{"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
+    answer = client.chat.completions.create(model=MODEL, messages=answered, tools=TOOLS, max_tokens=8)
+    assert answer.choices[0].message.content
+
+
+def test_a_streamed_call_by_name_is_put_together_by_the_sdk(client: OpenAI) -> None:
+    named: Any = {"type": "function", "function": {"name": "time"}}
+    with client.chat.completions.stream(model=MODEL, messages=QUESTION, tools=TOOLS, tool_choice=named) as stream:
+        kinds = {event.type for event in stream}
+        [call] = stream.get_final_completion().choices[0].message.tool_calls or []
+    assert "tool_calls.function.arguments.delta" in kinds
+    assert call.function.name == "time"
+    assert json.loads(call.function.arguments)["city"] in {"Paris", "Rome"}
+
+
 def test_eight_chats_at_once(client: OpenAI) -> None:
     def ask(number: int) -> str:
         answer = client.chat.completions.create(
