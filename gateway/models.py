@@ -11,6 +11,7 @@ from jan.storage.v1 import models_pb2
 # How Jan's assistants say "any model".
 ANY_MODEL = "*"
 
+REMOTE_ENGINE = "openai"
 _OF_ASSISTANTS = "assistants/"
 
 
@@ -32,15 +33,15 @@ async def find_model(storage: StorageClient, name: str) -> models_pb2.Model:
 async def find_model_or_any(storage: StorageClient, name: str) -> models_pb2.Model:
     """The model of that id; for an empty name or `*` the oldest there is, so that a new one changes no conversation.
 
-    One that came along with an assistant is used by its name alone: a stranger may have made it as old as he likes.
-    Raises NotFoundError.
+    A stranger may have made his as old as he likes, so one that came along with an assistant is used by its name alone,
+    and a remote one, which is told all that is said, only when there is no other. Raises NotFoundError.
     """
     if name and name != ANY_MODEL:
         return await find_model(storage, name)
     models = [model for model in await storage.list_models() if not model.folder.startswith(_OF_ASSISTANTS)]
     if not models:
         raise NotFoundError("This server has no model yet.", code="model_not_found", param="model")
-    return min(models, key=lambda model: (model.created_at.ToMilliseconds(), model.id))
+    return min(models, key=lambda model: (model.engine == REMOTE_ENGINE, model.created_at.ToMilliseconds(), model.id))
 
 
 def model_spec(model: models_pb2.Model) -> jobs_pb2.ModelSpec:
