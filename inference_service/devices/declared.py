@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from inference_service.devices.device import Device, DeviceKind
+from inference_service.devices.memory import resident_bytes, session_members
 
 _KEYS: Final = frozenset({"id", "kind", "name", "memory_bytes", "memory_gib", "free_bytes"})
 _MOST_DEVICES: Final = 64
@@ -26,9 +27,9 @@ class DeclaredInventory:
         """What was declared."""
         return self.declared
 
-    def measure(self, engine: int, kind: DeviceKind) -> int:  # as above
-        """Nothing: the devices may not exist."""
-        return 0
+    def measure(self, engine: int, kind: DeviceKind) -> int:
+        """What an engine holds of the RAM, which is real whatever was declared; nothing of GPUs that may not exist."""
+        return sum(map(resident_bytes, session_members({engine}))) if kind is DeviceKind.CPU else 0
 
 
 def read_declared(value: str) -> DeclaredInventory:

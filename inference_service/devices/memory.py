@@ -37,8 +37,8 @@ def ram(own: Collection[int], proc: Path = PROC, cgroups: Path = CGROUPS) -> Mem
 
 def session_members(leaders: Collection[int], proc: Path = PROC) -> frozenset[int]:
     """The processes of the sessions that `leaders` lead: each engine and everything it started."""
-    if not leaders:
-        return frozenset()
+    if not leaders or not proc.is_dir():
+        return frozenset(leaders)
     pids = [int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()]
     return frozenset(pid for pid in pids if _session(pid, proc) in leaders)
 

@@ -20,6 +20,10 @@ _VERSIONS = (2, 3)
 _MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
 _MAX_NAME_BYTES = 64  # GGML_MAX_NAME; the gguf specification allows 64 for tensors
 _MAX_KEY_BYTES = 65_535  # gguf specification
+# Far beyond any model, and few enough to be walked through: a sparse file of zeros could claim billions.
+_MAX_PAIRS = 65_536
+_MAX_TENSORS = 262_144
+_MAX_TEXTS = 2**22
 _MAX_KEPT_TEXT_BYTES = 256
 _MAX_KEPT_ITEMS = 10_000  # one for each layer
 _STRING, _ARRAY = 8, 9
@@ -135,8 +139,8 @@ class _Reader:
         if version not in _VERSIONS:
             raise LyingHeaderError(f"version {version} of the format is not supported")
         # A key-value takes at least 13 bytes, a tensor description at least 32: more than fit is a lie.
-        if pairs * 13 + tensors * 32 > self._size_bytes:
-            raise LyingHeaderError("it claims more entries than its size holds")
+        if pairs * 13 + tensors * 32 > self._size_bytes or pairs > _MAX_PAIRS or tensors > _MAX_TENSORS:
+            raise LyingHeaderError("it claims more entries than its size holds, or than any model has")
         for _ in range(pairs):
             self._pair()
         extents = sorted(self._tensor() for _ in range(tensors))
@@ -196,9 +200,11 @@ class _Reader:
         if item_type in _SCALARS:
             self._scalars(key, struct.Struct("<" + _SCALARS[item_type]), count)
             return
+        if item_type != _STRING:
+            raise LyingHeaderError("a value has an unknown type")
+        if count > _MAX_TEXTS:
+            raise LyingHeaderError("a list has more texts than any model")
         for _ in range(count):
-            if item_type != _STRING:
-                raise LyingHeaderError("a value has an unknown type")
             self._text(self._size_bytes)
 
     def _scalars(self, key: str, form: struct.Struct, count: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final
 from inference_service.formats.description import LyingHeaderError
 
 _LENGTH = struct.Struct("<Q")
-_MAX_HEADER_BYTES: Final = 100_000_000  # the reference reader's bound
+_MAX_HEADER_BYTES: Final = 32 * 1024 * 1024  # a quarter of a million tensors; the reference reader takes 100 MB
 _MAX_DIMENSION: Final = 2**48
 _MAX_DIMENSIONS: Final = 16
 _METADATA = "__metadata__"

@@ -199,6 +199,9 @@ async def test_a_real_load_is_told_as_it_happens_and_corrects_the_estimate(
         await ask(api, "PUT", f"/v1/models/{demo}/stop")
         assert [(await next_event(content))["state"] for _ in range(2)] == ["stopping", "ready"]
     assert (await ask(api, "GET", "/v1/devices"))["data"][-1]["models"] == []
+    fit = await ask(api, "POST", f"/v1/models/{demo}/fit", {})
+    assert (fit["fits"], fit["measured"]) == (True, True)
+    assert fit["needs"]["total"] >= fit["needs"]["weights"] + fit["needs"]["kv_cache"]
 
 
 async def test_a_gateway_that_ends_lets_its_watchers_go(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ def test_devices_are_declared_as_text_or_file(tmp_path: Path) -> None:
     for value in (text, str(tmp_path / "devices.json")):
         inventory = read_declared(value)
         assert inventory.devices([1]) == expected
-        assert inventory.measure(1, DeviceKind.CPU) == 0
+        assert inventory.measure(os.getsid(0), DeviceKind.CPU) > 0
+        assert inventory.measure(os.getsid(0), DeviceKind.GPU) == 0
 
 
 @pytest.mark.parametrize(
