@@ -350,12 +350,13 @@ class Models:
 
     async def _learn(self, model: Model, copy: Copy, engine: Engine) -> None:
         """Compare what loading took with what was estimated, for the next time."""
-        if model.demand is None or copy.placement is None or engine.pid is None:
+        demand = model.demand  # the model may be unloaded meanwhile
+        if demand is None or copy.placement is None or engine.pid is None:
             return
         kind = DeviceKind.GPU if copy.placement.on_gpu else DeviceKind.CPU
         measured_bytes = await asyncio.to_thread(self._inventory.measure, engine.pid, kind)
         if measured_bytes:
-            await self._maker.learn(model.demand, measured_bytes, len(copy.placement.shares))
+            await self._maker.learn(demand, measured_bytes, len(copy.placement.shares))
 
     async def _watch_engine(self, model: Model, copy: Copy, engine: Engine) -> None:
         """Note the crash of a running engine."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -11,7 +12,7 @@ import pytest
 
 from inference_service.assess import Assessment
 from inference_service.devices.declared import DeclaredInventory
-from inference_service.devices.device import Device
+from inference_service.devices.device import Device, DeviceKind
 from inference_service.engines.engine import ChatCall, Connection
 from inference_service.hosting import HostingSettings
 from inference_service.model import TRANSITIONS, Model, ModelState, ModelStatus
@@ -375,6 +376,27 @@ async def test_a_watcher_hears_of_each_change_with_progress(maker: FakeMaker) ->
             assert (change.state, change.progress, change.activity) == ("running", None, "")
             models.dismiss_watchers()
             assert await changes.get() is None
+
+
+class SlowInventory(DeclaredInventory):
+    """A look at an engine's memory that takes until the test has seen it unloaded."""
+
+    def measure(self, engine: int, kind: DeviceKind) -> int:
+        measuring.wait(timeout=10)
+        return 7
+
+
+measuring = threading.Event()
+
+
+async def test_a_model_may_be_unloaded_while_it_is_measured(maker: FakeMaker) -> None:
+    measuring.clear()
+    async with open_models(maker, SlowInventory((cpu(8),)), Policy(0, 60)) as models:
+        await models.start(spec())
+        await models.stop("a")
+        measuring.set()
+        await models.start(spec())
+    assert maker.learnt == [7, 7]
 
 
 async def test_a_watcher_that_lags_is_let_go(maker: FakeMaker) -> None:

@@ -39,16 +39,16 @@ def own_redis() -> Iterator[RedisServer]:
 class Service:
     def __init__(self, process: asyncio.subprocess.Process, address: str) -> None:
         self.process = process
-        self._address = address
+        self.address = address
 
     async def statuses(self) -> list[control_pb2.ModelStatus]:
-        async with rpc.open_channel(self._address) as channel:
+        async with rpc.open_channel(self.address) as channel:
             stub = control_pb2_grpc.ControlServiceStub(channel)
             answer = await rpc.call(stub.ListModelStatuses, control_pb2.ListModelStatusesRequest())
         return list(answer.models)
 
     async def until_serving(self) -> None:
-        async with rpc.open_channel(self._address) as channel:
+        async with rpc.open_channel(self.address) as channel:
             while not await rpc.is_serving(channel):
                 assert self.process.returncode is None
                 await asyncio.sleep(0.05)
@@ -98,6 +98,19 @@ async def test_answers_and_drains(own_redis: RedisServer, models_dir: Path, run_
         assert (await bench.read(begun)).end == "completed"
         assert await running.process.wait() == 0
         assert not any(engine.is_running() for engine in engines)
+
+
+async def test_engines_start_while_calls_are_open(own_redis: RedisServer, models_dir: Path, run_dir: Path) -> None:
+    """An open call once made gRPC's fork handlers crash the engine between fork and exec."""
+    async with service(own_redis, models_dir, run_dir) as running, rpc.open_channel(running.address) as channel:
+        stub = control_pb2_grpc.ControlServiceStub(channel)
+        watching = stub.WatchModels(control_pb2.WatchModelsRequest())
+        for _ in range(4):
+            request = control_pb2.StartModelRequest(model=demo(), wait=True)
+            started = await rpc.call(stub.StartModel, request, deadline_seconds=50)
+            assert started.status.state == control_pb2.MODEL_STATE_RUNNING
+            await rpc.call(stub.StopModel, control_pb2.StopModelRequest(model_id="demo"), deadline_seconds=50)
+        watching.cancel()
 
 
 async def test_killed_it_leaves_no_engine_and_the_next_one_takes_over(
