@@ -23,6 +23,8 @@ INVALID = "invalid_archive"
 UNSUPPORTED = "unsupported_archive"
 
 STORED, DEFLATED = 0, 8
+# 6.3, as in APPNOTE.
+_KNOWN_VERSION = 63
 ENCRYPTED = 0x0001
 # Strong encryption, patched data, a masked directory.
 _UNREADABLE = 0x0040 | 0x0020 | 0x2000
@@ -178,6 +180,8 @@ def _entry(name: str, fields: tuple[Any, ...], extra: bytes, comment: bytes) -> 
         raise _unsupported(name, "is encrypted")
     if method not in (STORED, DEFLATED):
         raise _unsupported(name, "is compressed in a way that is not read here")
+    if fields[3] > _KNOWN_VERSION:
+        raise _unsupported(name, "needs a later version of the format")
     _check_kind(name, attributes)
     size, compressed, offset = _wide(extra, fields[11], fields[10], fields[18])
     if (name.endswith("/") and size) or (method == STORED and size != compressed):
