@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import signal
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,12 @@ from jan.errors import InvalidArgumentError, NotFoundError
 from jan.ids import AssistantId, FileId, ThreadId, TrashId
 from storage_service.store.records import Assistant
 from tests.chaos.endless import endless
+from tests.chaos.history import State
 from tests.chaos.writer import Writer
 from tests.fixtures.storage import limited_files
 
 FLAT = "jan_1698765432"
+IMPORTED = ("i0", "i1")
 OLD = "jan_1704504633"
 
 
@@ -159,6 +162,31 @@ def hostile_ids(writer: Writer) -> None:
     writer.append("a", "two")
 
 
+def importing(writer: Writer) -> None:
+    """Take in what another Jan folder holds, twice: the second time everything is there."""
+    writer.create("a", ("one",))
+    states = {key: _imported(key) for key in IMPORTED}
+    writer.bring_in("harness.import.zip", states)
+    writer.append("a", "two")
+    writer.bring_in("harness.import.zip", {})
+
+
+def _imported(key: str) -> State:
+    said = [[f"m{number}", f"{key} says {number}", ""] for number in range(2)]
+    return {"place": "threads", "title": f"{key} imported", "messages": said, "runs": [], "files": [], "cleared": []}
+
+
+def other_folder(janroot: Path) -> None:
+    """A zip of a Jan folder with two threads, beside the janroot."""
+    with zipfile.ZipFile(janroot.parent / "harness.import.zip", "w") as archive:
+        for number, key in enumerate(IMPORTED):
+            name = f"jan_{1_704_600_000 + number}"
+            thread = {"id": name, "title": f"{key} imported", "created": 1_704_600_000_000 + number}
+            said = [_jan_message(name, f"m{message}", f"{key} says {message}") for message in range(2)]
+            archive.writestr(f"jan/threads/{name}/thread.json", json.dumps(thread))
+            archive.writestr(f"jan/threads/{name}/messages.jsonl", "".join(f"{json.dumps(line)}\n" for line in said))
+
+
 def jan_folder(janroot: Path) -> None:
     """A thread that desktop Jan made, with a document in it, and one of the draft of 2023 in its flat file."""
     folder = janroot / "threads" / OLD
@@ -207,6 +235,7 @@ SCRIPTS = (
     Workload("thread-life", thread_life, jan_folder),
     Workload("uploads-and-restarts", uploads_and_restarts, crashed),
     SHORT_WRITES,
+    Workload("importing", importing, other_folder),
     Workload("hostile-ids", hostile_ids),
 )
 ENDLESS = Workload("endless", endless)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from jan.errors import StorageFullError
 from jan.ids import AssistantId, FileId, MessageId, RunId, ThreadId, TrashId
+from storage_service.store.clock import wall_clock_ms
+from storage_service.store.importing.importer import Importer
 from storage_service.store.paging import PageQuery
 from storage_service.store.records import (
     Assistant,
@@ -24,7 +27,7 @@ from storage_service.store.records import (
     Thread,
 )
 from tests.chaos import oracle
-from tests.chaos.history import Changes
+from tests.chaos.history import Changes, State
 from tests.chaos.oracle import Seen
 
 JAN = AssistantId("jan")
@@ -226,6 +229,19 @@ class Writer:
     def delete_upload(self, name: str) -> None:
         """Remove an upload for good."""
         self._do({f"upload {name}": [None]}, lambda: self.store.files.delete(FileId(self.ids[name])))
+
+    def bring_in(self, archive: str, states: Mapping[str, State]) -> None:
+        """Import a zip that lies beside the janroot; each thread comes whole, one after the other."""
+        folder = self._janroot / ".server/staging/import"
+
+        def work() -> None:
+            importer = Importer(self.store, wall_clock_ms, folder, self._janroot.parent / archive, dry_run=False)
+            try:
+                collections.deque(importer.steps(), maxlen=0)
+            finally:
+                importer.discard()
+
+        self._do({key: [state] for key, state in states.items()}, work)
 
     def create_assistant(self, name: str, says: str) -> None:
         """Make an assistant."""
