@@ -47,8 +47,8 @@ def again_if_changed(work: Callable[[], Result]) -> Result:
 
 
 @contextlib.contextmanager
-def _telling_no_room() -> Iterator[None]:
-    """A full disk also refuses new names: say so in the caller's words."""
+def telling_no_room() -> Iterator[None]:
+    """A full disk also refuses new names: say so in the caller's words. Raises StorageFullError."""
     try:
         yield
     except OSError as error:
@@ -57,7 +57,7 @@ def _telling_no_room() -> Iterator[None]:
         raise
 
 
-@_telling_no_room()
+@telling_no_room()
 def replace(path: Path, chunks: Iterable[bytes], instead_of: Signature | None = None) -> None:
     """Put a whole file in the place of `path`; a reader or a crash sees the old one or the new one.
 
@@ -84,20 +84,20 @@ class Draft:
     Not safe to use from several threads at once.
     """
 
-    @_telling_no_room()
+    @telling_no_room()
     def __init__(self, path: Path) -> None:
         """Begin an empty file; the name must be free."""
         self.path = path
         self.size = 0
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o644)
 
-    @_telling_no_room()
+    @telling_no_room()
     def write(self, data: bytes) -> None:
         """Add bytes at the end; not durable yet. Raises StorageFullError: no room, and the draft is to be discarded."""
         _write_all(self._fd, data, self.path)
         self.size += len(data)
 
-    @_telling_no_room()
+    @telling_no_room()
     def finish(self) -> None:
         """Make what was written durable; nothing can be added any more. It still needs `publish`."""
         _sync(self._fd, self.path)
@@ -115,7 +115,7 @@ class Draft:
             self._fd = -1
 
 
-@_telling_no_room()
+@telling_no_room()
 def append(path: Path, data: bytes, quarantine: Path) -> int:
     """Add whole lines at the end of a file, which is made when absent; answers the offset they start at.
 
@@ -144,14 +144,14 @@ def _append(path: Path, data: bytes, quarantine: Path) -> tuple[int, int]:
     return inode, start
 
 
-@_telling_no_room()
+@telling_no_room()
 def set_aside(path: Path, quarantine: Path) -> Path:
     """Copy a file into `quarantine` before it is replaced, so that nothing a user wrote is lost. Durable."""
     with open(os.open(path, os.O_RDONLY | _FLAGS), "rb") as source:
         return _quarantine(iter(lambda: source.read(_CHUNK_BYTES), b""), path, quarantine)
 
 
-@_telling_no_room()
+@telling_no_room()
 def make_dir(path: Path) -> None:
     """Make a folder and its parents, durably. An existing one is left alone."""
     if path.is_dir():
@@ -161,7 +161,7 @@ def make_dir(path: Path) -> None:
     sync_dir(path.parent)
 
 
-@_telling_no_room()
+@telling_no_room()
 def claim_dir(path: Path) -> bool:
     """Make a folder unless something has its name; tell whether it was made. Not durable yet."""
     try:
@@ -171,14 +171,14 @@ def claim_dir(path: Path) -> bool:
     return True
 
 
-@_telling_no_room()
+@telling_no_room()
 def publish(staged: Path, place: Path) -> None:
     """Move a finished folder to its place, durably. The folder it was built in is not synced: nobody looks there."""
     os.rename(staged, place)
     sync_dir(place.parent)
 
 
-@_telling_no_room()
+@telling_no_room()
 def rename(source: Path, target: Path) -> None:
     """Move a file or folder, durably: it is in the one folder or in the other, never in both or none."""
     os.rename(source, target)
@@ -186,13 +186,13 @@ def rename(source: Path, target: Path) -> None:
     sync_dir(source.parent)
 
 
-@_telling_no_room()
+@telling_no_room()
 def move(source: Path, target: Path) -> None:
     """Move a file or folder; durable once both folders are synced, which many moves may share."""
     os.rename(source, target)
 
 
-@_telling_no_room()
+@telling_no_room()
 def copy_tree(source: Path, target: Path) -> None:
     """Copy the plain files and folders below `source`, durably but for the name of `target`; links are left out."""
     target.mkdir(exist_ok=True)
@@ -205,7 +205,7 @@ def copy_tree(source: Path, target: Path) -> None:
     sync_dir(target)
 
 
-@_telling_no_room()
+@telling_no_room()
 def copy_file(source: Path, target: Path) -> None:
     """Copy one file, durably but for its name."""
     with open(os.open(source, os.O_RDONLY | _FLAGS), "rb") as data:
@@ -229,7 +229,7 @@ def written_unsynced(path: Path, chunks: Iterable[bytes]) -> Iterator[int]:
     draft.close()
 
 
-@_telling_no_room()
+@telling_no_room()
 def link_or_copy(source: Path, target: Path) -> None:
     """Give a large read-only file a second name, or copy it when the file system refuses links. Durable."""
     try:

@@ -72,7 +72,7 @@ class Importer:
         Raises InvalidArgumentError: it is refused, nothing is left. StorageFullError: the same. ConflictError:
         somebody took a name while it was published; what was published is whole, and the rest comes with a repetition.
         """
-        with ExitStack() as stack:
+        with atomic.telling_no_room(), ExitStack() as stack:
             is_zip = _starts_as_zip(self._source)
             archive = stack.enter_context(Archive(self._source, LIMITS)) if is_zip else None
             found = contents.understand(archive.files()) if archive else None

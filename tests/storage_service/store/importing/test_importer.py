@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -86,6 +87,23 @@ def test_a_full_disk_leaves_nothing(store: Store, janroot: Path, take_in: Import
         take_in(zips.zip_of({"jan_1/thread.json": b"{}", "jan_1/messages.jsonl": b"x" * 120_000}))
     assert tree(janroot) == before
     assert take_in(data).counts["threads"] == 1
+
+
+def test_a_disk_without_room_for_a_folder_is_full_too(
+    janroot: Path, take_in: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir = os.mkdir
+
+    def no_room(path: Path, *rest: int) -> None:
+        if Path(path).name == "finished":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        mkdir(path, *rest)
+
+    before = tree(janroot)
+    monkeypatch.setattr(os, "mkdir", no_room)
+    with pytest.raises(StorageFullError):
+        take_in(thread_zip(thread__json=b"{}"))
+    assert tree(janroot) == before
 
 
 def test_every_generation_of_models_comes_in_as_it_is(
