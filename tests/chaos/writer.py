@@ -231,7 +231,7 @@ class Writer:
         self._do({f"upload {name}": [None]}, lambda: self.store.files.delete(FileId(self.ids[name])))
 
     def bring_in(self, archive: str, states: Mapping[str, State]) -> None:
-        """Import a zip that lies beside the janroot; each thread comes whole, one after the other."""
+        """Import a zip that lies beside the janroot; each thread comes whole, and some may come before a refusal."""
         folder = self._janroot / ".server/staging/import"
 
         def work() -> None:
@@ -241,7 +241,7 @@ class Writer:
             finally:
                 importer.discard()
 
-        self._do({key: [state] for key, state in states.items()}, work)
+        self._do({key: [state, state] for key, state in states.items()}, work)
 
     def create_assistant(self, name: str, says: str) -> None:
         """Make an assistant."""
