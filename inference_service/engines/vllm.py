@@ -24,7 +24,7 @@ from inference_service.engines.vllm_request import VllmRequests
 from inference_service.engines.vllm_settings import DEFAULT_CTX_LEN, VllmSettings, structured_outputs
 from inference_service.hf_folder import SafetensorsModel
 from inference_service.placement import Placement
-from jan.errors import JanError, UnavailableError
+from jan.errors import FailedPreconditionError, JanError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.telemetry import get_logger
 
@@ -118,12 +118,16 @@ class VllmEngine:
         """What it does while it starts, in words: `loading weights 40 %`."""
         return self._log.activity
 
-    def progress(self) -> float | None:
+    def progress(self) -> float:
         """How much of the start is done, 0 to 1, as far as its log tells."""
         return self._log.progress
 
     async def start(self) -> Connection:
-        """Load the model. Raises UnavailableError: why it could not be loaded."""
+        """Load the model.
+
+        Raises UnavailableError: why it could not be loaded. FailedPreconditionError: why it never can be, as it is.
+        """
+        self._log.begin()
         await asyncio.to_thread(self._prepare)
         async with EngineClient(self._connection) as client:
             try:
@@ -157,6 +161,8 @@ class VllmEngine:
     def _start_failed(self, exited: ProcessExitedError) -> JanError:
         what = self._log.cause or f"The engine {describe_exit(exited.returncode)} while it was loading."
         message = self._ended(what, exited.lines)
+        if self._log.lasts:
+            return FailedPreconditionError(message, code="model_settings_invalid")
         return UnavailableError(message, code="engine_start_failed", retry_after_seconds=5)
 
     def _ended(self, what: str, lines: Sequence[str]) -> str:

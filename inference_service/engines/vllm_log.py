@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 _STAGES: Final = (
+    (re.compile(r"Initializing a V\d LLM engine"), "starting its core", 0.05, 0.05),
     (re.compile(r"Loading safetensors checkpoint shards: +(\d+)%"), "loading weights", 0.1, 0.7),
     (re.compile(r"Starting to load model"), "loading weights", 0.1, 0.1),
     (re.compile(r"Loading weights took|Model loading took"), "preparing", 0.7, 0.7),
@@ -20,7 +21,7 @@ _SMALLER: Final = "A smaller ctx_len or n_parallel needs less."
 _CAUSES: Final = (
     (
         re.compile(r"model's max seq len \((\d+)\).*?([\d.]+) GiB.*?KV cache.*?\(([\d.]+) GiB"),
-        "A request of ctx_len {0} needs {1} GiB of KV cache, and there are {2} GiB for it. A smaller one needs less.",
+        "A request of ctx_len {0} needs {1} GiB of KV cache, and {2} GiB are free for it. A smaller one needs less.",
     ),
     (
         re.compile(r"max_model_len \((\d+)\) is greater than the derived max_model_len \(\w+=(\d+)"),
@@ -86,17 +87,30 @@ _CAUSES: Final = (
 """Sign in the log, and what it means to the person who chose model and settings."""
 
 
+_PASSING: Final = re.compile(r"\bfree\b|not enough memory|disk is full")
+"""Causes that may pass by themselves, when others give back memory; the rest lasts until settings or files change."""
+
+
 class VllmLog:
     """Reads vLLM's lines as they come; called by the thread that copies them."""
 
     def __init__(self) -> None:
         """Nothing was said yet."""
-        self.activity = ""
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what an earlier process has said."""
+        self.activity = "starting vLLM"
         """What it does now."""
-        self.progress: float | None = None
+        self.progress = 0.0
         """How much of the start is done, 0 to 1; never goes back."""
         self.cause = ""
         """The first sentence that explains a failure."""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether trying again as it is would fail again."""
+        return bool(self.cause) and _PASSING.search(self.cause) is None
 
     def hear(self, line: str) -> None:
         """Take in one line."""
@@ -109,7 +123,7 @@ class VllmLog:
                 self._come_to(begin + (end - begin) * part, f"{activity} {found[1]} %" if found.groups() else activity)
 
     def _come_to(self, progress: float, activity: str) -> None:
-        if self.progress is None or progress >= self.progress:
+        if progress >= self.progress:
             self.progress, self.activity = progress, activity
 
 

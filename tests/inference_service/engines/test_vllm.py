@@ -26,15 +26,24 @@ from inference_service.measurements import Measurements
 from inference_service.model import Model
 from inference_service.placement import Placement, Share
 from inference_service.weights import WeightHomes
-from jan.errors import InvalidArgumentError, UnavailableError
+from jan.errors import FailedPreconditionError, InvalidArgumentError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.queue.follower import LogFollower
 from tests.inference_service.bench import Bench
-from tests.inference_service.engines.contract import MESSAGES, BusySlots, EngineContract, Trait, whole
+from tests.inference_service.engines.contract import MESSAGES, TOOLS, BusySlots, EngineContract, Trait, whole
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 LOAD_TIMEOUT = timedelta(seconds=400)
+TEMPLATE_WITH_TOOLS = """{%- if tools -%}<|im_start|>system
+You may call these: {{ tools | tojson }}
+Call as <tool_call>{"name": ..., "arguments": ...}</tool_call><|im_end|>
+{% endif -%}
+{%- for message in messages -%}<|im_start|>{{ message['role'] }}
+{{ message['content'] }}<|im_end|>
+{% endfor -%}
+{%- if add_generation_prompt -%}<|im_start|>assistant
+{% endif -%}"""
 RUNNING = ("vllm:num_requests_running{", "vllm:num_requests_waiting{")
 
 
@@ -186,9 +195,15 @@ async def test_two_models_answer_and_survive_a_kill(
     follower = LogFollower(redis)
     bench = Bench(redis, follower, launcher(vllm_models, vllm_python, run_dir))
     async with follower.running(), bench.worker() as running:
-        first, second = await asyncio.gather(bench.ask(vllm()), bench.ask(vllm("second"), stream=False))
+        with_tools = vllm("second", prompt_template=TEMPLATE_WITH_TOOLS)
+        first, second = await asyncio.gather(bench.ask(vllm()), bench.ask(with_tools, stream=False))
         assert (first.end, second.end) == ("completed", "completed")
         assert len({engine_of(model).pid for model in running.models.all()}) == 2
+
+        for choice, reasons in (("auto", {"length", "stop", "tool_calls"}), ("required", {"tool_calls"})):
+            called = await bench.ask(with_tools, {"tools": TOOLS, "tool_choice": choice, "max_tokens": 60})
+            assert called.end == "completed"
+            assert called.events[-1].completed.finish_reason in reasons
 
         job_id = await bench.submit(vllm(), {"max_tokens": 900, "ignore_eos": True})
         await bench.read(job_id, chunks=3)
@@ -200,7 +215,7 @@ async def test_two_models_answer_and_survive_a_kill(
         assert said.text
         assert await all_gone(family)
 
-        again, beside = await asyncio.gather(bench.ask(vllm()), bench.ask(vllm("second")))
+        again, beside = await asyncio.gather(bench.ask(vllm()), bench.ask(with_tools))
         assert (again.end, beside.end) == ("completed", "completed")
         families = [family_of(engine_of(model)) for model in running.models.all()]
     assert await all_gone([process for family in families for process in family])
@@ -238,7 +253,7 @@ async def test_a_start_that_cannot_succeed_is_told_with_the_numbers(
     vllm_models: Path, vllm_python: Path, run_dir: Path
 ) -> None:
     engine = await make(vllm_models, vllm_python, run_dir, vllm(ctx_len=100_000))
-    with pytest.raises(UnavailableError) as caught:
+    with pytest.raises(FailedPreconditionError) as caught:
         await engine.start()
     assert caught.value.message == (
         "ctx_len is 100000, but the model was made for at most 8192 tokens. Its log engine-demo.log says more."

@@ -7,9 +7,10 @@ from inference_service.engines.vllm_log import VllmLog, explain
 
 def test_progress_goes_forward_only() -> None:
     log = VllmLog()
-    assert (log.progress, log.activity) == (None, "")
+    assert (log.progress, log.activity) == (0.0, "starting vLLM")
     heard = []
     for line in (
+        "(EngineCore pid=2) INFO [core.py:133] Initializing a V1 LLM engine (v0.32.0) with config: model='/srv/m'",
         "(Worker pid=7) INFO 11-26 14:35:30 [cpu_model_runner.py:68] Starting to load model /srv/models/m...",
         "Loading safetensors checkpoint shards:  40% Completed | 2/5 [00:00<00:00,  2.57it/s]",
         "Loading safetensors checkpoint shards: 100% Completed | 5/5 [00:00<00:00,  2.57it/s]",
@@ -19,9 +20,9 @@ def test_progress_goes_forward_only() -> None:
         "(EngineCore pid=2) INFO [core.py:402] init engine (profile, create kv cache, warmup model) took 1.34 s",
     ):
         log.hear(line)
-        assert log.progress is not None
         heard.append((log.activity, round(log.progress, 3)))
     assert heard == [
+        ("starting its core", 0.05),
         ("loading weights", 0.1),
         ("loading weights 40 %", 0.34),
         ("loading weights 100 %", 0.7),
@@ -40,7 +41,7 @@ def test_progress_goes_forward_only() -> None:
                 "ValueError: To serve at least one request with the model's max seq len (8192), (1.41 GiB KV cache is "
                 "needed, which is larger than the available KV cache memory (0.2 GiB). Based on"
             ),
-            "A request of ctx_len 8192 needs 1.41 GiB of KV cache, and there are 0.2 GiB for it.",
+            "A request of ctx_len 8192 needs 1.41 GiB of KV cache, and 0.2 GiB are free for it.",
         ),
         (
             (
@@ -97,3 +98,19 @@ def test_the_first_cause_counts() -> None:
     log.hear("torch.OutOfMemoryError: CUDA out of memory.")
     log.hear("No module named 'vllm'")
     assert log.cause.startswith("There is not enough memory")
+
+
+@pytest.mark.parametrize(
+    ("line", "lasts"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory.", False),
+        ("OSError: No space left on device", False),
+        ("KeyError: 'invalid tool call parser: foo (chose from {...})'", True),
+        ("Model architectures ['FooForCausalLM'] are not supported for now.", True),
+        ("INFO: all is well", False),
+    ],
+)
+def test_want_of_memory_may_pass_and_wrong_settings_last(line: str, lasts: bool) -> None:
+    log = VllmLog()
+    log.hear(line)
+    assert log.lasts is lasts
