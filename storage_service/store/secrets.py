@@ -7,19 +7,18 @@ from typing import Any
 _SECRET = re.compile(r"key|token|secret|password|authorization|credential", re.IGNORECASE)
 # `max_tokens` is no secret, and neither is a number.
 _HARMLESS = re.compile(r"tokens|^key$", re.IGNORECASE)
-_MAX_DEPTH = 32
 
 
 def names(value: Any) -> Iterator[str]:
     """The names of the fields of a JSON value that hold a secret."""
-    for name, _ in _found(value, _MAX_DEPTH):
+    for name, _ in _found(value):
         yield name
 
 
 def blank(value: Any) -> list[str]:
     """Take every secret out of a JSON value, in place; answers the names of the fields that held one."""
     emptied = []
-    for name, take in list(_found(value, _MAX_DEPTH)):
+    for name, take in list(_found(value)):
         take()
         emptied.append(name)
     return emptied
@@ -36,34 +35,33 @@ class _Take:
         self._home[self._place] = ""
 
 
-def _found(value: Any, depth: int) -> Iterator[tuple[str, _Take]]:
-    """The secrets with their names; an extension's setting has its name and its value side by side."""
-    if depth < 0:
-        return
+def _found(value: Any) -> Iterator[tuple[str, _Take]]:
+    """The secrets with their names, however deep they lie: every text in a field whose name says so."""
+    waiting = [(value, "")]
+    while waiting:
+        item, owner = waiting.pop()
+        for home, place, name in _places(item):
+            inner = home[place]
+            secret = owner or (name if _is_secret(name) else "")
+            if not isinstance(inner, str):
+                waiting.append((inner, secret))
+            elif inner and secret:
+                yield secret, _Take(home, place)
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any, str]]:
+    """Where a list or an object holds something, and under which name; an extension's setting tells its own."""
     if isinstance(value, list):
-        for item in value:
-            yield from _found(item, depth - 1)
+        for index in range(len(value)):
+            yield value, index, ""
     elif isinstance(value, dict):
         named, controller = value.get("key"), value.get("controllerProps")
-        if isinstance(named, str) and isinstance(controller, dict):
-            yield from _field(controller, "value", named, depth)
-            return
-        for key in value:
-            yield from _field(value, key, key, depth)
+        if not isinstance(named, str) or not isinstance(controller, dict):
+            for key in value:
+                yield value, key, key
+        elif "value" in controller:
+            yield controller, "value", named
 
 
-def _field(home: dict[str, Any], key: str, name: str, depth: int) -> Iterator[tuple[str, _Take]]:
-    value = home.get(key)
-    if not _SECRET.search(name) or _HARMLESS.search(name):
-        yield from _found(value, depth - 1)
-    elif isinstance(value, str):
-        if value:
-            yield name, _Take(home, key)
-    elif isinstance(value, list):
-        for place, item in enumerate(value):
-            if isinstance(item, str) and item:
-                yield name, _Take(value, place)
-            else:
-                yield from _found(item, depth - 1)
-    else:
-        yield from _found(value, depth - 1)
+def _is_secret(name: str) -> bool:
+    return bool(_SECRET.search(name)) and not _HARMLESS.search(name)
