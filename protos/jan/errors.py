@@ -111,7 +111,7 @@ class ResourceExhaustedError(JanError):
 
 
 class StorageFullError(JanError):
-    """The disk is full; nothing was changed."""
+    """The disk is full; what was asked for is not done, or not to its end where several steps are needed."""
 
     kind = "storage_full"
 

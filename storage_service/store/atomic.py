@@ -53,7 +53,7 @@ def telling_no_room() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in NO_ROOM:
-            raise StorageFullError("The server's disk is full; nothing was changed.") from error
+            raise StorageFullError("The server's disk is full; make room there, then try again.") from error
         raise
 
 

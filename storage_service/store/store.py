@@ -141,7 +141,7 @@ class Store:
         """Move a thread's messages, runs and files into the trash; its settings stay. Durable on return.
 
         Messages go first: broken off by a crash, it is done by doing it again. Raises NotFoundError.
-        FailedPreconditionError: a run is active. StorageFullError: nothing was changed.
+        FailedPreconditionError: a run is active. StorageFullError: no room; do it again for what is left.
         """
         active = self.runs.active_id(thread_id)
         if active is not None:
