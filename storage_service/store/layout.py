@@ -6,7 +6,6 @@ place before the file system and because storage trusts no caller.
 
 import os
 from collections.abc import Iterable
-from itertools import accumulate
 from pathlib import Path
 
 from jan.errors import InvalidArgumentError
@@ -70,8 +69,7 @@ class Layout:
 
     def flat_thread(self, thread_id: ThreadId) -> Path:
         """A thread's file in the draft of 2023, which had no folders; see `thread`."""
-        folder = self._inside(self.threads, ThreadId.parse(thread_id))
-        return folder.with_name(f"{folder.name}.json")
+        return Path(f"{self._inside(self.threads, ThreadId.parse(thread_id))}.json")
 
     def assistant(self, assistant_id: AssistantId) -> Path:
         """An assistant's folder; see `thread`."""
@@ -94,7 +92,11 @@ class Layout:
         return self._without_links(collection, item_id.split("/"), item_id)
 
     def _without_links(self, collection: Path, parts: Iterable[str], item_id: Id) -> Path:
-        steps = list(accumulate(parts, os.path.join, initial=str(collection)))
-        if any(map(os.path.islink, steps)):
+        path = str(collection)
+        linked = os.path.islink(path)
+        for part in parts:
+            path = f"{path}/{part}"
+            linked = linked or os.path.islink(path)
+        if linked:
             raise InvalidArgumentError(f"The {item_id.kind} folder '{item_id}' is a link and is not followed.")
-        return Path(steps[-1])
+        return Path(path)

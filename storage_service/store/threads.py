@@ -142,7 +142,7 @@ class Threads:
         home = self._home(thread_id)
         if home is None:
             raise _not_found(thread_id)
-        if not home.is_dir():
+        if flat.is_flat(home):
             with self.order.own_change():
                 return flat.to_folder(self._layout, thread_id)
         return home
@@ -163,9 +163,10 @@ class Threads:
 
     def _home(self, thread_id: ThreadId) -> Path | None:
         """The folder or the flat file that a thread lies in. It may move from the one to the other meanwhile."""
-        folder, path = self._layout.thread(thread_id), self._layout.flat_thread(thread_id)
+        folder = self._layout.thread(thread_id)
         if holds_thread(folder):
             return folder
+        path = self._layout.flat_thread(thread_id)
         if flat.is_flat(path):
             return path
         return folder if holds_thread(folder) else None
@@ -236,7 +237,8 @@ class Threads:
         if found.value is None:
             logger.warning("thread file is missing or unreadable; defaults stand in", thread=thread_id)
         raw = found.value or {}
-        messages = self._layout.thread(thread_id) / layout.MESSAGES_FILE
+        folder = self._layout.thread(thread_id) if flat.is_flat(home) else home
+        messages = folder / layout.MESSAGES_FILE
         first = first_ms(messages) if form.forgets_creation(raw) else None
         thread = form.from_json(thread_id, raw, flat.made_ms(home), first)
         updated_ms = max(thread.updated_ms, jsonfile.changed_ms(messages) or 0)
