@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from jan.errors import FailedPreconditionError
+from jan.errors import FailedPreconditionError, StorageFullError
 from jan.ids import ThreadId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, jsonl, signature
@@ -37,6 +37,7 @@ class Log(ABC):
 
     def __init__(self, path: Path, quarantine: Path) -> None:
         self.path = path
+        self.folder = str(path.parent)
         self._quarantine = quarantine
         self._lock = threading.RLock()
         self.seen: Signature | None = None
@@ -84,6 +85,9 @@ class Log(ABC):
         before, self.seen = self.seen or signature.NOTHING, None
         try:
             start = offset = atomic.append(self.path, b"".join(line.data for line in lines), self._quarantine)
+        except StorageFullError:
+            self._believe(before, 0)
+            raise
         except PermissionError as error:
             logger.warning("not allowed to write", file=str(self.path), error=str(error))
             message = f"The server may not write {self.path.parent.name}/{self.path.name}: see who owns it."
@@ -91,10 +95,16 @@ class Log(ABC):
         for line in lines:
             self.take(Segment(offset, len(line.data) - 1, line.value), line.value)
             offset += len(line.data)
+        self._believe(before, offset - start)
+
+    def _believe(self, before: Signature, grown: int) -> None:
+        """Keep the memory when the file is what it was `before`, longer by the lines that were taken.
+
+        Otherwise a torn tail was mended or somebody else wrote: it is read again at the next `open()`.
+        """
         after = signature.of_path(self.path)
-        if before[0] in {after[0], 0} and after[1] == before[1] + offset - start:
+        if before[0] in {after[0], 0} and after[1] == before[1] + grown:
             self.seen = after
-        # Otherwise a torn tail was mended or somebody else wrote: read the file again at the next `open()`.
 
     def replace(self, lines: Iterable[bytes]) -> None:
         """Rewrite the whole file, inside `open()`. Durable on return; see `atomic.replace`.
@@ -131,7 +141,7 @@ class LogCache(Generic[LogT]):
         """The log of a thread."""
         with self._lock:
             log = self._logs.get(thread_id)
-            if log is not None and not log.path.parent.is_dir():  # Its folder was moved by hand.
+            if log is not None and not os.path.isdir(log.folder):  # Its folder was moved by hand.
                 log = None
             if log is None:
                 self._make_room()

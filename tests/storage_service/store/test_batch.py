@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,9 @@ from jan.errors import (
     TooLargeError,
 )
 from jan.ids import AssistantId, MessageId, RunId, ThreadId
-from storage_service.store import jsonl
+from storage_service.store import atomic, jsonl
 from storage_service.store.atomic import DiskFailedError
+from storage_service.store.jsonl import Segment
 from storage_service.store.paging import PageQuery
 from storage_service.store.records import Message, Role, Run, RunStatus, Thread
 from storage_service.store.store import Store
@@ -148,6 +149,44 @@ def test_without_any_room_all_fail_and_the_file_is_as_it_was(store: Store, threa
     with limited_files(len(before) + 10):
         assert outcomes(store, thread, [message("b")], [message("c")]) == [StorageFullError] * 2
     assert file.read_bytes() == before
+
+
+def test_a_log_that_was_refused_room_is_not_read_again(
+    store: Store, thread: Thread, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.append(thread.id, [message("a")])
+    read: list[int] = []
+    really = jsonl.segments
+
+    def counted(fd: int) -> Iterator[Segment]:
+        read.append(fd)
+        return really(fd)
+
+    monkeypatch.setattr(jsonl, "segments", counted)
+    for _ in range(2):
+        with limited_files(file.stat().st_size + 10):
+            assert outcomes(store, thread, [message("b")]) == [StorageFullError]
+    store.append(thread.id, [message("c")])
+    assert listed(store, thread) == ["a", "c"]
+    assert read == []
+
+
+def test_what_somebody_wrote_while_room_was_refused_is_read(
+    store: Store, thread: Thread, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.append(thread.id, [message("a")])
+    really = atomic.append
+
+    def refused(path: Path, data: bytes, quarantine: Path) -> int:
+        try:
+            return really(path, data, quarantine)
+        finally:
+            path.write_bytes(path.read_bytes().replace(b'"a"', b'"other"'))
+
+    monkeypatch.setattr(atomic, "append", refused)
+    with limited_files(file.stat().st_size + 10):
+        assert outcomes(store, thread, [message("b")]) == [StorageFullError]
+    assert listed(store, thread) == ["other"]
 
 
 def test_a_failed_fsync_is_told_and_not_repeated(store: Store, thread: Thread, monkeypatch: pytest.MonkeyPatch) -> None:
