@@ -10,6 +10,7 @@ from jan.ids import ThreadId
 from jan.telemetry import get_logger
 from storage_service.search import Search
 from storage_service.store.atomic import DiskFailedError
+from storage_service.store.clock import Stopwatch
 from storage_service.store.store import Store
 from storage_service.watch import Watch
 
@@ -37,12 +38,19 @@ class Keeper:
     """
 
     def __init__(
-        self, store: Store, search: Search, on_disk_failure: Callable[[DiskFailedError], None], *, watch: bool
+        self,
+        store: Store,
+        search: Search,
+        on_disk_failure: Callable[[DiskFailedError], None],
+        *,
+        watch: bool,
+        clock: Stopwatch = time.monotonic,
     ) -> None:
         self._store = store
         self._search = search
         store.census.on_messages = search.note
         self._on_disk_failure = on_disk_failure
+        self._clock = clock
         self._watch = Watch(store.threads.home) if watch else None
         self._stopping = threading.Event()
         self._passed_at = -math.inf
@@ -62,7 +70,7 @@ class Keeper:
             self._watch.stop()
 
     def _work(self) -> None:
-        next_save = time.monotonic()
+        next_save = self._clock()
         while not self._stopping.is_set():
             try:
                 if self._watch is not None:
@@ -70,10 +78,10 @@ class Keeper:
                     self._hear(self._watch.changed())
                     if self._watch.began():
                         self._passed_at = -math.inf
-                if time.monotonic() >= self._passed_at + rest_seconds(self._pass_seconds, told=self._is_told()):
+                if self._clock() >= self._passed_at + rest_seconds(self._pass_seconds, told=self._is_told()):
                     self._pass()
-                if time.monotonic() >= next_save:
-                    next_save = time.monotonic() + _SAVE_SECONDS
+                if self._clock() >= next_save:
+                    next_save = self._clock() + _SAVE_SECONDS
                     self._store.save_indexes()
             except DiskFailedError as error:
                 self._on_disk_failure(error)
@@ -84,16 +92,16 @@ class Keeper:
     def _hear(self, changed: set[ThreadId]) -> None:
         """Visit what the watch told of."""
         if len(changed) >= _MANY_CHANGES:
-            self._uncertain_until = time.monotonic() + _UNCERTAIN_SECONDS
+            self._uncertain_until = self._clock() + _UNCERTAIN_SECONDS
         self._store.census.visit_each(changed)
 
     def _pass(self) -> None:
         """Visit all threads."""
-        began = self._passed_at = time.monotonic()
+        began = self._passed_at = self._clock()
         self._pass_seconds = _FAILED_PASS_SECONDS
         self._store.census.visit_all(wanted=lambda: not self._stopping.is_set())
         self._search.compare(self._store.census.messages())
-        self._passed_at = time.monotonic()
+        self._passed_at = self._clock()
         self._pass_seconds = self._passed_at - began
 
     def _is_told(self) -> bool:
@@ -102,7 +110,7 @@ class Keeper:
             self._watch is not None
             and self._watch.tells_all()
             and not self._store.layout.nested
-            and time.monotonic() > self._uncertain_until
+            and self._clock() > self._uncertain_until
         )
 
 

@@ -21,7 +21,7 @@ from storage_service.server import exit_on_disk_failure
 from storage_service.store import order
 from storage_service.store.store import Store
 from storage_service.watch import Watch
-from tests.storage_service.conftest import BLANK
+from tests.storage_service.conftest import BLANK, HandStopwatch
 
 pytestmark = pytest.mark.slow
 
@@ -94,6 +94,76 @@ def test_where_the_kernel_tells_everything_it_is_looked_at_less_often() -> None:
     assert keeper.rest_seconds(0.02, told=False) == 1.0
     assert keeper.rest_seconds(0.02, told=True) == 10.0
     assert keeper.rest_seconds(1.0, told=False) == keeper.rest_seconds(1.0, told=True) == 40.0
+
+
+class TellingWatch:
+    """A watch that tells what a test says, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.news: set[ThreadId] = set()
+
+    def start(self) -> None:
+        """There is nothing to start."""
+
+    def stop(self) -> None:
+        """Nor to end."""
+
+    def began(self) -> bool:
+        return False
+
+    def tells_all(self) -> bool:
+        return True
+
+    def changed(self) -> set[ThreadId]:
+        self.asked += 1
+        news, self.news = self.news, set()
+        return news
+
+
+class Passes:
+    """A keeper by the kernel's word, whose passes over all threads are counted and whose time is ours."""
+
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.watch = watch = TellingWatch()
+        monkeypatch.setattr(keeper, "_TURN_SECONDS", 0.001)
+        monkeypatch.setattr(keeper, "Watch", lambda _: watch)
+        self.stopwatch = HandStopwatch()
+        self.count = 0
+        self._visit_all = store.census.visit_all
+        monkeypatch.setattr(store.census, "visit_all", self._counted)
+        self.keeper = Keeper(store, Search(store), exit_on_disk_failure, watch=True, clock=self.stopwatch)
+
+    def _counted(self, wanted: Callable[[], bool]) -> None:
+        self.count += 1
+        self._visit_all(wanted)
+
+    def after(self, seconds: float, changes: int = 0) -> int:
+        """How many passes there were when the time has passed, the changes were told and some turns were taken."""
+        self.watch.news = {ThreadId(f"jan_{number}") for number in range(changes)}
+        self.stopwatch.seconds += seconds
+        turns = self.watch.asked + 5
+        soon(lambda: self.watch.asked >= turns, 20)
+        return self.count
+
+
+def test_after_a_burst_of_changes_the_kernel_is_not_believed_for_five_seconds(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = Passes(store, monkeypatch)
+    passes.keeper.start()
+    try:
+        assert passes.after(0) == 1
+        assert passes.after(2, changes=99) == 1
+        assert passes.after(2) == 1
+        assert passes.after(0, changes=100) == 2
+        assert passes.after(1.5) == 3
+        assert passes.after(1.5, changes=5) == 4
+        assert passes.after(2.5) == 4, "told again: the next one is due ten seconds after the last"
+        assert passes.after(7) == 4
+        assert passes.after(1) == 5
+    finally:
+        passes.keeper.stop()
 
 
 def test_a_watch_says_while_it_watches_that_it_tells_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
