@@ -94,6 +94,7 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
             for address in common.inference_addr.split(",")
         ]
         storage_client = app[STORAGE] = StorageClient(storage_channel)
+        await stack.enter_async_context(storage_client.streaming())
         inference = app[INFERENCE] = InferenceClient(hosts)
         downloads = app[ASSISTANT_DOWNLOADS] = AssistantDownloads(Fetcher(app[SETTINGS].downloads), storage_client)
         await stack.enter_async_context(downloads.running())

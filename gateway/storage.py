@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from grpc import aio
 
+from gateway.message_stream import MessageStream
 from jan.rpc import call, download, exchange, is_serving, upload
 from jan.storage.v1 import (
     archives_pb2,
@@ -55,6 +57,7 @@ class StorageClient:
         self._channel = channel
         self._threads = threads_pb2_grpc.ThreadServiceStub(channel)
         self._messages = messages_pb2_grpc.MessageServiceStub(channel)
+        self.message_stream = MessageStream(self._messages)
         self._assistants = assistants_pb2_grpc.AssistantServiceStub(channel)
         self._assistant_imports = assistant_imports_pb2_grpc.AssistantImportServiceStub(channel)
         self._models = models_pb2_grpc.ModelServiceStub(channel)
@@ -64,6 +67,10 @@ class StorageClient:
         self._files = files_pb2_grpc.FileServiceStub(channel)
         self._imports = imports_pb2_grpc.ImportServiceStub(channel)
         self._archives = archives_pb2_grpc.ArchiveServiceStub(channel)
+
+    def streaming(self) -> AbstractAsyncContextManager[None]:
+        """Messages are appended over one open stream meanwhile; without it each is a call of its own."""
+        return self.message_stream.running()
 
     async def is_serving(self) -> bool:
         """Whether storage answers now."""
@@ -119,6 +126,9 @@ class StorageClient:
 
     async def create_message(self, message: messages_pb2.Message) -> messages_pb2.Message:
         """Append a message to its thread; harmless to repeat."""
+        stored = await self.message_stream.append(message)
+        if stored is not None:
+            return stored
         return (await call(self._messages.CreateMessage, messages_pb2.CreateMessageRequest(message=message))).message
 
     async def get_message(self, thread_id: str, message_id: str) -> messages_pb2.Message:

@@ -71,7 +71,7 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
         stop.set()
 
     def register(server: aio.Server) -> None:
-        add_servicers(server, access, archiving, store, search=search, downloads=downloads, leave=leave)
+        add_servicers(server, access, archiving, store, search=search, downloads=downloads, leave=leave, stop=stop)
 
     async with rpc.serving(address, register), background(tidy_for_ever(access, store), "tidy"):
         logger.info("serving", address=address)
@@ -105,10 +105,11 @@ def add_servicers(
     search: Search,
     downloads: Downloads,
     leave: Callable[[], None],
+    stop: asyncio.Event,
 ) -> None:
-    """Put every resource of the storage contract on a server."""
+    """Put every resource of the storage contract on a server. Calls that never end by themselves end on `stop`."""
     threads_pb2_grpc.add_ThreadServiceServicer_to_server(ThreadServicer(access, store, search), server)
-    messages_pb2_grpc.add_MessageServiceServicer_to_server(MessageServicer(access, store), server)
+    messages_pb2_grpc.add_MessageServiceServicer_to_server(MessageServicer(access, store, stop), server)
     view = AssistantView(access, store.assistants, store.runs, downloads)
     assistants = AssistantServicer(access, store.assistants, downloads, view)
     imports = AssistantImportServicer(access, store.assistant_imports, downloads, view)

@@ -345,12 +345,17 @@ async def _tell(context: aio.ServicerContext[Any, Any], error: Exception, name: 
     when it ends, and not at some later collection of garbage.
     """
     if not isinstance(error, aio.AbortError):
-        if not isinstance(error, JanError):
-            logger.error("rpc failed", method=name, exc_info=error)
-            error = InternalError("The service failed on this request.")
-        error = await _abort(context, error)
+        error = await _abort(context, to_tell(error, name))
     error.__context__ = None
     return error.with_traceback(None)
+
+
+def to_tell(error: Exception, name: str) -> JanError:
+    """What the caller of the method `name` is told of an error; one that nobody foresaw is logged here."""
+    if isinstance(error, JanError):
+        return error
+    logger.error("rpc failed", method=name, exc_info=error)
+    return InternalError("The service failed on this request.")
 
 
 async def _abort(context: aio.ServicerContext[Any, Any], error: JanError) -> aio.AbortError:
@@ -382,11 +387,16 @@ def _from_rpc_error(error: aio.AioRpcError, *, all_said: bool = False) -> JanErr
         case grpc.StatusCode.UNAVAILABLE:
             return UnavailableError("A part of the server is not answering; try again.", retry_after_seconds=1)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineExceededError("A part of the server did not answer in time.", retry_after_seconds=1)
+            return not_in_time()
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return TooLargeError("The request is larger than the services take between them.")
         case _:
             return InternalError("A part of the server failed on this request.")
+
+
+def not_in_time() -> DeadlineExceededError:
+    """The error for a service that did not answer before the deadline."""
+    return DeadlineExceededError("A part of the server did not answer in time.", retry_after_seconds=1)
 
 
 def _stalled() -> DeadlineExceededError:

@@ -1,5 +1,8 @@
 """MessageService over the store."""
 
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -7,10 +10,12 @@ from grpc import aio
 
 from jan.errors import InvalidArgumentError
 from jan.ids import AssistantId, MessageId, RunId, ThreadId
+from jan.rpc import ACCEPTED
 from jan.storage.v1 import messages_pb2 as pb
 from jan.storage.v1.messages_pb2_grpc import MessageServiceServicer
 from storage_service.access import Access
 from storage_service.servicers import values
+from storage_service.servicers.appends import AppendStream
 from storage_service.store.records import Message, MessageStatus, Role
 from storage_service.store.store import Store
 
@@ -23,21 +28,26 @@ _STATUS_FROM = {number: status for status, number in _STATUS.items()}
 
 
 class MessageServicer(MessageServiceServicer):
-    """See messages.proto."""
+    """See messages.proto. Streams end once `stop` is set."""
 
-    def __init__(self, access: Access, store: Store) -> None:
+    def __init__(self, access: Access, store: Store, stop: asyncio.Event) -> None:
         self._access = access
         self._store = store
         self._messages = store.messages
+        self._stop = stop
 
     async def CreateMessage(self, request: pb.CreateMessageRequest, context: Context) -> pb.CreateMessageResponse:
         """See messages.proto."""
-        thread_id = ThreadId.parse(request.message.thread_id)
-        message = from_proto(thread_id, request.message)
-        [stored] = await self._access.run_together(
-            thread_id, [message], lambda requests: self._store.append_each(thread_id, requests)
-        )
-        return pb.CreateMessageResponse(message=to_proto(stored))
+        return pb.CreateMessageResponse(message=await self._append(request.message))
+
+    async def AppendMessages(
+        self, request_iterator: AsyncIterable[pb.AppendMessagesRequest], context: Context
+    ) -> AsyncGenerator[pb.AppendMessagesResponse, None]:
+        """See messages.proto."""
+        await context.send_initial_metadata((ACCEPTED,))
+        async with aclosing(AppendStream(self._append, self._stop).outcomes(request_iterator)) as responses:
+            async for response in responses:
+                yield response
 
     async def GetMessage(self, request: pb.GetMessageRequest, context: Context) -> pb.GetMessageResponse:
         """See messages.proto."""
@@ -70,6 +80,14 @@ class MessageServicer(MessageServiceServicer):
             thread_id, lambda: self._messages.delete(thread_id, message_id, request.if_revision)
         )
         return pb.DeleteMessageResponse()
+
+    async def _append(self, sent: pb.Message) -> pb.Message:
+        thread_id = ThreadId.parse(sent.thread_id)
+        message = from_proto(thread_id, sent)
+        [stored] = await self._access.run_together(
+            thread_id, [message], lambda requests: self._store.append_each(thread_id, requests)
+        )
+        return to_proto(stored)
 
 
 def to_proto(message: Message) -> pb.Message:

@@ -40,6 +40,11 @@ class MessageServiceStub:
                 request_serializer=jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessageRequest.SerializeToString,
                 response_deserializer=jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessageResponse.FromString,
                 _registered_method=True)
+        self.AppendMessages = channel.stream_stream(
+                '/jan.storage.v1.MessageService/AppendMessages',
+                request_serializer=jan_dot_storage_dot_v1_dot_messages__pb2.AppendMessagesRequest.SerializeToString,
+                response_deserializer=jan_dot_storage_dot_v1_dot_messages__pb2.AppendMessagesResponse.FromString,
+                _registered_method=True)
         self.GetMessage = channel.unary_unary(
                 '/jan.storage.v1.MessageService/GetMessage',
                 request_serializer=jan_dot_storage_dot_v1_dot_messages__pb2.GetMessageRequest.SerializeToString,
@@ -69,6 +74,17 @@ class MessageServiceServicer:
     def CreateMessage(self, request, context):
         """Appends a message. The same id again answers the stored message and changes nothing.
         FAILED_PRECONDITION while a run other than the message's own is active on the thread.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AppendMessages(self, request_iterator, context):
+        """Does what CreateMessage does for many messages, as long as the stream is open. Each has an outcome of its own, told
+        when it is reached, so none waits for another thread's. The service takes the stream with the initial metadata
+        `jan-accepted`, and reads no further while too much is unanswered (see jan/storage/limits.py). It ends the stream
+        when it is told to stop, once what it took is answered. What has no outcome when the stream ends may have been done
+        or not: send it again, by CreateMessage.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,6 +125,11 @@ def add_MessageServiceServicer_to_server(servicer, server):
                     servicer.CreateMessage,
                     request_deserializer=jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessageRequest.FromString,
                     response_serializer=jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessageResponse.SerializeToString,
+            ),
+            'AppendMessages': grpc.stream_stream_rpc_method_handler(
+                    servicer.AppendMessages,
+                    request_deserializer=jan_dot_storage_dot_v1_dot_messages__pb2.AppendMessagesRequest.FromString,
+                    response_serializer=jan_dot_storage_dot_v1_dot_messages__pb2.AppendMessagesResponse.SerializeToString,
             ),
             'GetMessage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMessage,
@@ -159,6 +180,33 @@ class MessageService:
             '/jan.storage.v1.MessageService/CreateMessage',
             jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessageRequest.SerializeToString,
             jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AppendMessages(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/jan.storage.v1.MessageService/AppendMessages',
+            jan_dot_storage_dot_v1_dot_messages__pb2.AppendMessagesRequest.SerializeToString,
+            jan_dot_storage_dot_v1_dot_messages__pb2.AppendMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

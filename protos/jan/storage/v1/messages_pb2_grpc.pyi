@@ -20,6 +20,13 @@ class MessageServiceStub:
     """Appends a message. The same id again answers the stored message and changes nothing.
     FAILED_PRECONDITION while a run other than the message's own is active on the thread.
     """
+    AppendMessages: _aio.StreamStreamMultiCallable[_messages_pb2.AppendMessagesRequest, _messages_pb2.AppendMessagesResponse]
+    """Does what CreateMessage does for many messages, as long as the stream is open. Each has an outcome of its own, told
+    when it is reached, so none waits for another thread's. The service takes the stream with the initial metadata
+    `jan-accepted`, and reads no further while too much is unanswered (see jan/storage/limits.py). It ends the stream
+    when it is told to stop, once what it took is answered. What has no outcome when the stream ends may have been done
+    or not: send it again, by CreateMessage.
+    """
     GetMessage: _aio.UnaryUnaryMultiCallable[_messages_pb2.GetMessageRequest, _messages_pb2.GetMessageResponse]
     """Reads one message."""
     ListMessages: _aio.UnaryUnaryMultiCallable[_messages_pb2.ListMessagesRequest, _messages_pb2.ListMessagesResponse]
@@ -40,6 +47,19 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_messages_pb2.CreateMessageResponse]:
         """Appends a message. The same id again answers the stored message and changes nothing.
         FAILED_PRECONDITION while a run other than the message's own is active on the thread.
+        """
+
+    @_abc_1.abstractmethod
+    def AppendMessages(
+        self,
+        request_iterator: _abc.AsyncIterator[_messages_pb2.AppendMessagesRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_messages_pb2.AppendMessagesRequest], _abc.AsyncIterator[_messages_pb2.AppendMessagesResponse]],
+    ) -> _abc.AsyncIterator[_messages_pb2.AppendMessagesResponse]:
+        """Does what CreateMessage does for many messages, as long as the stream is open. Each has an outcome of its own, told
+        when it is reached, so none waits for another thread's. The service takes the stream with the initial metadata
+        `jan-accepted`, and reads no further while too much is unanswered (see jan/storage/limits.py). It ends the stream
+        when it is told to stop, once what it took is answered. What has no outcome when the stream ends may have been done
+        or not: send it again, by CreateMessage.
         """
 
     @_abc_1.abstractmethod
