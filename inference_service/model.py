@@ -73,6 +73,7 @@ class Copy:
         self.engine: Engine | None = None
         self.client: EngineClient | None = None
         self.watch: asyncio.Task[None] | None = None
+        self.measuring: asyncio.Task[None] | None = None
         self.users = 0
         """Jobs that it works on now."""
         self.last_used = 0.0

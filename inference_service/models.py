@@ -327,7 +327,7 @@ class Models:
         now = self._monotonic()
         copy.phase, copy.loaded_at, copy.last_used, copy.load_seconds = Phase.RUNNING, now, now, now - begun
         copy.watch = self._tasks.create_task(self._watch_engine(model, copy, engine), name=f"watch-{model.id}")
-        self._tasks.create_task(self._learn(model, copy, engine), name=f"measure-{model.id}")
+        copy.measuring = self._tasks.create_task(self._learn(model, copy, engine), name=f"measure-{model.id}")
 
     @asynccontextmanager
     async def _reporting(self, model: Model, engine: Engine) -> AsyncIterator[None]:
@@ -385,6 +385,8 @@ class Models:
         if copy.watch is not None:
             copy.watch.cancel()
         try:
+            if copy.measuring is not None:
+                await asyncio.wait({copy.measuring})
             if copy.client is not None:
                 await copy.client.close()
             if copy.engine is not None:

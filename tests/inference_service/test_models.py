@@ -393,8 +393,11 @@ async def test_a_model_may_be_unloaded_while_it_is_measured(maker: FakeMaker) ->
     measuring.clear()
     async with open_models(maker, SlowInventory((cpu(8),)), Policy(0, 60)) as models:
         await models.start(spec())
-        await models.stop("a")
+        stopping = asyncio.create_task(models.stop("a"))
+        await settle()
+        assert status(models).state is ModelState.STOPPING
         measuring.set()
+        await stopping
         await models.start(spec())
     assert maker.learnt == [7, 7]
 
