@@ -7,7 +7,7 @@ from aiohttp import web
 
 from jan import errors
 from jan.errors import JanError
-from jan.rpc import OUTCOME_UNKNOWN
+from jan.rpc_errors import OUTCOME_UNKNOWN
 
 _INVALID_REQUEST = "invalid_request_error"
 _SERVER = "server_error"

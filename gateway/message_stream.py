@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from grpc import aio
 
-from jan import rpc
+from jan import rpc, rpc_errors
 from jan.backoff import Backoff
 from jan.errors import JanError
 from jan.storage.limits import LONGEST_APPEND_BYTES, MOST_APPEND_BYTES, MOST_APPENDS
@@ -82,7 +82,7 @@ class MessageStream:
             async with asyncio.timeout(rpc.DEFAULT_DEADLINE_SECONDS):
                 outcome = await item.outcome
         except TimeoutError:
-            raise rpc.not_in_time() from None
+            raise rpc_errors.not_in_time() from None
         finally:
             if item.outcome.cancelled():
                 self._withdraw(number)

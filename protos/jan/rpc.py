@@ -15,66 +15,24 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import grpc
-from google.protobuf.message import DecodeError
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from jan.backoff import Backoff
-from jan.errors import (
-    ConflictError,
-    DeadlineExceededError,
-    FailedPreconditionError,
-    InternalError,
-    InvalidArgumentError,
-    JanError,
-    NotFoundError,
-    PermissionDeniedError,
-    PreconditionFailedError,
-    ResourceExhaustedError,
-    StorageFullError,
-    TooLargeError,
-    UnauthenticatedError,
-    UnavailableError,
-    UnsupportedMediaTypeError,
-)
-from jan.telemetry import get_logger, request_id_var
-from jan.type.v1.error_pb2 import ErrorDetail
+from jan.errors import UnavailableError
+from jan.rpc_errors import OUTCOME_UNKNOWN, UNKNOWN_OUTCOME, detail_of, from_rpc_error, stalled, tell
+from jan.telemetry import request_id_var
 
-logger = get_logger(__name__)
-
-DETAIL_TRAILER = "jan-error-bin"
 REQUEST_ID_HEADER = "x-request-id"
 DEFAULT_DEADLINE_SECONDS = 5.0
 # How long a service that is away is asked again before its caller is told: within the 2.5 s of docs/promises.md P9.
 PATIENCE_SECONDS = 1.5
-# The code of an error after which nobody knows whether the request was done.
-OUTCOME_UNKNOWN = "outcome_unknown"
-_UNKNOWN_OUTCOME = (
-    "A part of the server went away over this request; look whether it was done before you send it again."
-)
 # What a service says of a stream of requests that it will hear to the end, as initial metadata.
 ACCEPTED = ("jan-accepted", "1")
 # How long one piece of a stream may take.
 STALL_SECONDS = 30.0
 # A message holds at most one thread's worth of new content; pages of 100 long messages must pass too.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-
-_STATUS: dict[type[JanError], grpc.StatusCode] = {
-    InvalidArgumentError: grpc.StatusCode.INVALID_ARGUMENT,
-    UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
-    PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
-    NotFoundError: grpc.StatusCode.NOT_FOUND,
-    FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
-    PreconditionFailedError: grpc.StatusCode.FAILED_PRECONDITION,
-    ConflictError: grpc.StatusCode.ABORTED,
-    TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    UnsupportedMediaTypeError: grpc.StatusCode.INVALID_ARGUMENT,
-    ResourceExhaustedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    StorageFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    UnavailableError: grpc.StatusCode.UNAVAILABLE,
-    DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
-    InternalError: grpc.StatusCode.INTERNAL,
-}
 
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -123,10 +81,10 @@ def _answering_once(handler: Handler, request_id: str, name: str) -> Handler:
         try:
             return await handler(request, context)
         except Exception as error:  # noqa: BLE001  one of the three edges that catch all: the caller is told
-            end = await _tell(context, error, name)
+            end = await tell(context, error, name)
         finally:
             request_id_var.reset(token)
-        del context  # See `_tell`.
+        del context  # See `rpc_errors.tell`.
         raise end
 
     return answer
@@ -146,10 +104,10 @@ def _answering_in_parts(handler: StreamHandler, request_id: str, name: str) -> H
                     await context.write(part)
             return
         except Exception as error:  # noqa: BLE001  one of the three edges that catch all: the caller is told
-            end = await _tell(context, error, name)
+            end = await tell(context, error, name)
         finally:
             request_id_var.reset(token)
-        del context  # See `_tell`.
+        del context  # See `rpc_errors.tell`.
         raise end
 
     return answer
@@ -215,12 +173,12 @@ async def call(
         try:
             return await method(request, timeout=deadline_seconds, metadata=metadata)
         except aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE or _detail(error) is not None:
-                raise _from_rpc_error(error) from None
+            if error.code() is not grpc.StatusCode.UNAVAILABLE or detail_of(error) is not None:
+                raise from_rpc_error(error) from None
             if not repeatable:
-                raise UnavailableError(_UNKNOWN_OUTCOME, code=OUTCOME_UNKNOWN) from None
+                raise UnavailableError(UNKNOWN_OUTCOME, code=OUTCOME_UNKNOWN) from None
             if time.monotonic() >= give_up_at:
-                raise _from_rpc_error(error) from None
+                raise from_rpc_error(error) from None
         await backoff.wait()
 
 
@@ -244,9 +202,9 @@ async def upload(
         all_said = await _say(running, requests, on_accepted)
         return await running
     except aio.AioRpcError as error:
-        raise _from_rpc_error(error, all_said=all_said) from None
+        raise from_rpc_error(error, all_said=all_said) from None
     except TimeoutError:
-        raise _stalled() from None
+        raise stalled() from None
     finally:
         running.cancel()
 
@@ -274,9 +232,9 @@ async def exchange(
                 return
             yield cast(ResponseT, part)
     except aio.AioRpcError as error:
-        raise _from_rpc_error(error, all_said=all_said) from None
+        raise from_rpc_error(error, all_said=all_said) from None
     except TimeoutError:
-        raise _stalled() from None
+        raise stalled() from None
     finally:
         running.cancel()
 
@@ -316,9 +274,9 @@ async def download(
                 return
             yield cast(ResponseT, part)
     except aio.AioRpcError as error:
-        raise _from_rpc_error(error) from None
+        raise from_rpc_error(error) from None
     except TimeoutError:
-        raise _stalled() from None
+        raise stalled() from None
     finally:
         running.cancel()
 
@@ -336,71 +294,6 @@ async def is_serving(channel: aio.Channel, *, deadline_seconds: float = 1.0) -> 
 def _make_room_for_socket(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-
-
-async def _tell(context: aio.ServicerContext[Any, Any], error: Exception, name: str) -> aio.AbortError:
-    """Answer with what a handler raised, from inside its `except`; what is to be raised to gRPC then.
-
-    gRPC keeps that in the call's state, and the frames of its traceback know the call: without them the call is freed
-    when it ends, and not at some later collection of garbage.
-    """
-    if not isinstance(error, aio.AbortError):
-        error = await _abort(context, to_tell(error, name))
-    error.__context__ = None
-    return error.with_traceback(None)
-
-
-def to_tell(error: Exception, name: str) -> JanError:
-    """What the caller of the method `name` is told of an error; one that nobody foresaw is logged here."""
-    if isinstance(error, JanError):
-        return error
-    logger.error("rpc failed", method=name, exc_info=error)
-    return InternalError("The service failed on this request.")
-
-
-async def _abort(context: aio.ServicerContext[Any, Any], error: JanError) -> aio.AbortError:
-    trailer = ((DETAIL_TRAILER, error.to_detail().SerializeToString()),)
-    try:
-        await context.abort(_STATUS[type(error)], error.message, trailer)
-    except aio.AbortError as end:
-        return end
-    raise AssertionError("abort returns only by raising")
-
-
-def _detail(error: aio.AioRpcError) -> ErrorDetail | None:
-    """What the service itself said, if it was reached."""
-    for key, value in error.trailing_metadata() or ():
-        if key == DETAIL_TRAILER and isinstance(value, bytes):
-            with contextlib.suppress(DecodeError):
-                return ErrorDetail.FromString(value)
-    return None
-
-
-def _from_rpc_error(error: aio.AioRpcError, *, all_said: bool = False) -> JanError:
-    """The error for a call that failed; `all_said`: it may have been done, and must not be repeated blindly."""
-    detail = _detail(error)
-    if detail is not None:
-        return JanError.from_detail(detail)
-    match error.code():
-        case grpc.StatusCode.UNAVAILABLE if all_said:
-            return UnavailableError(_UNKNOWN_OUTCOME, code=OUTCOME_UNKNOWN)
-        case grpc.StatusCode.UNAVAILABLE:
-            return UnavailableError("A part of the server is not answering; try again.", retry_after_seconds=1)
-        case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return not_in_time()
-        case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return TooLargeError("The request is larger than the services take between them.")
-        case _:
-            return InternalError("A part of the server failed on this request.")
-
-
-def not_in_time() -> DeadlineExceededError:
-    """The error for a service that did not answer before the deadline."""
-    return DeadlineExceededError("A part of the server did not answer in time.", retry_after_seconds=1)
-
-
-def _stalled() -> DeadlineExceededError:
-    return DeadlineExceededError("A part of the server stood still in the middle of a file.", retry_after_seconds=1)
 
 
 def _metadata_value(details: grpc.HandlerCallDetails, key: str) -> str:

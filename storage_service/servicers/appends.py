@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 
-from jan.rpc import to_tell
+from jan.rpc_errors import to_tell
 from jan.storage.limits import MOST_APPEND_BYTES, MOST_APPENDS
 from jan.storage.v1 import messages_pb2 as pb
 from jan.telemetry import request_id_var
@@ -79,7 +79,7 @@ class AppendStream:
         request_id_var.set(append.request_id)
         try:
             return pb.AppendOutcome(number=append.number, message=await self._append(append.message))
-        except Exception as error:  # noqa: BLE001  part of the RPC's edge, see jan.rpc: the caller is told
+        except Exception as error:  # noqa: BLE001  part of the RPC's edge, see jan.rpc_errors: the caller is told
             return pb.AppendOutcome(number=append.number, error=to_tell(error, "AppendMessages").to_detail())
 
     def _finish(self, number: int, size: int, done: "asyncio.Task[pb.AppendOutcome]") -> None:

@@ -19,7 +19,7 @@ import gateway.storage
 from gateway import message_stream
 from gateway.message_stream import MessageStream
 from gateway.storage import StorageClient
-from jan import rpc
+from jan import rpc, rpc_errors
 from jan.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
@@ -198,7 +198,7 @@ class TestContract:
 
         monkeypatch.setattr(Store, "append_each", broken)
         logged: list[Any] = []
-        monkeypatch.setattr(rpc.logger, "error", lambda _, **values: logged.append(values["exc_info"]))
+        monkeypatch.setattr(rpc_errors.logger, "error", lambda _, **values: logged.append(values["exc_info"]))
         error = await self.outcome(message(thread_id, "msg_1"))
         assert type(error) is InternalError
         assert "secret" not in error.message
