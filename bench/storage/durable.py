@@ -10,11 +10,13 @@ from pathlib import Path
 import aiohttp
 
 from bench.storage.measures import SECONDS, rate, tell
-from bench.storage.service import Service, whole_product
+from bench.storage.service import Service, cpu_seconds_of, whole_product
 from jan.storage.v1 import messages_pb2, threads_pb2
+from tests.fixtures.stack import Stack
 
 CLIENTS = (1, 16, 64)
 TEXT = "What would a week in Rome cost?"
+PROCESSES = ("storage_service", "gateway")
 CONTENT = json.dumps([{"type": "text", "text": {"value": TEXT, "annotations": []}}])
 COLUMNS = ["clients", "disk's floor", "gRPC, own threads", "gRPC, one thread", "HTTP, own threads", "HTTP, one thread"]
 
@@ -23,10 +25,12 @@ async def measure(folder: Path) -> None:
     """Clients with a thread each, and clients that share one."""
     floors = [disk_floor(folder, clients) for clients in CLIENTS]
     grpc = await grpc_rates(folder)
-    with whole_product() as url:
-        http = await http_rates(url)
+    costs: list[list[object]] = []
+    with whole_product() as stack:
+        http = await http_rates(stack, costs)
     rows = zip(CLIENTS, floors, *grpc, *http, strict=True)
     tell("Durable messages/s", COLUMNS, [[clients, *(f"{one:,.0f}" for one in rates)] for clients, *rates in rows])
+    tell("Processor time of a message over HTTP, us", ["clients", "threads", *PROCESSES], costs)
 
 
 def disk_floor(folder: Path, writers: int) -> float:
@@ -74,9 +78,18 @@ async def grpc_rates(folder: Path) -> tuple[list[float], list[float]]:
         return own, one
 
 
-async def http_rates(url: str) -> tuple[list[float], list[float]]:
-    """The same through the gateway."""
-    async with aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0)) as session:
+async def http_rates(stack: Stack, costs: list[list[object]]) -> tuple[list[float], list[float]]:
+    """The same through the gateway; `costs` gets a row for each, with the processor time that a message took."""
+
+    async def costed(clients: int, threads: str, post: Callable[[int, int], Awaitable[object]]) -> float:
+        before = [cpu_seconds_of(stack.processes[name].pid) for name in PROCESSES]
+        reached = await rate(clients, post)
+        after = [cpu_seconds_of(stack.processes[name].pid) for name in PROCESSES]
+        took = [(end - start) / (reached * SECONDS) * 1e6 for start, end in zip(before, after, strict=True)]
+        costs.append([clients, threads, *(f"{one:,.0f}" for one in took)])
+        return reached
+
+    async with aiohttp.ClientSession(stack.url, connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def ask(path: str, body: object) -> str:
             async with session.post(path, json=body) as answer:
@@ -89,6 +102,6 @@ async def http_rates(url: str) -> tuple[list[float], list[float]]:
             body = {"role": "user", "content": TEXT}
             return lambda number, _: ask(f"/v1/threads/{thread_ids[number % len(thread_ids)]}/messages", body)
 
-        own = [await rate(clients, posting(ids)) for clients in CLIENTS]
-        one = [await rate(clients, posting(ids[:1])) for clients in CLIENTS]
+        own = [await costed(clients, "own", posting(ids)) for clients in CLIENTS]
+        one = [await costed(clients, "one", posting(ids[:1])) for clients in CLIENTS]
         return own, one

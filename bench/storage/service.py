@@ -52,11 +52,11 @@ class Service:
 
     def memory_mb(self) -> int:
         """The resident memory of the service and its helpers."""
-        return int(sum(one.memory_info().rss for one in self._processes()) / 1e6)
+        return int(sum(one.memory_info().rss for one in processes_of(self.process.pid)) / 1e6)
 
     def cpu_seconds(self) -> float:
-        """Processor time that the service and its helpers used so far: hardly touched by what else the machine does."""
-        return sum(one.cpu_times().user + one.cpu_times().system for one in self._processes())
+        """See `cpu_seconds_of`."""
+        return cpu_seconds_of(self.process.pid)
 
     def list_threads(
         self, after: str = "", order: paging_pb2.Order.ValueType = paging_pb2.ORDER_DESC
@@ -77,9 +77,17 @@ class Service:
         """The best page of what matches."""
         return self.threads.SearchThreads(threads_pb2.SearchThreadsRequest(query=query, page=page()))
 
-    def _processes(self) -> list[psutil.Process]:
-        process = psutil.Process(self.process.pid)
-        return [process, *process.children()]
+
+def processes_of(pid: int) -> list[psutil.Process]:
+    """A service and its helpers."""
+    process = psutil.Process(pid)
+    return [process, *process.children()]
+
+
+def cpu_seconds_of(pid: int) -> float:
+    """Processor time that a service and its helpers used so far: hardly touched by what else the machine does."""
+    times = [one.cpu_times() for one in processes_of(pid)]
+    return sum(one.user + one.system for one in times)
 
 
 def page(after: str = "", order: paging_pb2.Order.ValueType = paging_pb2.ORDER_DESC) -> paging_pb2.PageRequest:
@@ -88,13 +96,13 @@ def page(after: str = "", order: paging_pb2.Order.ValueType = paging_pb2.ORDER_D
 
 
 @contextmanager
-def whole_product() -> Iterator[str]:
-    """All four processes; their address."""
+def whole_product() -> Iterator[Stack]:
+    """All four processes."""
     with tempfile.TemporaryDirectory(prefix="jan-bench-") as folder:
         stack = Stack(Path(folder))
         try:
             stack.start_all()
-            yield stack.url
+            yield stack
         finally:
             stack.stop_all()
 
