@@ -67,9 +67,7 @@ class Rules:
             return Reason.LINK if entry.is_link else Reason.SPECIAL
         if len(below) >= MAX_LEVELS:
             return Reason.TOO_DEEP
-        if top == SERVER and len(below) > 2 and below[1].startswith("janroot-"):
-            top = below[2]  # of a janroot that a restore replaced
-        return Verdict.TAKE if entry.is_folder else self._judge_file(top, entry)
+        return Verdict.TAKE if entry.is_folder else self._judge_file(_top_of_its_own(place), entry)
 
     def _judge_file(self, top: str, entry: Entry) -> Verdict | Reason:
         if top in _MODELS and not self.weights and _is_weights(entry):
@@ -80,6 +78,14 @@ class Rules:
         if top in _SETTINGS:
             return Verdict.BLANK if is_json else Reason.MAY_HOLD_KEYS
         return Verdict.BLANK if top in _MODELS and is_json else Verdict.TAKE
+
+
+def _top_of_its_own(place: str) -> str:
+    """The first folder below the janroot that a file belongs to: one that a restore replaced may lie in another."""
+    segments = place.split("/")
+    while segments[:2] == [SERVER, "trash"] and len(segments) > 3 and segments[2].startswith("janroot-"):
+        segments = segments[3:]
+    return segments[0]
 
 
 def _is_weights(entry: Entry) -> bool:

@@ -4,8 +4,9 @@
 Every step is a rename, or harmless to repeat, and the plan moves on only when the steps before are durable: whenever
 the process dies, the next start goes on. Without a plan nothing was promised, and the folder is thrown away.
 
-What the janroot held becomes one entry of the trash, under the names that it had. `models/` stays where it is and only
-what is in it moves: a container that has it mounted would go on looking at the old one.
+What the janroot held becomes one entry of the trash, under the names that it had. Earlier entries of the trash stay
+beside it, to be undone as before, and those of the new janroot join them. `models/` stays where it is and only what is
+in it moves: a container that has it mounted would go on looking at the old one.
 """
 
 import os
@@ -154,7 +155,8 @@ class _Swap:
             else:
                 self._move(path, self._old / path.name)
         for home in self._kept(self._where.server):
-            self._move_all(home, self._old / SERVER / home.name)
+            if home != self._where.trash:
+                self._move_all(home, self._old / SERVER / home.name)
         self._go_on(_Phase.IN)
 
     def move_in(self) -> None:
@@ -168,7 +170,10 @@ class _Swap:
             else:
                 self._replace(path, target)
         for home in self._kept(self._new / SERVER):
-            self._move_all(home, self._where.server / home.name)
+            if home.name == self._where.trash.name:
+                self._move_trash_in(home)
+            else:
+                self._move_all(home, self._where.server / home.name)
         self._sync()
         atomic.remove_tree(self._where.index)
         atomic.rename(self._where.restoring, self._where.staging / self.plan.trash)
@@ -193,11 +198,24 @@ class _Swap:
         return (server / name for name in sorted(KEPT_OF_SERVER) if _is_folder(server / name))
 
     def _move_all(self, home: Path, target: Path) -> None:
-        """Move what is in a folder, but never the trash entry that everything goes into."""
+        """Move what is in a folder."""
         for path in sorted(home.iterdir()):
-            if path != self._old:
-                atomic.make_dir(target)
-                self._move(path, target / path.name)
+            atomic.make_dir(target)
+            self._move(path, target / path.name)
+
+    def _move_trash_in(self, home: Path) -> None:
+        """Let the new janroot's trash join what is there.
+
+        A deletion that both know stays as it lies here, with the weights that a backup may lack. The other copy goes
+        away with the plan, unless something that it has is missing here: then to the old janroot.
+        """
+        for path in sorted(home.iterdir()):
+            here = self._where.trash / path.name
+            if not os.path.lexists(here):
+                self._move(path, here)
+            elif not _names_in(path) <= _names_in(here):
+                atomic.make_dir(self._old / SERVER / home.name)
+                self._move(path, self._old / SERVER / home.name / path.name)
 
     def _replace(self, source: Path, target: Path) -> None:
         """Move to a place that is free, or that another program took meanwhile: that goes to the old janroot."""
@@ -228,6 +246,11 @@ class _Swap:
 
 def _tops(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.name != SERVER)
+
+
+def _names_in(path: Path) -> set[str]:
+    """The names in a folder; a file's own."""
+    return {inner.name for inner in path.iterdir()} if _is_folder(path) else {path.name}
 
 
 def _is_folder(path: Path) -> bool:

@@ -90,16 +90,20 @@ def test_a_backup_holds_every_byte(store: Store, janroot: Path) -> None:
 
 
 def test_weights_are_left_out_and_named(store: Store, janroot: Path) -> None:
-    lying = fill(store, janroot)
+    fill(store, janroot)
     with (janroot / "models/demo/large").open("wb") as large:
         large.truncate(64 * 1024 * 1024)
+    replaced = ".server/trash/janroot-1704504633000-0123abcd"
+    for depth in (2, 3):
+        put(janroot / (f"{replaced}/" * depth) / "models/demo/demo.gguf", b"G")
+        put(janroot / (f"{replaced}/" * depth) / "files/kept.gguf", b"G")
     files, about, _ = archive(store, Rules(Kind.BACKUP))
-    missing = lying.keys() - files.keys()
-    weights = {name for name in missing if name.endswith(".gguf")}
-    assert weights == {"models/demo/demo.gguf", ".server/trash/janroot-1704504633000-0123abcd/models/demo/demo.gguf"}
+    lying = {str(path.relative_to(janroot)) for path in janroot.rglob("*.gguf")}
+    weights = lying - files.keys()
+    assert weights == {f"{replaced}/" * depth + "models/demo/demo.gguf" for depth in range(4)}
     assert {"path": "models/demo/demo.gguf", "reason": "weights", "bytes": 1000} in about["left_out"]
     assert {"path": "models/demo/large", "reason": "weights", "bytes": 64 * 1024 * 1024} in about["left_out"]
-    assert about["left_out_count"] == len(about["left_out"]) == 5
+    assert about["left_out_count"] == len(about["left_out"]) == 7
 
 
 def test_an_export_holds_no_key_and_nothing_of_the_server(store: Store, janroot: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,11 @@ def tree(root: Path, without: str = "\0") -> dict[str, tuple[object, ...]]:
     return found
 
 
+def deleted_in(word: str) -> str:
+    """The trash entry that `fill` makes."""
+    return f"thread-1704504633000-{zlib.crc32(word.encode()):08x}"
+
+
 def fill(janroot: Path, word: str) -> None:
     """A janroot with one of everything, told apart from others by a word."""
     put(janroot / f"threads/{word}_1704504633/thread.json", {"title": word})
@@ -58,7 +64,7 @@ def fill(janroot: Path, word: str) -> None:
     put(janroot / f"models/{word}/model.json", {"id": word})
     put(janroot / "models/demo/demo.gguf", b"GGUF" + word.encode())
     put(janroot / "engines/openai.json", {"api_key": word})
-    put(janroot / f".server/trash/thread-1704504633000-0123abcd/{word}_1/thread.json", {"title": word})
+    put(janroot / f".server/trash/{deleted_in(word)}/{word}_1/thread.json", {"title": word})
     put(janroot / f".server/quarantine/{word}", word)
     put(janroot / f".server/converted/{word}.json", "{}")
     put(janroot / "files" / f"{word}\\back", word)

@@ -27,7 +27,7 @@ from storage_service.store.trash import Trash
 from tests.fixtures.jan_files import put
 from tests.fixtures.storage import limited_files
 from tests.storage_service.store.crashes import Crash, crash_points
-from tests.storage_service.store.restoring.conftest import back_up, fill, tree
+from tests.storage_service.store.restoring.conftest import back_up, deleted_in, fill, tree
 
 NOTE = ".server/replaced.json"
 
@@ -50,6 +50,19 @@ def restarted(store: Store) -> Store:
 def replaced(store: Store) -> list[TrashEntry]:
     page = store.trash.page(PageQuery(limit=100, descending=False))
     return [entry for entry in page.items if entry.kind == "janroot"]
+
+
+Files = dict[str, tuple[object, ...]]
+
+
+def trash_of(files: Files) -> Files:
+    """What was deleted earlier."""
+    return {name: found for name, found in files.items() if name.startswith(".server/trash")}
+
+
+def without_trash(files: Files) -> Files:
+    """All the rest."""
+    return {name: found for name, found in files.items() if name not in trash_of(files)}
 
 
 def titles(store: Store) -> set[str]:
@@ -98,7 +111,7 @@ def test_what_it_replaced_lies_whole_in_the_trash_and_comes_back(janroot: Path, 
     assert titles(store) == {"old"}
     aside = tree(root / ".server/trash" / told.trash_id)
     del aside[NOTE]
-    assert aside == before
+    assert aside == without_trash(before)
     assert store.restore(TrashId(told.trash_id)).kind == "janroot"
     with pytest.raises(ConflictError):
         store.restore(TrashId(told.trash_id))
@@ -108,7 +121,38 @@ def test_what_it_replaced_lies_whole_in_the_trash_and_comes_back(janroot: Path, 
     assert titles(store) == {"new"}
     [entry] = replaced(store)
     assert entry.id != told.trash_id
-    assert tree(root, without=entry.id) == before
+    assert tree(root, without=entry.id) == before | trash_of(tree(janroot))
+    store.close()
+
+
+def test_earlier_deletions_can_be_undone_after_several_restores(janroot: Path, newer: Store) -> None:
+    root = newer.layout.root
+    store = restarted_with(newer, back_up(janroot))
+    first = {entry.id for entry in store.trash.page(PageQuery(limit=100)).items}
+    assert first == {deleted_in("old"), deleted_in("new"), *(entry.id for entry in replaced(store))}
+    store = restarted_with(store, back_up(root))
+    store = restarted_with(store, back_up(root))
+    assert len(replaced(store)) == 3
+    assert first < {entry.id for entry in store.trash.page(PageQuery(limit=100)).items}
+    assert not list((root / ".server/trash").glob("janroot-*/.server/trash"))
+    store.restore(TrashId(deleted_in("new")))
+    assert "new" in titles(store)
+    [oldest] = {entry.id for entry in replaced(store)} & first
+    assert (root / ".server/trash" / oldest / "models/demo/demo.gguf").read_bytes() == b"GGUFnew"
+    store.restore(oldest)
+    store = restarted(store)
+    assert "old" not in titles(store)
+    assert (root / "threads/new_1704504633/files/m.png").exists()
+    store.close()
+
+
+def test_more_of_a_deletion_in_the_backup_than_here_is_kept(janroot: Path, newer: Store) -> None:
+    root = newer.layout.root
+    put(janroot / ".server/trash" / deleted_in("new") / "other_1/thread.json", {"title": "other"})
+    store = restarted_with(newer, back_up(janroot))
+    [entry] = replaced(store)
+    assert (root / ".server/trash" / deleted_in("new") / "new_1").is_dir()
+    assert (root / ".server/trash" / entry.id / ".server/trash" / deleted_in("new") / "other_1").is_dir()
     store.close()
 
 
@@ -290,6 +334,7 @@ def test_a_crash_at_any_step_of_the_swap_ends_in_the_new_one(
     janroot: Path, newer: Store, tmp_path: Path, way: str
 ) -> None:
     served, aside = tree(janroot), tree(newer.layout.root)
+    deleted = trash_of(served) | trash_of(aside)
     told = restore(newer, back_up(janroot, weights=True))
     newer.close()
     if way == "undo":
@@ -308,16 +353,17 @@ def test_a_crash_at_any_step_of_the_swap_ends_in_the_new_one(
         swap.finish(Layout(root))
         Layout(root).clear_staging()
         [entry] = (root / ".server/trash").glob("janroot-*")
-        assert tree(root, without=entry.name) == served
+        assert tree(root, without=entry.name) == without_trash(served) | deleted
         found = tree(entry)
         del found[NOTE]
-        assert found == aside
+        assert found == without_trash(aside)
         assert left_behind(root) == []
 
 
 @pytest.mark.slow
 def test_a_crash_before_the_promise_changes_nothing(janroot: Path, newer: Store, tmp_path: Path) -> None:
-    served, kept = tree(newer.layout.root), tree(janroot)
+    served = tree(newer.layout.root)
+    kept = tree(janroot) | trash_of(served)
     data = back_up(janroot, weights=True)
     newer.close()
     for number, crash in enumerate(crash_points()):
