@@ -124,6 +124,16 @@ class StorageClient:
         request = trash_pb2.RestoreTrashRequest(trash_id=trash_id)
         return (await call(self._trash.RestoreTrash, request, deadline_seconds=LONG_SECONDS, repeatable=False)).entry
 
+    async def delete_trash(self, trash_id: str) -> None:
+        """Remove what was deleted for good."""
+        request = trash_pb2.DeleteTrashRequest(trash_id=trash_id)
+        await call(self._trash.DeleteTrash, request, deadline_seconds=LONG_SECONDS, repeatable=False)
+
+    async def empty_trash(self) -> int:
+        """Remove everything that was deleted for good; answers how many entries."""
+        request = trash_pb2.EmptyTrashRequest()
+        return (await call(self._trash.EmptyTrash, request, deadline_seconds=LONG_SECONDS, repeatable=False)).count
+
     async def create_message(self, message: messages_pb2.Message) -> messages_pb2.Message:
         """Append a message to its thread; harmless to repeat."""
         stored = await self.message_stream.append(message)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from gateway.body import json_response, read_body
+from gateway.confirmation import require_confirmation
 from gateway.convert.threads import new_thread, thread_from_proto, thread_match_from_proto, thread_update
 from gateway.keys import JOBS, STORAGE
 from gateway.paging import list_envelope, read_page
@@ -71,12 +72,7 @@ async def delete_thread(request: web.Request) -> web.Response:
 @routes.delete("/v1/threads")
 async def delete_all_threads(request: web.Request) -> web.Response:
     """Move every thread into the trash, from where one restore brings all of them back. Needs `?confirm=true`."""
-    if request.query.get("confirm") != "true":
-        raise InvalidArgumentError(
-            "This deletes every thread; say that you mean it with ?confirm=true.",
-            param="confirm",
-            code="confirmation_required",
-        )
+    require_confirmation(request, "This deletes every thread")
     deleted = await request.app[STORAGE].delete_all_threads()
     await _cancel_jobs(request, deleted.ended_run_ids)
     return json_response(

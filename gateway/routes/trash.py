@@ -1,4 +1,4 @@
-"""/v1/trash: what was deleted, and how to undo it."""
+"""/v1/trash: what was deleted, how to undo it, and how to make room."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.body import json_response
+from gateway.confirmation import require_confirmation
 from gateway.convert.times import seconds
 from gateway.keys import STORAGE
 from gateway.paging import list_envelope, read_page
@@ -29,6 +30,22 @@ async def restore_trash(request: web.Request) -> web.Response:
     """Undo a deletion; 404 the second time, 400 when a name is taken meanwhile."""
     entry = await request.app[STORAGE].restore_trash(path_id(request, "trash_id", TrashId))
     return json_response(_entry(entry) | {"object": "trash.entry.restored", "restored": True})
+
+
+@routes.delete("/v1/trash/{trash_id}")
+async def delete_trash(request: web.Request) -> web.Response:
+    """Remove a deletion for good; 404 the second time, 409 while a restore waits for the start of storage."""
+    trash_id = path_id(request, "trash_id", TrashId)
+    await request.app[STORAGE].delete_trash(trash_id)
+    return json_response({"id": trash_id, "object": "trash.entry.deleted", "deleted": True})
+
+
+@routes.delete("/v1/trash")
+async def empty_trash(request: web.Request) -> web.Response:
+    """Remove everything that was deleted for good. Needs `?confirm=true`; 409 as above."""
+    require_confirmation(request, "This removes everything in the trash for good")
+    count = await request.app[STORAGE].empty_trash()
+    return json_response({"object": "trash.list.deleted", "deleted": True, "count": count})
 
 
 def _entry(entry: trash_pb2.TrashEntry) -> dict[str, Any]:

@@ -44,6 +44,16 @@ class TrashServicer(TrashServiceServicer):
             values.when_answered(context, self._leave)
         return pb.RestoreTrashResponse(entry=to_proto(entry))
 
+    async def DeleteTrash(self, request: pb.DeleteTrashRequest, context: Context) -> pb.DeleteTrashResponse:
+        """See trash.proto."""
+        trash_id = TrashId.parse(request.trash_id)
+        await self._access.run_alone(LOCK, lambda: self._store.delete_trash(trash_id))
+        return pb.DeleteTrashResponse()
+
+    async def EmptyTrash(self, request: pb.EmptyTrashRequest, context: Context) -> pb.EmptyTrashResponse:
+        """See trash.proto."""
+        return pb.EmptyTrashResponse(count=await self._access.run_alone(LOCK, self._store.empty_trash))
+
 
 def to_proto(entry: TrashEntry) -> pb.TrashEntry:
     """An entry for the wire."""

@@ -179,6 +179,16 @@ class Store:
             self.messages.on_change(thread_id, None)
         return entry
 
+    def delete_trash(self, trash_id: TrashId) -> None:
+        """Remove a deletion for good. Raises NotFoundError; ConflictError: the next start may need it."""
+        self.restores.check_idle()
+        self.trash.delete(trash_id)
+
+    def empty_trash(self) -> int:
+        """Remove every deletion for good; answers how many. Raises ConflictError as above."""
+        self.restores.check_idle()
+        return self.trash.delete_all()
+
     def tidy(self) -> None:
         """Remove what has outlived its time: in the trash, and among the uploads."""
         self.trash.empty()

@@ -122,6 +122,18 @@ class Trash:
         """The threads that exist and would change if a deletion were undone: those of cleared messages."""
         return _names_in(self._layout.trash / trash_id) if trash_id.startswith(f"{MESSAGES}-") else ()
 
+    def delete(self, trash_id: TrashId) -> None:
+        """Remove a deletion for good; its names are not given again while we run. Raises NotFoundError."""
+        self.get(trash_id)
+        self._forget(trash_id)
+
+    def delete_all(self) -> int:
+        """Remove every deletion for good; answers how many."""
+        names = self._entries()
+        for name in names:
+            self._forget(name)
+        return len(names)
+
     def empty(self) -> int:
         """Remove the deletions whose time is over, see `TwoLooks`; answers how many. Raises what the disk says."""
         now_ms = self._clock()

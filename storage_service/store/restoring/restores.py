@@ -99,6 +99,11 @@ class Restores:
         self._take_turn()
         return Restore(self._where, self._trash, self._turn)
 
+    def check_idle(self) -> None:
+        """See that nothing of the trash is needed by the next start. Raises ConflictError."""
+        if swap.is_promised(self._where):
+            raise _waits()
+
     def undo(self, trash_id: TrashId) -> TrashEntry:
         """Have the next start bring back what a restore replaced. Raises NotFoundError, ConflictError."""
         entry = self._trash.get(trash_id)
@@ -116,7 +121,11 @@ class Restores:
             raise ConflictError("Another restore is under way.")
         if swap.is_promised(self._where):
             self._turn.release()
-            raise ConflictError("A restore waits for the storage service to start again.")
+            raise _waits()
+
+
+def _waits() -> ConflictError:
+    return ConflictError("A restore waits for the storage service to start again.")
 
 
 def _check_movable(where: layout.Layout) -> None:

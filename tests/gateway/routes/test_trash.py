@@ -61,10 +61,31 @@ async def test_all_threads_go_at_once_and_come_back_at_once(api: Api) -> None:
     assert await threads(api) == made
 
 
+async def test_a_deletion_is_removed_for_good(api: Api) -> None:
+    for title in ("One", "Two", "Three"):
+        await ask(api, "DELETE", f"/v1/threads/{await new_thread(api, title)}")
+    first, *others = await trash(api)
+    gone = await ask(api, "DELETE", f"/v1/trash/{first['id']}")
+    assert gone == {"id": first["id"], "object": "trash.entry.deleted", "deleted": True}
+    assert await trash(api) == others
+    for method, path in (("DELETE", f"/v1/trash/{first['id']}"), ("POST", f"/v1/trash/{first['id']}/restore")):
+        status, _ = await refusal(api, method, path)
+        assert status == 404
+    for path in ("/v1/trash", "/v1/trash?confirm=false", "/v1/trash?confirm="):
+        status, error = await refusal(api, "DELETE", path)
+        assert (status, error["param"], error["code"]) == (400, "confirm", "confirmation_required")
+    assert await trash(api) == others
+    told = {"object": "trash.list.deleted", "deleted": True}
+    assert await ask(api, "DELETE", "/v1/trash", confirm="true") == told | {"count": 2}
+    assert await trash(api) == []
+    assert await ask(api, "DELETE", "/v1/trash", confirm="true") == told | {"count": 0}
+
+
 async def test_what_cannot_be_an_entry_is_not_found(api: Api) -> None:
     for hostile in ("..%2F..%2Fthreads", "thread-1-00000000", "%00", "x" * 4000):
-        status, _ = await refusal(api, "POST", f"/v1/trash/{hostile}/restore")
-        assert status == 404
+        for method, path in (("POST", f"/v1/trash/{hostile}/restore"), ("DELETE", f"/v1/trash/{hostile}")):
+            status, _ = await refusal(api, method, path)
+            assert status == 404
 
 
 async def test_a_thread_deleted_while_it_is_answered_frees_the_engine(gateway: Gateway, worker: ScriptedWorker) -> None:

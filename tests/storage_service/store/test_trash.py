@@ -172,6 +172,23 @@ def test_a_full_disk_at_the_very_end_of_a_restoration_undoes_nothing(
     assert (listed(store), entries(store)) == ([thread.id], [])
 
 
+def test_what_is_removed_for_good_is_gone_and_the_rest_stays(store: Store, janroot: Path) -> None:
+    stray = janroot / ".server" / "trash" / "by-hand"
+    stray.mkdir()
+    made = [store.threads.create(JAN, BLANK).id for _ in range(3)]
+    for thread_id in made[:2]:
+        store.delete_thread(thread_id)
+    first, second = entries(store)
+    store.delete_trash(first.id)
+    assert (entries(store), listed(store)) == ([second], made[2:])
+    for work in (store.restore, store.delete_trash):
+        with pytest.raises(NotFoundError):
+            work(first.id)
+    assert (store.empty_trash(), store.empty_trash()) == (1, 0)
+    assert (entries(store), list((janroot / ".server/staging").iterdir())) == ([], [])
+    assert list(stray.parent.iterdir()) == [stray]
+
+
 @pytest.mark.parametrize("hostile", ["thread-1-00000000", "by-hand", "thread-9-aaaaaaaa"])
 def test_only_deletions_can_be_undone(store: Store, janroot: Path, hostile: str) -> None:
     (janroot / ".server" / "trash" / "by-hand" / "x").mkdir(parents=True)

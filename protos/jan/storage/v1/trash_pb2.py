@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from jan.storage.v1 import paging_pb2 as jan_dot_storage_dot_v1_dot_paging__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ajan/storage/v1/trash.proto\x12\x0ejan.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bjan/storage/v1/paging.proto\"\xbf\x01\n\nTrashEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12.\n\ndeleted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63ount\x18\x05 \x01(\x05\x12(\n\x05items\x18\x06 \x03(\x0b\x32\x19.jan.storage.v1.TrashItem\"&\n\tTrashItem\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\"=\n\x10ListTrashRequest\x12)\n\x04page\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"R\n\x11ListTrashResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.jan.storage.v1.TrashEntry\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\'\n\x13RestoreTrashRequest\x12\x10\n\x08trash_id\x18\x01 \x01(\t\"A\n\x14RestoreTrashResponse\x12)\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x1a.jan.storage.v1.TrashEntry2\xbb\x01\n\x0cTrashService\x12P\n\tListTrash\x12 .jan.storage.v1.ListTrashRequest\x1a!.jan.storage.v1.ListTrashResponse\x12Y\n\x0cRestoreTrash\x12#.jan.storage.v1.RestoreTrashRequest\x1a$.jan.storage.v1.RestoreTrashResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ajan/storage/v1/trash.proto\x12\x0ejan.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bjan/storage/v1/paging.proto\"\xbf\x01\n\nTrashEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12.\n\ndeleted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63ount\x18\x05 \x01(\x05\x12(\n\x05items\x18\x06 \x03(\x0b\x32\x19.jan.storage.v1.TrashItem\"&\n\tTrashItem\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\"=\n\x10ListTrashRequest\x12)\n\x04page\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"R\n\x11ListTrashResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.jan.storage.v1.TrashEntry\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\'\n\x13RestoreTrashRequest\x12\x10\n\x08trash_id\x18\x01 \x01(\t\"A\n\x14RestoreTrashResponse\x12)\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x1a.jan.storage.v1.TrashEntry\"&\n\x12\x44\x65leteTrashRequest\x12\x10\n\x08trash_id\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteTrashResponse\"\x13\n\x11\x45mptyTrashRequest\"#\n\x12\x45mptyTrashResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x05\x32\xe8\x02\n\x0cTrashService\x12P\n\tListTrash\x12 .jan.storage.v1.ListTrashRequest\x1a!.jan.storage.v1.ListTrashResponse\x12Y\n\x0cRestoreTrash\x12#.jan.storage.v1.RestoreTrashRequest\x1a$.jan.storage.v1.RestoreTrashResponse\x12V\n\x0b\x44\x65leteTrash\x12\".jan.storage.v1.DeleteTrashRequest\x1a#.jan.storage.v1.DeleteTrashResponse\x12S\n\nEmptyTrash\x12!.jan.storage.v1.EmptyTrashRequest\x1a\".jan.storage.v1.EmptyTrashResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,6 +45,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESTORETRASHREQUEST']._serialized_end=528
   _globals['_RESTORETRASHRESPONSE']._serialized_start=530
   _globals['_RESTORETRASHRESPONSE']._serialized_end=595
-  _globals['_TRASHSERVICE']._serialized_start=598
-  _globals['_TRASHSERVICE']._serialized_end=785
+  _globals['_DELETETRASHREQUEST']._serialized_start=597
+  _globals['_DELETETRASHREQUEST']._serialized_end=635
+  _globals['_DELETETRASHRESPONSE']._serialized_start=637
+  _globals['_DELETETRASHRESPONSE']._serialized_end=658
+  _globals['_EMPTYTRASHREQUEST']._serialized_start=660
+  _globals['_EMPTYTRASHREQUEST']._serialized_end=679
+  _globals['_EMPTYTRASHRESPONSE']._serialized_start=681
+  _globals['_EMPTYTRASHRESPONSE']._serialized_end=716
+  _globals['_TRASHSERVICE']._serialized_start=719
+  _globals['_TRASHSERVICE']._serialized_end=1079
 # @@protoc_insertion_point(module_scope)

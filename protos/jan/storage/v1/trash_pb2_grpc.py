@@ -45,6 +45,16 @@ class TrashServiceStub:
                 request_serializer=jan_dot_storage_dot_v1_dot_trash__pb2.RestoreTrashRequest.SerializeToString,
                 response_deserializer=jan_dot_storage_dot_v1_dot_trash__pb2.RestoreTrashResponse.FromString,
                 _registered_method=True)
+        self.DeleteTrash = channel.unary_unary(
+                '/jan.storage.v1.TrashService/DeleteTrash',
+                request_serializer=jan_dot_storage_dot_v1_dot_trash__pb2.DeleteTrashRequest.SerializeToString,
+                response_deserializer=jan_dot_storage_dot_v1_dot_trash__pb2.DeleteTrashResponse.FromString,
+                _registered_method=True)
+        self.EmptyTrash = channel.unary_unary(
+                '/jan.storage.v1.TrashService/EmptyTrash',
+                request_serializer=jan_dot_storage_dot_v1_dot_trash__pb2.EmptyTrashRequest.SerializeToString,
+                response_deserializer=jan_dot_storage_dot_v1_dot_trash__pb2.EmptyTrashResponse.FromString,
+                _registered_method=True)
 
 
 class TrashServiceServicer:
@@ -67,6 +77,20 @@ class TrashServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteTrash(self, request, context):
+        """Removes an entry for good. NOT_FOUND the second time. ABORTED while a restore waits for the start.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EmptyTrash(self, request, context):
+        """Removes all entries for good; the same, but for NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrashServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +103,16 @@ def add_TrashServiceServicer_to_server(servicer, server):
                     servicer.RestoreTrash,
                     request_deserializer=jan_dot_storage_dot_v1_dot_trash__pb2.RestoreTrashRequest.FromString,
                     response_serializer=jan_dot_storage_dot_v1_dot_trash__pb2.RestoreTrashResponse.SerializeToString,
+            ),
+            'DeleteTrash': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTrash,
+                    request_deserializer=jan_dot_storage_dot_v1_dot_trash__pb2.DeleteTrashRequest.FromString,
+                    response_serializer=jan_dot_storage_dot_v1_dot_trash__pb2.DeleteTrashResponse.SerializeToString,
+            ),
+            'EmptyTrash': grpc.unary_unary_rpc_method_handler(
+                    servicer.EmptyTrash,
+                    request_deserializer=jan_dot_storage_dot_v1_dot_trash__pb2.EmptyTrashRequest.FromString,
+                    response_serializer=jan_dot_storage_dot_v1_dot_trash__pb2.EmptyTrashResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +170,60 @@ class TrashService:
             '/jan.storage.v1.TrashService/RestoreTrash',
             jan_dot_storage_dot_v1_dot_trash__pb2.RestoreTrashRequest.SerializeToString,
             jan_dot_storage_dot_v1_dot_trash__pb2.RestoreTrashResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTrash(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.storage.v1.TrashService/DeleteTrash',
+            jan_dot_storage_dot_v1_dot_trash__pb2.DeleteTrashRequest.SerializeToString,
+            jan_dot_storage_dot_v1_dot_trash__pb2.DeleteTrashResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EmptyTrash(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.storage.v1.TrashService/EmptyTrash',
+            jan_dot_storage_dot_v1_dot_trash__pb2.EmptyTrashRequest.SerializeToString,
+            jan_dot_storage_dot_v1_dot_trash__pb2.EmptyTrashResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -23,6 +23,10 @@ class TrashServiceStub:
     FAILED_PRECONDITION when a name is taken meanwhile; nothing is put back then. A janroot comes back while the service
     is started again, which it sees to itself; what is there now goes to the trash.
     """
+    DeleteTrash: _aio.UnaryUnaryMultiCallable[_trash_pb2.DeleteTrashRequest, _trash_pb2.DeleteTrashResponse]
+    """Removes an entry for good. NOT_FOUND the second time. ABORTED while a restore waits for the start."""
+    EmptyTrash: _aio.UnaryUnaryMultiCallable[_trash_pb2.EmptyTrashRequest, _trash_pb2.EmptyTrashResponse]
+    """Removes all entries for good; the same, but for NOT_FOUND."""
 
 class TrashServiceServicer(metaclass=_abc_1.ABCMeta):
     """What was deleted, until it is removed for good."""
@@ -45,5 +49,21 @@ class TrashServiceServicer(metaclass=_abc_1.ABCMeta):
         FAILED_PRECONDITION when a name is taken meanwhile; nothing is put back then. A janroot comes back while the service
         is started again, which it sees to itself; what is there now goes to the trash.
         """
+
+    @_abc_1.abstractmethod
+    def DeleteTrash(
+        self,
+        request: _trash_pb2.DeleteTrashRequest,
+        context: _aio.ServicerContext[_trash_pb2.DeleteTrashRequest, _abc.Awaitable[_trash_pb2.DeleteTrashResponse]],
+    ) -> _abc.Awaitable[_trash_pb2.DeleteTrashResponse]:
+        """Removes an entry for good. NOT_FOUND the second time. ABORTED while a restore waits for the start."""
+
+    @_abc_1.abstractmethod
+    def EmptyTrash(
+        self,
+        request: _trash_pb2.EmptyTrashRequest,
+        context: _aio.ServicerContext[_trash_pb2.EmptyTrashRequest, _abc.Awaitable[_trash_pb2.EmptyTrashResponse]],
+    ) -> _abc.Awaitable[_trash_pb2.EmptyTrashResponse]:
+        """Removes all entries for good; the same, but for NOT_FOUND."""
 
 def add_TrashServiceServicer_to_server(servicer: TrashServiceServicer, server: _aio.Server) -> None: ...

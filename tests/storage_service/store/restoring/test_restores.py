@@ -146,6 +146,21 @@ def test_earlier_deletions_can_be_undone_after_several_restores(janroot: Path, n
     store.close()
 
 
+def test_nothing_leaves_the_trash_while_a_restore_waits(janroot: Path, newer: Store) -> None:
+    store = restarted_with(newer, back_up(janroot))
+    [entry] = replaced(store)
+    store.restore(entry.id)
+    for remove in (lambda: store.delete_trash(entry.id), store.empty_trash):
+        with pytest.raises(ConflictError):
+            remove()
+    store = restarted(store)
+    assert titles(store) == {"new"}
+    assert store.empty_trash() == 3
+    assert not any((store.layout.root / ".server/trash").iterdir())
+    assert left_behind(store.layout.root) == []
+    store.close()
+
+
 def test_more_of_a_deletion_in_the_backup_than_here_is_kept(janroot: Path, newer: Store) -> None:
     root = newer.layout.root
     put(janroot / ".server/trash" / deleted_in("new") / "other_1/thread.json", {"title": "other"})
