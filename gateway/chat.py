@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-import orjson
-
-from gateway.models import model_spec
+from gateway.job import REQUEST_SECONDS, new_job
 from gateway.parameters import layered, stored_parameters
 from gateway.schemas.chat import ChatCompletionRequest
 from jan.ids import CompletionId
 from jan.inference.v1 import jobs_pb2
 from jan.storage.v1 import models_pb2
-from jan.telemetry import request_id_var
 
 # What fairness counts for an answer whose length nobody bounded.
 _EXPECTED_ANSWER_TOKENS = 512
-# English text has about four bytes a token; good enough to tell long prompts from short ones.
-_BYTES_PER_TOKEN = 4
-_MAX_COST = 2**31
-REQUEST_SECONDS = 600
 
 
 def chat_completion_job(request: ChatCompletionRequest, model: models_pb2.Model, tenant: str) -> jobs_pb2.Job:
@@ -61,23 +53,18 @@ def chat_job(
     stream: bool,
     timeout_seconds: int = REQUEST_SECONDS,
 ) -> jobs_pb2.Job:
-    """A chat job; somebody waits for it, so it is interactive."""
-    encoded = orjson.dumps(body)
-    job = jobs_pb2.Job(
-        id=job_id,
-        request_id=request_id_var.get(),
+    """A chat job."""
+    return new_job(
+        job_id,
+        jobs_pb2.ENDPOINT_CHAT_COMPLETIONS,
+        model,
+        body,
         tenant=tenant,
-        priority=jobs_pb2.PRIORITY_INTERACTIVE,
-        model=model_spec(model),
-        endpoint=jobs_pb2.ENDPOINT_CHAT_COMPLETIONS,
-        body=encoded,
-        stream=stream,
-        cost_tokens=min(_MAX_COST, len(encoded) // _BYTES_PER_TOKEN + _answer_tokens(body)),
         response_id=response_id,
-        response_created=int(time.time()),
+        stream=stream,
+        answer_tokens=_answer_tokens(body),
+        timeout_seconds=timeout_seconds,
     )
-    job.timeout.FromSeconds(timeout_seconds)
-    return job
 
 
 def _answer_tokens(body: dict[str, Any]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import orjson
+
 from gateway.storage import StorageClient
 from jan.errors import InvalidArgumentError, NotFoundError
 from jan.ids import ModelId
@@ -34,14 +36,23 @@ async def find_model_or_any(storage: StorageClient, name: str) -> models_pb2.Mod
     """The model of that id; for an empty name or `*` the oldest there is, so that a new one changes no conversation.
 
     A stranger may have made his as old as he likes, so one that came along with an assistant is used by its name alone,
-    and a remote one, which is told all that is said, only when there is no other. Raises NotFoundError.
+    and a remote one, which is told all that is said, only when there is no other; one that is there to embed never
+    chats for those who did not name it. Raises NotFoundError.
     """
     if name and name != ANY_MODEL:
         return await find_model(storage, name)
-    models = [model for model in await storage.list_models() if not model.folder.startswith(_OF_ASSISTANTS)]
+    candidates = [model for model in await storage.list_models() if not model.folder.startswith(_OF_ASSISTANTS)]
+    models = [model for model in candidates if not _embeds(model)]
     if not models:
-        raise NotFoundError("This server has no model yet.", code="model_not_found", param="model")
+        message = "This server has no model that chats yet." if candidates else "This server has no model yet."
+        raise NotFoundError(message, code="model_not_found", param="model")
     return min(models, key=lambda model: (model.engine == REMOTE_ENGINE, model.created_at.ToMilliseconds(), model.id))
+
+
+def _embeds(model: models_pb2.Model) -> bool:
+    """Whether its settings say that it is loaded for embeddings; Jan wrote true as text for a while."""
+    settings = orjson.loads(model.settings_json) if model.settings_json else {}
+    return isinstance(settings, dict) and str(settings.get("embedding")).lower() == "true"
 
 
 def model_spec(model: models_pb2.Model) -> jobs_pb2.ModelSpec:

@@ -18,8 +18,10 @@ import orjson
 from redis.exceptions import RedisError
 
 from inference_service.chunks import ChunkStream
+from inference_service.embeddings import EmbeddingList
 from inference_service.engines.client import ENGINE_UNREACHABLE
 from inference_service.engines.errors import error_of
+from inference_service.engines.purpose import check_purpose
 from inference_service.forced_calls import Answer
 from inference_service.job import Happening, JobState, next_state
 from inference_service.model import RunningModel
@@ -97,6 +99,7 @@ class Relay:
         """Ask the model and publish its answer to the end."""
         if self.taken.published:
             raise _worker_lost()
+        check_purpose(self._job.model, self._job.endpoint)
         async with self._models.use(self._job.model) as running:
             self._happened(Happening.ASKED)
             try:
@@ -107,24 +110,43 @@ class Relay:
             running.succeeded()
 
     async def _ask(self, running: RunningModel) -> None:
-        request = self._request()
-        call = running.engine.chat_call(request)
-        head = AnswerHead(self._job.response_id, self._job.response_created, self._job.model.id)
-        wishes = AnswerWishes.of(request)
         try:
-            async with running.client.chat(call.body) as content:
-                if call.streams:
-                    answer: Answer = ChunkStream(head, wishes) if self._job.stream else WholeAnswer(head, wishes)
-                    await self._relay(content, call.read_by(answer))
-                else:
-                    data, finish_reason, usage = rewrite_whole(orjson.loads(await content.read()), head, wishes)
-                    await self._complete([data], finish_reason, usage)
+            match self._job.endpoint:
+                case jobs_pb2.ENDPOINT_CHAT_COMPLETIONS:
+                    await self._chat(running)
+                case jobs_pb2.ENDPOINT_EMBEDDINGS:
+                    await self._embed(running)
+                case _:
+                    raise InvalidArgumentError("This server does not know the job's endpoint.")
         except aiohttp.ClientError as error:
             raise EngineLostError(f"The engine broke off: {error}") from error
         except UnavailableError as error:
             if error.code == ENGINE_UNREACHABLE:
                 raise EngineLostError(f"{error.message} {error.__cause__}") from error
             raise
+
+    async def _chat(self, running: RunningModel) -> None:
+        request = self._request()
+        call = running.engine.chat_call(request)
+        head = AnswerHead(self._job.response_id, self._job.response_created, self._job.model.id)
+        wishes = AnswerWishes.of(request)
+        async with running.client.chat(call.body) as content:
+            if call.streams:
+                answer: Answer = ChunkStream(head, wishes) if self._job.stream else WholeAnswer(head, wishes)
+                await self._relay(content, call.read_by(answer))
+            else:
+                data, finish_reason, usage = rewrite_whole(orjson.loads(await content.read()), head, wishes)
+                await self._complete([data], finish_reason, usage)
+
+    async def _embed(self, running: RunningModel) -> None:
+        request = self._request()
+        embeddings = EmbeddingList(self._job.model.id, request)
+        for body in running.engine.embed_call(request).bodies:
+            try:
+                embeddings.feed(await running.client.embed(body), len(body["input"]))
+            except (ValueError, KeyError, TypeError) as error:
+                raise InternalError("The engine said something that is no list of embeddings.") from error
+        await self._complete([embeddings.end()], "", embeddings.usage)
 
     async def _relay(self, content: aiohttp.StreamReader, answer: Answer) -> None:
         """Publish what the engine says as it comes.
@@ -195,8 +217,6 @@ class Relay:
                 await backoff.wait()
 
     def _request(self) -> dict[str, Any]:
-        if self._job.endpoint != jobs_pb2.ENDPOINT_CHAT_COMPLETIONS:
-            raise InvalidArgumentError("This server answers chat completions only.")
         request = orjson.loads(self._job.body)
         return {**request, "stream": self._job.stream, "cache_salt": _cache_salt(self._job.tenant)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Self
 
 import aiohttp
@@ -17,6 +18,7 @@ ENGINE_UNREACHABLE = "engine_unreachable"
 """The code of an UnavailableError that says: nothing of the request was answered, it may be asked again."""
 
 _CONNECT_SECONDS = 10.0
+_ASKED = {"/chat/completions": "messages", "/embeddings": "input"}
 _MAX_ERROR_BYTES = 64 * 1024
 
 
@@ -62,9 +64,18 @@ class EngineClient:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise UnavailableError("The engine does not answer.", code=ENGINE_UNREACHABLE) from error
 
+    def chat(self, body: Mapping[str, Any]) -> AbstractAsyncContextManager[aiohttp.StreamReader]:
+        """Ask for a chat completion; see `ask`."""
+        return self.ask("/chat/completions", body)
+
+    async def embed(self, body: Mapping[str, Any]) -> Any:
+        """Ask for embeddings; the parsed answer. Raises as `ask`; ValueError: it is no JSON."""
+        async with self.ask("/embeddings", body) as content:
+            return orjson.loads(await content.read())
+
     @contextlib.asynccontextmanager
-    async def chat(self, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.StreamReader]:
-        """Ask for a chat completion; the body of a good answer.
+    async def ask(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.StreamReader]:
+        """Ask one of OpenAI's endpoints; the body of a good answer.
 
         Leaving the context before the answer's end closes the connection, which is how an engine is told to stop.
         Raises InvalidArgumentError: the engine refuses the request. UnavailableError: it cannot be reached, or broke
@@ -72,14 +83,14 @@ class EngineClient:
         reading: it broke off.
         """
         data = orjson.dumps(body)
-        url = f"{self._base_url}/chat/completions"
+        url = f"{self._base_url}{path}"
         try:
             response = await self._session.post(url, data=data, headers={"Content-Type": "application/json"})
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnavailableError("The engine cannot be reached.", code=ENGINE_UNREACHABLE) from error
         try:
             if response.status != 200:
-                raise error_of(response.status, await response.content.read(_MAX_ERROR_BYTES))
+                raise error_of(response.status, await response.content.read(_MAX_ERROR_BYTES), _ASKED[path])
             yield response.content
         finally:
             response.close()

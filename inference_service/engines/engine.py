@@ -9,7 +9,7 @@ Codes of the errors raised here, finer than their kind: `engine_unsupported`, `e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,6 +43,13 @@ class ChatCall:
     def read_by(self, answer: Answer) -> Answer:
         """What is to be fed with the engine's chunks, so that `answer` is told what the client asked for."""
         return answer if self.forced is None else ForcedCallAnswer(answer, self.forced)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedCall:
+    """One embeddings request in the engine's own terms: its inputs in batches, asked for one after the other."""
+
+    bodies: Sequence[Mapping[str, Any]]
 
 
 class Engine(Protocol):
@@ -87,4 +94,10 @@ class Engine(Protocol):
         """Translate a validated OpenAI chat request, letting through only fields known to be harmless.
 
         Raises InvalidArgumentError: leaving a field out would change the answer.
+        """
+
+    def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
+        """Translate a validated OpenAI embeddings request, `input` being a list of texts or of lists of tokens.
+
+        Vectors may be answered as numbers or in base64. Raises InvalidArgumentError: the model is not loaded for that.
         """

@@ -30,11 +30,11 @@ _NOISE: Final = re.compile(
 """What engines put around their reasons for those who built them."""
 
 
-def error_of(status: int, body: bytes) -> JanError:
+def error_of(status: int, body: bytes, asked: str = "messages") -> JanError:
     """What an engine's error answer means, in our kinds and OpenAI's codes.
 
     The engine's own sentence is passed on where the request is at fault, since it says what to change. Otherwise it
-    may tell of our insides, so it goes into our log only.
+    may tell of our insides, so it goes into our log only. `asked` is the field that holds what the model was to read.
     """
     message, error_type, param = _error_fields(body)
     unreadable = _UNREADABLE.match(message)
@@ -45,7 +45,10 @@ def error_of(status: int, body: bytes) -> JanError:
     if unread is not None:
         return InvalidArgumentError(f"The model cannot read '{unread[1]}'.", param=unread[1])
     if "context size" in message or "context length" in message or error_type == "exceed_context_size_error":
-        return InvalidArgumentError(_context_message(body, message), code="context_length_exceeded", param="messages")
+        return InvalidArgumentError(_context_message(body, message, asked), code="context_length_exceeded", param=asked)
+    if "atryoshka" in message:
+        wanted = "This model cannot shorten its embeddings to so many dimensions; leave 'dimensions' out."
+        return InvalidArgumentError(wanted, param="dimensions")
     if (400 <= status < 500 and status not in _ABOUT_THE_SERVER) or "is not supported" in message:
         reason = _NOISE.sub("", message)
         return InvalidArgumentError(reason or "The engine refuses the request.", param=param)
@@ -73,14 +76,14 @@ def _error_fields(body: bytes) -> tuple[str, str, str]:
     return str(error.get("message") or "")[:1000], str(error.get("type") or ""), str(error.get("param") or "")
 
 
-def _context_message(body: bytes, message: str) -> str:
+def _context_message(body: bytes, message: str, asked: str) -> str:
     """OpenAI's sentence when the engine gave the figures, else the engine's own."""
     try:
         error = orjson.loads(body)["error"]
-        limit, asked = error["n_ctx"], error["n_prompt_tokens"]
+        limit, tokens = error["n_ctx"], error["n_prompt_tokens"]
     except (ValueError, KeyError, TypeError):
         return _NOISE.sub("", message)
     return (
         f"This model's maximum context length is {limit} tokens. "
-        f"However, your messages resulted in {asked} tokens. Please reduce the length of the messages."
+        f"However, your {asked} resulted in {tokens} tokens. Please reduce the length of the {asked}."
     )

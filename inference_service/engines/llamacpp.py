@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from inference_service.devices.memory import resident_bytes
+from inference_service.embeddings import batches
 from inference_service.engines.client import EngineClient
-from inference_service.engines.engine import ChatCall, Connection
-from inference_service.engines.llamacpp_server import KEY_VARIABLE
+from inference_service.engines.engine import ChatCall, Connection, EmbedCall
+from inference_service.engines.llamacpp_server import KEY_VARIABLE, POOLINGS
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
 from inference_service.engines.prompt_template import chat_template
+from inference_service.engines.purpose import check_embeds
 from inference_service.forced_calls import ForcedCall
 from inference_service.placement import Placement
 from jan.errors import InvalidArgumentError, UnavailableError
@@ -65,6 +67,7 @@ class LlamaSettings:
     ngl: int | None
     cpu_threads: int | None
     embedding: bool
+    pooling: str
     cont_batching: bool
     chat_template: str
     cache_type: str
@@ -81,6 +84,7 @@ class LlamaSettings:
             ngl=settings.optional_integer("ngl", 0, 10_000),
             cpu_threads=settings.optional_integer("cpu_threads", 1, 1_024),
             embedding=settings.flag("embedding", False),
+            pooling=settings.choice("pooling", ("", *POOLINGS)),
             cont_batching=settings.flag("cont_batching", True),
             chat_template=chat_template(settings),
             cache_type=settings.choice("cache_type", _CACHE_TYPES),
@@ -100,6 +104,8 @@ class LlamaSettings:
             arguments.append(f"--cache-type={self.cache_type}")
         if self.embedding:
             arguments.append("--embedding")
+            if self.pooling:
+                arguments.append(f"--pooling={self.pooling}")
         if not self.cont_batching:
             arguments.append("--no-cont-batching")
         return arguments
@@ -112,6 +118,7 @@ class LlamaCppEngine:
         self, spec: ModelSpec, weights: Path, placement: Placement, run_dir: Path, load_timeout: timedelta
     ) -> None:
         """`weights` is the (first) GGUF file, already checked. Raises FailedPreconditionError: unusable settings."""
+        self._model_id = spec.id
         self._settings = LlamaSettings.parse(spec.settings_json)
         self._weights = weights
         key = secrets.token_urlsafe(24)
@@ -202,6 +209,15 @@ class LlamaCppEngine:
             forced = None
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         return ChatCall(body, streams=True, forced=forced)
+
+    def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
+        """An embeddings request for llama.cpp, whose vectors are always whole.
+
+        Raises InvalidArgumentError: the model's setting `embedding` is not true.
+        """
+        check_embeds(self._settings.embedding, self._model_id)
+        shared = {"encoding_format": "base64"}
+        return EmbedCall([{**shared, "input": inputs} for inputs in batches(request["input"])])
 
     def _start_failed(self, exited: ProcessExitedError) -> UnavailableError:
         text = "\n".join(exited.lines)

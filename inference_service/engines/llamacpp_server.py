@@ -11,11 +11,16 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from inference_service.engines.cpu import default_threads
+from inference_service.formats.gguf import read_gguf
 
 KEY_VARIABLE = "JANROOT_ENGINE_KEY"
 """The environment variable with the key that requests must carry: unlike argv, not readable by every user."""
+
+POOLINGS = {"mean": 1, "cls": 2, "last": 3}
+"""How the vectors of all tokens become one: llama.cpp's `llama_pooling_type`."""
 
 _QUIET = 2  # llama.cpp's level of warnings and errors: at 3 it writes eight lines per request
 _PROMPT_CACHE_MIB = 512  # llama.cpp's own default is 8192, more than a small machine has
@@ -32,7 +37,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--cpu-threads", type=int, help="all cores but one when absent")
     parser.add_argument("--chat-template", help="Jinja text instead of the model's own")
     parser.add_argument("--cache-type", help="how the KV cache is stored; f16 when absent")
-    parser.add_argument("--embedding", action="store_true", help="compute embeddings instead of text")
+    parser.add_argument("--embedding", action="store_true", help="compute embeddings, not only text")
+    parser.add_argument("--pooling", choices=POOLINGS, help="how; as the model was made for, or last, when absent")
     parser.add_argument("--no-cont-batching", action="store_true", help="finish a batch before taking the next")
     return parser.parse_args(argv)
 
@@ -57,7 +63,8 @@ def _serve(args: argparse.Namespace) -> object:
     params.api_keys = [os.environ[KEY_VARIABLE]]
     params.n_ctx = args.ctx_len * args.n_parallel  # llama.cpp divides it among the slots
     params.n_parallel = args.n_parallel
-    params.embedding = args.embedding
+    if args.embedding:
+        _embed(params, args)
     params.cont_batching = not args.no_cont_batching
     params.endpoint_slots = True
     params.ui = False
@@ -76,6 +83,23 @@ def _serve(args: argparse.Namespace) -> object:
         return Server(params)
     except RuntimeError as error:
         sys.exit(f"llama.cpp could not start: {error}")
+
+
+def _embed(params: Any, args: argparse.Namespace) -> None:
+    params.embedding = True
+    pooling = POOLINGS[args.pooling] if args.pooling else _own_pooling(args.model)
+    params.pooling_type = pooling
+    if pooling != POOLINGS["last"]:
+        # All tokens of an input are computed in one go then, or it is refused.
+        params.n_batch = params.n_ubatch = max(params.n_ubatch, args.ctx_len)
+
+
+def _own_pooling(model: Path) -> int:
+    """What the file says, else the last token's vector, as vLLM takes it from models that write text."""
+    with model.open("rb") as file:
+        values = read_gguf(file, model.stat().st_size).values
+    own = values.get(f"{values.get('general.architecture')}.pooling_type")
+    return own if isinstance(own, int) and own > 0 else POOLINGS["last"]
 
 
 if __name__ == "__main__":

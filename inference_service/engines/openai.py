@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from inference_service.engines.engine import ChatCall, Connection
+from inference_service.embeddings import batches
+from inference_service.engines.engine import ChatCall, Connection, EmbedCall
 from inference_service.engines.model_settings import ModelSettings
 from jan.errors import FailedPreconditionError
 from jan.inference.v1.jobs_pb2 import ModelSpec
@@ -34,6 +35,7 @@ class OpenAiEngine:
             message = f"Model {spec.id} needs the http(s) base URL of its server as its source."
             raise FailedPreconditionError(message, code="model_settings_invalid")
         settings = ModelSettings(spec.settings_json)
+        settings.skip("embedding")  # heeded by the gateway, which lets no other model answer chats by default
         self._slots = settings.integer("n_parallel", _DEFAULT_N_PARALLEL, 1, 4_096)
         self._model = settings.text("model") or spec.id
         self._warnings = settings.finish("openai")
@@ -87,3 +89,9 @@ class OpenAiEngine:
         if request.get("stream"):
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return ChatCall(body, streams=bool(request.get("stream")))
+
+    def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
+        """The request under the remote model's name; whether it embeds is for its server to say."""
+        more = {"dimensions": request["dimensions"]} if request.get("dimensions") is not None else {}
+        bodies = [{"model": self._model, "input": inputs, **more} for inputs in batches(request["input"])]
+        return EmbedCall(bodies)

@@ -17,8 +17,9 @@ from typing import Any, Final
 
 from inference_service.engines.client import EngineClient
 from inference_service.engines.cpu import default_threads
-from inference_service.engines.engine import ChatCall, Connection
+from inference_service.engines.engine import ChatCall, Connection, EmbedCall
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
+from inference_service.engines.purpose import check_embeds
 from inference_service.engines.vllm_log import VllmLog
 from inference_service.engines.vllm_request import VllmRequests
 from inference_service.engines.vllm_settings import DEFAULT_CTX_LEN, VllmSettings, structured_outputs
@@ -64,6 +65,7 @@ class VllmEngine:
     ) -> None:
         """`python` has vLLM. Raises FailedPreconditionError: unusable settings."""
         self._settings = VllmSettings.parse(spec.settings_json)
+        self._model_id = spec.id
         self._load_timeout = load_timeout
         key = secrets.token_urlsafe(24)
         name = hashlib.sha256(f"{spec.id} {sorted(placement.environment.items())}".encode()).hexdigest()[:8]
@@ -150,6 +152,11 @@ class VllmEngine:
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """See `vllm_request.py`."""
         return self._requests.chat_call(request)
+
+    def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
+        """See `vllm_request.py`. Raises InvalidArgumentError: it is not loaded as a pooling model."""
+        check_embeds(self._settings.embedding, self._model_id)
+        return self._requests.embed_call(request)
 
     def _prepare(self) -> None:
         """VLLM does not replace a socket that was left behind."""

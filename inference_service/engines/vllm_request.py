@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from inference_service.engines.engine import ChatCall
+from inference_service.embeddings import batches
+from inference_service.engines.engine import ChatCall, EmbedCall
 from inference_service.forced_calls import ForcedCall
 from jan.errors import InvalidArgumentError
 
@@ -38,7 +39,7 @@ class VllmRequests:
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """Translate a validated request. Raises InvalidArgumentError: this model does not chat."""
         if self.embeds:
-            raise InvalidArgumentError("This model computes embeddings; it cannot chat.", param="model")
+            raise InvalidArgumentError("This model computes embeddings; it writes no text.", param="model")
         body = {key: value for key, value in request.items() if key in _FIELDS and value is not None}
         body["model"] = self.model
         self._bound_tokens(body, request)
@@ -62,6 +63,12 @@ class VllmRequests:
         if streams:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return ChatCall(body, streams=streams, forced=forced)
+
+    def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
+        """Translate a validated request; shortening vectors is for models that were trained for it (Matryoshka)."""
+        more = {name: request[name] for name in ("dimensions", "cache_salt") if request.get(name) is not None}
+        shared = {"model": self.model, "encoding_format": "base64", **more}
+        return EmbedCall([{**shared, "input": inputs} for inputs in batches(request["input"])])
 
     def _bound_tokens(self, body: dict[str, Any], request: Mapping[str, Any]) -> None:
         """VLLM refuses a limit above the model's context, which clients send who mean "as much as there is room"."""

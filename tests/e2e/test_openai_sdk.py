@@ -18,12 +18,28 @@ pytestmark = [
     pytest.mark.engine,
     pytest.mark.filterwarnings("ignore:.*deprecated.*:DeprecationWarning"),  # Assistants is what we are a home for
 ]
+EMBEDDER = "embedder"
 QUESTION: Any = [{"role": "user", "content": "What is the capital of France?"}]
 
 
 @pytest.fixture
 def client(stack: Stack) -> OpenAI:
     return stack.client
+
+
+@pytest.fixture
+def embedder(stack: Stack) -> str:
+    """The demo model once more, for embeddings."""
+    folder = stack.janroot / "models" / EMBEDDER
+    if not folder.exists():
+        [weights] = (stack.janroot / "models" / MODEL).glob("*.gguf")
+        folder.mkdir()
+        (folder / weights.name).symlink_to(weights.resolve())
+        model: dict[str, Any] = {"id": EMBEDDER, "object": "model", "engine": "llamacpp", "format": "gguf"}
+        model["sources"] = [{"filename": weights.name, "url": "N/A"}]
+        model["settings"] = {"embedding": True, "ctx_len": 512, "llama_model_path": weights.name}
+        (folder / "model.json").write_text(json.dumps(model))
+    return EMBEDDER
 
 
 def test_a_whole_chat(client: OpenAI) -> None:
@@ -101,6 +117,28 @@ def test_a_streamed_call_by_name_is_put_together_by_the_sdk(client: OpenAI) -> N
     assert "tool_calls.function.arguments.delta" in kinds
     assert call.function.name == "time"
     assert json.loads(call.function.arguments)["city"] in {"Paris", "Rome"}
+
+
+def test_embeddings(client: OpenAI, embedder: str) -> None:
+    answer = client.embeddings.create(model=embedder, input=["a river", "a town"])  # asks for base64
+    plain = client.embeddings.create(model=embedder, input=["a river", "a town"], encoding_format="float")
+    assert [one.index for one in answer.data] == [0, 1]
+    for one, other in zip(answer.data, plain.data, strict=True):
+        assert len(one.embedding) == 576
+        assert one.embedding == pytest.approx(other.embedding, abs=1e-4)
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens == 4
+    assert answer.model == embedder
+    with pytest.raises(openai.BadRequestError, match="576 dimensions, not 8") as caught:
+        client.embeddings.create(model=embedder, input="a river", dimensions=8)
+    assert caught.value.param == "dimensions"
+    with pytest.raises(openai.BadRequestError, match="maximum context length is 512 tokens"):
+        client.embeddings.create(model=embedder, input="word " * 600)
+
+
+def test_a_model_for_chats_says_what_it_lacks_to_embed(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match='set "embedding": true') as caught:
+        client.embeddings.create(model=MODEL, input="a river")
+    assert caught.value.param == "model"
 
 
 def test_eight_chats_at_once(client: OpenAI) -> None:

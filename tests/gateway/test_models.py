@@ -27,3 +27,14 @@ async def test_the_oldest_local_model_answers_and_a_remote_one_only_when_there_i
     write_model(storage_server.janroot, "young", created=1_704_500_000, engine="llamacpp", format="gguf")
     write_model(storage_server.janroot, "old", created=1_704_400_000, engine="llamacpp", format="gguf")
     assert await chosen(storage_server) == "old"
+
+
+@pytest.mark.parametrize("embedding", [True, "true"])
+async def test_a_model_for_embeddings_never_answers_by_default(
+    storage_server: StorageServer, embedding: object
+) -> None:
+    write_model(storage_server.janroot, "embedder", created=1, settings={"embedding": embedding})
+    with pytest.raises(NotFoundError, match="no model that chats"):
+        await chosen(storage_server)
+    write_model(storage_server.janroot, "chatter", created=2, settings={"embedding": False})
+    assert await chosen(storage_server) == "chatter"

@@ -98,6 +98,7 @@ class Bench:
         *,
         stream: bool = True,
         raw_body: bytes | None = None,
+        endpoint: jobs_pb2.Endpoint.ValueType = jobs_pb2.ENDPOINT_CHAT_COMPLETIONS,
         **fields: Any,
     ) -> str:
         body = {"model": spec.id, "messages": MESSAGES, "max_tokens": 5, **(request or {})}
@@ -105,7 +106,7 @@ class Bench:
             id=JobId.new(),
             tenant="ann",
             model=spec,
-            endpoint=jobs_pb2.ENDPOINT_CHAT_COMPLETIONS,
+            endpoint=endpoint,
             body=json.dumps(body).encode() if raw_body is None else raw_body,
             stream=stream,
             response_id="chatcmpl-1",

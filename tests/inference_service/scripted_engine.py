@@ -7,7 +7,9 @@ request asks beyond words (a schema, a call, log probabilities) it obeys to the 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +19,8 @@ from aiohttp import web
 from tests.inference_service.scripted_words import function_of, logprobs_of, pieces_of, reason_of
 
 MAX_PROMPT_WORDS = 1000
+TOO_LONG = f"This model's maximum context length is {MAX_PROMPT_WORDS} tokens."
+DIMENSIONS = 8
 
 
 class ScriptedEngine:
@@ -58,6 +62,7 @@ class ScriptedEngine:
     async def serving(self) -> AsyncIterator[ScriptedEngine]:
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/v1/chat/completions", self._answer)
+        app.router.add_post("/v1/embeddings", self._embed)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -73,8 +78,7 @@ class ScriptedEngine:
         body = await request.json()
         words = sum(len(str(message.get("content")).split()) for message in body["messages"])
         if words > MAX_PROMPT_WORDS:
-            error = {"message": f"This model's maximum context length is {MAX_PROMPT_WORDS} tokens.", "code": 400}
-            return web.json_response({"error": error}, status=400)
+            return web.json_response({"error": {"message": TOO_LONG, "code": 400}}, status=400)
         assert request.transport is not None
         self._transports.add(request.transport)
         await self._note(body, +1)
@@ -83,6 +87,21 @@ class ScriptedEngine:
         finally:
             self._transports.discard(request.transport)
             await self._note(None, -1)
+
+    async def _embed(self, request: web.Request) -> web.Response:
+        """Vectors as numbers whatever was asked for, the last one first."""
+        body = await request.json()
+        assert request.transport is not None
+        self._transports.add(request.transport)
+        await self._note(body, 0)
+        await self._free.wait()
+        self._transports.discard(request.transport)
+        if any(isinstance(one, str) and len(one.split()) > MAX_PROMPT_WORDS for one in body["input"]):
+            return web.json_response({"error": {"message": TOO_LONG, "code": 400}}, status=400)
+        vectors = [vector_of(one)[: body.get("dimensions", DIMENSIONS)] for one in body["input"]]
+        data = [{"index": index, "embedding": vector} for index, vector in enumerate(vectors)]
+        tokens = 2 * len(vectors)
+        return web.json_response({"data": data[::-1], "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
 
     async def _note(self, body: dict[str, Any] | None, change: int) -> None:
         async with self._changed:
@@ -135,6 +154,13 @@ class ScriptedEngine:
     async def _send(self, response: web.StreamResponse, choices: list[dict[str, Any]], **extra: Any) -> None:
         chunk = {"id": "engine-1", "created": 1, "model": "inner", "choices": choices, "timings": {}, **extra}
         await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
+
+
+def vector_of(text: object) -> list[float]:
+    """A vector of length one that belongs to this text alone."""
+    digest = hashlib.sha256(repr(text).encode()).digest()[:DIMENSIONS]
+    length = math.sqrt(sum(byte * byte for byte in digest))
+    return [byte / length for byte in digest]
 
 
 def usage(completion_tokens: int) -> dict[str, int]:

@@ -17,6 +17,7 @@ from inference_service.placement import Placement
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from tests.inference_service.engines.contract import MESSAGES, BusySlots, EngineContract, Trait, whole
+from tests.inference_service.engines.embedding_contract import EmbeddingContract, embedded, vectors_of
 
 LOAD_TIMEOUT = timedelta(seconds=50)
 
@@ -76,6 +77,39 @@ class TestLlamaCpp(EngineContract):
             )
             assert (await applied.json())["prompt"] == "[INST] hi [/INST]"
         await engine.stop()
+
+    async def test_embeddings_need_a_setting(self, engine: LlamaCppEngine) -> None:
+        with pytest.raises(InvalidArgumentError, match=r'set "embedding": true in the settings'):
+            engine.embed_call({"input": ["x"]})
+
+
+@pytest.mark.engine
+class TestLlamaCppEmbeddings(EmbeddingContract):
+    @pytest.fixture
+    def engine(self, demo_gguf: Path, run_dir: Path) -> LlamaCppEngine:
+        return make_engine(demo_gguf, run_dir, embedding=True)
+
+    @pytest.fixture
+    def native(self) -> int:
+        return 576
+
+    async def test_it_chats_too(self, engine: LlamaCppEngine, client: EngineClient) -> None:
+        assert await whole(engine, client, {"messages": MESSAGES, "max_tokens": 1})
+
+    async def test_an_input_may_fill_the_context(self, engine: LlamaCppEngine, client: EngineClient) -> None:
+        answer = await embedded(engine, client, ["word " * 1000])
+        assert answer["usage"]["prompt_tokens"] == 1001
+
+
+@pytest.mark.engine
+async def test_the_mean_of_a_long_input_is_taken_whole(demo_gguf: Path, run_dir: Path) -> None:
+    engine = make_engine(demo_gguf, run_dir, embedding=True, pooling="mean")
+    async with EngineClient(await engine.start()) as client:
+        answer = await embedded(engine, client, ["word " * 1000, "word"])
+        assert answer["usage"]["prompt_tokens"] > 1001
+        first, second = vectors_of(answer)
+        assert first != second
+    await engine.stop()
 
 
 @pytest.mark.engine

@@ -7,7 +7,8 @@ from inference_service.engines.openai import OpenAiEngine
 from jan.errors import FailedPreconditionError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from tests.inference_service.engines.contract import BusySlots, EngineContract
-from tests.inference_service.scripted_engine import ScriptedEngine
+from tests.inference_service.engines.embedding_contract import EmbeddingContract
+from tests.inference_service.scripted_engine import DIMENSIONS, ScriptedEngine
 
 
 class TestOpenAi(EngineContract):
@@ -31,6 +32,18 @@ class TestOpenAi(EngineContract):
         async with client.chat(call.body):
             pass
         assert scripted.requests[0]["model"] == "inner"
+
+
+class TestOpenAiEmbeddings(EmbeddingContract):
+    shortens = True
+
+    @pytest.fixture
+    def engine(self, scripted: ScriptedEngine) -> OpenAiEngine:
+        return OpenAiEngine(ModelSpec(id="remote", engine="openai", source_url=scripted.url))
+
+    @pytest.fixture
+    def native(self) -> int:
+        return DIMENSIONS
 
 
 @pytest.mark.parametrize("url", ["", "ftp://host/v1", "http://", "/v1"])

@@ -31,6 +31,7 @@ from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.queue.follower import LogFollower
 from tests.inference_service.bench import Bench
 from tests.inference_service.engines.contract import MESSAGES, TOOLS, BusySlots, EngineContract, Trait, whole
+from tests.inference_service.engines.embedding_contract import EmbeddingContract
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
@@ -188,6 +189,35 @@ class TestVllm(EngineContract):
         await engine.start()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def embedder(vllm_models: Path, vllm_python: Path, module_run_dir: Path) -> AsyncIterator[Engine]:
+    embedder = await make(vllm_models, vllm_python, module_run_dir, vllm("second", embedding=True))
+    await embedder.start()
+    yield embedder
+    await embedder.stop()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+class TestVllmEmbeddings(EmbeddingContract):
+    @pytest.fixture
+    def engine(self, embedder: Engine) -> Engine:
+        return embedder
+
+    @pytest.fixture
+    def native(self) -> int:
+        return 576
+
+    @pytest_asyncio.fixture(loop_scope="module")
+    async def client(self, engine: Engine) -> AsyncIterator[EngineClient]:  # type: ignore[override]  # it runs already
+        assert isinstance(engine, VllmEngine)
+        async with EngineClient(engine._connection) as client:
+            yield client
+
+    async def test_it_writes_no_text(self, engine: Engine) -> None:
+        with pytest.raises(InvalidArgumentError, match="writes no text"):
+            engine.chat_call({"messages": MESSAGES})
+
+
 async def test_two_models_answer_and_survive_a_kill(
     redis: Redis, vllm_models: Path, vllm_python: Path, run_dir: Path
 ) -> None:
@@ -227,26 +257,16 @@ def engine_of(model: Model) -> VllmEngine:
     return copy.engine
 
 
-async def test_an_adapter_is_a_model_of_its_own_and_another_kind_embeds(
-    vllm_models: Path, vllm_python: Path, run_dir: Path
-) -> None:
-    places = (vllm_models, vllm_python, run_dir)
-    tuned = await make(*places, vllm("tuned", base_model="demo"))
-    embedding = await make(*places, vllm("second", embedding=True))
-    connections = await asyncio.gather(tuned.start(), embedding.start())
-    async with EngineClient(connections[0]) as client, EngineClient(connections[1]) as embedder:
+async def test_an_adapter_is_a_model_of_its_own(vllm_models: Path, vllm_python: Path, run_dir: Path) -> None:
+    tuned = await make(vllm_models, vllm_python, run_dir, vllm("tuned", base_model="demo"))
+    async with EngineClient(await tuned.start()) as client:
         request = {"messages": MESSAGES, "max_tokens": 8, "temperature": 0}
         adapted = await whole(tuned, client, request)
         base = {**tuned.chat_call(request).body, "model": "model"}
         async with client.chat(base) as content:
             plain = json.loads(await content.read())
         assert adapted["choices"][0]["message"]["content"] != plain["choices"][0]["message"]["content"]
-        async with embedder._session.post(
-            "http://engine/v1/embeddings", json={"model": "model", "input": ["a river", "a town"]}
-        ) as response:
-            vectors = (await response.json())["data"]
-        assert [len(vector["embedding"]) for vector in vectors] == [576, 576]
-    await asyncio.gather(tuned.stop(), embedding.stop())
+    await tuned.stop()
 
 
 async def test_a_start_that_cannot_succeed_is_told_with_the_numbers(

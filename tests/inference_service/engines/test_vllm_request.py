@@ -77,5 +77,5 @@ def test_a_template_without_tools_is_told_in_a_message() -> None:
 
 
 def test_a_model_that_embeds_does_not_chat() -> None:
-    with pytest.raises(InvalidArgumentError, match="cannot chat"):
+    with pytest.raises(InvalidArgumentError, match="writes no text"):
         body(replace(REQUESTS, embeds=True))

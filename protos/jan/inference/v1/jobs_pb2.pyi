@@ -60,6 +60,8 @@ class _EndpointEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Endpoint.Val
     """Not said; refused."""
     ENDPOINT_CHAT_COMPLETIONS: _Endpoint.ValueType  # 1
     """POST /v1/chat/completions."""
+    ENDPOINT_EMBEDDINGS: _Endpoint.ValueType  # 2
+    """POST /v1/embeddings; never streamed."""
 
 class Endpoint(_Endpoint, metaclass=_EndpointEnumTypeWrapper):
     """Which of OpenAI's endpoints a job's body belongs to."""
@@ -68,6 +70,8 @@ ENDPOINT_UNSPECIFIED: Endpoint.ValueType  # 0
 """Not said; refused."""
 ENDPOINT_CHAT_COMPLETIONS: Endpoint.ValueType  # 1
 """POST /v1/chat/completions."""
+ENDPOINT_EMBEDDINGS: Endpoint.ValueType  # 2
+"""POST /v1/embeddings; never streamed."""
 Global___Endpoint: _TypeAlias = Endpoint  # noqa: Y015
 
 @_typing.final
@@ -241,7 +245,7 @@ class Chunk(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     """JSON in OpenAI's exact form, to be relayed as it is: a chat.completion.chunk of a streamed job, the whole
-    chat.completion of another.
+    chat.completion or list of embeddings of another.
     """
     def __init__(
         self,
@@ -265,7 +269,7 @@ class Completed(_message.Message):
     FINISH_REASON_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     finish_reason: _builtins.str
-    """OpenAI's finish reason of the first choice, for example "stop"."""
+    """OpenAI's finish reason of the first choice, for example "stop"; empty for embeddings."""
     @_builtins.property
     def usage(self) -> _usage_pb2.Usage:
         """What it cost."""

@@ -1,0 +1,31 @@
+"""POST /v1/embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from gateway.body import read_body
+from gateway.job import new_job
+from gateway.keys import JOBS, STORAGE
+from gateway.models import find_model
+from gateway.routes.answers import whole_answer
+from gateway.schemas.embeddings import EmbeddingsRequest
+from gateway.tenant import tenant_of
+from jan.ids import JobId
+from jan.inference.v1 import jobs_pb2
+
+routes = web.RouteTableDef()
+
+
+@routes.post("/v1/embeddings")
+async def create_embeddings(request: web.Request) -> web.Response:
+    """Texts or tokens as vectors, in the order of the inputs; a client that leaves frees its place."""
+    asked = await read_body(request, EmbeddingsRequest)
+    model = await find_model(request.app[STORAGE], asked.model)
+    body: dict[str, Any] = asked.model_dump(include={"input", "encoding_format", "dimensions"}, exclude_none=True)
+    tenant = tenant_of(request, asked.user)
+    job = new_job(JobId.new(), jobs_pb2.ENDPOINT_EMBEDDINGS, model, body, tenant=tenant)
+    async with request.app[JOBS].attended(job) as events:
+        return await whole_answer(events)
