@@ -13,6 +13,7 @@ from gateway.body import json_response
 from gateway.convert.times import seconds
 from gateway.downloads import send_file
 from gateway.exports import as_json, as_markdown
+from gateway.flags import read_flags
 from gateway.keys import STORAGE
 from gateway.routes.threads import thread_id_of
 from gateway.storage import MAX_PAGE_SIZE, StorageClient
@@ -69,7 +70,7 @@ async def restore_janroot(request: web.Request) -> web.Response:
     400 for what is no whole backup, 507 without room for it: nothing is changed then. What it replaces goes to the
     trash. Storage starts again before the new janroot is there, in a few seconds.
     """
-    dry_run = _flag(request, "dry_run")
+    dry_run = read_flags(request.query.items(), "dry_run")["dry_run"]
     if request.content_type not in ARCHIVE_TYPES:
         raise UnsupportedMediaTypeError("Send the backup as application/zip.")
     await request.app[STORAGE].check_restore(request.content_length or 0, dry_run=dry_run)
@@ -109,7 +110,7 @@ async def _backup_parts(
 async def _send_janroot(
     request: web.Request, kind: archives_pb2.ArchiveKind.ValueType, name: str
 ) -> web.StreamResponse:
-    weights = _flag(request, "weights")
+    weights = read_flags(request.query.items(), "weights")["weights"]
     async with aclosing(request.app[STORAGE].export_janroot(kind, weights=weights)) as parts:
         async for part in parts:
             if part.HasField("summary"):
@@ -159,11 +160,3 @@ async def _with_first(first: bytes, rest: AsyncIterable[bytes]) -> AsyncGenerato
     yield first
     async for data in rest:
         yield data
-
-
-def _flag(request: web.Request, name: str) -> bool:
-    """A parameter that is `true` or `false`, the default. Raises InvalidArgumentError."""
-    text = request.query.get(name, "false")
-    if text not in {"true", "false"}:
-        raise InvalidArgumentError(f"'{name}' must be 'true' or 'false', not {text[:20]!r}.", param=name)
-    return text == "true"

@@ -11,37 +11,80 @@ from aiohttp import web
 from gateway.body import json_response
 from gateway.convert.imports import progress_from_proto, report_from_proto
 from gateway.errors import jan_error_body
+from gateway.flags import read_flags
 from gateway.keys import STORAGE
 from gateway.sse import DONE, EventStream, frame
 from gateway.uploads import Form, body_pieces
-from jan.errors import InternalError, InvalidArgumentError, JanError, UnsupportedMediaTypeError
+from jan.errors import InternalError, JanError, UnsupportedMediaTypeError
 from jan.storage.v1 import imports_pb2 as pb
 
 routes = web.RouteTableDef()
 
 # Weights may be among it; storage has the same limit.
 MAX_IMPORT_BYTES = 16 * 1024**3
+_FLAGS = ("dry_run", "stream")
 _RAW_TYPES = frozenset({"application/zip", "application/x-zip-compressed", "application/json"})
 
 
 @routes.post("/v1/threads/import")
 async def import_threads(request: web.Request) -> web.StreamResponse:
-    """Take in an archive; `dry_run=true` only says what would be done, `stream=true` sends progress on the way."""
-    dry_run = _flag(request, "dry_run")
-    wants_stream = _flag(request, "stream") or "text/event-stream" in request.headers.get("Accept", "")
-    parts = _parts(_pieces(request), dry_run=dry_run)
-    async with aclosing(request.app[STORAGE].import_file(parts)) as answers:
-        if wants_stream:
-            return await _stream(request, answers)
+    """Take in an archive; `dry_run=true` only says what would be done, `stream=true` sends progress on the way.
+
+    Both may stand in the query or, beside the file, in the form; 400 for any other parameter, before anything is done.
+    """
+    upload = _Upload(request)
+    async with aclosing(request.app[STORAGE].import_file(upload.parts())) as answers:
+        # Storage says nothing before it has the last of the parts, so every field of a form is known by then.
+        first = await anext(answers)
+        if upload.wants_stream:
+            return await _stream(request, first, answers)
+        if first.HasField("report"):
+            return json_response(report_from_proto(first.report))
         async for answer in answers:
             if answer.HasField("report"):
                 return json_response(report_from_proto(answer.report))
     raise InternalError("The import ended without a report.")
 
 
-async def _stream(request: web.Request, answers: AsyncIterator[pb.ImportResponse]) -> web.StreamResponse:
+class _Upload:
+    """A file on its way in, and what is to be done with it."""
+
+    def __init__(self, request: web.Request) -> None:
+        """Look at the headers and the query. Raises InvalidArgumentError, UnsupportedMediaTypeError, TooLargeError."""
+        self._query = tuple(request.query.items())
+        self._flags = read_flags(self._query, *_FLAGS)
+        self._accepts_events = "text/event-stream" in request.headers.get("Accept", "")
+        self._form: Form | None = None
+        if request.content_type == "multipart/form-data":
+            self._form = Form(request, MAX_IMPORT_BYTES)
+            self._pieces = self._form.pieces()
+        elif request.content_type in _RAW_TYPES:
+            self._pieces = body_pieces(request, MAX_IMPORT_BYTES)
+        else:
+            raise UnsupportedMediaTypeError(
+                "Send the file as Content-Type: application/zip or application/json, or as 'file' of"
+                " multipart/form-data."
+            )
+
+    @property
+    def wants_stream(self) -> bool:
+        """Whether progress is wanted; known when all parts were taken."""
+        return self._flags["stream"] or self._accepts_events
+
+    async def parts(self) -> AsyncGenerator[pb.ImportRequest, None]:
+        """The upload as storage takes it: the bytes as they come, then what to do with them."""
+        async with aclosing(self._pieces) as pieces:
+            async for data in pieces:
+                yield pb.ImportRequest(data=data)
+        if self._form is not None:
+            self._flags = read_flags([*self._query, *self._form.fields.items()], *_FLAGS)
+        yield pb.ImportRequest(options=pb.ImportOptions(dry_run=self._flags["dry_run"]))
+
+
+async def _stream(
+    request: web.Request, first: pb.ImportResponse, answers: AsyncIterator[pb.ImportResponse]
+) -> web.StreamResponse:
     """Progress as events, then the report. What is refused before any progress is refused with a status."""
-    first = await anext(answers)
     async with EventStream(request) as stream:
         try:
             await stream.write(_event(first))
@@ -57,29 +100,3 @@ def _event(answer: pb.ImportResponse) -> bytes:
     if answer.HasField("report"):
         return frame(orjson.dumps(report_from_proto(answer.report)), event="import.report")
     return frame(orjson.dumps(progress_from_proto(answer.progress)), event="import.progress")
-
-
-def _pieces(request: web.Request) -> AsyncGenerator[bytes, None]:
-    """The file's bytes, from a form or from the body itself."""
-    if request.content_type in _RAW_TYPES:
-        return body_pieces(request, MAX_IMPORT_BYTES)
-    if request.content_type == "multipart/form-data":
-        return Form(request, MAX_IMPORT_BYTES).pieces()
-    raise UnsupportedMediaTypeError(
-        "Send the file as Content-Type: application/zip or application/json, or as 'file' of multipart/form-data."
-    )
-
-
-async def _parts(pieces: AsyncGenerator[bytes, None], *, dry_run: bool) -> AsyncGenerator[pb.ImportRequest, None]:
-    """The upload as storage takes it: the bytes as they come, then what to do with them."""
-    async with aclosing(pieces):
-        async for data in pieces:
-            yield pb.ImportRequest(data=data)
-    yield pb.ImportRequest(options=pb.ImportOptions(dry_run=dry_run))
-
-
-def _flag(request: web.Request, name: str) -> bool:
-    value = request.query.get(name, "false")
-    if value not in ("true", "false"):
-        raise InvalidArgumentError(f"Invalid '{name}': it is true or false.", param=name, code="invalid_value")
-    return value == "true"

@@ -149,3 +149,15 @@ async def test_storage_answers_while_somebody_takes_a_backup_slowly(
 async def test_a_parameter_that_is_no_flag(api: Api) -> None:
     status, error = await refusal(api, "GET", "/v1/storage/backup?weights=1")
     assert (status, error["param"]) == (400, "weights")
+
+
+async def test_a_misspelt_dry_run_restores_nothing(api: Api, thread: dict[str, Any]) -> None:
+    async with api.get("/v1/storage/backup") as answer:
+        backup = await answer.read()
+    for params in ({"dryrun": "true"}, {"dry_run": "1"}):
+        status, error = await refusal(
+            api, "POST", "/v1/storage/restore", data=backup, headers={"Content-Type": "application/zip"}, params=params
+        )
+        assert (status, error["param"]) == (400, next(iter(params)))
+    assert (await ask(api, "GET", "/v1/trash"))["data"] == []
+    assert await ask(api, "GET", f"/v1/threads/{thread['id']}") == thread

@@ -133,6 +133,46 @@ async def test_a_form_carries_a_file_too(api: Api, jan: bytes) -> None:
         assert (answer.status, (await answer.json())["counts"]["threads"]) == (200, 5)
 
 
+async def test_a_form_says_what_the_query_may_say(api: Api, storage_server: StorageServer, jan: bytes) -> None:
+    """A dry run that was asked for in the form imported everything."""
+    before = await on_disk(storage_server)
+    for order in (("file", "dry_run"), ("dry_run", "file")):
+        async with api.post(PATH, data=_form(jan, order)) as answer:
+            assert (answer.status, (await answer.json())["dry_run"]) == (200, True)
+    async with api.post(PATH, data=_form(jan, ("stream", "file", "dry_run"))) as answer:
+        assert answer.content_type == "text/event-stream"
+        assert b'"dry_run":true' in await answer.read()
+    assert await on_disk(storage_server) == before
+
+
+async def test_a_parameter_that_is_unknown_or_sent_twice_imports_nothing(
+    api: Api, storage_server: StorageServer, jan: bytes
+) -> None:
+    before = await on_disk(storage_server)
+    for params in ([("dryrun", "true")], [("dry_run", "false"), ("dry_run", "true")], [("x\x00" * 99, "")]):
+        status, error = await refusal(api, "POST", PATH, data=jan, headers=ZIP, params=params)
+        assert status == 400
+        assert error["param"].isprintable()
+    for order in (("dryrun", "file"), ("file", "purpose"), ("file", "dry_run", "dry_run")):
+        status, error = await refusal(api, "POST", PATH, data=_form(jan, order))
+        assert (status, error["param"]) == (400, next(name for name in order[::-1] if name != "file"))
+    status, error = await refusal(api, "POST", PATH, data=_form(jan, ("dry_run", "file")), params={"dry_run": "false"})
+    assert (status, error["param"]) == (400, "dry_run")
+    await until_clean(storage_server)
+    assert await on_disk(storage_server) == before
+
+
+def _form(data: bytes, order: tuple[str, ...]) -> FormData:
+    """A form with the file where `order` says so, and flags that are true."""
+    form = FormData()
+    for name in order:
+        if name == "file":
+            form.add_field("file", data, filename="Jan.zip", content_type="application/zip")
+        else:
+            form.add_field(name, "true")
+    return form
+
+
 async def test_what_was_exported_comes_in_elsewhere_and_is_known_here(api: Api, storage_server: StorageServer) -> None:
     made = await ask(api, "POST", "/v1/threads", {"messages": [{"role": "user", "content": "Hello there"}]})
     async with api.get(f"/v1/threads/{made['id']}/export") as answer:
