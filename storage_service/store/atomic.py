@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from jan.errors import ConflictError, StorageFullError
-from storage_service.store import jsonl, signature
+from storage_service.store import jsonl, plain, signature
 from storage_service.store.signature import Signature
 
 Result = TypeVar("Result")
@@ -27,7 +27,6 @@ _TRIES = 5
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CHUNK_BYTES = 64 * 1024
-_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class DiskFailedError(Exception):
@@ -64,7 +63,9 @@ def replace(path: Path, chunks: Iterable[bytes], instead_of: Signature | None = 
     Durable on return. One writer of ours per file is assumed, so the temporary's name is fixed and one that a crash
     left behind is overwritten by the next writer. Raises StorageFullError: no room, and the old file stands.
     Raises ChangedMeanwhileError: somebody else wrote; the file is not the one with the signature `instead_of`.
+    FailedPreconditionError: something that is no plain file has the name.
     """
+    plain.check(path)
     temporary = path.with_name(f".{path.name}.tmp")
     _write_new(temporary, chunks)
     if instead_of is not None and signature.of_path(path) != instead_of:
@@ -89,7 +90,7 @@ class Draft:
         """Begin an empty file; the name must be free."""
         self.path = path
         self.size = 0
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o644)
+        self._fd = plain.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
 
     @telling_no_room()
     def write(self, data: bytes) -> None:
@@ -121,7 +122,7 @@ def append(path: Path, data: bytes, quarantine: Path) -> int:
 
     Durable on return. A torn last line is moved into `quarantine` first, so the new lines start on a fresh one.
     A file that is put in the place of this one meanwhile, as rsync and many editors do, gets the lines as well.
-    Raises StorageFullError: no room, and the file is as it was before.
+    Raises StorageFullError: no room, and the file is as it was before. FailedPreconditionError: it is no plain file.
     """
     while True:
         inode, start = _append(path, data, quarantine)
@@ -131,7 +132,7 @@ def append(path: Path, data: bytes, quarantine: Path) -> int:
 
 def _append(path: Path, data: bytes, quarantine: Path) -> tuple[int, int]:
     """Append to the file that has the name now; answers its inode and the offset."""
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _FLAGS, 0o644)
+    fd = plain.open_file(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
     try:
         start = _mend(fd, path, quarantine)
         _write_or_cut_back(fd, data, start, path)
@@ -146,8 +147,11 @@ def _append(path: Path, data: bytes, quarantine: Path) -> tuple[int, int]:
 
 @telling_no_room()
 def set_aside(path: Path, quarantine: Path) -> Path:
-    """Copy a file into `quarantine` before it is replaced, so that nothing a user wrote is lost. Durable."""
-    with open(os.open(path, os.O_RDONLY | _FLAGS), "rb") as source:
+    """Copy a file into `quarantine` before it is replaced, so that nothing a user wrote is lost. Durable.
+
+    Raises FailedPreconditionError: it is no plain file.
+    """
+    with open(plain.open_file(path, os.O_RDONLY), "rb") as source:
         return _quarantine(iter(lambda: source.read(_CHUNK_BYTES), b""), path, quarantine)
 
 
@@ -208,7 +212,7 @@ def copy_tree(source: Path, target: Path) -> None:
 @telling_no_room()
 def copy_file(source: Path, target: Path) -> None:
     """Copy one file, durably but for its name."""
-    with open(os.open(source, os.O_RDONLY | _FLAGS), "rb") as data:
+    with open(plain.open_file(source, os.O_RDONLY), "rb") as data:
         _write_new(target, iter(lambda: data.read(1024 * 1024), b""))
 
 
@@ -273,7 +277,7 @@ def remove_tree(path: Path) -> None:
 
 def _write_new(path: Path, chunks: Iterable[bytes]) -> None:
     """Write and sync a file that nobody reads yet; one that cannot be finished is removed."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o644)
+    fd = plain.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         for chunk in chunks:
             _write_all(fd, chunk, path)

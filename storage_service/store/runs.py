@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from jan.ids import AssistantId, RunId, StepId, ThreadId
-from storage_service.store import jsonl, layout
+from storage_service.store import jsonl, layout, plain
 from storage_service.store.forms import fields
 from storage_service.store.forms import runs as form
 from storage_service.store.jsonl import Segment
@@ -104,7 +104,8 @@ class Runs:
         """Accept a run; `first` is called once it may be, before it is written (to append its messages).
 
         Durable on return. The id of a run that the thread has answers that run and does nothing.
-        Raises NotFoundError: no such thread. FailedPreconditionError: another run is active. StorageFullError.
+        Raises NotFoundError: no such thread. StorageFullError. FailedPreconditionError: another run is active, or
+        runs.jsonl is no plain file.
         """
         self._own_folder(run.thread_id)
         log = self.logs.get(run.thread_id)
@@ -114,6 +115,7 @@ class Runs:
             active = log.active()
             if active is not None:
                 raise FailedPreconditionError(f"Thread {run.thread_id} already has an active run {active.id}.")
+            plain.check(log.path)
             first()
             return self._put(log, fd, replace(run, revision=1))
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from jan.ids import AssistantId, MessageId, ThreadId
+from jan.errors import FailedPreconditionError
+from jan.ids import AssistantId, MessageId, RunId, ThreadId
 from storage_service.store.paging import PageQuery
-from storage_service.store.records import Message, Role, Thread
+from storage_service.store.records import Message, Role, Run, RunStatus, Thread
 from storage_service.store.store import Store
 
 ALL = PageQuery(limit=100, descending=False)
@@ -103,4 +107,30 @@ def test_a_folder_where_a_file_should_be_hides_nobody(janroot: Path) -> None:
     store = opened(janroot)
     assert {thread.id for thread in store.threads.page(ALL).items} == {odd, neighbour}
     assert store.messages.page(odd, ALL).items == ()
+    store.close()
+
+
+def link(path: Path) -> None:
+    path.symlink_to(path.parent.parent / "elsewhere")
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir, link])
+def test_what_is_no_file_is_refused_by_name_and_nothing_is_written(janroot: Path, put: Callable[[Path], None]) -> None:
+    odd = put_thread(janroot / "threads/jan_1700000001")
+    folder = janroot / "threads" / odd
+    put(folder / "messages.jsonl")
+    store = opened(janroot)
+    with pytest.raises(FailedPreconditionError, match=f"{odd}/messages.jsonl is a link, a folder or a pipe"):
+        store.append(odd, [message(odd)])
+    (folder / "messages.jsonl").rename(folder / "runs.jsonl")
+    run = Run(RunId("run_1"), odd, AssistantId("jan"), RunStatus.QUEUED, 1)
+    with pytest.raises(FailedPreconditionError, match=f"{odd}/runs.jsonl is a link, a folder or a pipe"):
+        store.create_run(run, [message(odd)])
+    assert store.messages.page(odd, ALL).items == ()
+    (folder / "thread.json").unlink()
+    (folder / "messages.jsonl").write_text("")
+    (folder / "runs.jsonl").rename(folder / "thread.json")
+    with pytest.raises(FailedPreconditionError, match=r"thread\.json"):
+        store.threads.change(odd, lambda thread: replace(thread, title="New"))
+    assert not (janroot / "threads/elsewhere").exists()
     store.close()
