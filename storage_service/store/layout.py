@@ -43,6 +43,8 @@ class Layout:
         self.converted = self.server / "converted"
         self.nested: dict[str, Path] = {}
         """Threads that lie deeper below `threads/`; see `places`."""
+        self.seen_nested: dict[str, set[Path]] = {}
+        """Every place below that a name was seen at: people keep copies, and only one of them is served."""
 
     def make_server_folders(self) -> None:
         """Make the folders that are ours alone, the lock's home among them."""

@@ -37,9 +37,11 @@ class Places:
         if holds_thread(folder):
             self._plain.add(name)
             return [name]
-        found = {inner.name: inner for inner in nested_threads(folder)}
-        self._layout.nested.update(found)
-        return [name, *found]
+        inners = [*nested_threads(folder)]
+        for inner in inners:
+            self._layout.nested[inner.name] = inner
+            self._layout.seen_nested.setdefault(inner.name, set()).add(inner)
+        return [name, *{inner.name for inner in inners}]
 
 
 def holds_thread(folder: Path) -> bool:

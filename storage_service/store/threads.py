@@ -121,10 +121,13 @@ class Threads:
     def delete(self, thread_id: ThreadId, into: Deletion) -> None:
         """Take a thread away, messages and all: its folder moves into the trash. Durable when that is finished.
 
-        Raises NotFoundError.
+        So do others of the same name, first: it stands in front of them, and none of them shall come to light as what
+        was deleted. Raises NotFoundError.
         """
         folder = self.own_folder(thread_id)
         with self.order.own_change():
+            for path in self._shadowed(thread_id, folder):
+                into.put_shadowed(path, self.home)
             into.put(folder)
         self.order.drop(thread_id)
 
@@ -170,6 +173,13 @@ class Threads:
         if flat.is_flat(path):
             return path
         return folder if holds_thread(folder) else None
+
+    def _shadowed(self, thread_id: ThreadId, folder: Path) -> list[Path]:
+        """What else would be served under a thread's name, if its folder were not there."""
+        copies = sorted(self._layout.seen_nested.get(thread_id, set()) - {folder})
+        path = self._layout.flat_thread(thread_id)
+        found = [copy for copy in copies if _is_below(copy, self.home) and holds_thread(copy)]
+        return [*found, path] if flat.is_flat(path) else found
 
     def _make(self, assistant_id: AssistantId, build: Callable[[Path, ThreadId, int], None]) -> ThreadId:
         """Have a thread's folder built aside, given its place there, its id and its time, and move it into place."""
@@ -255,6 +265,11 @@ class Threads:
         except InvalidArgumentError:
             self.order.drop(thread_id)
             return None
+
+
+def _is_below(path: Path, home: Path) -> bool:
+    """Whether a path is still one of folders alone: links put in their place may lead anywhere."""
+    return not any(os.path.islink(part) for part in (path, *path.parents[: len(path.relative_to(home).parts) - 1]))
 
 
 def _thread_file(home: Path) -> Path:

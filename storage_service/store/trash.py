@@ -1,5 +1,7 @@
 """What was deleted, whole, until its time is over: `.server/trash/<kind>-<milliseconds>-<random>/<what it was called>`.
 
+What a deleted thread stood in front of goes along, into `.shadowed/` beside it, at its path below `threads/`.
+
 A deletion is a folder of its own whose name says what and when, so that it needs no record beside it: one rename
 deletes a thread, one rename brings it back, and a crash finds it in the one place or in the other.
 """
@@ -18,6 +20,7 @@ from storage_service.store import atomic, jsonfile, layout
 from storage_service.store.clock import Clock, Stopwatch, TwoLooks
 from storage_service.store.forms import fields
 from storage_service.store.paging import Page, PageQuery, cut
+from storage_service.store.places import holds_thread
 from storage_service.store.records import TrashEntry, TrashItem
 
 logger = get_logger(__name__)
@@ -31,6 +34,8 @@ THREADS = "threads"  # all of them, at once
 MESSAGES = "messages"  # of a thread that was cleared
 ASSISTANT = "assistant"
 JANROOT = "janroot"  # that a restore replaced
+
+_SHADOWED = ".shadowed"
 
 _NAME = re.compile(f"({THREAD}|{THREADS}|{MESSAGES}|{ASSISTANT}|{JANROOT})-([0-9]{{1,15}})-[0-9a-f]{{8}}")
 
@@ -50,9 +55,15 @@ class Deletion:
 
     def put(self, path: Path, below: str = "") -> None:
         """Move a file or folder into the trash, into a folder named `below` there. Durable with `finish`."""
-        target = self._place / below
-        atomic.make_dir(target)
         self._note(below or path.name)
+        self._move(path, self._place / below)
+
+    def put_shadowed(self, path: Path, home: Path) -> None:
+        """Move a thread into the trash that has the name of one that goes, and lies elsewhere below `home`."""
+        self._move(path, self._place / _SHADOWED / path.relative_to(home).parent)
+
+    def _move(self, path: Path, target: Path) -> None:
+        atomic.make_dir(target)
         atomic.move(path, target / path.name)
         self._homes |= {path.parent, target}
 
@@ -106,10 +117,17 @@ class Trash:
         """
         entry = self.get(trash_id)
         moves = list(self._moves(self._layout.trash / trash_id, entry.kind))
+        shadowed = list(_shadowed(self._layout.trash / trash_id / _SHADOWED, self._layout.threads))
         for _, target in moves:
             if os.path.lexists(target) or not target.parent.is_dir():
-                raise FailedPreconditionError(f"'{target.name}' cannot be put back: its place is taken or gone.")
-        names = _names_in(self._layout.trash / trash_id)
+                raise _no_place(target)
+        for _, target in shadowed:
+            if not _is_free(target, self._layout.threads):
+                raise _no_place(target)
+        for _, target in shadowed:
+            atomic.make_dir(target.parent)
+        names = _items_in(self._layout.trash / trash_id)
+        moves += shadowed
         for source, target in moves:
             atomic.move(source, target)
         for folder in {path.parent for move in moves for path in move}:
@@ -120,7 +138,7 @@ class Trash:
 
     def threads_changed_by(self, trash_id: TrashId) -> Sequence[str]:
         """The threads that exist and would change if a deletion were undone: those of cleared messages."""
-        return _names_in(self._layout.trash / trash_id) if trash_id.startswith(f"{MESSAGES}-") else ()
+        return _items_in(self._layout.trash / trash_id) if trash_id.startswith(f"{MESSAGES}-") else ()
 
     def delete(self, trash_id: TrashId) -> None:
         """Remove a deletion for good; its names are not given again while we run. Raises NotFoundError."""
@@ -146,7 +164,7 @@ class Trash:
 
     def _moves(self, folder: Path, kind: str) -> Iterable[tuple[Path, Path]]:
         home = self._layout.assistants if kind == ASSISTANT else self._layout.threads
-        for item in _names_in(folder):
+        for item in _items_in(folder):
             if kind != MESSAGES:
                 yield folder / item, home / item
                 continue
@@ -162,7 +180,7 @@ class Trash:
     def _read(self, name: str) -> TrashEntry:
         folder = self._layout.trash / name
         kind = name.partition("-")[0]
-        items = _names_in(folder / "threads" if kind == JANROOT else folder)
+        items = _items_in(folder / "threads" if kind == JANROOT else folder)
         return TrashEntry(
             id=TrashId(name),
             kind=kind,
@@ -186,7 +204,7 @@ def _names_below(folder: Path) -> Iterable[str]:
     for name in _names_in(folder):
         yield name
         if _NAME.fullmatch(name):
-            yield from _names_in(folder / name)
+            yield from _items_in(folder / name)
 
 
 def _names_in(folder: Path) -> Sequence[str]:
@@ -194,6 +212,32 @@ def _names_in(folder: Path) -> Sequence[str]:
         return sorted(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return ()
+
+
+def _items_in(entry: Path) -> Sequence[str]:
+    """What a deletion was about; what went along is not told."""
+    return [name for name in _names_in(entry) if name != _SHADOWED]
+
+
+def _shadowed(folder: Path, home: Path) -> Iterable[tuple[Path, Path]]:
+    """What lay in the shadow of a deleted thread, and where."""
+    for path in map(folder.joinpath, _names_in(folder)):
+        if path.is_dir() and not holds_thread(path):
+            yield from _shadowed(path, home / path.name)
+        else:
+            yield path, home / path.name
+
+
+def _is_free(place: Path, home: Path) -> bool:
+    """Whether a thread may be put somewhere below `home`: nothing is there, and only folders, if any, on the way."""
+    on_the_way = (home / part for part in place.relative_to(home).parents)
+    return not os.path.lexists(place) and all(
+        not os.path.lexists(folder) or (folder.is_dir() and not folder.is_symlink()) for folder in on_the_way
+    )
+
+
+def _no_place(target: Path) -> FailedPreconditionError:
+    return FailedPreconditionError(f"'{target.name}' cannot be put back: its place is taken or gone.")
 
 
 def _deleted_ms(name: str) -> int:

@@ -25,6 +25,7 @@ from jan.storage.v1 import assistants_pb2, messages_pb2, models_pb2, paging_pb2,
 from jan.type.v1.usage_pb2 import Usage
 from storage_service.servicers import messages as servicer
 from storage_service.store.records import Message
+from tests.fixtures.jan_damage import damaged_root
 from tests.fixtures.storage import StorageServer
 
 CONTENT = json.dumps([{"type": "text", "text": {"value": "Hi", "annotations": []}}])
@@ -341,3 +342,13 @@ async def test_a_request_that_shares_a_write_fails_alone(storage_server: Storage
     lines = (storage_server.janroot / "threads" / thread.id / "messages.jsonl").read_text().splitlines()
     assert {json.loads(line)["id"] for line in lines} == {"a", "b"}
     assert len(lines) == 2
+
+
+async def test_when_all_threads_are_deleted_none_is_left(storage_server: StorageServer, tmp_path: Path) -> None:
+    expected = damaged_root(storage_server.janroot, tmp_path / "outside")
+    answer = await storage_server.threads.DeleteAllThreads(threads_pb2.DeleteAllThreadsRequest())
+    assert answer.count == len(expected)
+    # What lay in the shadow of others would be listed now.
+    assert [*(await storage_server.threads.ListThreads(threads_pb2.ListThreadsRequest())).threads] == []
+    left = {path.name for path in (storage_server.janroot / "threads").rglob("jan_1*")}
+    assert left == set()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jan.errors import FailedPreconditionError
+from jan.errors import FailedPreconditionError, NotFoundError
 from jan.ids import AssistantId, MessageId, RunId, ThreadId
 from storage_service.store.paging import PageQuery
 from storage_service.store.records import Message, Role, Run, RunStatus, Thread
@@ -133,4 +133,57 @@ def test_what_is_no_file_is_refused_by_name_and_nothing_is_written(janroot: Path
     with pytest.raises(FailedPreconditionError, match=r"thread\.json"):
         store.threads.change(odd, lambda thread: replace(thread, title="New"))
     assert not (janroot / "threads/elsewhere").exists()
+    store.close()
+
+
+def everything(janroot: Path) -> dict[str, bytes]:
+    threads = janroot / "threads"
+    return {str(path.relative_to(threads)): path.read_bytes() for path in threads.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("shadowed_alone", [False, True])
+def test_a_deleted_thread_takes_along_what_it_stood_before_and_undo_brings_all_back(
+    janroot: Path, shadowed_alone: bool
+) -> None:
+    thread_id = put_thread(janroot / "threads/Work/2024/jan_1700000001", title="copy")
+    put_thread(janroot / "threads/Home/jan_1700000001", title="other copy")
+    (janroot / "threads/jan_1700000001.json").write_text('{"messages": []}')
+    if not shadowed_alone:
+        put_thread(janroot / "threads/jan_1700000001", title="first")
+    neighbour = put_thread(janroot / "threads/Work/jan_1700000002")
+    store = opened(janroot)
+    before, served = everything(janroot), store.threads.get(thread_id).title
+    store.delete_thread(thread_id)
+    store.census.visit_all()
+    with pytest.raises(NotFoundError):
+        store.threads.get(thread_id)
+    assert store.threads.order.ids() == [neighbour]
+    assert [*everything(janroot)] == [f"Work/{neighbour}/thread.json"]
+    [entry] = store.trash.page(ALL).items
+    assert (entry.count, [item.id for item in entry.items]) == (1, [thread_id])
+    store.close()
+    again = opened(janroot)
+    assert again.threads.order.ids() == [neighbour]
+    again.restore(entry.id)
+    # What was served comes back to the top, where it is served again.
+    assert sorted(everything(janroot).values()) == sorted(before.values())
+    assert shadowed_alone or everything(janroot) == before
+    assert again.threads.get(thread_id).title == served
+    assert again.trash.page(ALL).items == ()
+    again.close()
+
+
+def test_what_was_shadowed_is_put_back_through_no_link(janroot: Path, tmp_path: Path) -> None:
+    thread_id = put_thread(janroot / "threads/jan_1700000001")
+    put_thread(janroot / "threads/Work/jan_1700000001")
+    store = opened(janroot)
+    store.delete_thread(thread_id)
+    [entry] = store.trash.page(ALL).items
+    (janroot / "threads/Work").rmdir()
+    (janroot / "threads/Work").symlink_to(tmp_path)
+    with pytest.raises(FailedPreconditionError, match="cannot be put back"):
+        store.restore(entry.id)
+    (janroot / "threads/Work").unlink()
+    store.restore(entry.id)
+    assert set(everything(janroot)) == {f"{thread_id}/thread.json", f"Work/{thread_id}/thread.json"}
     store.close()
