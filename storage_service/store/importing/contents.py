@@ -27,7 +27,10 @@ _NOT_TAKEN = {
     "cortex.db-shm": "A database of cortex.",
     "cortex.db-wal": "A database of cortex; it may hold keys.",
 }
-_SERVER_NOT_TAKEN = frozenset({"lock", "index", "staging"})
+_SERVER = ".server"
+_SERVERS_OWN = "Another server's own: its trash, quarantine and index. Only restoring a backup brings those back."
+# What lies in these is the user's, whatever its name.
+_COLLECTIONS = frozenset({"threads", "assistants", "models", "files"})
 
 
 class Kind(StrEnum):
@@ -82,13 +85,18 @@ class Contents:
 def understand(entries: Iterable[Entry]) -> Contents | None:
     """Sort an archive's files; None when it is nothing that can be imported."""
     junk = Root()
+    servers: set[str] = set()
     files: list[tuple[list[str], Entry]] = []
     for entry in entries:
         parts = entry.name.split("/")
-        if "__MACOSX" in parts or parts[-1] in _LEFT_BEHIND or parts[-1].startswith("._"):
+        server = _server_around(parts)
+        if server is not None:
+            servers.add(server)
+        elif "__MACOSX" in parts or parts[-1] in _LEFT_BEHIND or parts[-1].startswith("._"):
             junk.left_out.append((entry.name, "Left behind by an operating system."))
         else:
             files.append((parts, entry))
+    junk.left_out += [(server, _SERVERS_OWN) for server in sorted(servers)]
     bases = _bases(files)
     if bases:
         return Contents(Kind.JANROOT, (*_janroots(files, bases), junk))
@@ -101,6 +109,14 @@ def understand(entries: Iterable[Entry]) -> Contents | None:
     if any(flat.id_of(parts[-1]) for parts, _ in files):
         return Contents(Kind.THREAD, (_lone_threads(files), junk))
     return None
+
+
+def _server_around(parts: list[str]) -> str | None:
+    """The folder of a server's own that a file lies in; None when it lies in none."""
+    if _SERVER not in parts[:-1]:
+        return None
+    place = parts.index(_SERVER)
+    return None if _COLLECTIONS.intersection(parts[:place]) else "/".join(parts[: place + 1])
 
 
 def _is_conversations(name: str) -> bool:
@@ -170,8 +186,6 @@ def _janroot(files: list[tuple[list[str], Entry]], depth: int) -> Root:
 def _sort_others(root: Root, below: list[str], entry: Entry) -> None:
     if below[0] in _NOT_TAKEN:
         root.left_out.append((entry.name, _NOT_TAKEN[below[0]]))
-    elif below[0] == ".server" and below[1:2] and below[1] in _SERVER_NOT_TAKEN:
-        root.left_out.append((entry.name, "Every server makes its own."))
     elif below[-1].endswith(".json"):
         root.configuration.append(entry)
     else:

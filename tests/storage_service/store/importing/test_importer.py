@@ -265,3 +265,27 @@ def test_what_a_janroot_exports_of_itself_comes_in_elsewhere(tmp_path: Path, tak
     report = take_in(data)
     assert (report.kind, report.counts["threads"], report.counts["messages"]) == ("thread", 1, 8)
     assert report.counts["quarantined"] == report.counts["refused"] == 0
+
+
+@pytest.mark.parametrize("base", ["", "a/jan/"])
+def test_what_another_server_keeps_for_itself_stays_out_with_one_reason(
+    store: Store, janroot: Path, take_in: Import, base: str
+) -> None:
+    trash = f"{base}.server/trash"
+    files = {
+        f"{base}threads/jan_1700000001/thread.json": b"{}",
+        f"{base}threads/jan_1700000001/.server/own.txt": b"mine",
+        f"{trash}/thread-1700000000000-0123abcd/jan_1700000002/thread.json": b"{}",
+        f"{trash}/janroot-1700000000000-0123abcd/threads/jan_1700000003/thread.json": b"{}",
+        f"{trash}/assistant-1700000000000-0123abcd/poet/assistant.json": b"{}",
+        f"{base}.server/quarantine/import-1/engines/openai.json": b'{"api_key":"sk-canary"}',
+        f"{base}.server/index/search.sqlite": b"index",
+    }
+    report = take_in(zips.zip_of(files))
+    assert [item["path"] for item in report.lists["refused"]] == [f"{base}.server"]
+    assert (report.counts["threads"], report.counts["refused"], report.counts["quarantined"]) == (1, 1, 0)
+    assert [thread.id for thread in store.threads.page(ALL).items] == ["jan_1700000001"]
+    assert (janroot / "threads/jan_1700000001/.server/own.txt").read_bytes() == b"mine"
+    assert list((janroot / ".server/quarantine").iterdir()) == []
+    with pytest.raises(InvalidArgumentError):
+        take_in(zips.zip_of({name: data for name, data in files.items() if "trash/" in name}))
