@@ -3,12 +3,13 @@
 SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 IN_VENV := .venv/bin/python
+JANROOT := .venv/bin/janroot
 # The locks never say where packages come from: each machine's own pip and uv settings apply.
 UV_COMPILE := $(IN_VENV) -m uv pip compile --quiet --generate-hashes --no-header --python-version 3.11
 
 .PHONY: help
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup setup-dev setup-vllm up down status
 setup: ## Make .venv with what `make up` needs
@@ -31,18 +32,24 @@ status: setup ## Say which of the four processes run, and under which pid
 
 .PHONY: doctor
 doctor: setup ## Say what is unusual in the janroot of the running Janroot (ARGS=--all for everything)
-	@exec $(IN_VENV) -m gateway.cli doctor $(ARGS)
+	@exec $(JANROOT) doctor $(ARGS)
 
-.PHONY: import
+.PHONY: import assistants-import
 import: setup ## Take in a zip, a conversations.json or a folder (ARGS="PATH", ARGS="PATH --dry-run")
-	@exec $(IN_VENV) -m gateway.cli import $(ARGS)
+	@exec $(JANROOT) import $(ARGS)
 
-.PHONY: backup restore
+assistants-import: setup ## Take in an assistant: a folder, a zip or a URL (ARGS="PATH", ARGS="URL --id NAME")
+	@exec $(JANROOT) assistants import $(ARGS)
+
+.PHONY: export backup restore
+export: setup ## Save a thread, or all that may be given away (ARGS="ID --format markdown", ARGS="--all -o FILE")
+	@exec $(JANROOT) export $(ARGS)
+
 backup: setup ## Save the whole janroot of the running Janroot in one file (ARGS="-o FILE --weights")
-	@exec $(IN_VENV) -m gateway.cli backup $(ARGS)
+	@exec $(JANROOT) backup $(ARGS)
 
-restore: setup ## Put a backup in the place of what the janroot holds: make restore FILE=backup.zip
-	@exec $(IN_VENV) -m gateway.cli restore "$(FILE)" $(ARGS)
+restore: setup ## Put a backup in the place of what the janroot holds (FILE=backup.zip; UNDO=ID takes a restore back)
+	@exec $(JANROOT) restore $(if $(FILE),"$(FILE)") $(if $(UNDO),--undo "$(UNDO)") $(ARGS)
 
 .PHONY: test lint format types imports protos proto-check lock
 test: setup-dev ## Run every test (PYTEST="-k name" narrows it)

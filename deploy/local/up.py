@@ -96,13 +96,14 @@ def after_the_manager(settings: LocalSettings, exit_code: int) -> int:
 
 
 def ready_message(settings: LocalSettings, seconds: float, *, detach: bool) -> str:
-    """One line that says where it listens and how to stop it, and a chat to paste."""
+    """Where it listens and how to stop it, a chat to paste, and the command for what is done in a terminal."""
     key = " -H 'Authorization: Bearer YOUR-KEY'" if os.environ.get("JANROOT_AUTH") == "keys" else ""
     how_to_stop = "`make down`" if detach else "Ctrl-C"
     body = f'{{"model": "{DEMO_MODEL}", "messages": [{{"role": "user", "content": "Say hello."}}]}}'
     return (
         f"Janroot is ready at {settings.url} after {seconds:.1f} s ({how_to_stop} stops it). Try it:\n"
-        f"  curl -s {settings.url}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'"
+        f"  curl -s {settings.url}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'\n"
+        "Import, export, back up and look after it with: .venv/bin/janroot --help"
     )
 
 

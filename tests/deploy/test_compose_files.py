@@ -99,3 +99,10 @@ def test_no_dockerfile_names_a_registry() -> None:
         text = dockerfile.read_text(encoding="utf-8")
         assert "--index" not in text
         assert "://" not in text
+
+
+def test_the_gateways_image_has_the_same_command_as_the_environment() -> None:
+    dockerfile = (ROOT / "deploy/Dockerfile").read_text(encoding="utf-8")
+    assert "COPY deploy/janroot /usr/local/bin/janroot\n" in dockerfile.partition("AS gateway")[2]
+    assert "!deploy/janroot" in (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    assert (ROOT / "deploy/janroot").stat().st_mode & 0o111 == 0o111
