@@ -6,10 +6,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
 from jan.errors import TooLargeError
-from storage_service.store import atomic, signature
+from storage_service.store import atomic, jsontext, signature
 from storage_service.store.records import JsonObject
 from storage_service.store.revisions import revision_of
 from storage_service.store.signature import Signature
@@ -38,7 +36,7 @@ def read(path: Path) -> JsonObject | None:
 def look(path: Path) -> Found:
     """The same with what tells this state of the file from others."""
     data, seen = _read(path, MAX_FILE_BYTES)
-    return Found(None if data is None else _loads(data), seen, revision_of(data or b""))
+    return Found(None if data is None else jsontext.load_object(data), seen, revision_of(data or b""))
 
 
 def read_bytes(path: Path, most_bytes: int) -> bytes | None:
@@ -66,21 +64,13 @@ def _read(path: Path, most_bytes: int) -> tuple[bytes | None, Signature]:
 def write(path: Path, value: JsonObject, instead_of: Signature | None = None) -> str:
     """Replace the file, indented for people; answers its revision. Durable on return; see `atomic.replace`.
 
-    Raises TooLargeError: `read` would not take it back.
+    Raises TooLargeError, InvalidArgumentError: `read` would not take it back.
     """
-    data = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    data = jsontext.dumps(value, indented=True)
     if len(data) > MAX_FILE_BYTES:
         raise TooLargeError(f"An object may hold at most {MAX_FILE_BYTES} bytes.")
     atomic.replace(path, [data], instead_of)
     return revision_of(data)
-
-
-def _loads(data: bytes) -> JsonObject | None:
-    try:
-        value = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
-    except orjson.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def changed_ms(path: Path) -> int | None:

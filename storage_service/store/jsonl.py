@@ -9,9 +9,8 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import orjson
-
 from jan.errors import TooLargeError
+from storage_service.store import jsontext
 from storage_service.store.records import JsonObject
 
 # A longer line is left where it is and reported: reading it would let one file take the service's memory.
@@ -40,12 +39,12 @@ class Line:
 
 
 def encode(value: JsonObject) -> bytes:
-    """One object as one line, newline included."""
-    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+    """One object as one line, newline included. Raises InvalidArgumentError: it is nested too deep."""
+    return jsontext.dumps(value)
 
 
 def new_line(value: JsonObject) -> Line:
-    """A line to append. Raises TooLargeError: it is longer than a reader takes."""
+    """A line to append. Raises TooLargeError: it is longer than a reader takes. InvalidArgumentError: see `encode`."""
     data = encode(value)
     if len(data) > MAX_LINE_BYTES:
         raise TooLargeError(f"A record must stay below {MAX_LINE_BYTES} bytes.")
@@ -68,7 +67,7 @@ def read(fd: int, segment: Segment) -> bytes:
 
 def split(offset: int, line: bytes) -> Iterator[Segment]:
     """The objects on one line, then what is none. Two mean that an append lost its newline (janhq/jan #1057)."""
-    value = _loads(line)
+    value = jsontext.load_object(line)
     if value is not None:
         yield Segment(offset, len(line), value)
         return
@@ -102,14 +101,6 @@ def _rest_of_line(readline: Callable[[int], bytes]) -> Iterator[bytes]:
             return
 
 
-def _loads(line: bytes) -> JsonObject | None:
-    try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def _first_object(line: bytes) -> tuple[int, JsonObject | None]:
     """Length and value of the object a line begins with; the whole line and None when it begins with none."""
     try:
@@ -118,4 +109,4 @@ def _first_object(line: bytes) -> tuple[int, JsonObject | None]:
     except (ValueError, RecursionError):
         return len(line), None
     length = len(text[:end].encode())
-    return length, _loads(line[:length])
+    return length, jsontext.load_object(line[:length])

@@ -4,11 +4,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import orjson
-
 from jan.errors import InvalidArgumentError
 from jan.ids import AssistantId
-from storage_service.store import jsonfile, layout
+from storage_service.store import jsonfile, jsontext, layout
 from storage_service.store.assistants import description_of
 from storage_service.store.forms import assistants as form
 from storage_service.store.importing import names
@@ -31,7 +29,7 @@ class AssistantImport:
         """An assistant's folder; a new name is noted in `renamed`. One that cannot be read is set aside."""
         described = source.files.get(layout.ASSISTANT_FILE) or source.files.get(f"{old}.json")
         data = self._shop.read(described, jsonfile.MAX_FILE_BYTES) if described is not None else None
-        raw = _object(data)
+        raw = jsontext.load_object(data or b"")
         if described is None or data is None or raw is None:
             yield from self._shop.quarantine_all(source.files.values(), "Its assistant cannot be read.")
             return
@@ -49,7 +47,7 @@ class AssistantImport:
             if entry is not described:
                 yield from self._shop.extract(entry, home / inner)
         if name != old and "id" in raw:
-            data = orjson.dumps(raw | {"id": name}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+            data = jsontext.dumps(raw | {"id": name}, indented=True)
         own_file = described.name.rpartition("/")[2]
         file = own_file if name == old else layout.ASSISTANT_FILE
         yield from self._shop.write(home / file, [data], described.changed_seconds)
@@ -86,11 +84,3 @@ def _what_answers(raw: JsonObject) -> Assistant:
         tools=[tool for tool in assistant.tools if tool.get("enabled") is not False],
         parameters=assistant.parameters or None,
     )
-
-
-def _object(data: bytes | None) -> JsonObject | None:
-    try:
-        value = orjson.loads((data or b"").removeprefix(b"\xef\xbb\xbf"))
-    except orjson.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None

@@ -1,8 +1,6 @@
 """What no object of ours is made of: settings, from which keys are blanked, and strays. All of it is set aside."""
 
-import orjson
-
-from storage_service.store import jsonfile, secrets
+from storage_service.store import jsonfile, jsontext, secrets
 from storage_service.store.archive import Entry
 from storage_service.store.importing.contents import Root
 from storage_service.store.importing.workshop import Steps, Workshop
@@ -23,12 +21,12 @@ def set_aside(shop: Workshop, root: Root) -> Steps:
 def _configuration(shop: Workshop, entry: Entry) -> Steps:
     data = shop.read(entry, jsonfile.MAX_FILE_BYTES)
     try:
-        value = orjson.loads((data or b"").removeprefix(b"\xef\xbb\xbf"))
-    except orjson.JSONDecodeError:
+        value = jsontext.loads(data or b"")
+    except ValueError:
         shop.report.refused(entry.name, "It may hold keys, and cannot be read to look for them.")
         return
     found = sorted(set(secrets.blank(value)))
     for key in found:
         shop.report.redacted(entry.name, key)
-    written = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE) if found else None
+    written = jsontext.dumps(value, indented=True) if found else None
     yield from shop.quarantine(entry, _SETTINGS, written)

@@ -5,9 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import orjson
-
-from storage_service.store import jsonl
+from storage_service.store import jsonl, jsontext
 from storage_service.store.forms import fields
 from storage_service.store.forms import messages as message_form
 from storage_service.store.records import JsonObject
@@ -59,16 +57,13 @@ def lines(fd: int, names: Names) -> Iterator[bytes]:
 
 def thread_file(data: bytes, names: Names) -> bytes | None:
     """A thread.json as it is under these names; None when it is not one JSON object."""
-    try:
-        raw = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(raw, dict):
+    raw = jsontext.load_object(data)
+    if raw is None:
         return None
     if not names.touch(data):
         return data
     changed = thread_object(raw, names)
-    return data if changed == raw else orjson.dumps(changed, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return data if changed == raw else jsontext.dumps(changed, indented=True)
 
 
 def thread_object(raw: JsonObject, names: Names) -> JsonObject:

@@ -6,11 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import orjson
-
 from jan.errors import InvalidArgumentError
 from jan.ids import AssistantId, ThreadId
-from storage_service.store import flat, jsonfile, jsonl, layout
+from storage_service.store import flat, jsonfile, jsonl, jsontext, layout
 from storage_service.store.archive import Entry
 from storage_service.store.forms import drafts, fields
 from storage_service.store.forms import messages as message_form
@@ -21,7 +19,7 @@ from storage_service.store.importing.references import Names
 from storage_service.store.importing.workshop import Steps, Workshop
 from storage_service.store.imports.conversations import Conversation
 from storage_service.store.log import open_to_read
-from storage_service.store.records import JsonObject, Thread, ThreadAssistant
+from storage_service.store.records import Thread, ThreadAssistant
 from storage_service.store.runs import end_all
 from storage_service.store.threads import Threads
 
@@ -79,7 +77,7 @@ class ThreadImport:
     def flat(self, name: str, source: Entry, assistants: Mapping[str, str], files: Mapping[str, str]) -> Steps:
         """A flat file of 2023: it gets the form of every later release. What that cannot hold is set aside as it is."""
         data = self._shop.read(source, jsonfile.MAX_FILE_BYTES)
-        raw = _object(data)
+        raw = jsontext.load_object(data or b"")
         if data is None or raw is None:
             yield from self._shop.quarantine(source, _INVALID)
             return
@@ -93,7 +91,7 @@ class ThreadImport:
         said = b"".join(map(jsonl.encode, drafts.message_lines(thread_id, raw, made_ms)))
         if said:
             yield from self._shop.write(home / layout.MESSAGES_FILE, [said], source.changed_seconds)
-        file = orjson.dumps(described, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        file = jsontext.dumps(described, indented=True)
         yield from self.settle(Draft(home, name, file, Names(name, name, assistants, files)))
 
     def conversation(self, said: Conversation) -> Steps:
@@ -105,7 +103,7 @@ class ThreadImport:
             pieces = self._shop.named(file.entry) if file.entry else [file.data]
             yield from self._shop.write(home / layout.FILES_FOLDER / file.name, pieces)
         thread = Thread(said.id, said.created_ms, said.updated_ms, said.title, (_JAN,), said.metadata)
-        described = orjson.dumps(form.to_json(thread), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        described = jsontext.dumps(form.to_json(thread), indented=True)
         name = yield from self.settle(Draft(home, said.id, described, Names(said.id, said.id)))
         for note in said.notes if name else ():
             self._shop.report.noted(name, note.loss.value, f"{note.count} {note.loss.text}")
@@ -174,7 +172,7 @@ class ThreadImport:
         with _opened(draft.home / layout.MESSAGES_FILE) as ours, _opened(here / layout.MESSAGES_FILE) as theirs:
             if ours >= 0 and os.fstat(ours).st_size:
                 return theirs >= 0 and _begins_with(theirs, references.lines(ours, under))
-        described = _object(draft.file)
+        described = jsontext.load_object(draft.file or b"")
         if described is None:
             return False
         return references.thread_object(described, under) == jsonfile.read(here / layout.THREAD_FILE)
@@ -207,14 +205,6 @@ def _count(path: Path) -> int:
 
 def _own_name(data: bytes | None) -> str:
     """The name of a thread that lies in no folder: what its file calls it, or one of its time."""
-    raw = _object(data) or {}
+    raw = jsontext.load_object(data or b"") or {}
     made_ms = fields.time_ms(raw, "created", "created_at") or 0
     return fields.text(raw, "id") or f"jan_{made_ms // 1000}"
-
-
-def _object(data: bytes | None) -> JsonObject | None:
-    try:
-        value = orjson.loads((data or b"").removeprefix(b"\xef\xbb\xbf"))
-    except orjson.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None

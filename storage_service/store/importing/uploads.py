@@ -6,11 +6,9 @@ import zlib
 from contextlib import closing
 from pathlib import Path
 
-import orjson
-
 from jan.errors import InvalidArgumentError
 from jan.ids import FileId
-from storage_service.store import jsonfile, layout
+from storage_service.store import jsonfile, jsontext, layout
 from storage_service.store.archive import Entry
 from storage_service.store.files import OpenFile
 from storage_service.store.forms import files as form
@@ -81,12 +79,7 @@ class UploadImport:
         return not os.path.lexists(description) or jsonfile.read_bytes(description, len(told)) == told
 
     def _object(self, entry: Entry) -> JsonObject | None:
-        data = self._shop.read(entry, jsonfile.MAX_FILE_BYTES)
-        try:
-            value = orjson.loads(data or b"")
-        except orjson.JSONDecodeError:
-            return None
-        return value if isinstance(value, dict) else None
+        return jsontext.load_object(self._shop.read(entry, jsonfile.MAX_FILE_BYTES) or b"")
 
 
 def _described(name: str, old: str, raw: JsonObject | None, entry: Entry) -> bytes:
@@ -95,7 +88,7 @@ def _described(name: str, old: str, raw: JsonObject | None, entry: Entry) -> byt
         raw = form.to_json(File(FileId(name), old, _PURPOSE, entry.size_bytes, entry.changed_seconds * 1000))
     elif "id" in raw:
         raw = raw | {"id": name}
-    return orjson.dumps(raw, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return jsontext.dumps(raw, indented=True)
 
 
 def _made_id(old: str, entry: Entry) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
+from storage_service.store import jsontext
 
 # The longest conversations have some megabytes. Strings and brackets are counted as well, since `[[],[],…` takes
 # twenty times its length in memory.
@@ -57,13 +57,13 @@ def parse(data: bytes) -> Parsed | None:
     Unpaired surrogates, bytes that are no UTF-8, and NaN are replaced: one of them would cost the whole conversation.
     """
     try:
-        return Parsed(orjson.loads(data))
-    except orjson.JSONDecodeError:
+        return Parsed(jsontext.loads(data))
+    except ValueError:
         pass
     try:
         value = json.loads(data.decode(errors="replace"), parse_constant=lambda _: None)
         text = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass").decode(errors="replace")
-        return Parsed(orjson.loads(text), is_mended=True)
+        return Parsed(jsontext.loads(text.encode()), is_mended=True)
     except (ValueError, RecursionError):
         return None
 

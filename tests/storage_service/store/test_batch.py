@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -219,3 +220,16 @@ def test_sending_again_after_a_crash_gives_each_message_once(
         assert listed(store, thread) == ["acknowledged", "a", "b", "c", "d"]
         assert len(file.read_text().splitlines()) == 5
         store.close()
+
+
+def test_one_that_is_nested_too_deep_to_be_written_does_not_break_the_others(store: Store, thread: Thread) -> None:
+    deep: dict[str, object] = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    bad = replace(message("msg_bad"), content=[deep])
+    assert outcomes(store, thread, [message("msg_a")], [bad], [message("msg_b")]) == [
+        ["msg_a"],
+        InvalidArgumentError,
+        ["msg_b"],
+    ]
+    assert listed(store, thread) == ["msg_a", "msg_b"]

@@ -289,3 +289,35 @@ def test_what_another_server_keeps_for_itself_stays_out_with_one_reason(
     assert list((janroot / ".server/quarantine").iterdir()) == []
     with pytest.raises(InvalidArgumentError):
         take_in(zips.zip_of({name: data for name, data in files.items() if "trash/" in name}))
+
+
+def test_what_is_nested_too_deep_to_be_written_again_costs_nothing_else(
+    store: Store, janroot: Path, take_in: Import
+) -> None:
+    deep = b'{"a":' * 300 + b'"b@d"' + b"}" * 300
+    line = b'{"id":"m","thread_id":"../x","role":"user","content":[],"assistant_id":"b@d","x":' + deep + b"}\n"
+    report = take_in(
+        zips.zip_of(
+            {
+                "threads/jan_1/thread.json": b'{"title":"good"}',
+                "threads/a b_2/thread.json": b'{"title":"odd"}',
+                "threads/a b_2/messages.jsonl": line,
+                "threads/jan_3/thread.json": b'{"metadata":' + deep + b"}",
+                "threads/jan_3/messages.jsonl": b'{"id":"m","role":"user","content":"x"}\n',
+                "threads/jan_4.json": b'{"messages":[' + deep + b"]}",
+                "assistants/b@d/assistant.json": b'{"name":"B","x":' + deep + b"}",
+                "files/f.bin": b"bytes",
+                "files/f.bin.json": b'{"id":"f.bin","x":' + deep + b"}",
+                "settings/x.json": b'{"api_key":"sk","x":' + deep + b"}",
+            }
+        )
+    )
+    assert {thread.title for thread in store.threads.page(ALL).items} == {"good", "odd", ""}
+    assert (janroot / "threads" / "a_b_2" / "messages.jsonl").read_bytes() == line
+    assert {item["path"] for item in report.lists["quarantined"]} == {
+        "threads/jan_3/thread.json",
+        "threads/jan_4.json",
+        "assistants/b@d/assistant.json",
+        "files/f.bin.json",
+    }
+    assert [item["path"] for item in report.lists["refused"]] == ["settings/x.json"]
