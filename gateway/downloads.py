@@ -12,7 +12,11 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from gateway.errors import error_body
+from gateway.preconditions import etag
+from gateway.ranges import Range
 from jan.errors import JanError
+from jan.storage.v1 import files_pb2
 
 # A reader that takes nothing for so long is gone (docs/promises.md P13).
 WRITE_SECONDS = 30.0
@@ -27,18 +31,20 @@ async def send_file(
     *,
     content_type: str = "",
     headers: Mapping[str, str] | None = None,
+    status: int = 200,
 ) -> web.StreamResponse:
     """Answer with a file, at the reader's pace; `size_bytes` is None for one that is made on the way.
 
     What goes wrong on the way breaks the connection off, visibly: a file of unknown size lacks its last chunk then.
     """
     response = web.StreamResponse(
+        status=status,
         headers={
             "Content-Type": content_type or "application/octet-stream",
             "Content-Disposition": attachment_header(filename),
             "Content-Security-Policy": "sandbox; default-src 'none'",
             **(headers or {}),
-        }
+        },
     )
     response.content_length = size_bytes
     await response.prepare(request)
@@ -52,6 +58,32 @@ async def send_file(
     except (JanError, TimeoutError) as error:
         raise ConnectionAbortedError("the file could not be sent whole") from error
     return response
+
+
+async def send_stored(
+    request: web.Request,
+    wanted: Range | None,
+    file: files_pb2.File | files_pb2.MessageFile,
+    revision: str,
+    pieces: AsyncIterable[bytes],
+    *,
+    content_type: str = "",
+) -> web.StreamResponse:
+    """Answer with a stored file, or with the range that was wanted of it, whose bytes `pieces` are; 416 for none."""
+    headers = {"Accept-Ranges": "bytes", **etag(revision)}
+    span = None if wanted is None else wanted.of(file.size_bytes, revision)
+    if span is None:
+        return await send_file(
+            request, file.filename, file.size_bytes, pieces, content_type=content_type, headers=headers
+        )
+    if not span:
+        body = error_body("The file has no byte of that range.", "invalid_request_error", param="Range")
+        headers["Content-Range"] = f"bytes */{file.size_bytes}"
+        return web.Response(status=416, body=body, content_type="application/json", headers=headers)
+    headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{file.size_bytes}"
+    return await send_file(
+        request, file.filename, len(span), pieces, content_type=content_type, headers=headers, status=206
+    )
 
 
 def attachment_header(filename: str) -> str:

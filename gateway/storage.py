@@ -285,9 +285,11 @@ class StorageClient:
         """Remove a file for good."""
         await call(self._files.DeleteFile, files_pb2.DeleteFileRequest(file_id=file_id), repeatable=False)
 
-    def read_file(self, file_id: str) -> AsyncGenerator[files_pb2.ReadFileResponse, None]:
-        """Read a file: what is known of it, then its bytes."""
-        request = files_pb2.ReadFileRequest(file_id=file_id)
+    def read_file(
+        self, file_id: str, wanted: files_pb2.ByteRange | None = None
+    ) -> AsyncGenerator[files_pb2.ReadFileResponse, None]:
+        """Read a file: what is known of it, then its bytes, all unless a range is wanted."""
+        request = files_pb2.ReadFileRequest(file_id=file_id, range=wanted)
         return download(self._files.ReadFile, request, deadline_seconds=TRANSFER_SECONDS)
 
     async def list_message_files(
@@ -303,10 +305,12 @@ class StorageClient:
         return (await call(self._files.GetMessageFile, request)).file
 
     def read_message_file(
-        self, thread_id: str, message_id: str, file_id: str
+        self, thread_id: str, message_id: str, file_id: str, wanted: files_pb2.ByteRange | None = None
     ) -> AsyncGenerator[files_pb2.ReadMessageFileResponse, None]:
-        """Read a file of a message: what is known of it, then its bytes."""
-        request = files_pb2.ReadMessageFileRequest(thread_id=thread_id, message_id=message_id, file_id=file_id)
+        """Read a file of a message, as `read_file` does."""
+        request = files_pb2.ReadMessageFileRequest(
+            thread_id=thread_id, message_id=message_id, file_id=file_id, range=wanted
+        )
         return download(self._files.ReadMessageFile, request, deadline_seconds=TRANSFER_SECONDS)
 
     def export_thread(self, thread_id: str) -> AsyncGenerator[archives_pb2.ExportThreadResponse, None]:

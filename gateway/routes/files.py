@@ -9,10 +9,11 @@ from aiohttp import web
 
 from gateway.body import json_response
 from gateway.convert.files import file_from_proto
-from gateway.downloads import send_file
+from gateway.downloads import send_stored
 from gateway.keys import STORAGE
 from gateway.paging import list_envelope, read_page
 from gateway.path_ids import path_id
+from gateway.ranges import Range
 from gateway.schemas.files import read_fields
 from gateway.uploads import Form
 from jan.ids import FileId
@@ -55,10 +56,13 @@ async def delete_file(request: web.Request) -> web.Response:
 
 @routes.get("/v1/files/{file_id}/content")
 async def get_file_content(request: web.Request) -> web.StreamResponse:
-    """A file's bytes, whatever it is for."""
-    async with aclosing(request.app[STORAGE].read_file(_file_id(request))) as parts:
-        file = (await anext(parts)).file
-        return await send_file(request, file.filename, file.size_bytes, (part.data async for part in parts))
+    """A file's bytes, whatever it is for; with `Range`, some of them: 206, or 416 when it has none of those."""
+    wanted = Range.read(request)
+    async with aclosing(
+        request.app[STORAGE].read_file(_file_id(request), wanted.to_proto() if wanted else None)
+    ) as parts:
+        told = await anext(parts)
+        return await send_stored(request, wanted, told.file, told.revision, (part.data async for part in parts))
 
 
 async def _parts(form: Form) -> AsyncGenerator[files_pb2.CreateFileRequest, None]:

@@ -9,10 +9,11 @@ from aiohttp import web
 
 from gateway.body import json_response
 from gateway.convert.files import message_file_from_proto
-from gateway.downloads import send_file
+from gateway.downloads import send_stored
 from gateway.keys import STORAGE
 from gateway.paging import list_envelope, read_page
 from gateway.path_ids import path_id
+from gateway.ranges import Range
 from gateway.routes.threads import thread_id_of
 from jan.ids import MessageFileId, MessageId, ThreadId
 
@@ -40,12 +41,14 @@ async def get_message_file(request: web.Request) -> web.Response:
 
 @routes.get(FILES + "/{file_id}/content")
 async def get_message_file_content(request: web.Request) -> web.StreamResponse:
-    """The bytes of one file of a message."""
-    async with aclosing(request.app[STORAGE].read_message_file(*_path(request))) as parts:
-        file = (await anext(parts)).file
-        content_type = CONTENT_TYPES.get(PurePosixPath(file.id).suffix, "")
+    """The bytes of one file of a message, or a range of them: see `get_file_content`."""
+    wanted = Range.read(request)
+    reading = request.app[STORAGE].read_message_file(*_path(request), wanted.to_proto() if wanted else None)
+    async with aclosing(reading) as parts:
+        told = await anext(parts)
+        content_type = CONTENT_TYPES.get(PurePosixPath(told.file.id).suffix, "")
         pieces = (part.data async for part in parts)
-        return await send_file(request, file.filename, file.size_bytes, pieces, content_type=content_type)
+        return await send_stored(request, wanted, told.file, told.revision, pieces, content_type=content_type)
 
 
 def _path(request: web.Request) -> tuple[ThreadId, MessageId, MessageFileId]:

@@ -69,8 +69,8 @@ class FileServicer(FileServiceServicer):
         opened = OpenFile()
         try:
             file = await self._access.run(lambda: self._files.open(file_id, opened))
-            yield pb.ReadFileResponse(file=to_proto(file))
-            async for data in self._pieces(opened):
+            yield pb.ReadFileResponse(file=to_proto(file), revision=opened.revision)
+            async for data in self._pieces(opened, request.range):
                 yield pb.ReadFileResponse(data=data)
         finally:
             opened.close()
@@ -98,8 +98,8 @@ class FileServicer(FileServiceServicer):
         opened = OpenFile()
         try:
             file = await self._access.run(lambda: self._of_messages.open(*where, opened))
-            yield pb.ReadMessageFileResponse(file=message_file_to_proto(file))
-            async for data in self._pieces(opened):
+            yield pb.ReadMessageFileResponse(file=message_file_to_proto(file), revision=opened.revision)
+            async for data in self._pieces(opened, request.range):
                 yield pb.ReadMessageFileResponse(data=data)
         finally:
             opened.close()
@@ -131,9 +131,12 @@ class FileServicer(FileServiceServicer):
         lifetime_ms = new.expires_after_seconds * 1000 or None
         return await self._access.run_alone(file.id, lambda: self._files.finish(upload, file, lifetime_ms))
 
-    async def _pieces(self, opened: OpenFile) -> AsyncGenerator[bytes, None]:
-        for offset in range(0, opened.size_bytes, PIECE_BYTES):
-            length = min(PIECE_BYTES, opened.size_bytes - offset)
+    async def _pieces(self, opened: OpenFile, wanted: pb.ByteRange) -> AsyncGenerator[bytes, None]:
+        """The bytes of a range, of which nothing is said for the whole file."""
+        is_meant = wanted.if_revision in ("", opened.revision)
+        span = opened.span(wanted.offset, wanted.length) if is_meant else range(opened.size_bytes)
+        for offset in span[::PIECE_BYTES]:
+            length = min(PIECE_BYTES, span.stop - offset)
             yield await self._access.run(lambda at=offset, length=length: opened.read(at, length))  # type: ignore[misc]
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from jan.errors import InvalidArgumentError, JanError, NotFoundError, TooLargeError
 from jan.ids import FileId
 from jan.telemetry import get_logger
-from storage_service.store import atomic, jsonfile, layout
+from storage_service.store import atomic, jsonfile, layout, signature
 from storage_service.store.clock import Clock, Stopwatch, TwoLooks
 from storage_service.store.forms import files as form
 from storage_service.store.paging import Page, PageQuery, cut
 from storage_service.store.records import File
+from storage_service.store.revisions import revision_of
 
 logger = get_logger(__name__)
 
@@ -62,11 +63,15 @@ class Upload:
 
 
 class OpenFile:
-    """A file's bytes, once `open` opened them; they stay readable when the file is removed. Close it."""
+    """A file's bytes, once `open` opened them; they stay readable when the file is removed. Close it.
+
+    revision: names this state of the file; made of what the file system says of it, so that nothing is read for it.
+    """
 
     def __init__(self) -> None:
         self.fd = -1
         self.size_bytes = 0
+        self.revision = ""
 
     def open(self, path: Path) -> bool:
         """Open a plain file for reading; False for a link, a folder, a device, or nothing at all."""
@@ -76,11 +81,17 @@ class OpenFile:
             return False
         status = os.fstat(self.fd)
         self.size_bytes = status.st_size
+        self.revision = revision_of(repr(signature.of(status)).encode())
         return stat.S_ISREG(status.st_mode)
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`; none at the end."""
         return os.pread(self.fd, length, offset)
+
+    def span(self, offset: int, length: int) -> range:
+        """Where up to `length` bytes from `offset` lie; 0 for all, an offset below zero counts from the end."""
+        start = min(offset, self.size_bytes) if offset >= 0 else max(self.size_bytes + offset, 0)
+        return range(start, min(start + length, self.size_bytes) if length > 0 else self.size_bytes)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -77,8 +77,65 @@ async def test_a_file_lives_and_dies(api: Api, storage_server: StorageServer) ->
 async def test_an_empty_file_is_a_file(api: Api) -> None:
     made = await upload(api, b"")
     assert made["bytes"] == 0
-    async with api.get(f"/v1/files/{made['id']}/content") as answer:
-        assert await answer.read() == b""
+    for asked in ({}, {"Range": "bytes=-5"}):
+        async with api.get(f"/v1/files/{made['id']}/content", headers=asked) as answer:
+            assert (answer.status, await answer.read()) == (200, b"")
+    async with api.get(f"/v1/files/{made['id']}/content", headers={"Range": "bytes=0-"}) as answer:
+        assert (answer.status, answer.headers["Content-Range"]) == (416, "bytes */0")
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "stop"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=300000-600000", 300_000, 600_001),
+        ("Bytes= 767999-", 767_999, 768_000),
+        ("bytes=10-99999999999999999999999999", 10, 768_000),
+        ("bytes=-300000", 468_000, 768_000),
+        ("bytes=-99999999999999999999999999", 0, 768_000),
+    ],
+)
+async def test_a_range_of_a_file(api: Api, asked: str, start: int, stop: int) -> None:
+    path = f"/v1/files/{(await upload(api, BYTES, 'plan.pdf'))['id']}/content"
+    async with api.get(path, headers={"Range": asked}) as answer:
+        assert (answer.status, answer.headers["Content-Range"]) == (206, f"bytes {start}-{stop - 1}/{len(BYTES)}")
+        assert (answer.headers["Content-Length"], await answer.read()) == (str(stop - start), BYTES[start:stop])
+        assert answer.headers["Content-Disposition"].startswith('attachment; filename="plan.pdf"')
+    async with api.head(path, headers={"Range": asked}) as answer:
+        assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(BYTES)))
+        assert (answer.headers["Accept-Ranges"], "Content-Range" in answer.headers) == ("bytes", False)
+
+
+@pytest.mark.parametrize("asked", ["bytes=768000-", "bytes=99999999999999999999999999-", "bytes=-0"])
+async def test_a_range_beyond_the_end(api: Api, asked: str) -> None:
+    path = f"/v1/files/{(await upload(api, BYTES))['id']}/content"
+    async with api.get(path, headers={"Range": asked}) as answer:
+        assert (answer.status, answer.headers["Content-Range"]) == (416, "bytes */768000")
+        assert (await answer.json())["error"]["param"] == "Range"
+
+
+@pytest.mark.parametrize(
+    "asked", ["bytes=5-4", "bytes=-", "bytes=", "bytes=0-1,3-4", "lines=0-1", "bytes=-1-2", "0-1", ""]
+)
+async def test_what_is_no_range_is_ignored(api: Api, asked: str) -> None:
+    async with api.get(f"/v1/files/{(await upload(api, BYTES))['id']}/content", headers={"Range": asked}) as answer:
+        assert (answer.status, await answer.read()) == (200, BYTES)
+        assert (answer.headers["Accept-Ranges"], "Content-Range" in answer.headers) == ("bytes", False)
+
+
+async def test_a_range_of_a_file_that_changed_is_the_whole_file(api: Api, storage_server: StorageServer) -> None:
+    made = await upload(api, BYTES)
+    path = f"/v1/files/{made['id']}/content"
+    async with api.head(path) as answer:
+        tag = answer.headers["ETag"]
+    for condition, status in ((tag, 206), (f"W/{tag}", 200), ('"other"', 200), ("Thu, 26 Nov 2026 16:00:00 GMT", 200)):
+        async with api.get(path, headers={"Range": "bytes=-9", "If-Range": condition}) as answer:
+            assert (answer.status, answer.headers["ETag"]) == (status, tag)
+            assert await answer.read() == (BYTES[-9:] if status == 206 else BYTES)
+    await asyncio.to_thread((storage_server.janroot / "files" / made["id"]).write_bytes, BYTES[::-1])
+    async with api.get(path, headers={"Range": "bytes=-9", "If-Range": tag}) as answer:
+        assert (answer.status, await answer.read()) == (200, BYTES[::-1])
+        assert answer.headers["ETag"] != tag
 
 
 async def test_the_file_may_come_before_its_purpose(api: Api) -> None:

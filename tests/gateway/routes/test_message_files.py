@@ -47,6 +47,12 @@ async def test_attached_uploads_are_listed_and_read(api: Api, thread: dict[str, 
     assert ([file["id"] for file in page["data"]], page["has_more"]) == ([ids[0]], True)
     async with api.get(f"{path}/{ids[1]}/content") as answer:
         assert (await answer.read(), answer.content_type) == (b"b", "application/octet-stream")
+        tag = answer.headers["ETag"]
+    for asked, status, data in (("bytes=0-5", 206, b"b"), ("bytes=-1", 206, b"b"), ("bytes=1-", 416, None)):
+        headers = {"Range": asked, "If-Range": tag}
+        async with api.get(f"{path}/{ids[1]}/content", headers=headers) as answer:
+            assert (answer.status, answer.headers["Accept-Ranges"]) == (status, "bytes")
+            assert data in (None, await answer.read())
     await ask(api, "DELETE", f"/v1/files/{ids[0]}")
     assert [file["id"] for file in (await ask(api, "GET", path, order="asc"))["data"]] == [ids[2], ids[1]]
     status, _ = await refusal(api, "GET", f"{path}/{ids[0]}")

@@ -336,22 +336,58 @@ class DeleteFileResponse(_message.Message):
 Global___DeleteFileResponse: _TypeAlias = DeleteFileResponse  # noqa: Y015
 
 @_typing.final
+class ByteRange(_message.Message):
+    """A part of a file's bytes; what of it lies beyond the end is left out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFSET_FIELD_NUMBER: _builtins.int
+    LENGTH_FIELD_NUMBER: _builtins.int
+    IF_REVISION_FIELD_NUMBER: _builtins.int
+    offset: _builtins.int
+    """Where it begins, in bytes. Below zero: so many bytes before the end, or at the beginning of a shorter file."""
+    length: _builtins.int
+    """At most so many bytes; 0 for all that follow."""
+    if_revision: _builtins.str
+    """The range is asked for of this state of the file alone, and of any other the whole file. Empty for any state."""
+    def __init__(
+        self,
+        *,
+        offset: _builtins.int = ...,
+        length: _builtins.int = ...,
+        if_revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["if_revision", b"if_revision", "length", b"length", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ByteRange: _TypeAlias = ByteRange  # noqa: Y015
+
+@_typing.final
 class ReadFileRequest(_message.Message):
     """Asks for a file's bytes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FILE_ID_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
     file_id: _builtins.str
     """The file's id."""
+    @_builtins.property
+    def range(self) -> Global___ByteRange:
+        """Which of them; absent for all."""
+
     def __init__(
         self,
         *,
         file_id: _builtins.str = ...,
+        range: Global___ByteRange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "range", b"range"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -365,8 +401,11 @@ class ReadFileResponse(_message.Message):
 
     FILE_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     """The next bytes."""
+    revision: _builtins.str
+    """With the file: names the state of its bytes, which is another one whenever they change."""
     @_builtins.property
     def file(self) -> Global___File:
         """The file that follows."""
@@ -376,10 +415,11 @@ class ReadFileResponse(_message.Message):
         *,
         file: Global___File | None = ...,
         data: _builtins.bytes = ...,
+        revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "file", b"file", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "file", b"file", "part", b"part"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "file", b"file", "part", b"part", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["file", "data"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
@@ -510,22 +550,28 @@ class ReadMessageFileRequest(_message.Message):
     THREAD_ID_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     FILE_ID_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """The thread's id."""
     message_id: _builtins.str
     """The message's id."""
     file_id: _builtins.str
     """The file's id."""
+    @_builtins.property
+    def range(self) -> Global___ByteRange:
+        """Which of them; absent for all."""
+
     def __init__(
         self,
         *,
         thread_id: _builtins.str = ...,
         message_id: _builtins.str = ...,
         file_id: _builtins.str = ...,
+        range: Global___ByteRange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "message_id", b"message_id", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_id", b"file_id", "message_id", b"message_id", "range", b"range", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -539,8 +585,11 @@ class ReadMessageFileResponse(_message.Message):
 
     FILE_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     """The next bytes."""
+    revision: _builtins.str
+    """With the file: names the state of its bytes, which is another one whenever they change."""
     @_builtins.property
     def file(self) -> Global___MessageFile:
         """The file that follows."""
@@ -550,10 +599,11 @@ class ReadMessageFileResponse(_message.Message):
         *,
         file: Global___MessageFile | None = ...,
         data: _builtins.bytes = ...,
+        revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "file", b"file", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "file", b"file", "part", b"part"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "file", b"file", "part", b"part", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["file", "data"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015

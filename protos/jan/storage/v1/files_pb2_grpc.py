@@ -111,7 +111,8 @@ class FileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReadFile(self, request, context):
-        """Reads a file: what is known of it, then its bytes in order. It is whole although it be removed meanwhile.
+        """Reads a file, or a range of it: what is known of it, then its bytes in order. It is whole although it be removed
+        meanwhile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -27,7 +27,9 @@ class FileServiceStub:
     DeleteFile: _aio.UnaryUnaryMultiCallable[_files_pb2.DeleteFileRequest, _files_pb2.DeleteFileResponse]
     """Removes a file for good. NOT_FOUND the second time."""
     ReadFile: _aio.UnaryStreamMultiCallable[_files_pb2.ReadFileRequest, _files_pb2.ReadFileResponse]
-    """Reads a file: what is known of it, then its bytes in order. It is whole although it be removed meanwhile."""
+    """Reads a file, or a range of it: what is known of it, then its bytes in order. It is whole although it be removed
+    meanwhile.
+    """
     ListMessageFiles: _aio.UnaryUnaryMultiCallable[_files_pb2.ListMessageFilesRequest, _files_pb2.ListMessageFilesResponse]
     """Lists the files of a message in the order in which the message names them."""
     GetMessageFile: _aio.UnaryUnaryMultiCallable[_files_pb2.GetMessageFileRequest, _files_pb2.GetMessageFileResponse]
@@ -78,7 +80,9 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _files_pb2.ReadFileRequest,
         context: _aio.ServicerContext[_files_pb2.ReadFileRequest, _abc.AsyncIterator[_files_pb2.ReadFileResponse]],
     ) -> _abc.AsyncIterator[_files_pb2.ReadFileResponse]:
-        """Reads a file: what is known of it, then its bytes in order. It is whole although it be removed meanwhile."""
+        """Reads a file, or a range of it: what is known of it, then its bytes in order. It is whole although it be removed
+        meanwhile.
+        """
 
     @_abc_1.abstractmethod
     def ListMessageFiles(
