@@ -8,10 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from jan.errors import InvalidArgumentError
 from storage_service.store import flat, layout
 from storage_service.store.archive import Entry
+from storage_service.store.archive_directory import TOO_LARGE
 
 _THREAD_FILES = frozenset({layout.THREAD_FILE, layout.MESSAGES_FILE})
+# Each costs work of its own; people have a few.
+MOST_ROOTS = 1_000
 # Folders of a thread's own: no threads in there.
 _CLOSED = frozenset({layout.FILES_FOLDER, "memory"})
 _DESCRIBES_MODEL = frozenset({layout.MODEL_FILE, "model.yml", "model.yaml"})
@@ -83,12 +87,18 @@ class Contents:
 
 
 def understand(entries: Iterable[Entry]) -> Contents | None:
-    """Sort an archive's files; None when it is nothing that can be imported."""
+    """Sort an archive's files; None when it is nothing that can be imported.
+
+    Raises InvalidArgumentError: it holds more Jan folders than anybody has.
+    """
     junk = Root()
     servers: set[str] = set()
     files: list[tuple[list[str], Entry]] = []
+    folders: dict[str, list[str]] = {}  # their names are shared by all files in them: half of the memory
     for entry in entries:
-        parts = entry.name.split("/")
+        folder, separator, name = entry.name.rpartition("/")
+        above = folders.setdefault(folder, folder.split("/")) if separator else []
+        parts = [*above, name]
         server = _server_around(parts)
         if server is not None:
             servers.add(server)
@@ -98,6 +108,8 @@ def understand(entries: Iterable[Entry]) -> Contents | None:
             files.append((parts, entry))
     junk.left_out += [(server, _SERVERS_OWN) for server in sorted(servers)]
     bases = _bases(files)
+    if len(bases) > MOST_ROOTS:
+        raise InvalidArgumentError(f"The archive holds more than {MOST_ROOTS} Jan folders.", code=TOO_LARGE)
     if bases:
         return Contents(Kind.JANROOT, (*_janroots(files, bases), junk))
     if any(parts[-1] in _THREAD_FILES for parts, _ in files):
@@ -149,8 +161,11 @@ def _is_flat(below: list[str]) -> bool:
 def _janroots(files: list[tuple[list[str], Entry]], bases: list[tuple[str, ...]]) -> Iterable[Root]:
     outside = Root()
     pools: dict[tuple[str, ...], list[tuple[list[str], Entry]]] = {base: [] for base in bases}
+    deepest = max(map(len, bases))
     for parts, entry in files:
-        base = next((base for base in bases if tuple(parts[: len(base)]) == base), None)
+        # No base lies inside another. One look for each level, however many bases there are.
+        above = (tuple(parts[:length]) for length in range(min(len(parts), deepest + 1)))
+        base = next((folder for folder in above if folder in pools), None)
         if base is None:
             outside.strays.append((entry, "It lies outside of the Jan folder."))
         else:

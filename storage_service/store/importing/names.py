@@ -24,11 +24,10 @@ def usable(id_type: type[Id], name: str) -> str:
     return f"imported_{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
-def candidates(name: str) -> Iterator[str]:
-    """The name, then `-2`, `-3` …, as they are given after a collision."""
-    yield name
-    for number in itertools.count(2):
-        yield f"{name}-{number}"
+def candidates(name: str, first: int = 1) -> Iterator[str]:
+    """The name, then `-2`, `-3` …, as they are given after a collision; from the `first` of them on."""
+    for number in itertools.count(first):
+        yield f"{name}-{number}" if number > 1 else name
 
 
 def _can_be(id_type: type[Id], name: str) -> bool:

@@ -51,6 +51,8 @@ class ThreadImport:
         self._layout = where
         self._now_ms = now_ms
         self.planned: dict[ThreadId, Path] = {}
+        # By the name they are made of: how many candidates, one after the other, are planned already.
+        self._given: dict[str, int] = {}
 
     def folder(self, source: Folder, assistants: Mapping[str, str], files: Mapping[str, str]) -> Steps:
         """A thread's folder. One without anything to read is set aside."""
@@ -110,10 +112,8 @@ class ThreadImport:
 
     def settle(self, draft: Draft) -> Generator[int, None, str]:
         """Give a thread its name, which what it holds follows, and answer it; the empty one when it is here already."""
-        for name in names.candidates(names.usable(ThreadId, draft.old)):
+        for name in self._candidates(names.usable(ThreadId, draft.old)):
             under = draft.names.under(name)
-            if ThreadId(name) in self.planned:
-                continue
             if not self._threads.is_taken(name):
                 break
             if self._is_here(name, draft, under):
@@ -122,6 +122,15 @@ class ThreadImport:
                 return ""
         yield from self._finish(draft, under)
         return under.thread
+
+    def _candidates(self, base: str) -> Iterator[str]:
+        """Names that no thread of this import has: a hundred thousand folders of one name must not count so often."""
+        given = self._given.get(base, 0)
+        for number, name in enumerate(names.candidates(base, given + 1), given + 1):
+            if ThreadId(name) not in self.planned:
+                yield name
+            elif number == self._given.get(base, 0) + 1:
+                self._given[base] = number
 
     def _finish(self, draft: Draft, under: Names) -> Steps:
         """Write what the name changes, and put the folder where it waits for its publication."""
