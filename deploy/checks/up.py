@@ -21,7 +21,6 @@ from deploy.local.settings import ROOT
 
 SERVICES = ("redis", "storage_service", "inference_service", "gateway")
 BACK_SECONDS = 20.0
-SECOND_START_SECONDS = 5.0
 START_SECONDS = 120.0
 
 
@@ -98,7 +97,6 @@ def check_detached(janroot: Janroot) -> None:
         print(f"{service} was killed and back in {seconds:.1f} s; a streamed chat and a run were answered")
     stop(janroot)
     seconds = start(janroot)
-    expect(seconds <= SECOND_START_SECONDS, f"The second start took {seconds:.1f} s.")
     print(f"started again in {seconds:.1f} s")
     stop(janroot)
 
