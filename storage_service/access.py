@@ -18,14 +18,20 @@ WORKERS = 8
 
 
 class Access:
-    """Runs the store's functions off the event loop.
+    """Runs the store's functions off the event loop, each after `guard`, which sees that it may.
 
     `on_disk_failure` is called in the worker, before anybody is answered, when the disk loses what it took; it is
     expected to end the process.
     """
 
-    def __init__(self, on_disk_failure: Callable[[DiskFailedError], None], workers: int = WORKERS) -> None:
+    def __init__(
+        self,
+        on_disk_failure: Callable[[DiskFailedError], None],
+        workers: int = WORKERS,
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
         self._on_disk_failure = on_disk_failure
+        self._guard = guard
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="janroot")
         self._lines = Lines()
         self._batches: set[asyncio.Task[Any]] = set()
@@ -98,6 +104,7 @@ class Access:
 
     def _guarded(self, work: Callable[[], Result]) -> Result:
         try:
+            self._guard()
             return work()
         except DiskFailedError as error:
             self._on_disk_failure(error)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 
 from grpc import aio
 
@@ -40,6 +41,7 @@ from storage_service.servicers.threads import ThreadServicer
 from storage_service.servicers.trash import LOCK as TRASH_LOCK
 from storage_service.servicers.trash import TrashServicer
 from storage_service.store.atomic import DiskFailedError
+from storage_service.store.lock import JanrootLostError
 from storage_service.store.store import Store
 
 logger = get_logger(__name__)
@@ -48,7 +50,11 @@ logger = get_logger(__name__)
 EXIT_DISK_FAILED = 74
 # sysexits.h: try again. The process manager does so, and the start swaps the janroot for the one that was restored.
 EXIT_RESTORING = 75
+# sysexits.h: a service is not available. The process manager starts it again, on whatever lies there then.
+EXIT_JANROOT_LOST = 69
 TIDY_SECONDS = 3600.0
+# Every request looks after the janroot; while there are none, this often.
+GUARD_SECONDS = 1.0
 # Archives are made at their readers' pace, so few workers make many.
 ARCHIVE_WORKERS = 2
 
@@ -59,8 +65,9 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
     Answers whether it wants to be started again, for a restore. `watch`: let the kernel tell of changes by hand,
     through a helper process; see `Keeper`.
     """
-    access = Access(exit_on_disk_failure)
-    archiving = Access(exit_on_disk_failure, ARCHIVE_WORKERS)
+    guard = partial(stand_guard, store)
+    access = Access(exit_on_disk_failure, guard=guard)
+    archiving = Access(exit_on_disk_failure, ARCHIVE_WORKERS, guard)
     search = Search(store)
     downloads = Downloads()
     keeper = Keeper(store, search, exit_on_disk_failure, watch=watch)
@@ -73,7 +80,11 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
     def register(server: aio.Server) -> None:
         add_servicers(server, access, archiving, store, search=search, downloads=downloads, leave=leave, stop=stop)
 
-    async with rpc.serving(address, register), background(tidy_for_ever(access, store), "tidy"):
+    async with (
+        rpc.serving(address, register),
+        background(tidy_for_ever(access, store), "tidy"),
+        background(guard_for_ever(access), "guard"),
+    ):
         logger.info("serving", address=address)
         keeper.start()
         search.start()
@@ -94,6 +105,25 @@ async def tidy_for_ever(access: Access, store: Store) -> None:
         except (JanError, OSError) as error:
             logger.warning("not tidied", error=str(error))
         await asyncio.sleep(TIDY_SECONDS)
+
+
+async def guard_for_ever(access: Access) -> None:
+    """Look after the janroot while nobody asks for anything."""
+    while True:
+        try:
+            await access.run(lambda: None)
+        except (JanError, OSError) as error:
+            logger.warning("cannot look after the janroot", error=str(error))
+        await asyncio.sleep(GUARD_SECONDS)
+
+
+def stand_guard(store: Store) -> None:
+    """Leave at once when the janroot was taken away: a second process may write to it by now."""
+    try:
+        store.stand_guard()
+    except JanrootLostError as error:
+        logger.critical("leaving", error=str(error))
+        os._exit(EXIT_JANROOT_LOST)
 
 
 def add_servicers(

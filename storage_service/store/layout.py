@@ -41,6 +41,8 @@ class Layout:
         self.index = self.server / "index"
         self.message_indexes = self.index / "messages"
         self.converted = self.server / "converted"
+        self._server_folders = (self.quarantine, self.trash, self.staging, self.converted, self.message_indexes)
+        self._collections = (self.threads, self.assistants, self.models, self.files)
         self.nested: dict[str, Path] = {}
         """Threads that lie deeper below `threads/`; see `places`."""
         self.seen_nested: dict[str, set[Path]] = {}
@@ -48,7 +50,7 @@ class Layout:
 
     def make_server_folders(self) -> None:
         """Make the folders that are ours alone, the lock's home among them."""
-        for folder in (self.quarantine, self.trash, self.staging, self.converted, self.message_indexes):
+        for folder in self._server_folders:
             atomic.make_dir(folder)
 
     def clear_staging(self) -> None:
@@ -58,8 +60,14 @@ class Layout:
 
     def make_collections(self) -> None:
         """Make the folders that users look into."""
-        for folder in (self.threads, self.assistants, self.models, self.files):
+        for folder in self._collections:
             atomic.make_dir(folder)
+
+    def make_missing(self) -> None:
+        """Make what somebody removed while we run. Only under the lock."""
+        for folder in (*self._server_folders, *self._collections):
+            if not os.path.lexists(folder):
+                atomic.make_dir(folder)
 
     def thread(self, thread_id: ThreadId) -> Path:
         """A thread's folder, there or not. Raises InvalidArgumentError: an unsafe id or a way out of the janroot."""

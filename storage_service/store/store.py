@@ -65,9 +65,10 @@ class Store:
         Raises JanrootInUseError: another process has it. StorageFullError: no room for the first files.
         """
         where = Layout(root)
-        where.make_server_folders()
+        atomic.make_dir(where.server)
         lock = JanrootLock(where.lock)
         try:
+            where.make_server_folders()
             swap.finish(where)
             where.make_server_folders()  # once more: a swap takes the index away
             where.clear_staging()
@@ -188,6 +189,14 @@ class Store:
         """Remove every deletion for good; answers how many. Raises ConflictError as above."""
         self.restores.check_idle()
         return self.trash.delete_all()
+
+    def stand_guard(self) -> None:
+        """See before any work that the janroot is still ours, and make folders of ours that somebody removed.
+
+        Raises JanrootLostError: whoever hears of that must write no more.
+        """
+        self._lock.check()
+        self.layout.make_missing()
 
     def tidy(self) -> None:
         """Remove what has outlived its time: in the trash, and among the uploads."""

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 from asyncio.subprocess import Process
@@ -40,6 +41,7 @@ def fsync(fd):
 os.fsync = fsync
 main()
 """
+LOST = 69
 ON_A_BREAKING_DISK = ("-c", BREAKING)
 
 
@@ -277,3 +279,15 @@ async def test_an_import_that_a_signal_meets_leaves_whole_threads(service: Servi
             report = answer.report
         assert report.counts["threads"] + report.counts["already_here"] == IMPORTED
         assert report.counts["remapped"] == 0
+
+
+async def test_a_process_whose_lock_was_removed_leaves_by_itself_and_the_next_one_starts(service: Service) -> None:
+    async with service.running() as (process, channel):
+        thread_id = await create_thread(channel)
+        await asyncio.to_thread(shutil.rmtree, service.janroot / ".server")
+        _, stderr = await process.communicate()
+        assert process.returncode == LOST
+        assert f"The lock {service.janroot}/.server/lock was removed" in stderr.decode()
+    async with service.running() as (_, channel):
+        request = threads_pb2.GetThreadRequest(thread_id=thread_id)
+        assert (await rpc.call(ThreadServiceStub(channel).GetThread, request)).thread.id == thread_id

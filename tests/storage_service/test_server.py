@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from jan.errors import (
     NotFoundError,
 )
 from jan.ids import ThreadId
-from jan.storage.v1 import assistants_pb2, messages_pb2, models_pb2, paging_pb2, runs_pb2, threads_pb2
+from jan.storage.v1 import assistants_pb2, files_pb2, messages_pb2, models_pb2, paging_pb2, runs_pb2, threads_pb2
 from jan.type.v1.usage_pb2 import Usage
 from storage_service.servicers import messages as servicer
 from storage_service.store.records import Message
@@ -352,3 +353,20 @@ async def test_when_all_threads_are_deleted_none_is_left(storage_server: Storage
     assert [*(await storage_server.threads.ListThreads(threads_pb2.ListThreadsRequest())).threads] == []
     left = {path.name for path in (storage_server.janroot / "threads").rglob("jan_1*")}
     assert left == set()
+
+
+OURS = ("threads", "files", "assistants", "models", *(f".server/{name}" for name in ("staging", "trash", "quarantine")))
+
+
+@pytest.mark.parametrize("folder", OURS)
+async def test_a_folder_that_somebody_removes_is_made_again(storage_server: StorageServer, folder: str) -> None:
+    await create_thread(storage_server)
+    await asyncio.to_thread(shutil.rmtree, storage_server.janroot / folder)
+    await storage_server.threads.ListThreads(threads_pb2.ListThreadsRequest())
+    await asyncio.to_thread(shutil.rmtree, storage_server.janroot / folder)
+    await storage_server.files.ListFiles(files_pb2.ListFilesRequest())
+    await asyncio.to_thread(shutil.rmtree, storage_server.janroot / folder)
+    made = await create_thread(storage_server)
+    await asyncio.to_thread(shutil.rmtree, storage_server.janroot / ".server/trash")
+    await storage_server.threads.DeleteThread(threads_pb2.DeleteThreadRequest(thread_id=made.id))
+    assert (storage_server.janroot / folder).is_dir()
