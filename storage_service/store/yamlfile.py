@@ -1,4 +1,4 @@
-"""One YAML map in a file of its own, as cortex and Jan 0.6 describe their models. Only read."""
+"""One YAML map in a file of its own, as cortex and Jan 0.6 describe their models. Never written into a janroot."""
 
 from pathlib import Path
 
@@ -29,8 +29,11 @@ _PlainLoader.yaml_implicit_resolvers = {
 def read(path: Path) -> JsonObject | None:
     """The map in a file, its values as JSON has them; None when there is no such file or no such map in it."""
     data = jsonfile.read_bytes(path, MAX_FILE_BYTES)
-    if data is None:
-        return None
+    return None if data is None else parse(data)
+
+
+def parse(data: bytes) -> JsonObject | None:
+    """The map in a text, its values as JSON has them; None when there is no such map in it."""
     try:
         if not _is_plain(data):
             return None
@@ -39,6 +42,11 @@ def read(path: Path) -> JsonObject | None:
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def encode(value: JsonObject) -> bytes:
+    """A map as the text that `parse` reads, in the order of its fields."""
+    return yaml.safe_dump(value, allow_unicode=True, sort_keys=False, width=10_000).encode()
 
 
 def _is_plain(data: bytes) -> bool:

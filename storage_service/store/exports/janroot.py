@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import orjson
 
-from storage_service.store import layout, secrets
+from storage_service.store import layout
+from storage_service.store.exports import blanking
 from storage_service.store.exports.alone import Alone
-from storage_service.store.exports.folders import OpenedFile, OpenedFolder
+from storage_service.store.exports.folders import Entry, OpenedFile, OpenedFolder
 from storage_service.store.exports.rules import Reason, Rules
 from storage_service.store.exports.walk import Found, LeftOut, Walk
 from storage_service.store.exports.zip_writer import Item, ZipWriter, entry_bytes
@@ -109,7 +110,7 @@ def _entry(writer: ZipWriter, found: Found) -> Iterator[bytes]:
         file = found.opened
         if not found.is_blanked:
             yield from writer.file(file.item(found.place), file.size_bytes, file.pieces())
-        elif (data := _blanked(file)) is not None:
+        elif (data := _blanked(found.entry, file)) is not None:
             yield from writer.file(file.item(found.place), len(data), [data])
 
 
@@ -120,19 +121,13 @@ def _judged(found: Found | LeftOut) -> Found | LeftOut:
     file = found.folder.file(found.entry.name)
     if file is not None:
         with closing(file):
-            if _blanked(file) is not None:
+            if _blanked(found.entry, file) is not None:
                 return found
     return LeftOut(found.place, Reason.MAY_HOLD_KEYS, found.entry.status.st_size)
 
 
-def _blanked(file: OpenedFile) -> bytes | None:
-    """A settings file without its keys, as it is when it has none; None when nobody can tell."""
-    data = b"".join(file.pieces())
-    try:
-        value = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
-    except orjson.JSONDecodeError:
-        return None
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2) if secrets.blank(value) else data
+def _blanked(entry: Entry, file: OpenedFile) -> bytes | None:
+    return blanking.blanked(entry.name, b"".join(file.pieces()))
 
 
 def _text(place: str) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from storage_service.store.exports import blanking
 from storage_service.store.exports.folders import Entry
 
 MEBIBYTE = 1024 * 1024
@@ -74,10 +75,14 @@ class Rules:
             return Reason.WEIGHTS
         if self.kind is Kind.BACKUP:
             return Verdict.TAKE
-        is_json = entry.name.endswith(".json") and entry.status.st_size <= MEBIBYTE
         if top in _SETTINGS:
-            return Verdict.BLANK if is_json else Reason.MAY_HOLD_KEYS
-        return Verdict.BLANK if top in _MODELS and is_json else Verdict.TAKE
+            readable = entry.name.endswith(".json") and entry.status.st_size <= MEBIBYTE
+            return Verdict.BLANK if readable else Reason.MAY_HOLD_KEYS
+        if top in _MODELS and blanking.is_opaque(entry.name):
+            return Reason.MAY_HOLD_KEYS
+        if top in _MODELS and blanking.is_description(entry.name):
+            return Verdict.BLANK if entry.status.st_size <= MEBIBYTE else Reason.MAY_HOLD_KEYS
+        return Verdict.TAKE
 
 
 def _top_of_its_own(place: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from jan.ids import AssistantId, ThreadId, TrashId
+from storage_service.store import yamlfile
 from storage_service.store.exports import janroot as janroot_export
 from storage_service.store.exports.alone import Alone, at_once
 from storage_service.store.exports.janroot import Survey
@@ -121,6 +122,50 @@ def test_an_export_holds_no_key_and_nothing_of_the_server(store: Store, janroot:
     assert reasons["engines/broken.json"] == reasons["engines/keys.env"] == "may_hold_keys"
     assert reasons["logs"] == reasons["themes"] == "not_shared"
     assert about["format"] == "janroot-export"
+
+
+DESCRIBED: dict[str, Any] = {
+    "engines/auth.json": {"auth": {"tokens": {"access": "sk-canary"}}},
+    "models/far/model.json": {
+        "id": "far",
+        "sources": [{"url": "https://me:sk-canary@host/v1"}],
+        "settings": {"headers": {"X-Auth": "sk-canary"}, "max_tokens": "2048"},
+    },
+    "models/far/model.yml": "id: far\napi_key: sk-canary\nstop: [x]\n",
+    "models/far/other.YAML": "# api_key: sk-canary\nid: far\n",
+    "models/far/model.json.bak": {"api_key": "sk-canary"},
+    "llamacpp/models/near/model.yml": "env:\n- {name: API_KEY, value: sk-canary}\n",
+}
+UNREADABLE = {
+    "models/far/two.yml": "a: 1\n---\napi_key: sk-canary\n",
+    "models/far/list.yml": "- sk-canary\n",
+    "models/far/torn.json": '{"api_key": "sk-canary"',
+    "models/far/long.yml": "api_key: sk-canary\n" + "#" * 1024 * 1024,
+    "models/far/.env": "KEY=sk-canary",
+    "engines/bare.json": '"sk-canary"',
+}
+KEPT = {
+    "models/far/plain.yml": "# made by hand\nname:   far # and kept so\nmax_tokens: 2048\n",
+    "models/far/special_tokens_map.json": '{"bos_token":"<s>","mask":"key: none"}',
+    "models/far/model.safetensors.index.json": '{"weight_map":{"h.0.query_key_value.weight":"a"}}',
+    "models/far/README.md": "my token",
+}
+
+
+def test_descriptions_of_models_are_read_for_keys(store: Store, janroot: Path) -> None:
+    for name, text in (DESCRIBED | UNREADABLE | KEPT).items():
+        put(janroot / name, text)
+    files, about, off = archive(store, Rules(Kind.EXPORT))
+    assert off < 2000
+    assert b"sk-canary" not in b"".join(files.values())
+    assert DESCRIBED.keys() <= files.keys()
+    told = {found["path"] for found in about["left_out"] if found["reason"] == "may_hold_keys"}
+    assert told == UNREADABLE.keys()
+    assert {name: files[name].decode() for name in KEPT} == KEPT
+    assert json.loads(files["models/far/model.json"])["settings"] == {"headers": {"X-Auth": ""}, "max_tokens": "2048"}
+    assert yamlfile.parse(files["models/far/model.yml"]) == {"id": "far", "api_key": "", "stop": ["x"]}
+    kept, _, _ = archive(store, Rules(Kind.BACKUP))
+    assert kept["models/far/model.yml"] == (janroot / "models/far/model.yml").read_bytes()
 
 
 @pytest.mark.parametrize("change", ["delete", "undo", "unflatten"])
