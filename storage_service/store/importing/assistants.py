@@ -1,13 +1,16 @@
 """Assistants: a folder each. One that answers as one that is here is not made again; threads follow new names."""
 
 import os
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from jan.errors import InvalidArgumentError
 from jan.ids import AssistantId
 from storage_service.store import jsonfile, jsontext, layout
+from storage_service.store.archive import Entry
 from storage_service.store.assistants import description_of
+from storage_service.store.files import OpenFile
 from storage_service.store.forms import assistants as form
 from storage_service.store.importing import names
 from storage_service.store.importing.contents import Folder
@@ -41,6 +44,7 @@ class AssistantImport:
             if self._is_here(name, raw):
                 self._shop.report.already_here("assistant", old, name)
                 self._note(renamed, old, name)
+                yield from self._keep_threads(source, name)
                 return
         home = self._shop.new_folder("assistants")
         for inner, entry in source.files.items():
@@ -54,6 +58,24 @@ class AssistantImport:
         self.planned[AssistantId(name)] = home
         self._shop.report.came_in("assistant", old, name)
         self._note(renamed, old, name)
+
+    def _keep_threads(self, source: Folder, name: str) -> Steps:
+        """Set aside what was said in an assistant's own folder, unless the one that is here has it too."""
+        here = self._layout.assistants / name
+        for inner, entry in source.files.items():
+            if inner.startswith("threads/") and not self._lies_at(here / inner, entry):
+                yield from self._shop.quarantine(entry, "Its assistant is here already, without this.")
+
+    def _lies_at(self, path: Path, entry: Entry) -> bool:
+        with closing(OpenFile()) as file:
+            if not file.open(path) or file.size_bytes != entry.size_bytes:
+                return False
+            offset = 0
+            for piece in self._shop.pieces(entry):
+                if file.read(offset, len(piece)) != piece:
+                    return False
+                offset += len(piece)
+            return True
 
     def _note(self, renamed: dict[str, str], old: str, name: str) -> None:
         if name != old:

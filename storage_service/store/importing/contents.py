@@ -146,12 +146,20 @@ def _base(parts: list[str]) -> tuple[str, ...] | None:
         below = parts[place + 1 :]
         if part == "threads" and ((len(below) > 1 and below[-1] in _THREAD_FILES) or _is_flat(below)):
             return tuple(parts[:place])
-        if part == "assistants" and len(below) == 2 and below[1] in (layout.ASSISTANT_FILE, f"{below[0]}.json"):
+        if _describes_assistant(parts[place:]):
             return tuple(parts[:place])
         if part == "models" and len(below) > 1 and below[-1] in _DESCRIBES_MODEL:
             inside = place > 0 and parts[place - 1] in ("llamacpp", "mlx")
             return tuple(parts[: place - 1 if inside else place])
     return None
+
+
+def _describes_assistant(parts: list[str]) -> bool:
+    match parts:
+        case ["assistants", name, file]:
+            return file in (layout.ASSISTANT_FILE, f"{name}.json")
+        case _:
+            return False
 
 
 def _is_flat(below: list[str]) -> bool:
@@ -178,9 +186,13 @@ def _janroots(files: list[tuple[list[str], Entry]], bases: list[tuple[str, ...]]
 def _janroot(files: list[tuple[list[str], Entry]], depth: int) -> Root:
     root = Root()
     threads, models = [], []
+    described = {parts[depth + 1] for parts, _ in files if _describes_assistant(parts[depth:])}
     for parts, entry in files:
         match parts[depth:]:
-            case ["threads", _, *_] | ["assistants", _, "threads", _, *_]:
+            case ["threads", _, *_]:
+                threads.append((parts, entry))
+            case ["assistants", name, "threads", _, *_] if name not in described:
+                # Nothing that they could come in with; with an assistant they stay what they are, files of its folder.
                 threads.append((parts, entry))
             case ["assistants", name, *below] if below:
                 path = "/".join(parts[: depth + 2])

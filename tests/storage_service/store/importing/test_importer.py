@@ -321,3 +321,51 @@ def test_what_is_nested_too_deep_to_be_written_again_costs_nothing_else(
         "files/f.bin.json",
     }
     assert [item["path"] for item in report.lists["refused"]] == ["settings/x.json"]
+
+
+def with_own_threads(base: str) -> dict[str, bytes]:
+    """A root with two assistants, who have a thread of one name each in their own folders."""
+    files = {f"{base}threads/jan_1700000009/thread.json": b"{}"}
+    for name in ("poet", "cook"):
+        folder = f"{base}assistants/{name}"
+        said = lines([{"id": "a", "role": "user", "content": name}]).encode()
+        files[f"{folder}/assistant.json"] = b'{"name":"%s"}' % name.encode()
+        files[f"{folder}/threads/jan_1/thread.json"] = b'{ "title" : "own" }'
+        files[f"{folder}/threads/jan_1/messages.jsonl"] = said
+        files[f"{folder}/threads/jan_1700000001.json"] = b"{}"
+    return files
+
+
+@pytest.mark.parametrize("base", ["", "a/jan/"])
+def test_an_assistants_own_threads_come_in_its_folder(store: Store, janroot: Path, take_in: Import, base: str) -> None:
+    files = with_own_threads(base)
+    report = take_in(zips.zip_of(files))
+    assert (report.counts["threads"], report.counts["assistants"], report.counts["quarantined"]) == (1, 2, 0)
+    assert [thread.id for thread in store.threads.page(ALL).items] == ["jan_1700000009"]
+    for name, data in files.items():
+        assert (janroot / name.removeprefix(base)).read_bytes() == data
+    again = take_in(zips.zip_of(files))
+    assert (again.counts["already_here"], again.counts["kept"], again.counts["quarantined"]) == (3, 0, 0)
+
+
+def test_what_was_said_in_the_folder_of_an_assistant_that_is_here_is_not_lost(
+    store: Store, janroot: Path, take_in: Import
+) -> None:
+    files = with_own_threads("")
+    take_in(zips.zip_of({name: data for name, data in files.items() if "/threads/" not in name}))
+    edited = "assistants/poet/threads/jan_1/messages.jsonl"
+    (janroot / edited).parent.mkdir(parents=True)
+    (janroot / edited).write_bytes(files[edited][::-1])
+    report = take_in(zips.zip_of(files))
+    own = {name for name in files if name.startswith("assistants/") and "/threads/" in name}
+    assert {item["path"] for item in report.lists["quarantined"]} == own
+    for name in own:
+        assert (janroot / report.quarantine / name).read_bytes() == files[name]
+    assert (janroot / edited).read_bytes() == files[edited][::-1]
+    assert [thread.id for thread in store.threads.page(ALL).items] == ["jan_1700000009"]
+
+
+def test_threads_in_the_folder_of_no_assistant_become_threads(store: Store, take_in: Import) -> None:
+    files = {name: data for name, data in with_own_threads("").items() if not name.endswith("assistant.json")}
+    assert take_in(zips.zip_of(files)).counts["threads"] == 5
+    assert len(store.threads.page(ALL).items) == 5
