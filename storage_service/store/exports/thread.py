@@ -74,7 +74,7 @@ def _open(store: Store, thread_id: ThreadId, stack: ExitStack) -> _Opened:
         file = home.file(name)
         if file is not None:
             files[name] = stack.enter_context(closing(file))
-    if not files:
+    if is_flat and not files:
         raise NotFoundError(f"No thread found with id '{thread_id:.64}'.")
     inside = b"" if layout.MESSAGES_FILE in files else store.threads.messages_inside(thread_id)
     return _Opened(None if is_flat else home, files, inside)

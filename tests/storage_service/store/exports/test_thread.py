@@ -108,3 +108,13 @@ def test_an_unknown_thread(store: Store, janroot: Path) -> None:
     for name in ("jan_1", "ghost_1704504633"):
         with pytest.raises(NotFoundError):
             exported(store, name)
+
+
+def test_a_thread_whose_only_file_is_a_link_is_a_zip_without_it(store: Store, janroot: Path, tmp_path: Path) -> None:
+    (tmp_path / "thread.json").write_text('{"title": "Secret"}')
+    folder = janroot / "threads" / "jan_1705000010"
+    folder.mkdir()
+    (folder / "thread.json").symlink_to(tmp_path / "thread.json")
+    assert store.threads.get(ThreadId(folder.name)).id == folder.name
+    with exported(store, folder.name) as archive:
+        assert archive.namelist() == [f"{folder.name}/"]
