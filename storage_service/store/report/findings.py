@@ -24,6 +24,11 @@ class Kind(Enum):
         "A symbolic link; links in the janroot are not followed, so what it leads to is not served.",
         "Move what it leads to in its place.",
     )
+    NOT_A_FILE = (
+        Severity.WARNING,
+        "A folder, a named pipe or the like where a file belongs. It is not read, and writing to it is refused.",
+        "Move it away.",
+    )
     FOREIGN_NAME = (
         Severity.ERROR,
         "The name cannot be an id, so what is in it is not served.",

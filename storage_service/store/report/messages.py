@@ -19,9 +19,6 @@ _CHUNK_BYTES = 1024 * 1024
 def inspect(folder: Path, place: str) -> Iterator[Finding]:
     """The findings of a thread's messages, one for each kind, with the lines that it concerns."""
     path, place = folder / layout.MESSAGES_FILE, f"{place}/{layout.MESSAGES_FILE}"
-    if path.is_symlink():
-        yield Finding(place, Kind.LINK)
-        return
     if path.exists() and not os.access(path, os.R_OK):
         yield Finding(place, Kind.UNREADABLE)
         return

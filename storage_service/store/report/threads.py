@@ -13,7 +13,7 @@ from storage_service.store.places import holds_thread, nested_threads
 from storage_service.store.records import JsonObject
 from storage_service.store.report import messages
 from storage_service.store.report.findings import Finding, Kind
-from storage_service.store.report.walk import entries, is_foreign, starts_with_mark
+from storage_service.store.report.walk import entries, is_foreign, odd_ones, starts_with_mark
 
 
 def inspect(where: layout.Layout) -> Iterator[Finding]:
@@ -38,9 +38,9 @@ def _folder(where: layout.Layout, folder: Path, place: str) -> Iterator[Finding]
     nested = list(_nested(where, folder, is_inside_thread=is_thread))
     yield from nested
     if not is_thread:
-        links = [name for name in (layout.THREAD_FILE, layout.MESSAGES_FILE) if (folder / name).is_symlink()]
-        yield from (Finding(f"{place}/{name}", Kind.LINK) for name in links)
-        if not nested and not links:
+        odd = list(_odd_ones(folder, place))
+        yield from odd
+        if not nested and not odd:
             yield Finding(place, Kind.GHOST_FOLDER)
     elif is_foreign(ThreadId, folder.name):
         yield Finding(place, Kind.FOREIGN_NAME)
@@ -55,15 +55,20 @@ def _thread(folder: Path, place: str) -> Iterator[Finding]:
     raw = jsonfile.read(path)
     if raw is not None:
         yield from _thread_file(folder, raw, f"{place}/{path.name}")
-    elif path.is_symlink():
-        yield Finding(f"{place}/{path.name}", Kind.LINK)
-    elif not path.exists():
+    elif not os.path.lexists(path):
         yield Finding(place, Kind.NO_THREAD_FILE)
+    elif path.is_symlink() or not path.is_file():
+        pass  # one of the odd ones
     elif not os.access(path, os.R_OK):
         yield Finding(f"{place}/{path.name}", Kind.UNREADABLE)
     else:
         yield Finding(f"{place}/{path.name}", Kind.INVALID_JSON)
+    yield from _odd_ones(folder, place)
     yield from messages.inspect(folder, place)
+
+
+def _odd_ones(folder: Path, place: str) -> Iterator[Finding]:
+    return odd_ones(folder, place, layout.LIVE_FILES, (layout.FILES_FOLDER,))
 
 
 def _thread_file(folder: Path, raw: JsonObject, place: str) -> Iterator[Finding]:

@@ -195,3 +195,32 @@ def test_every_kind_is_described() -> None:
     page = PAGE.read_text(encoding="utf-8")
     rows = [f"| `{kind.name.lower()}` | {kind.severity} | {kind.meaning} | {kind.action} |" for kind in Kind]
     assert [row for row in rows if row not in page] == []
+
+
+def test_what_is_no_file_where_one_belongs_is_told(store: Store, janroot: Path, tmp_path: Path) -> None:
+    threads = janroot / "threads"
+    put(threads / "jan_1705000001/thread.json", {"title": "Folders"})
+    (threads / "jan_1705000001/messages.jsonl").mkdir()
+    (threads / "jan_1705000001/runs.jsonl").mkdir()
+    put(threads / "Work/jan_1705000002/thread.json", {"title": "Pipes"})
+    for name in ("messages.jsonl", "runs.jsonl", "stray"):
+        os.mkfifo(threads / "Work/jan_1705000002" / name)
+    put(threads / "jan_1705000003/messages.jsonl", b"")
+    os.mkfifo(threads / "jan_1705000003/thread.json")
+    for name in ("runs.jsonl", "files", "notes.txt"):
+        (threads / "jan_1705000003" / name).symlink_to(tmp_path / "outside")
+    (threads / "jan_1705000004/thread.json").mkdir(parents=True)
+    os.mkfifo(threads / "stray")
+    assert found(store).keys() == {
+        ("threads/jan_1705000001/messages.jsonl", Kind.NOT_A_FILE),
+        ("threads/jan_1705000001/runs.jsonl", Kind.NOT_A_FILE),
+        ("threads/Work/jan_1705000002", Kind.NESTED_THREAD),
+        ("threads/Work/jan_1705000002/messages.jsonl", Kind.NOT_A_FILE),
+        ("threads/Work/jan_1705000002/runs.jsonl", Kind.NOT_A_FILE),
+        ("threads/Work/jan_1705000002/stray", Kind.STRAY_FILE),
+        ("threads/jan_1705000003/thread.json", Kind.NOT_A_FILE),
+        ("threads/jan_1705000003/runs.jsonl", Kind.LINK),
+        ("threads/jan_1705000003/files", Kind.LINK),
+        ("threads/jan_1705000004/thread.json", Kind.NOT_A_FILE),
+        ("threads/stray", Kind.STRAY_FILE),
+    }
