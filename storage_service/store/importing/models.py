@@ -1,20 +1,18 @@
 """Models: a folder each, with its weights if they are in the archive. Nobody's model is replaced."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import accumulate
 from pathlib import Path
 
 from jan.errors import InvalidArgumentError
 from jan.ids import ModelId
 from storage_service.store import jsonfile, layout, yamlfile
-from storage_service.store.archive import Entry
 from storage_service.store.files import plain_size
 from storage_service.store.importing import names
 from storage_service.store.importing.contents import Folder
+from storage_service.store.importing.sameness import is_same
 from storage_service.store.importing.workshop import Steps, Workshop
-
-_DESCRIPTIONS = (".json", ".yml", ".yaml")
 
 
 class ModelImport:
@@ -34,7 +32,7 @@ class ModelImport:
             return
         target = f"{home}/{name}"
         if target in self.planned or not self._is_free(target):
-            if target not in self.planned and self._is_here(self._layout.root / target, source):
+            if target not in self.planned and (yield from self._is_here(self._layout.root / target, source)):
                 self._shop.report.already_here("model", old, name)
             else:
                 self._shop.report.refused(source.path, "Another model is here under its id; that was left as it is.")
@@ -55,14 +53,14 @@ class ModelImport:
         on_the_way = (os.path.islink(step) or (step / layout.MODEL_FILE).exists() for step in steps[:-1])
         return not os.path.lexists(steps[-1]) and not any(on_the_way)
 
-    def _is_here(self, target: Path, source: Folder) -> bool:
-        """The same descriptions; and weights, where the archive has them, of the same lengths."""
-        return all(self._is_same(target / name, entry) for name, entry in source.files.items())
-
-    def _is_same(self, path: Path, entry: Entry) -> bool:
-        if path.suffix in _DESCRIPTIONS and entry.size_bytes <= jsonfile.MAX_FILE_BYTES:
-            return jsonfile.read_bytes(path, jsonfile.MAX_FILE_BYTES) == self._shop.read(entry, entry.size_bytes)
-        return plain_size(path) == entry.size_bytes
+    def _is_here(self, target: Path, source: Folder) -> Generator[int, None, bool]:
+        """The same descriptions, and the same weights where the archive has them."""
+        for name, entry in source.files.items():
+            if plain_size(target / name) != entry.size_bytes:
+                return False
+            if not (yield from is_same(target / name, self._shop.pieces(entry))):
+                return False
+        return True
 
 
 def _is_broken(folder: Path) -> bool:

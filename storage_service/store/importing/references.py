@@ -44,7 +44,7 @@ class Names:
 def lines(fd: int, names: Names) -> Iterator[bytes]:
     """A messages.jsonl or runs.jsonl as it is under these names; what need not change keeps every byte."""
     if not names.changes_lines:
-        yield from _as_it_is(fd)
+        yield from as_it_is(fd)
         return
     for segment in jsonl.segments(fd):
         line = jsonl.read(fd, segment)
@@ -121,7 +121,8 @@ def _assistant(item: Any, assistants: Mapping[str, str]) -> Any:
     return item | {key: assistants[old]} if isinstance(old, str) and old in assistants else item
 
 
-def _as_it_is(fd: int) -> Iterator[bytes]:
+def as_it_is(fd: int) -> Iterator[bytes]:
+    """A whole file, piece by piece."""
     offset = 0
     while data := os.pread(fd, _PIECE_BYTES, offset):
         yield data

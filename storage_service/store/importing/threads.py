@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,13 +15,18 @@ from storage_service.store.forms import threads as form
 from storage_service.store.importing import names, references
 from storage_service.store.importing.contents import Folder
 from storage_service.store.importing.references import Names
+from storage_service.store.importing.sameness import is_same, opened
 from storage_service.store.importing.workshop import Steps, Workshop
 from storage_service.store.imports.conversations import Conversation
-from storage_service.store.log import open_to_read
-from storage_service.store.records import Thread, ThreadAssistant
+from storage_service.store.records import JsonObject, Thread, ThreadAssistant
 from storage_service.store.runs import end_all
 from storage_service.store.threads import Threads
 
+# Lines are added to these.
+_GROWING = frozenset({layout.MESSAGES_FILE, layout.RUNS_FILE})
+# What a thread that somebody goes on with says otherwise.
+_CHANGES = frozenset({"updated", "updated_at"})
+_DIFFERS = "Its thread is here, but without this file or with another one."
 _INVALID = "It is empty or not one JSON object."
 # Jan's desktop reads the first assistant of every thread, and crashed on those that had none (jan#2654).
 _JAN = ThreadAssistant(AssistantId("jan"), "Jan")
@@ -33,13 +37,15 @@ class Draft:
     """A thread as it was taken out of the archive, before it has a name here.
 
     home: its folder in the workshop, with `messages.jsonl` and all else but `thread.json`. file: what that is to hold;
-    None when there is none, or it was no JSON object.
+    None when there is none, or it was no JSON object. path: where it lay in the archive;
+    empty for another product's.
     """
 
     home: Path
     old: str
     file: bytes | None
     names: Names = field(default_factory=lambda: Names("", ""))
+    path: str = ""
 
 
 class ThreadImport:
@@ -68,13 +74,13 @@ class ThreadImport:
             return
         old = source.name or _own_name(data)
         kept = Names(old, old, assistants, files)
-        if layout.MESSAGES_FILE in others and self._is_here_unbuilt(kept, others[layout.MESSAGES_FILE]):
+        if data is not None and (yield from self._is_here_unbuilt(kept, data, others)):
             self._shop.report.already_here("thread", old, old)
             return
         home = self._shop.new_folder("threads")
         for name, entry in others.items():
             yield from self._shop.extract(entry, home / name)
-        yield from self.settle(Draft(home, old, data, kept))
+        yield from self.settle(Draft(home, old, data, kept, source.path or old))
 
     def flat(self, name: str, source: Entry, assistants: Mapping[str, str], files: Mapping[str, str]) -> Steps:
         """A flat file of 2023: it gets the form of every later release. What that cannot hold is set aside as it is."""
@@ -94,7 +100,9 @@ class ThreadImport:
         if said:
             yield from self._shop.write(home / layout.MESSAGES_FILE, [said], source.changed_seconds)
         file = jsontext.dumps(described, indented=True)
-        yield from self.settle(Draft(home, name, file, Names(name, name, assistants, files)))
+        yield from self.settle(
+            Draft(home, name, file, Names(name, name, assistants, files), source.name.removesuffix(".json"))
+        )
 
     def conversation(self, said: Conversation) -> Steps:
         """A conversation of another product, as it was converted."""
@@ -117,6 +125,7 @@ class ThreadImport:
             if not self._threads.is_taken(name):
                 break
             if self._is_here(name, draft, under):
+                yield from self._keep_others(name, draft, under)
                 self._shop.report.already_here("thread", draft.old, name)
                 self._shop.drop(draft.home)
                 return ""
@@ -154,19 +163,44 @@ class ThreadImport:
         before = path.with_name(f".{path.name}.before")
         status = path.stat()
         path.rename(before)
-        with _opened(before) as fd:
+        with opened(before) as fd:
             yield from self._shop.write(path, references.lines(fd, under), int(status.st_mtime))
         before.unlink()
 
-    def _is_here_unbuilt(self, kept: Names, messages: Entry) -> bool:
-        """The same as `_is_here` where nothing has another name: an import that is repeated need not be built."""
-        name = kept.thread
-        if kept.changes_lines or not messages.size_bytes or names.usable(ThreadId, name) != name:
+    def _is_here_unbuilt(
+        self, kept: Names, described: bytes, others: Mapping[str, Entry]
+    ) -> Generator[int, None, bool]:
+        """Whether all of it is here and nothing has another name: an import that is repeated need not be built."""
+        name, messages = kept.thread, others.get(layout.MESSAGES_FILE)
+        if kept.changes_lines or messages is None or not messages.size_bytes or names.usable(ThreadId, name) != name:
             return False
         if name in self.planned or not self._threads.is_taken(name):
             return False
-        with _opened(self._folder_of(name) / layout.MESSAGES_FILE) as theirs:
-            return theirs >= 0 and _begins_with(theirs, self._shop.pieces(messages))
+        here = self._folder_of(name)
+        if not _says_the_same(jsontext.load_object(described), jsonfile.read(here / layout.THREAD_FILE)):
+            return False
+        for inner, entry in others.items():
+            if not (yield from is_same(here / inner, self._shop.pieces(entry), may_go_on=inner in _GROWING)):
+                return False
+        return True
+
+    def _keep_others(self, name: str, draft: Draft, under: Names) -> Steps:
+        """Set aside what a thread that is here does not have, or has otherwise: nothing of an archive is lost."""
+        here = self._folder_of(name)
+        for path in sorted(path for path in draft.home.rglob("*") if path.is_file()):
+            inner = str(path.relative_to(draft.home))
+            with opened(path) as ours:
+                pieces = references.lines(ours, under) if inner in _GROWING else references.as_it_is(ours)
+                has_it = yield from is_same(here / inner, pieces, may_go_on=inner in _GROWING)
+            if not has_it:
+                yield from self._shop.quarantine_built(path, f"{draft.path or draft.old}/{inner}", _DIFFERS)
+        if not draft.path:  # another product's: its description was made here
+            return
+        described = jsontext.load_object(draft.file or b"")
+        if described is not None and not _says_the_same(
+            references.thread_object(described, under), jsonfile.read(here / layout.THREAD_FILE)
+        ):
+            yield from self._shop.set_aside(f"{draft.path}/{layout.THREAD_FILE}", draft.file or b"", _DIFFERS)
 
     def _folder_of(self, name: str) -> Path:
         """The folder of a thread that is here; of a link, which is not followed, one that is nowhere."""
@@ -178,13 +212,20 @@ class ThreadImport:
     def _is_here(self, name: str, draft: Draft, under: Names) -> bool:
         """Whether the thread of this name is the same one: it begins with the same messages, and may go on."""
         here = self._folder_of(name)
-        with _opened(draft.home / layout.MESSAGES_FILE) as ours, _opened(here / layout.MESSAGES_FILE) as theirs:
+        with opened(draft.home / layout.MESSAGES_FILE) as ours, opened(here / layout.MESSAGES_FILE) as theirs:
             if ours >= 0 and os.fstat(ours).st_size:
                 return theirs >= 0 and _begins_with(theirs, references.lines(ours, under))
         described = jsontext.load_object(draft.file or b"")
         if described is None:
             return False
         return references.thread_object(described, under) == jsonfile.read(here / layout.THREAD_FILE)
+
+
+def _says_the_same(theirs: JsonObject | None, here: JsonObject | None) -> bool:
+    """Whether a thread.json that is here says all that theirs does, but for when it last changed."""
+    if theirs is None or here is None:
+        return theirs is None
+    return all(key in _CHANGES or (key in here and here[key] == value) for key, value in theirs.items())
 
 
 def _begins_with(fd: int, pieces: Iterator[bytes]) -> bool:
@@ -196,19 +237,9 @@ def _begins_with(fd: int, pieces: Iterator[bytes]) -> bool:
     return True
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    fd = open_to_read(path)
-    try:
-        yield fd
-    finally:
-        if fd >= 0:
-            os.close(fd)
-
-
 def _count(path: Path) -> int:
     """How many objects there are in a messages.jsonl."""
-    with _opened(path) as fd:
+    with opened(path) as fd:
         return sum(segment.value is not None for segment in jsonl.segments(fd)) if fd >= 0 else 0
 
 

@@ -15,6 +15,7 @@ from storage_service.store.importing.report import Report
 
 # So much may wait to be written when it is synced: more would keep a worker at it for seconds.
 _SYNC_BYTES = 256 * 1024 * 1024
+_PIECE_BYTES = 1024 * 1024
 
 Steps = Iterator[int]
 
@@ -87,6 +88,20 @@ class Workshop:
         """The same for a part of a file."""
         yield from self.write(self.quarantined / name, [data])
         self._set_aside.append(f"{name}\0{hashlib.sha256(data).hexdigest()}")
+        self.report.quarantined(name, reason)
+
+    def quarantine_built(self, path: Path, name: str, reason: str) -> Steps:
+        """The same for a file that was built; it is moved."""
+        size = path.stat().st_size
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                digest.update(piece)
+                yield 0
+        target = self.quarantined / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+        self._set_aside.append(f"{name}\0{digest.hexdigest()}\0{size}")
         self.report.quarantined(name, reason)
 
     def quarantine_all(self, entries: Iterable[Entry], reason: str) -> Steps:
