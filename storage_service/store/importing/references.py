@@ -37,8 +37,12 @@ class Names:
         return replace(self, thread=thread)
 
     def touch(self, line: bytes) -> bool:
-        """Whether a line may name something that has another name now."""
-        return self.is_moved or any(old.encode() in line for old in (*self.assistants, *self.files))
+        """Whether a line may name something that has another name now; a backslash may hide any letter of a name."""
+        return (
+            self.is_moved
+            or (b"\\" in line and self.changes_lines)
+            or any(old.encode() in line for old in (*self.assistants, *self.files))
+        )
 
 
 def lines(fd: int, names: Names) -> Iterator[bytes]:
