@@ -18,6 +18,7 @@ import orjson
 from redis.exceptions import RedisError
 
 from inference_service.chunks import ChunkStream
+from inference_service.completions import CompletionStream, CompletionWishes, WholeCompletion
 from inference_service.embeddings import EmbeddingList
 from inference_service.engines.client import ENGINE_UNREACHABLE
 from inference_service.engines.errors import error_of
@@ -114,6 +115,8 @@ class Relay:
             match self._job.endpoint:
                 case jobs_pb2.ENDPOINT_CHAT_COMPLETIONS:
                     await self._chat(running)
+                case jobs_pb2.ENDPOINT_COMPLETIONS:
+                    await self._go_on(running)
                 case jobs_pb2.ENDPOINT_EMBEDDINGS:
                     await self._embed(running)
                 case _:
@@ -137,6 +140,19 @@ class Relay:
             else:
                 data, finish_reason, usage = rewrite_whole(orjson.loads(await content.read()), head, wishes)
                 await self._complete([data], finish_reason, usage)
+
+    async def _go_on(self, running: RunningModel) -> None:
+        request = self._request()
+        call = running.engine.completion_call(request)
+        head = AnswerHead(self._job.response_id, self._job.response_created, self._job.model.id)
+        wishes = CompletionWishes.of(request, call.echo)
+        answer = CompletionStream(head, wishes) if self._job.stream else WholeCompletion(head, wishes)
+        async with running.client.complete(call.body) as content:
+            if call.streams:
+                await self._relay(content, answer)
+            else:
+                _hear([await content.read()], answer)
+                await self._complete(answer.end(), answer.finish_reason, answer.usage)
 
     async def _embed(self, running: RunningModel) -> None:
         request = self._request()
@@ -256,7 +272,7 @@ class Relay:
 def _hear(events: Sequence[bytes], answer: Answer) -> tuple[list[bytes], bool]:
     """Feed an answer with an engine's events; what it has to say now, and whether the engine is done.
 
-    Raises JanError: the engine reports an error, or says something that is no chat chunk.
+    Raises JanError: the engine reports an error, or says something that is no chunk.
     """
     said: list[bytes] = []
     for data in events:
@@ -264,11 +280,13 @@ def _hear(events: Sequence[bytes], answer: Answer) -> tuple[list[bytes], bool]:
             return said, True
         try:
             chunk = orjson.loads(data)
+            if chunk is None:  # llama.cpp says that between the prompts of one request
+                continue
             if "error" not in chunk:
                 said += answer.feed(chunk)
                 continue
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InternalError("The engine said something that is no part of a chat completion.") from error
+            raise InternalError("The engine said something that is no part of an answer.") from error
         raise error_of(_status(chunk["error"]), data)
     return said, False
 

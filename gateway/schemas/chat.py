@@ -77,6 +77,9 @@ class ChatMessage(RequestModel):
         return message
 
 
+LogitBias = dict[Annotated[str, StringConstraints(pattern="^[0-9]{1,7}$")], Annotated[float, Field(ge=-100, le=100)]]
+
+
 class StreamOptions(RequestModel):
     """Options of a streamed answer."""
 
@@ -93,9 +96,7 @@ class ChatCompletionRequest(Sampling):
     n: Annotated[int, Field(ge=1, le=16)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    logit_bias: (
-        dict[Annotated[str, StringConstraints(pattern="^[0-9]{1,7}$")], Annotated[float, Field(ge=-100, le=100)]] | None
-    ) = None
+    logit_bias: LogitBias | None = None
     response_format: ResponseFormat | None = None
     tools: ChatTools | None = None
     tool_choice: ToolChoice | None = None

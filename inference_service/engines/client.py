@@ -18,7 +18,7 @@ ENGINE_UNREACHABLE = "engine_unreachable"
 """The code of an UnavailableError that says: nothing of the request was answered, it may be asked again."""
 
 _CONNECT_SECONDS = 10.0
-_ASKED = {"/chat/completions": "messages", "/embeddings": "input"}
+_ASKED = {"/chat/completions": "messages", "/completions": "prompt", "/embeddings": "input"}
 _MAX_ERROR_BYTES = 64 * 1024
 
 
@@ -67,6 +67,10 @@ class EngineClient:
     def chat(self, body: Mapping[str, Any]) -> AbstractAsyncContextManager[aiohttp.StreamReader]:
         """Ask for a chat completion; see `ask`."""
         return self.ask("/chat/completions", body)
+
+    def complete(self, body: Mapping[str, Any]) -> AbstractAsyncContextManager[aiohttp.StreamReader]:
+        """Ask for a text completion; see `ask`."""
+        return self.ask("/completions", body)
 
     async def embed(self, body: Mapping[str, Any]) -> Any:
         """Ask for embeddings; the parsed answer. Raises as `ask`; ValueError: it is no JSON."""

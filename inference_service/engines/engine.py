@@ -46,6 +46,18 @@ class ChatCall:
 
 
 @dataclass(frozen=True, slots=True)
+class CompletionCall:
+    """One text completion in the engine's own terms.
+
+    echo: the texts of the prompts, which are to be put before their answers here because the engine does not.
+    """
+
+    body: Mapping[str, Any]
+    streams: bool
+    echo: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class EmbedCall:
     """One embeddings request in the engine's own terms: its inputs in batches, asked for one after the other."""
 
@@ -94,6 +106,12 @@ class Engine(Protocol):
         """Translate a validated OpenAI chat request, letting through only fields known to be harmless.
 
         Raises InvalidArgumentError: leaving a field out would change the answer.
+        """
+
+    def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
+        """Translate a validated OpenAI completion request, `prompt` being a list of texts or of lists of tokens.
+
+        Raises InvalidArgumentError: leaving a field out would change the answer, for example `suffix`.
         """
 
     def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:

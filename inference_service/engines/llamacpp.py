@@ -15,12 +15,12 @@ from typing import Any, Final
 from inference_service.devices.memory import resident_bytes
 from inference_service.embeddings import batches
 from inference_service.engines.client import EngineClient
-from inference_service.engines.engine import ChatCall, Connection, EmbedCall
+from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.engines.llamacpp_server import KEY_VARIABLE, POOLINGS
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
 from inference_service.engines.prompt_template import chat_template
-from inference_service.engines.purpose import check_embeds
+from inference_service.engines.purpose import check_embeds, refuse_suffix
 from inference_service.forced_calls import ForcedCall
 from inference_service.placement import Placement
 from jan.errors import InvalidArgumentError, UnavailableError
@@ -45,6 +45,14 @@ _FIELDS: Final = frozenset(
 )
 """What a client may say to llama.cpp. Its server knows many more fields, some of them not for strangers: a template or
 a grammar of one's own, slot numbers, files."""
+
+_COMPLETION_FIELDS: Final = frozenset(
+    {
+        *("prompt", "max_tokens", "n", "stop", "seed", "temperature", "top_p", "logprobs"),
+        *("presence_penalty", "frequency_penalty", "logit_bias"),
+        *("top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n"),
+    }
+)
 
 _EXPLANATIONS: Final = (
     ("unknown model architecture", "This build of llama.cpp does not know the model's architecture."),
@@ -195,11 +203,7 @@ class LlamaCppEngine:
         body = {key: value for key, value in request.items() if key in _FIELDS and value is not None}
         if request.get("max_completion_tokens") is not None:
             body["max_tokens"] = request["max_completion_tokens"]
-        if body.get("n", 1) > self.slots:
-            raise InvalidArgumentError(
-                f"'n' is {body['n']}, but this model answers at most {self.slots} at once (its setting n_parallel).",
-                param="n",
-            )
+        self._check_choices(body)
         forced = ForcedCall.of(request)
         if forced is not None and (forced.by_name or not self._template_has_tools):
             for field in ("tools", "tool_choice", "parallel_tool_calls"):
@@ -210,6 +214,25 @@ class LlamaCppEngine:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         return ChatCall(body, streams=True, forced=forced)
 
+    def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
+        """A text completion for llama.cpp, always streamed; it does not echo, so that is done here.
+
+        Raises InvalidArgumentError: it cannot do what was asked.
+        """
+        refuse_suffix(request)
+        body = {key: value for key, value in request.items() if key in _COMPLETION_FIELDS and value is not None}
+        self._check_choices(body)
+        if body.get("max_tokens") == 0:
+            raise InvalidArgumentError("This model writes one token at least.", param="max_tokens")
+        echo: list[str] = request["prompt"] if request.get("echo") else []
+        if echo and (body.get("logprobs") is not None or not isinstance(echo[0], str)):
+            message = "This model can repeat a prompt of text without log probabilities only; leave 'echo' out."
+            raise InvalidArgumentError(message, param="echo", code="unsupported_parameter")
+        if body.get("logprobs") == 0:
+            body["logprobs"] = 1  # none would mean no log probabilities at all
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return CompletionCall(body, streams=True, echo=echo)
+
     def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
         """An embeddings request for llama.cpp, whose vectors are always whole.
 
@@ -218,6 +241,13 @@ class LlamaCppEngine:
         check_embeds(self._settings.embedding, self._model_id)
         shared = {"encoding_format": "base64"}
         return EmbedCall([{**shared, "input": inputs} for inputs in batches(request["input"])])
+
+    def _check_choices(self, body: Mapping[str, Any]) -> None:
+        if body.get("n", 1) > self.slots:
+            raise InvalidArgumentError(
+                f"'n' is {body['n']}, but this model answers at most {self.slots} at once (its setting n_parallel).",
+                param="n",
+            )
 
     def _start_failed(self, exited: ProcessExitedError) -> UnavailableError:
         text = "\n".join(exited.lines)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from inference_service.embeddings import batches
-from inference_service.engines.engine import ChatCall, Connection, EmbedCall
+from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.engines.model_settings import ModelSettings
 from jan.errors import FailedPreconditionError
 from jan.inference.v1.jobs_pb2 import ModelSpec
@@ -23,6 +23,14 @@ _FIELDS: Final = frozenset(
     }
 )
 """What is passed on: OpenAI's own fields, without those that name the person asking (`user`, `metadata`)."""
+
+
+_COMPLETION_FIELDS: Final = frozenset(
+    {
+        *("prompt", "n", "stop", "seed", "temperature", "top_p", "max_tokens", "logprobs", "echo", "suffix"),
+        *("presence_penalty", "frequency_penalty", "logit_bias"),
+    }
+)
 
 
 class OpenAiEngine:
@@ -84,14 +92,24 @@ class OpenAiEngine:
 
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """The request under the remote model's name; streamed when the client wants a stream."""
-        body = {key: value for key, value in request.items() if key in _FIELDS and value is not None}
-        body["model"] = self._model
-        if request.get("stream"):
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
-        return ChatCall(body, streams=bool(request.get("stream")))
+        return ChatCall(self._body(request, _FIELDS), streams=bool(request.get("stream")))
+
+    def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
+        """As a chat; one prompt is sent as such, since not every server knows lists."""
+        body = self._body(request, _COMPLETION_FIELDS)
+        if len(request["prompt"]) == 1:
+            body["prompt"] = request["prompt"][0]
+        return CompletionCall(body, streams=bool(request.get("stream")))
 
     def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
         """The request under the remote model's name; whether it embeds is for its server to say."""
         more = {"dimensions": request["dimensions"]} if request.get("dimensions") is not None else {}
         bodies = [{"model": self._model, "input": inputs, **more} for inputs in batches(request["input"])]
         return EmbedCall(bodies)
+
+    def _body(self, request: Mapping[str, Any], fields: frozenset[str]) -> dict[str, Any]:
+        body = {key: value for key, value in request.items() if key in fields and value is not None}
+        body["model"] = self._model
+        if request.get("stream"):
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return body

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from inference_service.engines.model_settings import ModelSettings
 from jan.errors import FailedPreconditionError, InvalidArgumentError
@@ -33,3 +34,10 @@ def check_embeds(embedding: bool, model_id: str) -> None:
     if not embedding:
         message = f'Model {model_id} computes no embeddings: set "embedding": true in the settings of its model.json.'
         raise InvalidArgumentError(message, param="model")
+
+
+def refuse_suffix(request: Mapping[str, Any]) -> None:
+    """Raises InvalidArgumentError: a text is to be filled in before another, which an engine here cannot do."""
+    if request.get("suffix"):
+        message = "This model cannot fill in text before a suffix; leave 'suffix' out."
+        raise InvalidArgumentError(message, param="suffix", code="unsupported_parameter")

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from inference_service.engines.client import EngineClient
 from inference_service.engines.cpu import default_threads
-from inference_service.engines.engine import ChatCall, Connection, EmbedCall
+from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
 from inference_service.engines.purpose import check_embeds
 from inference_service.engines.vllm_log import VllmLog
@@ -152,6 +152,10 @@ class VllmEngine:
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """See `vllm_request.py`."""
         return self._requests.chat_call(request)
+
+    def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
+        """See `vllm_request.py`."""
+        return self._requests.completion_call(request)
 
     def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
         """See `vllm_request.py`. Raises InvalidArgumentError: it is not loaded as a pooling model."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from inference_service.embeddings import batches
-from inference_service.engines.engine import ChatCall, EmbedCall
+from inference_service.engines.engine import ChatCall, CompletionCall, EmbedCall
+from inference_service.engines.purpose import refuse_suffix
 from inference_service.forced_calls import ForcedCall
 from jan.errors import InvalidArgumentError
 
@@ -22,6 +23,13 @@ _FIELDS: Final = frozenset(
 """What may reach vLLM. It knows many more fields, some of them not for strangers: templates and their arguments, prompt
 embeddings, grammars, processors (docs/security.md S22 to S26)."""
 
+
+_COMPLETION_FIELDS: Final = frozenset(
+    {
+        *("prompt", "max_tokens", "n", "stop", "seed", "temperature", "top_p", "logprobs", "echo"),
+        *("presence_penalty", "frequency_penalty", "logit_bias", "top_k", "min_p", "cache_salt"),
+    }
+)
 
 _GREEDY_BELOW: Final = 1e-5  # vLLM's bound (SamplingParams)
 
@@ -49,9 +57,7 @@ class VllmRequests:
             # vLLM puts the chosen token first among the alternatives, likely or not: one more is asked for, and the
             # likeliest are kept (`shapes.logprobs_of`).
             body["top_logprobs"] = body.get("top_logprobs", 0) + 1
-        if body.get("n", 1) > 1 and body.get("temperature", 1.0) < _GREEDY_BELOW:
-            # vLLM refuses several choices that would be the same. They are all the same this way too.
-            body |= {"temperature": 1.0, "top_k": 1}
+        _allow_equal_choices(body)
         forced = ForcedCall.of(request)
         if forced is not None:
             self._force(body, request, forced)
@@ -63,6 +69,22 @@ class VllmRequests:
         if streams:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return ChatCall(body, streams=streams, forced=forced)
+
+    def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
+        """Translate a validated request. Raises InvalidArgumentError: this model writes no text, or has a suffix."""
+        if self.embeds:
+            raise InvalidArgumentError("This model computes embeddings; it writes no text.", param="model")
+        refuse_suffix(request)
+        body = {key: value for key, value in request.items() if key in _COMPLETION_FIELDS and value is not None}
+        body["model"] = self.model
+        self._bound_tokens(body, request)
+        if request.get("repeat_penalty") is not None:
+            body["repetition_penalty"] = request["repeat_penalty"]
+        _allow_equal_choices(body)
+        streams = bool(request.get("stream"))
+        if streams:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return CompletionCall(body, streams=streams)
 
     def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
         """Translate a validated request; shortening vectors is for models that were trained for it (Matryoshka)."""
@@ -82,3 +104,9 @@ class VllmRequests:
             body |= {"tools": request["tools"], "tool_choice": "none"}  # shown to the model, while the schema binds
         else:
             body["messages"] = forced.told_to(request["messages"])
+
+
+def _allow_equal_choices(body: dict[str, Any]) -> None:
+    """VLLM refuses several choices that would be the same. They are all the same this way too."""
+    if body.get("n", 1) > 1 and body.get("temperature", 1.0) < _GREEDY_BELOW:
+        body |= {"temperature": 1.0, "top_k": 1}

@@ -124,6 +124,14 @@ class CompletionId(Id):
     prefix = "chatcmpl-"
 
 
+class TextCompletionId(Id):
+    """A legacy completion."""
+
+    __slots__ = ()
+    kind = "completion"
+    prefix = "cmpl-"
+
+
 class JobId(Id):
     """One entry of the queue: a completion's id, or `<run id>.<step number>`."""
 

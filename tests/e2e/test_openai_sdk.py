@@ -119,6 +119,36 @@ def test_a_streamed_call_by_name_is_put_together_by_the_sdk(client: OpenAI) -> N
     assert json.loads(call.function.arguments)["city"] in {"Paris", "Rome"}
 
 
+def test_a_text_is_gone_on_with(client: OpenAI) -> None:
+    parameters: Any = {"model": MODEL, "prompt": ["One, two,", "The capital of France is"], "temperature": 0}
+    whole = client.completions.create(**parameters, max_tokens=4, logprobs=1)
+    assert (whole.object, [choice.index for choice in whole.choices]) == ("text_completion", [0, 1])
+    assert whole.id.startswith("cmpl-")
+    assert all(choice.logprobs and "".join(choice.logprobs.tokens or ()) == choice.text for choice in whole.choices)
+    assert whole.usage is not None
+    assert whole.usage.completion_tokens == 8
+    *chunks, usage = client.completions.create(
+        **parameters, max_tokens=4, stream=True, stream_options={"include_usage": True}
+    )
+    for choice in whole.choices:
+        pieces = [one.text for chunk in chunks for one in chunk.choices if one.index == choice.index]
+        assert "".join(pieces) == choice.text
+    assert usage.usage is not None
+    assert usage.usage.total_tokens == whole.usage.total_tokens
+    by_default = client.completions.create(model=MODEL, prompt="One, two,", echo=True)
+    assert by_default.choices[0].text.startswith("One, two,")
+    assert by_default.usage is not None
+    assert by_default.usage.completion_tokens <= 16
+
+
+def test_what_a_completion_cannot_have_is_refused_by_name(client: OpenAI) -> None:
+    for field, value in (("suffix", "the end"), ("best_of", 3), ("max_tokens", 0), ("prompt", "word " * 9000)):
+        parameters: Any = {"model": MODEL, "prompt": "One", field: value}
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.completions.create(**parameters)
+        assert caught.value.param == field
+
+
 def test_embeddings(client: OpenAI, embedder: str) -> None:
     answer = client.embeddings.create(model=embedder, input=["a river", "a town"])  # asks for base64
     plain = client.embeddings.create(model=embedder, input=["a river", "a town"], encoding_format="float")

@@ -16,7 +16,14 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.inference_service.scripted_words import function_of, logprobs_of, pieces_of, reason_of
+from tests.inference_service.scripted_words import (
+    completion_choice,
+    function_of,
+    logprobs_of,
+    pieces_of,
+    prompts_of,
+    reason_of,
+)
 
 MAX_PROMPT_WORDS = 1000
 TOO_LONG = f"This model's maximum context length is {MAX_PROMPT_WORDS} tokens."
@@ -62,6 +69,7 @@ class ScriptedEngine:
     async def serving(self) -> AsyncIterator[ScriptedEngine]:
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/v1/chat/completions", self._answer)
+        app.router.add_post("/v1/completions", self._complete)
         app.router.add_post("/v1/embeddings", self._embed)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
@@ -87,6 +95,42 @@ class ScriptedEngine:
         finally:
             self._transports.discard(request.transport)
             await self._note(None, -1)
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        """Text completions, streamed choice by choice."""
+        body = await request.json()
+        prompts = prompts_of(body)
+        if any(isinstance(prompt, str) and len(prompt.split()) > MAX_PROMPT_WORDS for prompt in prompts):
+            return web.json_response({"error": {"message": TOO_LONG, "code": 400}}, status=400)
+        assert request.transport is not None
+        self._transports.add(request.transport)
+        await self._note(body, +1)
+        try:
+            choices = range(len(prompts) * body.get("n", 1))
+            if body.get("stream"):
+                return await self._stream_completion(request, body, choices)
+            said = [piece async for piece in self._pieces(body)]
+            whole = [completion_choice(body, index, said, ends=True) for index in choices]
+            return web.json_response({"choices": whole, "usage": usage(len(said) * len(choices))})
+        finally:
+            self._transports.discard(request.transport)
+            await self._note(None, -1)
+
+    async def _stream_completion(
+        self, request: web.Request, body: dict[str, Any], choices: range
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        count = 0
+        for index in choices:
+            count = 0
+            async for piece in self._pieces(body):
+                await self._send(response, [completion_choice(body, index, [piece], after=count)])
+                count += 1
+            await self._send(response, [{"index": index, "text": "", "finish_reason": reason_of(body)}])
+        await self._send(response, [], usage=usage(count * len(choices)))
+        await response.write(b"data: [DONE]\n\n")
+        return response
 
     async def _embed(self, request: web.Request) -> web.Response:
         """Vectors as numbers whatever was asked for, the last one first."""

@@ -50,6 +50,32 @@ def logprobs_of(body: dict[str, Any], pieces: list[str]) -> dict[str, Any] | Non
     return {"content": [{"token": p, "logprob": -1, "bytes": None, "top_logprobs": alternatives} for p in pieces]}
 
 
+def prompts_of(body: dict[str, Any]) -> list[Any]:
+    """The prompts of a completion: one text or several, or tokens."""
+    prompt = body["prompt"]
+    return [prompt] if isinstance(prompt, str) or isinstance(prompt[0], int) else prompt
+
+
+def completion_choice(
+    body: dict[str, Any], index: int, pieces: list[str], *, after: int = 0, ends: bool = False
+) -> dict[str, Any]:
+    """A choice of a text completion, or the piece of it after so many others; the prompt first if it was asked for."""
+    prompt = prompts_of(body)[index // body.get("n", 1)] if body.get("echo") and not after else ""
+    choice: dict[str, Any] = {"index": index, "text": prompt + "".join(pieces)}
+    choice["finish_reason"] = reason_of(body) if ends else None
+    if body.get("logprobs") is not None:
+        start = len(text(after))
+        alternatives = dict([("a", -2), ("b", -3)][: body["logprobs"]])
+        choice["logprobs"] = {
+            "tokens": pieces,
+            "token_logprobs": [-1] * len(pieces),
+            "top_logprobs": [{piece: -1} | alternatives for piece in pieces],
+            "text_offset": [start + len("".join(pieces[:place])) for place in range(len(pieces))],
+            "extra": 1,
+        }
+    return choice
+
+
 def _schema(body: dict[str, Any]) -> dict[str, Any] | None:
     called = function_of(body)
     if called:

@@ -13,7 +13,7 @@ import pytest
 from inference_service.assess import Assessment
 from inference_service.devices.declared import DeclaredInventory
 from inference_service.devices.device import Device, DeviceKind
-from inference_service.engines.engine import ChatCall, Connection, EmbedCall
+from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.hosting import HostingSettings
 from inference_service.model import TRANSITIONS, Model, ModelState, ModelStatus
 from inference_service.models import Models, backoff_seconds, open_models
@@ -59,6 +59,9 @@ class FakeEngine:
 
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         return ChatCall(request, streams=True)
+
+    def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
+        return CompletionCall(request, streams=True)
 
     def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
         return EmbedCall([request])

@@ -62,6 +62,8 @@ class _EndpointEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Endpoint.Val
     """POST /v1/chat/completions."""
     ENDPOINT_EMBEDDINGS: _Endpoint.ValueType  # 2
     """POST /v1/embeddings; never streamed."""
+    ENDPOINT_COMPLETIONS: _Endpoint.ValueType  # 3
+    """POST /v1/completions."""
 
 class Endpoint(_Endpoint, metaclass=_EndpointEnumTypeWrapper):
     """Which of OpenAI's endpoints a job's body belongs to."""
@@ -72,6 +74,8 @@ ENDPOINT_CHAT_COMPLETIONS: Endpoint.ValueType  # 1
 """POST /v1/chat/completions."""
 ENDPOINT_EMBEDDINGS: Endpoint.ValueType  # 2
 """POST /v1/embeddings; never streamed."""
+ENDPOINT_COMPLETIONS: Endpoint.ValueType  # 3
+"""POST /v1/completions."""
 Global___Endpoint: _TypeAlias = Endpoint  # noqa: Y015
 
 @_typing.final
@@ -244,8 +248,8 @@ class Chunk(_message.Message):
 
     DATA_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
-    """JSON in OpenAI's exact form, to be relayed as it is: a chat.completion.chunk of a streamed job, the whole
-    chat.completion or list of embeddings of another.
+    """JSON in OpenAI's exact form, to be relayed as it is: a chat.completion.chunk or text_completion of a
+    streamed job, the whole chat.completion, text_completion or list of embeddings of another.
     """
     def __init__(
         self,

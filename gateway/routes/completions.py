@@ -1,0 +1,26 @@
+"""POST /v1/completions, OpenAI's legacy way to go on with a text, whole and streamed."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.body import read_body
+from gateway.completions import completion_job
+from gateway.keys import JOBS, STORAGE
+from gateway.models import find_model
+from gateway.routes.answers import streamed_answer, whole_answer
+from gateway.schemas.completions import CompletionRequest
+from gateway.tenant import tenant_of
+
+routes = web.RouteTableDef()
+
+
+@routes.post("/v1/completions")
+async def create_completion(request: web.Request) -> web.StreamResponse:
+    """Go on with one or several prompts; a client that leaves frees its place in the queue or the engine."""
+    body = await read_body(request, CompletionRequest)
+    body.check_supported()
+    model = await find_model(request.app[STORAGE], body.model)
+    job = completion_job(body, model, tenant_of(request, body.user))
+    async with request.app[JOBS].attended(job) as events:
+        return await (streamed_answer(request, events) if job.stream else whole_answer(events))
