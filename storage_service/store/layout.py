@@ -45,8 +45,8 @@ class Layout:
         self._collections = (self.threads, self.assistants, self.models, self.files)
         self.nested: dict[str, Path] = {}
         """Threads that lie deeper below `threads/`; see `places`."""
-        self.seen_nested: dict[str, set[Path]] = {}
-        """Every place below that a name was seen at: people keep copies, and only one of them is served."""
+        self.sorted_into: set[Path] = set()
+        """Folders that such threads were seen in: people keep copies there, and only one of a name is served."""
 
     def make_server_folders(self) -> None:
         """Make the folders that are ours alone, the lock's home among them."""

@@ -40,7 +40,7 @@ class Places:
         inners = [*nested_threads(folder)]
         for inner in inners:
             self._layout.nested[inner.name] = inner
-            self._layout.seen_nested.setdefault(inner.name, set()).add(inner)
+            self._layout.sorted_into.add(inner.parent)
         return [name, *{inner.name for inner in inners}]
 
 

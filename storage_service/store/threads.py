@@ -125,8 +125,9 @@ class Threads:
         was deleted. Raises NotFoundError.
         """
         folder = self.own_folder(thread_id)
+        shadowed = self._shadowed(thread_id, folder)
         with self.order.own_change():
-            for path in self._shadowed(thread_id, folder):
+            for path in shadowed:
                 into.put_shadowed(path, self.home)
             into.put(folder)
         self.order.drop(thread_id)
@@ -176,7 +177,8 @@ class Threads:
 
     def _shadowed(self, thread_id: ThreadId, folder: Path) -> list[Path]:
         """What else would be served under a thread's name, if its folder were not there."""
-        copies = sorted(self._layout.seen_nested.get(thread_id, set()) - {folder})
+        self.order.notice()
+        copies = sorted({into / thread_id for into in self._layout.sorted_into} - {folder})
         path = self._layout.flat_thread(thread_id)
         found = [copy for copy in copies if _is_below(copy, self.home) and holds_thread(copy)]
         return [*found, path] if flat.is_flat(path) else found

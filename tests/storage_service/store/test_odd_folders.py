@@ -187,3 +187,15 @@ def test_what_was_shadowed_is_put_back_through_no_link(janroot: Path, tmp_path: 
     store.restore(entry.id)
     assert set(everything(janroot)) == {f"{thread_id}/thread.json", f"Work/{thread_id}/thread.json"}
     store.close()
+
+
+def test_a_copy_that_was_just_put_into_a_folder_goes_along_too(janroot: Path) -> None:
+    thread_id = put_thread(janroot / "threads/jan_1700000001")
+    neighbour = put_thread(janroot / "threads/Work/jan_1700000002")
+    store = opened(janroot)
+    assert set(store.threads.order.ids()) == {thread_id, neighbour}
+    put_thread(janroot / "threads/Work" / thread_id)
+    put_thread(janroot / "threads/New" / thread_id)
+    store.delete_thread(thread_id)
+    assert [*everything(janroot)] == [f"Work/{neighbour}/thread.json"]
+    store.close()
