@@ -20,7 +20,8 @@ from storage_service.store.exports import thread as thread_export
 from storage_service.store.exports.alone import Alone
 from storage_service.store.exports.janroot import Summary, Survey
 from storage_service.store.exports.rules import Kind, Rules
-from storage_service.store.restoring.restores import Restore, Restored
+from storage_service.store.restoring.backup import Contents
+from storage_service.store.restoring.restores import Restore
 from storage_service.store.store import Store
 
 Context = aio.ServicerContext[Any, Any]
@@ -105,10 +106,13 @@ class ArchiveServicer(ArchiveServiceServicer):
         raise refusal or InvalidArgumentError("The backup ended before its end was said.", code="incomplete_upload")
 
     async def _finish(self, restore: Restore, end: pb.EndOfBackup, context: Context) -> pb.RestoreJanrootResponse:
-        restored = await self._work.run(lambda: restore.finish(dry_run=end.dry_run))
-        if restored.trash_id:
-            values.when_answered(context, self._leave)
-        return _restored_to_proto(restored)
+        if end.dry_run:
+            return _restored_to_proto(await self._work.run(restore.check))
+        # A caller that leaves during this is told of no restore, and there will be none.
+        contents = await self._work.run(restore.unpack)
+        with values.leaving_if_promised(context, self._store.restores, self._leave):
+            trash_id = await self._work.run(lambda: restore.promise(contents))
+        return _restored_to_proto(contents, trash_id)
 
     async def _write(self, restore: Restore, data: bytes) -> JanError | None:
         try:
@@ -163,13 +167,12 @@ def _summary_to_proto(summary: Summary, threads: int) -> pb.ArchiveSummary:
     )
 
 
-def _restored_to_proto(restored: Restored) -> pb.RestoreJanrootResponse:
-    contents = restored.contents
+def _restored_to_proto(contents: Contents, trash_id: str = "") -> pb.RestoreJanrootResponse:
     return pb.RestoreJanrootResponse(
         created_at=values.timestamp(contents.created_at * 1000),
         threads=min(contents.threads, _MAX_INT_32),
         files=contents.files,
         file_bytes=contents.bytes,
         weights=contents.weights,
-        trash_id=restored.trash_id,
+        trash_id=trash_id,
     )

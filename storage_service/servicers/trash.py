@@ -12,7 +12,6 @@ from storage_service.access import Access
 from storage_service.servicers import values
 from storage_service.store.records import TrashEntry
 from storage_service.store.store import Store
-from storage_service.store.trash import JANROOT
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -39,9 +38,8 @@ class TrashServicer(TrashServiceServicer):
         trash_id = TrashId.parse(request.trash_id)
         # Cleared messages go back into a thread that may be written to meanwhile.
         threads = await self._access.run(lambda: self._store.trash.threads_changed_by(trash_id))
-        entry = await self._access.run_alone(LOCK, lambda: self._store.restore(trash_id), *threads)
-        if entry.kind == JANROOT:
-            values.when_answered(context, self._leave)
+        with values.leaving_if_promised(context, self._store.restores, self._leave):
+            entry = await self._access.run_alone(LOCK, lambda: self._store.restore(trash_id), *threads)
         return pb.RestoreTrashResponse(entry=to_proto(entry))
 
     async def DeleteTrash(self, request: pb.DeleteTrashRequest, context: Context) -> pb.DeleteTrashResponse:

@@ -1,6 +1,7 @@
 """Values that every resource converts alike: times, JSON texts, pages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import orjson
@@ -11,6 +12,7 @@ from jan.errors import InvalidArgumentError
 from jan.storage.v1 import paging_pb2
 from storage_service.store.paging import PageQuery
 from storage_service.store.records import JsonObject
+from storage_service.store.restoring.restores import Restores
 
 DEFAULT_PAGE_SIZE = 20
 
@@ -85,6 +87,16 @@ def masked_paths(paths: list[str], allowed: frozenset[str]) -> set[str]:
     return set(paths)
 
 
-def when_answered(context: aio.ServicerContext[Any, Any], work: Callable[[], None]) -> None:
-    """Do something once the caller has its answer, or has left."""
-    cast(Any, context).add_done_callback(lambda _: work())  # its types know no function
+@contextmanager
+def leaving_if_promised(
+    context: aio.ServicerContext[Any, Any], restores: Restores, leave: Callable[[], None]
+) -> Iterator[None]:
+    """Around what may promise another janroot: once it is promised, leave as soon as the caller has its answer.
+
+    Also when the caller left meanwhile, for what is written until the next start goes to the trash then.
+    """
+    try:
+        yield
+    finally:
+        if restores.is_promised:
+            cast(Any, context).add_done_callback(lambda _: leave())  # its types know no function

@@ -2,7 +2,6 @@
 
 import threading
 from contextlib import closing
-from dataclasses import dataclass
 
 from jan.errors import ConflictError, FailedPreconditionError
 from jan.ids import TrashId
@@ -15,21 +14,15 @@ from storage_service.store.restoring.swap import Plan
 from storage_service.store.trash import Trash
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """What a backup holds, and the trash entry that the old janroot becomes at the next start; empty when it stays."""
-
-    contents: Contents
-    trash_id: str
-
-
 class Restore:
-    """An archive on its way in, nothing on disk before its first bytes. Ends with `discard`, whatever came before."""
+    """An archive on its way in, nothing on disk before its first bytes. Ends with `discard`, whatever came before.
 
-    def __init__(self, where: layout.Layout, bin_: Trash, done: "threading.Semaphore") -> None:
+    `check` it, or `unpack` and then `promise` it. Two calls, since unpacking may take longer than its caller stays.
+    """
+
+    def __init__(self, where: layout.Layout, restores: "Restores") -> None:
         self._where = where
-        self._trash = bin_
-        self._turn = done
+        self._restores = restores
         self._has_turn = True
         self._draft: atomic.Draft | None = None
 
@@ -39,25 +32,36 @@ class Restore:
             self._draft = atomic.Draft(self._where.staging / "restore.zip")
         self._draft.write(data)
 
-    def finish(self, *, dry_run: bool) -> Restored:
-        """Check all of the archive; unless that is all that is wanted, have the next start swap the janroot for it.
+    def check(self) -> Contents:
+        """Read all of the archive. Raises InvalidArgumentError."""
+        with closing(self._backup()) as backup:
+            backup.check()
+            return backup.contents()
 
-        Raises InvalidArgumentError, StorageFullError: nothing is changed, and nothing left once it is discarded.
+    def unpack(self) -> Contents:
+        """Make the janroot to be, durably, beside the one that is; nothing is left of it once this is discarded.
+
+        Raises InvalidArgumentError, StorageFullError; FailedPreconditionError: the janroot cannot be moved.
         """
-        if self._draft is None:
-            self.write(b"")
-        assert self._draft is not None
-        with closing(Backup(self._draft.path)) as backup:
+        with closing(self._backup()) as backup:
+            _check_movable(self._where)
+            atomic.make_dir(self._where.restoring)
+            backup.unpack(swap.place_of_new(self._where))
+            atomic.sync_dir(self._where.restoring)
             contents = backup.contents()
-            if dry_run:
-                backup.check()
-                return Restored(contents, "")
-            self._unpack(backup)
         # Moved whole while nobody looks: the archive is not needed any more, but its room may be.
-        self._draft.discard()
-        name = self._trash.new_name(trash.JANROOT)
-        swap.promise(self._where, Plan(name, carry=contents.left_out))
-        return Restored(contents, name)
+        if self._draft is not None:
+            self._draft.discard()
+        return contents
+
+    def promise(self, contents: Contents) -> str:
+        """Have the next start swap the janroot for what was unpacked; answers the trash entry that the old one becomes.
+
+        Whoever asks for that must see to a start: what is written before goes to the trash with the rest.
+        """
+        name = self._restores.new_name()
+        self._restores.promise(Plan(name, carry=contents.left_out))
+        return name
 
     def discard(self) -> None:
         """Leave nothing behind but what was promised; no error a second time."""
@@ -67,19 +71,21 @@ class Restore:
             atomic.remove_tree(self._where.restoring)
         if self._has_turn:
             self._has_turn = False
-            self._turn.release()
+            self._restores.end_turn()
 
-    def _unpack(self, backup: Backup) -> None:
-        _check_movable(self._where)
-        atomic.make_dir(self._where.restoring)
-        backup.unpack(swap.place_of_new(self._where))
-        atomic.sync_dir(self._where.restoring)
+    def _backup(self) -> Backup:
+        if self._draft is None:
+            self.write(b"")
+        assert self._draft is not None
+        return Backup(self._draft.path)
 
 
 class Restores:
     """Take backups back, and undo that."""
 
     def __init__(self, where: layout.Layout, bin_: Trash) -> None:
+        self.is_promised = False
+        """Whether the next start swaps: nobody may be served for long by then. A look at it needs no file."""
         self._where = where
         self._trash = bin_
         self._turn = threading.Semaphore()
@@ -90,14 +96,14 @@ class Restores:
         Raises StorageFullError, ConflictError; FailedPreconditionError: something of the janroot cannot be moved.
         """
         self._take_turn()
-        self._turn.release()
+        self.end_turn()
         check_room(self._where.server, archive_bytes if dry_run else 2 * archive_bytes)
         _check_movable(self._where)
 
     def begin(self) -> Restore:
         """Start a restore. Raises ConflictError: one is under way, or waits for the next start."""
         self._take_turn()
-        return Restore(self._where, self._trash, self._turn)
+        return Restore(self._where, self)
 
     def check_idle(self) -> None:
         """See that nothing of the trash is needed by the next start. Raises ConflictError."""
@@ -111,16 +117,31 @@ class Restores:
         try:
             _check_movable(self._where)
             atomic.remove_tree(self._where.restoring)
-            swap.promise(self._where, Plan.undoing(trash_id, self._trash.new_name(trash.JANROOT)))
+            self.promise(Plan.undoing(trash_id, self.new_name()))
         finally:
-            self._turn.release()
+            self.end_turn()
         return entry
+
+    def new_name(self) -> str:
+        """A name in the trash for a janroot."""
+        return self._trash.new_name(trash.JANROOT)
+
+    def promise(self, plan: Plan) -> None:
+        """Have the next start swap. For who has the turn."""
+        try:
+            swap.promise(self._where, plan)
+        finally:
+            self.is_promised = swap.is_promised(self._where)
+
+    def end_turn(self) -> None:
+        """Let the next one begin. For who has the turn."""
+        self._turn.release()
 
     def _take_turn(self) -> None:
         if not self._turn.acquire(blocking=False):
             raise ConflictError("Another restore is under way.")
         if swap.is_promised(self._where):
-            self._turn.release()
+            self.end_turn()
             raise _waits()
 
 

@@ -10,6 +10,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -21,7 +22,8 @@ from storage_service.store.layout import Layout
 from storage_service.store.paging import PageQuery
 from storage_service.store.records import TrashEntry
 from storage_service.store.restoring import swap
-from storage_service.store.restoring.restores import Restored, Restores
+from storage_service.store.restoring.backup import Contents
+from storage_service.store.restoring.restores import Restore, Restores
 from storage_service.store.store import Store
 from storage_service.store.trash import Trash
 from tests.fixtures.jan_files import put
@@ -32,12 +34,24 @@ from tests.storage_service.store.restoring.conftest import back_up, deleted_in, 
 NOTE = ".server/replaced.json"
 
 
+class Restored(NamedTuple):
+    contents: Contents
+    trash_id: str
+
+
+def finish(restoring: Restore, *, dry_run: bool = False) -> Restored:
+    if dry_run:
+        return Restored(restoring.check(), "")
+    contents = restoring.unpack()
+    return Restored(contents, restoring.promise(contents))
+
+
 def restore(store: Store, data: bytes, *, dry_run: bool = False) -> Restored:
     restoring = store.restores.begin()
     try:
         for offset in range(0, len(data), 100_000):
             restoring.write(data[offset : offset + 100_000])
-        return restoring.finish(dry_run=dry_run)
+        return finish(restoring, dry_run=dry_run)
     finally:
         restoring.discard()
 
@@ -389,7 +403,7 @@ def test_a_crash_before_the_promise_changes_nothing(janroot: Path, newer: Store,
         try:
             with crash:
                 restoring.write(data)
-                told = restoring.finish(dry_run=False)
+                told = finish(restoring)
         except Crash:
             pass
         swap.finish(where)
