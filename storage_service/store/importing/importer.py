@@ -32,8 +32,9 @@ from storage_service.store.store import Store
 GIBIBYTE = 1024 * MEBIBYTE
 # Weights may be among it.
 MAX_UPLOAD_BYTES = 16 * GIBIBYTE
+# Their names are held in memory, about a kilobyte for each entry.
 LIMITS = ArchiveLimits(
-    entries=400_000, entry_bytes=MAX_UPLOAD_BYTES, total_bytes=2 * MAX_UPLOAD_BYTES, directory_bytes=96 * MEBIBYTE
+    entries=250_000, entry_bytes=MAX_UPLOAD_BYTES, total_bytes=2 * MAX_UPLOAD_BYTES, directory_bytes=64 * MEBIBYTE
 )
 # A file that is no archive is read in one pass; its conversations are far smaller.
 MAX_JSON_BYTES = 2 * GIBIBYTE
@@ -65,6 +66,8 @@ class Importer:
         self._folder = folder
         self._source = source
         self.report = Report(dry_run)
+        self.is_publishing = False
+        """Whether some of it may be seen already."""
 
     def steps(self) -> Generator[Progress, None, None]:
         """Do it, a small piece of work at a time. Once the stage is `publishing`, it should be driven to its end.
@@ -97,6 +100,7 @@ class Importer:
                 self.report.quarantine = f".server/quarantine/{shop.quarantine_name}"
             if not self.report.dry_run:
                 shop.sync()
+                self.is_publishing = True
                 yield from build.publish()
 
     def discard(self) -> None:
