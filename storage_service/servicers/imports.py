@@ -2,24 +2,32 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from grpc import aio
 
-from jan.errors import InvalidArgumentError, JanError, TooLargeError
+from jan.errors import InvalidArgumentError, JanError, ResourceExhaustedError, TooLargeError
 from jan.storage.v1 import imports_pb2 as pb
 from jan.storage.v1.imports_pb2_grpc import ImportServiceServicer
+from jan.telemetry import get_logger
 from storage_service.access import Access
 from storage_service.store import atomic
+from storage_service.store.archive import check_room
 from storage_service.store.clock import Clock, wall_clock_ms
 from storage_service.store.importing.importer import MAX_UPLOAD_BYTES, Importer, Progress
 from storage_service.store.importing.report import LISTS, Report
 from storage_service.store.store import Store
 
+logger = get_logger(__name__)
+
 Context = aio.ServicerContext[Any, Any]
+
+# Files that are on their way or wait for their turn lie on the disk meanwhile.
+MOST_UPLOADS = 8
+_RETRY_SECONDS = 30
 
 # How long a worker of the pool is held at a time.
 _SLICE_SECONDS = 0.05
@@ -38,21 +46,24 @@ class ImportServicer(ImportServiceServicer):
         # Two imports at once could choose the same free name.
         self._turn = asyncio.Lock()
         self._count = 0
+        self._held = 0
 
     async def Import(
         self, request_iterator: AsyncIterator[pb.ImportRequest], context: Context
     ) -> AsyncGenerator[pb.ImportResponse, None]:
         """See imports.proto."""
-        async with self._upload() as upload:
-            options = await self._receive(request_iterator, upload)
-            while not await _acquired(self._turn):
-                yield pb.ImportResponse(progress=pb.ImportProgress(stage="waiting"))
-            importer = self._importer(upload.path, dry_run=options.dry_run)
-            try:
-                async for progress in self._progress(importer):
-                    yield pb.ImportResponse(progress=to_progress(progress))
-            finally:
-                self._turn.release()
+        with self._place() as refusal:
+            async with self._upload() as upload:
+                options = await self._receive(request_iterator, upload, refusal)
+                while not await _acquired(self._turn):
+                    yield pb.ImportResponse(progress=pb.ImportProgress(stage="waiting"))
+                importer = self._importer(upload.path, dry_run=options.dry_run)
+                try:
+                    async with aclosing(self._progress(importer)) as steps:
+                        async for progress in steps:
+                            yield pb.ImportResponse(progress=to_progress(progress))
+                finally:
+                    self._turn.release()
         yield pb.ImportResponse(report=to_report(importer.report))
 
     @asynccontextmanager
@@ -69,9 +80,26 @@ class ImportServicer(ImportServiceServicer):
             for upload in uploads:
                 await self._access.run(upload.discard)
 
-    async def _receive(self, requests: AsyncIterator[pb.ImportRequest], upload: atomic.Draft) -> pb.ImportOptions:
+    @contextmanager
+    def _place(self) -> Iterator[JanError | None]:
+        """A place among those whose files lie here; answers why there is none, if there is none."""
+        if self._held >= MOST_UPLOADS:
+            yield ResourceExhaustedError(
+                f"{MOST_UPLOADS} imports are under way or wait already; try again later.",
+                code="too_many_imports",
+                retry_after_seconds=_RETRY_SECONDS,
+            )
+            return
+        self._held += 1
+        try:
+            yield None
+        finally:
+            self._held -= 1
+
+    async def _receive(
+        self, requests: AsyncIterator[pb.ImportRequest], upload: atomic.Draft, refusal: JanError | None
+    ) -> pb.ImportOptions:
         """Write what comes; answers the options. A refusal is told at the end: see `servicers.files`."""
-        refusal: JanError | None = None
         async for request in requests:
             if request.HasField("options"):
                 if refusal is not None:
@@ -86,7 +114,7 @@ class ImportServicer(ImportServiceServicer):
         try:
             if upload.size + len(data) > MAX_UPLOAD_BYTES:
                 raise TooLargeError(f"A file to import may have at most {MAX_UPLOAD_BYTES} bytes.", param="file")
-            await self._access.run(lambda: upload.write(data))
+            await self._access.run(lambda: _write(upload, data))
         except JanError as error:
             await self._access.run(upload.discard)
             return error
@@ -107,8 +135,24 @@ class ImportServicer(ImportServiceServicer):
                     yield progress
                 progress = await self._access.run(lambda: _slice(steps))
         finally:
+            await self._end(importer, steps)
+
+    async def _end(self, importer: Importer, steps: Generator[Progress, None, None]) -> None:
+        """Leave nothing half done: what is being published is published to its end, whoever left meanwhile."""
+        try:
+            while importer.is_publishing and await self._access.run(lambda: _slice(steps)) is not None:
+                pass
+        except JanError as error:
+            logger.warning("an import whose client left was not published whole", reason=error.message)
+        finally:
             await self._access.run(steps.close)
             await self._access.run(importer.discard)
+
+
+def _write(upload: atomic.Draft, data: bytes) -> None:
+    """Add a piece. Raises StorageFullError: others need what is left of the disk."""
+    check_room(upload.path.parent, len(data))
+    upload.write(data)
 
 
 def _slice(steps: Iterator[Progress]) -> Progress | None:
