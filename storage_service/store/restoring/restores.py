@@ -20,7 +20,8 @@ class Restore:
     `check` it, or `unpack` and then `promise` it. Two calls, since unpacking may take longer than its caller stays.
     """
 
-    def __init__(self, where: layout.Layout, restores: "Restores") -> None:
+    def __init__(self, where: layout.Layout, restores: "Restores", name: str) -> None:
+        self._upload = where.staging / name
         self._where = where
         self._restores = restores
         self._has_turn = True
@@ -29,7 +30,7 @@ class Restore:
     def write(self, data: bytes) -> None:
         """Add bytes. Raises StorageFullError: no room. Discard it then."""
         if self._draft is None:
-            self._draft = atomic.Draft(self._where.staging / "restore.zip")
+            self._draft = atomic.Draft(self._upload)
         self._draft.write(data)
 
     def check(self) -> Contents:
@@ -64,13 +65,16 @@ class Restore:
         return name
 
     def discard(self) -> None:
-        """Leave nothing behind but what was promised; no error a second time."""
-        if self._draft is not None:
-            self._draft.discard()
-        if not swap.is_promised(self._where):
-            atomic.remove_tree(self._where.restoring)
-        if self._has_turn:
-            self._has_turn = False
+        """Leave nothing behind but what was promised. Does nothing a second time: all is the next one's by then."""
+        if not self._has_turn:
+            return
+        self._has_turn = False
+        try:
+            if self._draft is not None:
+                self._draft.discard()
+            if not swap.is_promised(self._where):
+                atomic.remove_tree(self._where.restoring)
+        finally:
             self._restores.end_turn()
 
     def _backup(self) -> Backup:
@@ -89,6 +93,7 @@ class Restores:
         self._where = where
         self._trash = bin_
         self._turn = threading.Semaphore()
+        self._count = 0
 
     def check(self, archive_bytes: int, *, dry_run: bool) -> None:
         """See whether an archive of this length may come: it lies here twice for a while, packed and unpacked.
@@ -103,7 +108,8 @@ class Restores:
     def begin(self) -> Restore:
         """Start a restore. Raises ConflictError: one is under way, or waits for the next start."""
         self._take_turn()
-        return Restore(self._where, self)
+        self._count += 1
+        return Restore(self._where, self, f"restore-{self._count}.zip")
 
     def check_idle(self) -> None:
         """See that nothing of the trash is needed by the next start. Raises ConflictError."""

@@ -17,6 +17,8 @@ import pytest
 from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, StorageFullError
 from jan.ids import TrashId
 from storage_service.store import archive as archive_reader
+from storage_service.store.archive import Archive, Entry
+from storage_service.store.bulk import Bulk
 from storage_service.store.clock import wall_clock_ms
 from storage_service.store.layout import Layout
 from storage_service.store.paging import PageQuery
@@ -332,6 +334,33 @@ def test_one_restore_at_a_time(newer: Store) -> None:
     newer.restores.begin().discard()
     with pytest.raises(ConflictError):
         [newer.restores.begin() for _ in range(2)]
+
+
+def test_a_refused_restore_leaves_the_next_one_alone(
+    janroot: Path, newer: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = newer.restores.begin()
+    refused.write(b"PK")
+    refused.discard()
+    following = newer.restores.begin()
+    following.write(back_up(janroot))
+    refused.discard()
+    really = Archive.extract
+
+    def while_it_is_unpacked(archive: Archive, entry: Entry, path: Path, bulk: Bulk) -> None:
+        refused.discard()
+        really(archive, entry, path, bulk)
+
+    monkeypatch.setattr(Archive, "extract", while_it_is_unpacked)
+    finish(following)
+    refused.discard()
+    following.discard()
+    with pytest.raises(ConflictError):
+        newer.restores.begin()
+    store = restarted(newer)
+    assert titles(store) == {"old"}
+    assert tree(janroot).keys() - {"models/demo/demo.gguf"} <= tree(store.layout.root).keys()
+    store.close()
 
 
 def test_a_folder_that_cannot_be_moved_is_told_before(
