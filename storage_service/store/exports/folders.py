@@ -4,6 +4,7 @@ So a thread that is moved into the trash meanwhile is still read whole, and a li
 nowhere: none is ever followed.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from storage_service.store.exports.zip_writer import Item
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _PIECE_BYTES = 256 * 1024
+# What opening says of a file that is gone, of a link, and of a socket.
+_NO_PLAIN_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
 
 
 class OpenedFile:
@@ -104,11 +107,16 @@ class OpenedFolder:
         return sorted(found, key=lambda entry: entry.name)
 
     def file(self, name: str) -> OpenedFile | None:
-        """Open a plain file in it; None for anything else, for one that is gone, and for one closed to us."""
+        """Open a plain file in it; None for anything else, and for one that is gone.
+
+        Raises PermissionError: it is closed to us. OSError: it is there, and an archive without it would be a lie.
+        """
         try:
             fd = os.open(name, _FLAGS, dir_fd=self.fd)
-        except OSError:
-            return None
+        except OSError as error:
+            if error.errno in _NO_PLAIN_FILE:
+                return None
+            raise
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(fd)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from jan.errors import FailedPreconditionError
 from storage_service.store import layout
 from storage_service.store.exports import blanking
 from storage_service.store.exports.alone import Alone
@@ -92,13 +93,22 @@ def manifest_name(rules: Rules) -> str:
 
 
 def pieces(where: layout.Layout, rules: Rules, about: JsonObject, alone: Alone, now_ms: int) -> Iterator[bytes]:
-    """The bytes of the zip: the manifest `about`, then everything that the rules let in, under its own name."""
+    """The bytes of the zip: the manifest `about`, then everything that the rules let in, under its own name.
+
+    Raises FailedPreconditionError: something was closed to us meanwhile, of which the manifest says nothing. OSError:
+    something cannot be read. The zip has no end then, so that nobody takes it for whole.
+    """
     writer = ZipWriter()
+    told_unreadable = {item["path"] for item in about["left_out"] if item["reason"] == Reason.UNREADABLE.value}
+    tells_all = about["left_out_count"] == len(about["left_out"])
     told = orjson.dumps(about, option=orjson.OPT_INDENT_2)
     yield from writer.file(Item(manifest_name(rules), 0o100644, now_ms * 1_000_000), len(told), [told])
     with OpenedFolder.at(where.root) as root:
         for found in Walk(root, rules, alone).everything():
-            if isinstance(found, Found) and found.place != manifest_name(rules):
+            if isinstance(found, LeftOut):
+                if found.reason is Reason.UNREADABLE and tells_all and _text(found.place) not in told_unreadable:
+                    raise FailedPreconditionError(f"'{_text(found.place)}' may not be read by the server any more.")
+            elif found.place != manifest_name(rules):
                 yield from _entry(writer, found)
     yield from writer.finish()
 
@@ -118,7 +128,10 @@ def _judged(found: Found | LeftOut) -> Found | LeftOut:
     """What is found out about a settings file only by reading it."""
     if isinstance(found, LeftOut) or not found.is_blanked:
         return found
-    file = found.folder.file(found.entry.name)
+    try:
+        file = found.folder.file(found.entry.name)
+    except PermissionError:
+        return LeftOut(found.place, Reason.UNREADABLE, found.entry.status.st_size)
     if file is not None:
         with closing(file):
             if _blanked(found.entry, file) is not None:

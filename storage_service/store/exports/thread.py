@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
-from jan.errors import NotFoundError
+from jan.errors import FailedPreconditionError, NotFoundError
 from jan.ids import MessageId, ThreadId
 from storage_service.store import jsonl, layout
 from storage_service.store.exports.alone import Alone
@@ -28,8 +28,16 @@ class _Opened:
 def pieces(store: Store, thread_id: ThreadId, alone: Alone) -> Iterator[bytes]:
     """The bytes of the zip: `<thread id>/…` or the flat `<thread id>.json`, then `files/…` if there are any.
 
-    Nothing is changed or converted. Raises NotFoundError: no such thread.
+    Nothing is changed or converted. Raises NotFoundError: no such thread. FailedPreconditionError: a file or folder of
+    it is closed to us. OSError: one cannot be read. The zip has no end then, so that nobody takes it for whole.
     """
+    try:
+        yield from _pieces(store, thread_id, alone)
+    except PermissionError as error:
+        raise FailedPreconditionError(f"'{error.filename}' of this thread may not be read by the server.") from error
+
+
+def _pieces(store: Store, thread_id: ThreadId, alone: Alone) -> Iterator[bytes]:
     writer = ZipWriter()
     with ExitStack() as stack:
         opened = alone(thread_id, lambda: _open(store, thread_id, stack))

@@ -1,7 +1,7 @@
 """Going through a whole janroot while it is in use."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from storage_service.store import layout
@@ -60,8 +60,8 @@ class Walk:
         try:
             with self.root.inner(_THREADS) as threads:
                 return [entry for entry in threads.entries() if entry.name not in self._threads]
-        except OSError:
-            return []
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return []  # closed to us: that was told when it was come by
 
     def _inside(
         self, folder: OpenedFolder, place: str, live: Mapping[str, OpenedFile], entries: list[Entry]
@@ -101,12 +101,13 @@ class Walk:
 
         def look() -> tuple[Mapping[str, OpenedFile], list[Entry]]:
             entries = inner.entries()
-            names = {entry.name for entry in entries}
-            files = {name: inner.file(name) for name in layout.LIVE_FILES if name in names}
-            found = {name: file for name, file in files.items() if file is not None}
-            for file in found.values():
-                stack.enter_context(closing(file))
-            return found, entries
+            files = {}
+            for name in {entry.name for entry in entries} & set(layout.LIVE_FILES):
+                with suppress(PermissionError):  # told when its turn comes
+                    file = inner.file(name)
+                    if file is not None:
+                        files[name] = stack.enter_context(closing(file))
+            return files, entries
 
         return self.alone(entry.name, look)
 

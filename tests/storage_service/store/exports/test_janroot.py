@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from jan.errors import FailedPreconditionError
 from jan.ids import AssistantId, ThreadId, TrashId
 from storage_service.store import yamlfile
 from storage_service.store.exports import janroot as janroot_export
@@ -21,6 +23,7 @@ from storage_service.store.exports.rules import Kind, Rules
 from storage_service.store.store import Store
 from tests.fixtures.jan_files import put
 from tests.storage_service.conftest import BLANK
+from tests.storage_service.store.exports.closed_files import refuse_to_open
 
 Result = TypeVar("Result")
 
@@ -209,3 +212,40 @@ def test_a_folder_without_end_is_left_out(store: Store, janroot: Path) -> None:
     files, about, _ = archive(store, Rules(Kind.BACKUP))
     assert not [name for name in files if name.endswith("/end")]
     assert [found["reason"] for found in about["left_out"]] == ["too_deep"]
+
+
+@pytest.mark.parametrize("name", ["messages.jsonl", "demo.gguf", "broken.json"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE])
+def test_a_file_that_cannot_be_read_ends_the_archive_before_its_end(
+    store: Store, janroot: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
+) -> None:
+    fill(store, janroot)
+    put(janroot / "threads/jan_1700120004/messages.jsonl", "{}")
+    refuse_to_open(monkeypatch, name, number)
+    with pytest.raises(OSError, match=name):
+        archive(store, Rules(Kind.BACKUP, weights=True))
+
+
+def test_a_closed_file_is_told_and_hides_no_other(store: Store, janroot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(janroot / "threads/jan_1700120004/messages.jsonl", "{}")
+    put(janroot / "threads/jan_1700120004/thread.json", {})
+    really = os.access
+    with monkeypatch.context() as closed:
+        refuse_to_open(closed, "messages.jsonl", errno.EACCES)
+        closed.setattr(
+            os, "access", lambda path, *more, **named: path != "messages.jsonl" and really(path, *more, **named)
+        )
+        files, about, _ = archive(store, Rules(Kind.BACKUP))
+    place = "threads/jan_1700120004/messages.jsonl"
+    assert about["left_out"] == [{"path": place, "reason": "unreadable", "bytes": 2}]
+    assert "threads/jan_1700120004/thread.json" in files
+    assert place not in files
+
+
+def test_a_file_that_was_closed_since_the_manifest_ends_the_archive(
+    store: Store, janroot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(janroot / "files/mine", "x")
+    refuse_to_open(monkeypatch, "mine", errno.EACCES)
+    with pytest.raises(FailedPreconditionError, match="files/mine"):
+        archive(store, Rules(Kind.BACKUP))

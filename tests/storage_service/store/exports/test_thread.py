@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import zipfile
@@ -11,12 +12,13 @@ from typing import Any, TypeVar
 
 import pytest
 
-from jan.errors import NotFoundError
+from jan.errors import FailedPreconditionError, NotFoundError
 from jan.ids import FileId, MessageId, ThreadId
 from storage_service.store.exports import thread as thread_export
 from storage_service.store.exports.alone import at_once
 from storage_service.store.records import File, Message, Role, Thread
 from storage_service.store.store import Store
+from tests.storage_service.store.exports.closed_files import refuse_to_open
 
 Result = TypeVar("Result")
 
@@ -118,3 +120,17 @@ def test_a_thread_whose_only_file_is_a_link_is_a_zip_without_it(store: Store, ja
     assert store.threads.get(ThreadId(folder.name)).id == folder.name
     with exported(store, folder.name) as archive:
         assert archive.namelist() == [f"{folder.name}/"]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_a_file_that_cannot_be_read_ends_it_before_its_end(
+    store: Store, janroot: Path, thread: Thread, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    say(store, thread, "m1")
+    (janroot / "threads" / thread.id / "files").mkdir()
+    (janroot / "threads" / thread.id / "files" / "m.png").write_bytes(b"x")
+    for name in ("messages.jsonl", "m.png"):
+        with monkeypatch.context() as patch:
+            refuse_to_open(patch, name, number)
+            with pytest.raises(FailedPreconditionError if number == errno.EACCES else OSError, match=name):
+                exported(store, thread.id)
