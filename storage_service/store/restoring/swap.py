@@ -17,6 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Self
 
+from jan.errors import FailedPreconditionError
 from jan.ids import TrashId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, jsonfile, layout
@@ -99,15 +100,15 @@ def finish(where: layout.Layout) -> None:
     """Do what was promised, or go on with it; else throw away what is left of a restore that broke off.
 
     Only under the lock, before anything is read. Raises OSError: something cannot be moved; the next start tries again.
+    FailedPreconditionError: nobody can tell what was promised, and either janroot may be in either place.
     """
     if not os.path.lexists(where.restoring):
         return
-    raw = jsonfile.read(where.restoring / _PLAN)
-    if raw is None:
+    if not is_promised(where):
         logger.warning("a restore that broke off is removed")
         atomic.remove_tree(where.restoring)
         return
-    plan = Plan.from_json(raw)
+    plan = _kept_plan(where)
     logger.info("swapping the janroot for another", old=f".server/trash/{plan.trash}", phase=plan.phase.value)
     swap = _Swap(where, plan)
     if plan.phase is _Phase.FETCH:
@@ -117,6 +118,17 @@ def finish(where: layout.Layout) -> None:
     if swap.plan.phase is _Phase.OUT:
         swap.move_out()
     swap.move_in()
+
+
+def _kept_plan(where: layout.Layout) -> Plan:
+    path = where.restoring / _PLAN
+    try:
+        return Plan.from_json(jsonfile.read(path) or {})
+    except (KeyError, TypeError, ValueError):
+        raise FailedPreconditionError(
+            f"{path} says how far a restore is, and cannot be read. Put it back from a copy, or look into"
+            f" {place_of_new(where)} and {where.trash} for what is missing; then remove {where.restoring}."
+        ) from None
 
 
 class _Swap:

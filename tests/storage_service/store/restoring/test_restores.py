@@ -386,6 +386,34 @@ def test_a_restore_that_broke_off_is_thrown_away(newer: Store) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"trash": "janroot-1-00000000"}', '{"phase": "sideways"}'])
+def test_a_plan_that_cannot_be_read_is_not_taken_for_none(
+    janroot: Path, newer: Store, monkeypatch: pytest.MonkeyPatch, damaged: str
+) -> None:
+    root = newer.layout.root
+    restore(newer, back_up(janroot))
+    newer.close()
+
+    def die(_: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(swap._Swap, "move_in", die)
+        with pytest.raises(Crash):
+            Store.open(root)
+    plan = root / ".server/restoring/plan.json"
+    readable = plan.read_bytes()
+    plan.write_text(damaged)
+    before = set(root.rglob("*"))
+    with pytest.raises(FailedPreconditionError, match=str(plan)):
+        Store.open(root)
+    assert set(root.rglob("*")) == before
+    plan.write_bytes(readable)
+    store = Store.open(root)
+    assert titles(store) == {"old"}
+    store.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["restore", "undo"])
 def test_a_crash_at_any_step_of_the_swap_ends_in_the_new_one(
