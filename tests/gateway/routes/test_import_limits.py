@@ -66,12 +66,24 @@ async def test_more_that_wait_than_fit_are_refused_until_one_is_done(
 
 
 async def test_a_file_stops_where_others_need_the_rest_of_the_disk(
-    api: Api, storage_server: StorageServer, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, storage_server: StorageServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    is_full, is_gone = asyncio.Event(), asyncio.Event()
+
+    async def filling() -> AsyncIterator[bytes]:
+        yield b"x" * uploads.PIECE_BYTES
+        await is_full.wait()
+        yield b"x" * uploads.PIECE_BYTES
+        await is_gone.wait()
+
+    upload = asyncio.create_task(gateway.client.post(PATH, data=filling(), headers=ZIP))
+    await until_staged(storage_server, 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=64 * 1024 * 1024))
-    async with api.post(PATH, data=io.BytesIO(b"no archive"), headers=ZIP) as answer:
+    is_full.set()
+    await until_staged(storage_server, 0)  # while the client still sends
+    is_gone.set()
+    async with await upload as answer:
         assert answer.status == 507
-    await until_staged(storage_server, 0)
 
 
 async def test_one_that_stands_still_is_dropped(
