@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from jan.ids import ModelId
+from storage_service.store import secrets
 from storage_service.store.forms import fields
 from storage_service.store.records import JsonObject, Model
 
@@ -38,7 +39,7 @@ _PATHS = ("llama_model_path", "model_path", "mmproj")
 def from_json(
     model_id: ModelId, raw: JsonObject, made_ms: int, folder: str = "", present: Collection[str] = ()
 ) -> Model:
-    """A model from its file. No field is required; `made_ms` stands in for a missing creation time.
+    """A model from its file, without keys. No field is required; `made_ms` stands in for a missing creation time.
 
     The folder's path below `models/` is the id: it is the one name that cannot be given twice. `folder` is where the
     weights lie, relative to the janroot, and `present` the names in it.
@@ -47,6 +48,7 @@ def from_json(
     settings, parameters = maps(raw)
     engine = fields.text(raw, "engine") or fields.text(metadata, "engine")
     model_format = fields.text(raw, "format") or ("api" if engine == "api" else "gguf")
+    files = () if model_format == "api" else _files(model_id, raw, folder, present)
     return Model(
         id=model_id,
         created_ms=fields.time_ms(raw, "created", "created_at") or made_ms,
@@ -56,10 +58,10 @@ def from_json(
         version=fields.text(raw, "version"),
         engine=_engine(engine, model_format),
         format=model_format,
-        settings=settings,
-        parameters=parameters,
-        metadata=metadata,
-        files=() if model_format == "api" else _files(model_id, raw, folder, present),
+        settings=_shown(settings),
+        parameters=_shown(parameters),
+        metadata=_shown(metadata),
+        files=files,
         source_url=_source_url(raw),
         folder=folder or f"models/{model_id}",
     )
@@ -115,6 +117,17 @@ def _files(model_id: ModelId, raw: JsonObject, folder: str, present: Collection[
     usual = [name for name in sorted(present) if name.endswith(".gguf") and "mmproj" not in name]
     usual += [name for name in (model_id.rpartition("/")[2],) if name in present]
     return tuple(usual[:1]) or tuple(filter(stays_inside, dict.fromkeys(names)))
+
+
+def _shown(values: JsonObject) -> JsonObject:
+    """Values that everybody may see: keys blanked, and of paths that lead elsewhere the last part.
+
+    Engines are told these, too, so what they read is never taken for a key: a template may look like one.
+    """
+    free = {key: value for key, value in values.items() if key not in LOAD_KEYS | REQUEST_KEYS}
+    secrets.blank(free)
+    paths = {key: fields.text(values, key) for key in _PATHS}
+    return values | free | {key: _last_part(path) for key, path in paths.items() if not stays_inside(path)}
 
 
 def _last_part(name: str) -> str:

@@ -161,7 +161,7 @@ class Kind(Enum):
     )
     SECRET = (
         Severity.INFO,
-        "A key in plain text. The server never reads or answers it.",
+        "A key in plain text. The server uses none, and answers only those in an assistant's own fields.",
         "Take it along in no copy that others see.",
     )
     QUARANTINED = (

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jan.ids import AssistantId, ModelId
-from storage_service.store import jsonfile, layout
+from storage_service.store import jsonfile, layout, secrets
 from storage_service.store.assistants import description_of
 from storage_service.store.forms import fields
 from storage_service.store.forms import models as form
@@ -45,9 +45,16 @@ def _assistant(folder: Path, place: str) -> Iterator[Finding]:
         yield Finding(place_of_file, Kind.INVALID_DESCRIPTION)
     elif raw.get("id", folder.name) != folder.name:
         yield Finding(place_of_file, Kind.ID_MISMATCH, f"id {str(raw['id'])[:128]!r}")
+    yield from _keys(raw, place_of_file)
     threads = [entry.name for entry in entries(folder / "threads") if not entry.name.startswith(".")]
     if threads:
         yield Finding(f"{place}/threads", Kind.THREADS_IN_ASSISTANT, some(threads))
+
+
+def _keys(raw: JsonObject | None, place: str) -> Iterator[Finding]:
+    names = sorted(set(secrets.names(raw)))
+    if names:
+        yield Finding(place, Kind.SECRET, some([name[:64] for name in names]))
 
 
 def models(where: layout.Layout) -> Iterator[Finding]:
@@ -65,6 +72,7 @@ def models(where: layout.Layout) -> Iterator[Finding]:
             described.add(description.folder)
         if raw is None:
             continue
+        yield from _keys(raw, place)
         if is_foreign(ModelId, description.id):
             yield Finding(place, Kind.FOREIGN_NAME)
         elif description.id in served:

@@ -9,6 +9,7 @@ import pytest
 
 from jan.errors import NotFoundError
 from jan.ids import ModelId
+from storage_service.store.report.findings import Kind
 from storage_service.store.store import Store
 
 
@@ -128,3 +129,35 @@ def test_threads_in_an_assistants_folder_are_told(store: Store, janroot: Path) -
     assert [(one.path, one.detail) for one in store.report(100).findings] == [
         ("assistants/jan/threads", "jan_1704504633")
     ]
+
+
+def test_keys_and_places_on_the_servers_disk_are_answered_nowhere_and_told(store: Store, janroot: Path) -> None:
+    add(
+        janroot,
+        "m",
+        {
+            "settings": {
+                "api_key": "sk-canary",
+                "headers": {"Authorization": "Bearer sk-canary"},
+                "prompt_template": "token: {prompt}",
+                "llama_model_path": "/home/me/m.gguf",
+                "mmproj": "C:\\canary\\p.gguf",
+            },
+            "parameters": {"max_tokens": 7, "apiKey": "sk-canary"},
+            "metadata": {"deep": [{"password": "sk-canary"}]},
+        },
+    )
+    (janroot / "models/m/m.gguf").touch()
+    (janroot / "models/y").mkdir()
+    (janroot / "models/y/model.yml").write_text("model: y\nfiles: [y.gguf]\napi_key: sk-canary\n")
+    (janroot / "assistants/jan/assistant.json").write_text('{"id": "jan", "api_key": "sk-canary"}')
+    models = store.models.all()
+    assert [model.id for model in models] == ["m", "y"]
+    assert not any(word in repr(models) for word in ("sk-canary", "/home", "C:"))
+    assert models[0].settings["llama_model_path"] == "m.gguf"
+    assert models[0].settings["prompt_template"] == "token: {prompt}"
+    assert models[0].files[0] == "m.gguf"
+    assert models[0].parameters["max_tokens"] == 7
+    told = {one.path: one.detail for one in store.report(100).findings if one.kind is Kind.SECRET}
+    assert told.keys() == {"models/m/model.json", "models/y/model.yml", "assistants/jan/assistant.json"}
+    assert "sk-canary" not in repr(told)
