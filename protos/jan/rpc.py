@@ -20,7 +20,15 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from jan.backoff import Backoff
 from jan.errors import UnavailableError
-from jan.rpc_errors import OUTCOME_UNKNOWN, UNKNOWN_OUTCOME, detail_of, from_rpc_error, stalled, tell
+from jan.rpc_errors import (
+    OUTCOME_UNKNOWN,
+    UNKNOWN_OUTCOME,
+    detail_of,
+    from_broken_stream,
+    from_rpc_error,
+    stalled,
+    tell,
+)
 from jan.telemetry import request_id_var
 
 REQUEST_ID_HEADER = "x-request-id"
@@ -202,7 +210,7 @@ async def upload(
         all_said = await _say(running, requests, on_accepted)
         return await running
     except aio.AioRpcError as error:
-        raise from_rpc_error(error, all_said=all_said) from None
+        raise from_broken_stream(error, all_said=all_said) from None
     except TimeoutError:
         raise stalled() from None
     finally:
@@ -232,7 +240,7 @@ async def exchange(
                 return
             yield cast(ResponseT, part)
     except aio.AioRpcError as error:
-        raise from_rpc_error(error, all_said=all_said) from None
+        raise from_broken_stream(error, all_said=all_said) from None
     except TimeoutError:
         raise stalled() from None
     finally:

@@ -92,14 +92,12 @@ def detail_of(error: aio.AioRpcError) -> ErrorDetail | None:
     return None
 
 
-def from_rpc_error(error: aio.AioRpcError, *, all_said: bool = False) -> JanError:
-    """The error for a call that failed; `all_said`: it may have been done, and must not be repeated blindly."""
+def from_rpc_error(error: aio.AioRpcError) -> JanError:
+    """The error for a call that failed."""
     detail = detail_of(error)
     if detail is not None:
         return JanError.from_detail(detail)
     match error.code():
-        case grpc.StatusCode.UNAVAILABLE if all_said:
-            return UnavailableError(UNKNOWN_OUTCOME, code=OUTCOME_UNKNOWN)
         case grpc.StatusCode.UNAVAILABLE:
             return UnavailableError("A part of the server is not answering; try again.", retry_after_seconds=1)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -108,6 +106,19 @@ def from_rpc_error(error: aio.AioRpcError, *, all_said: bool = False) -> JanErro
             return TooLargeError("The request is larger than the services take between them.")
         case _:
             return InternalError("A part of the server failed on this request.")
+
+
+def from_broken_stream(error: aio.AioRpcError, *, all_said: bool) -> JanError:
+    """The error for a stream of requests that ended early; `all_said`: it may have been done all the same.
+
+    Our services say more than a status. A bare one of these is gRPC's own word for a service that was killed.
+    """
+    killed = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED)
+    if detail_of(error) is not None or error.code() not in killed:
+        return from_rpc_error(error)
+    if all_said:
+        return UnavailableError(UNKNOWN_OUTCOME, code=OUTCOME_UNKNOWN)
+    return UnavailableError("A part of the server is not answering; try again.", retry_after_seconds=1)
 
 
 def not_in_time() -> DeadlineExceededError:

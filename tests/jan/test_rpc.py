@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from grpc import aio
 
@@ -22,6 +23,7 @@ from jan.errors import (
 )
 from jan.inference.v1 import control_pb2, control_pb2_grpc
 from jan.rpc import call, is_serving, open_channel, serving
+from jan.rpc_errors import OUTCOME_UNKNOWN, from_broken_stream
 from jan.telemetry import request_id_var
 
 Answer = Callable[[], Awaitable[control_pb2.ListModelStatusesResponse]]
@@ -147,6 +149,14 @@ async def first_answer(channel: aio.Channel) -> str:
             continue
         except NotFoundError as error:
             return error.message
+
+
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "UNKNOWN", "INTERNAL", "CANCELLED"])
+def test_a_service_that_was_killed_in_an_upload_is_unavailable(code: str) -> None:
+    error = aio.AioRpcError(grpc.StatusCode[code], aio.Metadata(), aio.Metadata(), "Stream removed")
+    broken = from_broken_stream(error, all_said=False)
+    assert (type(broken), broken.retry_after_seconds) == (UnavailableError, 1)
+    assert from_broken_stream(error, all_said=True).code == OUTCOME_UNKNOWN
 
 
 def test_an_unknown_kind_reads_as_internal() -> None:

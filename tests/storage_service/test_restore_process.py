@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ import pytest
 from grpc import aio
 
 from jan import rpc
-from jan.errors import ConflictError, InvalidArgumentError, JanError
+from jan.errors import ConflictError, InvalidArgumentError, JanError, UnavailableError
 from jan.storage.v1 import archives_pb2, threads_pb2, trash_pb2
 from jan.storage.v1.archives_pb2_grpc import ArchiveServiceStub
 from jan.storage.v1.threads_pb2_grpc import ThreadServiceStub
@@ -106,6 +107,20 @@ async def test_what_breaks_off_changes_nothing(service: Service) -> None:
     async with service.running() as (_, channel):
         assert await titles(channel) == ["old"]
         assert not list((service.janroot / ".server/staging").iterdir())
+
+
+async def test_a_kill_in_the_middle_reads_as_unavailable(service: Service) -> None:
+    async with service.running() as (process, channel):
+
+        async def endless() -> AsyncIterator[archives_pb2.RestoreJanrootRequest]:
+            for number in itertools.count():
+                if number == 5:
+                    process.kill()
+                yield archives_pb2.RestoreJanrootRequest(data=bytes(100_000))
+
+        with pytest.raises(UnavailableError) as raised:
+            await rpc.upload(ArchiveServiceStub(channel).RestoreJanroot, endless(), deadline_seconds=30)
+        assert raised.value.retry_after_seconds == 1
 
 
 async def test_one_at_a_time(service: Service) -> None:
