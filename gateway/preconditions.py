@@ -20,8 +20,8 @@ def etag(revision: str) -> dict[str, str]:
 
 def read_if_match(request: web.Request) -> list[str]:
     """The revisions that a request may act on; none means any. Raises InvalidArgumentError: not a list of tags."""
-    text = ",".join(request.headers.getall("If-Match", []))
-    if text.strip() in {"", "*"}:
+    text = ",".join(request.headers.getall("If-Match", ["*"]))
+    if text.strip() == "*":
         return []
     matches = [_TAG.fullmatch(item.strip()) for item in text.split(",")]
     if len(matches) > _MAX_TAGS or None in matches:

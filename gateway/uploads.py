@@ -82,9 +82,9 @@ class Form:
                     self.filename = label(filename)
                     async for data in self._file(part):
                         yield data
-        except _MALFORMED as error:
-            reason = _echo(str(error))
-            raise InvalidArgumentError(f"We could not read the form of your request: {reason}.") from None
+        except _MALFORMED:
+            message = "We could not read the form of your request: it is not well-formed, or was cut off."
+            raise InvalidArgumentError(message) from None
         if not found:
             raise InvalidArgumentError(
                 "Missing required parameter: 'file'.", param="file", code="missing_required_parameter"
@@ -129,8 +129,9 @@ async def body_pieces(request: web.Request, most_bytes: int) -> AsyncGenerator[b
             if size > most_bytes:
                 raise _too_large(most_bytes)
             yield data
-    except _MALFORMED as error:
-        raise InvalidArgumentError(f"We could not read the body of your request: {_echo(str(error))}.") from None
+    except _MALFORMED:
+        message = "We could not read the body of your request: it is not encoded as its headers say, or was cut off."
+        raise InvalidArgumentError(message) from None
 
 
 async def _in_time(reading: Awaitable[ResultT]) -> ResultT:

@@ -139,9 +139,15 @@ class RunExecutor:
         return False
 
     async def _end_deleted(self, run: runs_pb2.Run, log: RunLog) -> None:
-        """The thread was deleted under its run: free the engine, tell whoever still reads, give the lease back."""
+        """The thread went away under its run: free the engine, tell whoever still reads, give the lease back."""
         await self._jobs.cancel(derived_ids.job_id(run.id, 1))
-        await log.close(error_frame(NotFoundError(f"The thread {run.thread_id} was deleted.")))
+        await log.close(
+            error_frame(
+                NotFoundError(
+                    f"The thread {run.thread_id} is not here any more: it was deleted, or a backup was restored."
+                )
+            )
+        )
 
     async def _renew_for_ever(self) -> None:
         while True:

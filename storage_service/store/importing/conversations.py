@@ -61,4 +61,5 @@ def _expect_some(shop: Workshop) -> None:
 
 
 def _none(reason: str) -> InvalidArgumentError:
-    return InvalidArgumentError(f"{reason}: it is no export of ChatGPT or Claude.", code="unknown_archive")
+    message = f"{reason}: it is no zip, the only kind of archive that is read, nor an export of ChatGPT or Claude."
+    return InvalidArgumentError(message, code="unknown_archive")

@@ -289,6 +289,18 @@ async def test_bad_requests_are_refused_before_anything_is_read(api: Api) -> Non
     assert status in {404, 405}
 
 
+async def test_a_refusal_says_what_would_be_taken_in_words_of_ours(api: Api) -> None:
+    for data in (b"", b"junk" + b"PK\x03\x04", b"\x1f\x8b\x08\x00tar"):
+        status, error = await refusal(api, "POST", PATH, data=data, headers=ZIP)
+        assert (status, "zip" in error["message"]) == (400, True), error
+    broken = b'--x\r\nContent-Disposition: form-data; name="a\x00"\r\n\r\nb\r\n--x--\r\n'
+    for data in (broken, broken[:30], b""):
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        status, error = await refusal(api, "POST", PATH, data=data, headers=headers)
+        assert status == 400
+        assert not any(word in error["message"] for word in ("Invalid HTTP header", "Reading after EOF", "400,"))
+
+
 async def test_two_peoples_folders_are_merged(api: Api, storage_server: StorageServer) -> None:
     """Their threads of the same second, their assistants and their uploads of one name are told apart."""
 

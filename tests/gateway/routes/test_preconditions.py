@@ -17,6 +17,7 @@ async def test_a_change_made_meanwhile_is_not_undone(api: Api) -> None:
         ("late", f'"other", {tag}', 412),
         ("late", f"W/{tag}", 412),
         ("late", "no tag", 400),
+        ("late", "", 400),
         ("any", "*", 200),
     ]:
         async with api.post(path, json={"title": title}, headers={"If-Match": if_match}) as answer:

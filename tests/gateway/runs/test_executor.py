@@ -113,7 +113,10 @@ async def test_a_deleted_thread_ends_its_run_and_its_stream(gateway: Gateway, wo
     await job.begin()
     events = await stream
     assert [name for name, _ in events[-2:]] == ["error", "done"]
-    assert events[-2][1]["message"] == f"The thread {thread_id} was deleted."
+    assert (
+        events[-2][1]["message"]
+        == f"The thread {thread_id} is not here any more: it was deleted, or a backup was restored."
+    )
     await job.until_cancelled()
     assert gateway.app[RUNS]._held == {}
 
