@@ -32,6 +32,9 @@ _WATCHING = "/\n"
 _LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "bcachefs", "f2fs", "zfs", "tmpfs", "overlay"})
 _MOUNTS = Path("/proc/self/mountinfo")
 
+Identity = tuple[int, int]
+"""The device and the number of a folder."""
+
 
 class Watch:
     """The helper process, and what it told since it was asked last."""
@@ -42,7 +45,8 @@ class Watch:
         self._changed: set[ThreadId] = set()
         self._began = False
         self._watching = False
-        self._local = file_system(folder) in _LOCAL
+        self._local = False
+        self._watched: Identity | None = None
         # One that ends at once, for want of watches, is not started over and over.
         self._rest_seconds = 0.5
         self._next_start = 0.0
@@ -50,16 +54,28 @@ class Watch:
         self._reader: threading.Thread | None = None
 
     def start(self) -> None:
-        """See that the helper runs; one that ended is started again."""
-        if self._process is not None:
-            if self._process.poll() is None:
+        """See that the helper runs, on the folder that lies there now; one that ended is started again.
+
+        The kernel's watches stay with a folder that is moved away, wherever it goes: see inotify(7).
+        """
+        lies_here = _identity(self._folder)
+        if self._process is not None and self._process.poll() is None:
+            if lies_here == self._watched:
                 return
+            self.stop()
+            with self._lock:
+                self._began = True  # what is in another one was told by nobody
+        if lies_here is None:
+            return  # for a moment, while somebody puts another in its place
+        if self._process is not None:
             logger.warning("no watch on threads: changes by hand are noticed later", code=self._process.returncode)
             self.stop()
             self._rest_seconds = min(2 * self._rest_seconds, 600.0)
             self._next_start = time.monotonic() + self._rest_seconds
         if time.monotonic() < self._next_start:
             return
+        self._watched = lies_here
+        self._local = file_system(self._folder) in _LOCAL
         command = [sys.executable, "-m", "storage_service.watch", str(self._folder)]
         self._process = subprocess.Popen(  # noqa: S603  our own program and folder, no shell
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -79,7 +95,7 @@ class Watch:
             return self._watching and self._local
 
     def began(self) -> bool:
-        """Whether it began to watch since the last call: what changed before that was not told."""
+        """Whether it began to watch, or lost its folder, since the last call: what changed before was not told."""
         with self._lock:
             began, self._began = self._began, False
             return began
@@ -110,6 +126,15 @@ class Watch:
                 self._changed.add(thread_id)
         with self._lock:
             self._watching = False
+
+
+def _identity(folder: Path) -> Identity | None:
+    """What tells a folder from another under its name; None when there is none."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def file_system(folder: Path, mounts: Path = _MOUNTS) -> str:

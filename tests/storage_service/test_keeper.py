@@ -74,10 +74,23 @@ def test_a_change_that_nobody_reads_is_seen(store: Store, watch: bool) -> None:
         soon(lambda: second not in known())
 
 
+def test_threads_that_are_put_in_place_anew_are_looked_at_and_watched(store: Store, watch: bool) -> None:
+    first = store.threads.create(JAN, BLANK).id
+    home, known = store.threads.home, store.threads.order.created
+    away = home.with_name("threads.away")
+    with kept(store, watch=watch):
+        wait_for_the_watch(store)
+        home.rename(away)
+        (away / first / "thread.json").write_text('{"created": 1999999999000}')
+        shutil.copytree(away, home)
+        soon(lambda: known().get(first) == 1999999999000, 20)
+        wait_for_the_watch(store)
+
+
 def wait_for_the_watch(store: Store) -> None:
     """Touch a thread until that is noticed: the helper process starts in its own time."""
     probe = store.threads.home / "probe"
-    probe.mkdir()
+    probe.mkdir(exist_ok=True)
     numbers = itertools.count(1704504640000)
     seen: set[int] = set()
 
