@@ -21,7 +21,7 @@ from gateway.runs.execution import TEMPORARY, RunExecution
 from gateway.runs.log import RunLog, error_frame
 from gateway.storage import StorageClient
 from jan.backoff import Backoff
-from jan.errors import InternalError, JanError, NotFoundError
+from jan.errors import FailedPreconditionError, InternalError, JanError, NotFoundError
 from jan.queue.leases import RENEW_SECONDS, Lease, LeaseKind, LeaseLostError, LeaseState, LeaseWatch, renew
 from jan.queue.log import LogWriter
 from jan.queue.runs import HeldRun, RunLeases
@@ -120,7 +120,7 @@ class RunExecutor:
             await execution.execute()
         except (LeaseLostError, *REPEATED):
             raise
-        except NotFoundError as error:
+        except (NotFoundError, FailedPreconditionError) as error:
             if await self._is_gone(run):
                 await self._end_deleted(run, log)
             else:

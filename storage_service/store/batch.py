@@ -1,7 +1,7 @@
 """New messages on their way into a thread: what several requests add, decided before anything is written."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from jan.errors import FailedPreconditionError, JanError
 from jan.ids import MessageId, ThreadId
@@ -13,16 +13,24 @@ from storage_service.store.records import Message, MessageStatus
 from storage_service.store.revisions import revision_of
 
 
+@dataclass(frozen=True, slots=True)
+class KnownRuns:
+    """The runs of a thread by their ids, and the one that holds it, if any."""
+
+    active: str | None = None
+    ids: Collection[str] = ()
+
+
 class Batch:
     """The messages that requests add to a thread, in order of arrival, and their lines.
 
-    `index` is the thread's as it stands, `active_run` the run that holds it, `clock_ms` now by the wall clock.
+    `index` is the thread's as it stands, `runs` what is known of its runs, `clock_ms` now by the wall clock.
     """
 
-    def __init__(self, thread_id: ThreadId, index: MessageIndex, active_run: str | None, clock_ms: int) -> None:
+    def __init__(self, thread_id: ThreadId, index: MessageIndex, runs: KnownRuns, clock_ms: int) -> None:
         self._thread_id = thread_id
         self._index = index
-        self._active_run = active_run
+        self._runs = runs
         self._last_ms = index.last_created_ms()
         self._now_ms = max(clock_ms, self._last_ms)
         self.messages: dict[MessageId, Message] = {}
@@ -33,7 +41,8 @@ class Batch:
     def add(self, messages: Sequence[Message]) -> JanError | None:
         """Take in a request's messages, or none of them and answer why.
 
-        FailedPreconditionError: a run holds the thread, and a message is not that run's. TooLargeError.
+        FailedPreconditionError: a run holds the thread, and a message is not that run's; or a message is the answer
+        of a run that the thread does not have. TooLargeError.
         """
         new: dict[MessageId, Message] = {}
         lines: list[Line] = []
@@ -65,9 +74,13 @@ class Batch:
         return False
 
     def _check_not_held(self, message: Message) -> None:
-        if self._active_run is not None and message.run_id != self._active_run:
+        active = self._runs.active
+        if active is not None and message.run_id != active:
+            raise FailedPreconditionError(f"Can't add messages to {self._thread_id} while a run {active} is active.")
+        # A restore may have replaced the thread under its run: that answers a question which is not here.
+        if message.run_id and message.run_id not in self._runs.ids:
             raise FailedPreconditionError(
-                f"Can't add messages to {self._thread_id} while a run {self._active_run} is active."
+                f"Thread {self._thread_id} has no run {message.run_id:.64}.", code="unknown_run", param="run_id"
             )
 
 

@@ -11,7 +11,7 @@ import orjson
 from jan.errors import JanError, NotFoundError, StorageFullError
 from jan.ids import MessageId, ThreadId
 from storage_service.store import atomic, jsonl, layout, message_index
-from storage_service.store.batch import Batch
+from storage_service.store.batch import Batch, KnownRuns
 from storage_service.store.clock import Clock
 from storage_service.store.forms import fields
 from storage_service.store.forms import messages as form
@@ -103,18 +103,18 @@ class MessageLog(Log):
 class Messages:
     """Append, read, list, change and delete a thread's messages.
 
-    `active_run` gives the id of the run that holds a thread, if any.
+    `runs` gives what is known of a thread's runs.
     """
 
     def __init__(
         self,
         threads: MessageHome,
-        active_run: Callable[[ThreadId], str | None],
+        runs: Callable[[ThreadId], KnownRuns],
         where: layout.Layout,
         clock: Clock,
     ) -> None:
         self._threads = threads
-        self._active_run = active_run
+        self._runs = runs
         self._clock = clock
         # Hears of every change of a thread's messages made here, with the messages when they were appended.
         self.on_change: Callable[[ThreadId, Appended | None], None] = _nobody
@@ -134,7 +134,8 @@ class Messages:
         has is not added again. Times are the store's, but for that at which an answer was begun, and never decrease
         within the thread.
         Raises NotFoundError: no such thread. FailedPreconditionError: a run holds the thread, and a message is
-        not that run's. TooLargeError. StorageFullError: no room, and the file is as it was before.
+        not that run's, or its run is none of the thread's (`unknown_run`). TooLargeError.
+        StorageFullError: no room, and the file is as it was before.
         """
         [outcome] = self.append_each(thread_id, [messages])
         if isinstance(outcome, JanError):
@@ -158,7 +159,7 @@ class Messages:
         self.make_file(thread_id)
         log = self.logs.get(thread_id)
         with log.open() as fd:
-            batch = Batch(thread_id, log.index, self._active_run(thread_id), self._clock())
+            batch = Batch(thread_id, log.index, self._runs(thread_id), self._clock())
             refusals = [batch.add(messages) for messages in requests]
             # Before the file grows: those that are there already.
             stored = {message_id: _read(thread_id, fd, log, ordinal) for message_id, ordinal in batch.known.items()}

@@ -9,6 +9,7 @@ from typing import TypeVar
 from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from jan.ids import AssistantId, RunId, StepId, ThreadId
 from storage_service.store import jsonl, layout, plain
+from storage_service.store.batch import KnownRuns
 from storage_service.store.forms import fields
 from storage_service.store.forms import runs as form
 from storage_service.store.jsonl import Segment
@@ -168,6 +169,13 @@ class Runs:
         with log.open():
             active = log.active()
             return active.id if active else None
+
+    def known(self, thread_id: ThreadId) -> KnownRuns:
+        """The runs that a thread has, for those who write their answers."""
+        log = self.logs.get(thread_id)
+        with log.open():
+            active = log.active()
+            return KnownRuns(active.id if active else None, log.runs.keys())
 
     def known_active(self, thread_id: ThreadId) -> list[RunId]:
         """The active runs of a thread, as far as it is known without a look at its file."""

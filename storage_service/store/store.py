@@ -47,7 +47,7 @@ class Store:
         self.threads = Threads(where, clock, self.trash)
         self.runs = Runs(self.threads.folder, self.threads.own_folder, where.quarantine)
         self.census = Census(where, self.threads.order, self.runs.note)
-        self.messages = Messages(self.threads, self.runs.active_id, where, clock)
+        self.messages = Messages(self.threads, self.runs.known, where, clock)
         self.message_files = MessageFiles(self.threads.folder, self.messages, self.files)
 
     @classmethod

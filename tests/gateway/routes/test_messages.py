@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from openai.types.beta.threads import Message
 
-from jan.storage.v1 import messages_pb2
+from jan.storage.v1 import messages_pb2, runs_pb2
 from tests.fixtures.storage import StorageServer
 from tests.gateway.http import Api, ask, refusal, upload
 
@@ -69,6 +70,15 @@ async def test_the_messages_of_one_run(
     api: Api, path: str, thread: dict[str, Any], storage_server: StorageServer
 ) -> None:
     await say(api, path)
+    run = runs_pb2.Run(
+        id="run_1",
+        thread_id=thread["id"],
+        assistant_id="jan",
+        status=runs_pb2.RUN_STATUS_QUEUED,
+        created_at=Timestamp(seconds=1704504640),
+        model="demo",
+    )
+    await storage_server.runs.CreateRun(runs_pb2.CreateRunRequest(run=run))
     await storage_server.messages.CreateMessage(
         messages_pb2.CreateMessageRequest(
             message=messages_pb2.Message(

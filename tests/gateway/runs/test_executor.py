@@ -121,6 +121,38 @@ async def test_a_deleted_thread_ends_its_run_and_its_stream(gateway: Gateway, wo
     assert gateway.app[RUNS]._held == {}
 
 
+async def test_an_answer_for_a_thread_that_a_restore_replaced_ends_the_work_on_it(
+    gateway: Gateway, worker: ScriptedWorker, storage_server: StorageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread_id = await new_thread(gateway, "Hi")
+    storage = gateway.app[STORAGE]
+    create_message = storage.create_message
+    asked: list[str] = []
+
+    async def counted(message: Any) -> Any:
+        asked.append(message.run_id)
+        return await create_message(message)
+
+    monkeypatch.setattr(storage, "create_message", counted)
+    stream = asyncio.create_task(read_stream(gateway, thread_id))
+    job = await worker.take()
+    await job.begin()
+    await job.say("to another question")
+    [run] = (await gateway.json("GET", f"/v1/threads/{thread_id}/runs"))["data"]
+    await seen_by_executor(gateway, run["id"], status="in_progress")
+    await asyncio.to_thread((storage_server.janroot / "threads" / thread_id / "runs.jsonl").unlink)
+    await job.finish()
+    events = await stream
+    assert [name for name, _ in events[-2:]] == ["error", "done"]
+    assert (
+        events[-2][1]["message"]
+        == f"The thread {thread_id} is not here any more: it was deleted, or a backup was restored."
+    )
+    assert asked == [run["id"]]
+    assert gateway.app[RUNS]._held == {}
+    assert await texts(gateway, thread_id) == [("user", "Hi")]
+
+
 async def test_a_cancel_between_acceptance_and_the_first_word_ends_the_run(
     gateway: Gateway, worker: ScriptedWorker
 ) -> None:

@@ -119,6 +119,21 @@ def test_while_a_run_is_active_only_its_own_are_added(store: Store, thread: Thre
     assert listed(store, thread) == ["old", "question", "answer"]
 
 
+def test_an_answer_of_a_run_that_the_thread_does_not_have_is_refused(store: Store, thread: Thread) -> None:
+    """A restore replaced the thread under its run; what lies there already may name any run."""
+    run = Run(RunId("run_1"), thread.id, AssistantId("jan"), RunStatus.COMPLETED, created_ms=1)
+    file = store.threads.folder(thread.id) / "messages.jsonl"
+    file.write_text('{"id":"imported","role":"assistant","content":"Hi","run_id":"run_old"}\n')
+    requests = [[message("imported", run_id="run_old")], [message("late", run_id="run_1")], [message("a")]]
+    assert outcomes(store, thread, *requests) == [["imported"], FailedPreconditionError, ["a"]]
+    store.runs.create(run)
+    [stranger, late] = store.append_each(thread.id, [[message("x", run_id="run_2")], [message("late", run_id="run_1")]])
+    assert isinstance(stranger, FailedPreconditionError)
+    assert (stranger.code, stranger.param) == ("unknown_run", "run_id")
+    assert not isinstance(late, JanError)
+    assert listed(store, thread) == ["imported", "a", "late"]
+
+
 def test_an_unknown_thread_is_everybodys_error(store: Store) -> None:
     with pytest.raises(NotFoundError):
         store.append_each(ThreadId("jan_1"), [[message("a")], [message("b")]])

@@ -50,6 +50,7 @@ def test_a_message_is_jans_line(store: Store, thread: Thread, file: Path) -> Non
 
 
 def test_an_answer_cut_short_keeps_its_reason(store: Store, thread: Thread, file: Path) -> None:
+    store.runs.create(Run(RunId("run_1"), thread.id, AssistantId("jan"), RunStatus.COMPLETED, 1704504640000))
     cut = replace(
         message("msg_1", role=Role.ASSISTANT, run_id="run_1"),
         assistant_id="jan",
@@ -113,6 +114,7 @@ def test_large_messages_make_short_pages(
 
 
 def test_a_runs_messages_are_a_list_of_their_own(store: Store, thread: Thread) -> None:
+    store.runs.create(Run(RunId("run_1"), thread.id, AssistantId("jan"), RunStatus.COMPLETED, 1704504640000))
     store.messages.append(thread.id, [message("a"), message("b", run_id="run_1"), message("c", run_id="run_1")])
     page = store.messages.page(thread.id, PageQuery(limit=1, descending=False), run_id="run_1")
     assert ([item.id for item in page.items], page.has_more) == (["b"], True)
