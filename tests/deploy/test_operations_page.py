@@ -10,7 +10,7 @@ INTERNAL = {"JANROOT_ENGINE_KEY"}
 
 
 def names(text: str) -> set[str]:
-    return set(re.findall(r"JANROOT_[A-Z_]+", text))
+    return set(re.findall(r"\bJANROOT_[A-Z_]+", text))
 
 
 def test_every_setting_is_described_and_every_described_one_exists() -> None:
