@@ -42,6 +42,10 @@ class Reason(Enum):
     TOO_DEEP = "too_deep"
 
 
+# What a restore leaves in the janroot when the backup left it out.
+STAYS = frozenset({Reason.WEIGHTS, Reason.LINK})
+
+
 class Verdict(Enum):
     """What becomes of a file or folder that is not left out."""
 

@@ -15,7 +15,7 @@ from storage_service.store.archive_directory import INVALID, invalid
 from storage_service.store.archive_names import unsafe
 from storage_service.store.bulk import Bulk
 from storage_service.store.exports.janroot import FORM_VERSION
-from storage_service.store.exports.rules import KEPT_OF_SERVER, MAX_LEVELS, SERVER, Kind, Reason
+from storage_service.store.exports.rules import KEPT_OF_SERVER, MAX_LEVELS, SERVER, STAYS, Kind
 from storage_service.store.exports.zip_writer import ENCODED_NAME
 from storage_service.store.records import JsonObject
 
@@ -37,7 +37,11 @@ _MANIFEST = f"{Kind.BACKUP.value}.json"
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a backup holds. left_out: what lay there and is not in it, and may be in the janroot still."""
+    """What a backup holds.
+
+    left_out: what lay there and is not in it, and may be in the janroot still. names_all: whether that is all of it;
+    the list has a limit.
+    """
 
     created_at: int
     threads: int
@@ -46,6 +50,7 @@ class Contents:
     bytes: int
     weights: bool
     left_out: tuple[str, ...]
+    names_all: bool
 
 
 class Backup:
@@ -76,6 +81,7 @@ class Backup:
             bytes=sum(entry.size_bytes for entry in files),
             weights=self._about.get("weights") is True,
             left_out=tuple(_left_out(self._about)),
+            names_all=_number(self._about, "left_out_count") <= len(_listed(self._about)),
         )
 
     def check(self) -> None:
@@ -179,12 +185,17 @@ def is_inside(place: str) -> bool:
 
 
 def _left_out(about: JsonObject) -> Iterator[str]:
-    listed = about.get("left_out")
-    for item in listed if isinstance(listed, list) else []:
-        if isinstance(item, dict) and item.get("reason") in (Reason.WEIGHTS.value, Reason.LINK.value):
+    stays = {reason.value for reason in STAYS}
+    for item in _listed(about):
+        if isinstance(item, dict) and item.get("reason") in stays:
             place = item.get("path")
             if isinstance(place, str) and "\0" not in place and is_inside(place) and place.split("/")[0] != SERVER:
                 yield place
+
+
+def _listed(about: JsonObject) -> list[Any]:
+    listed = about.get("left_out")
+    return listed if isinstance(listed, list) else []
 
 
 def _number(about: JsonObject, key: str) -> int:

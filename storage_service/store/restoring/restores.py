@@ -7,6 +7,7 @@ from jan.errors import ConflictError, FailedPreconditionError
 from jan.ids import TrashId
 from storage_service.store import atomic, layout, trash
 from storage_service.store.archive import check_room
+from storage_service.store.exports.rules import Kind, Rules
 from storage_service.store.records import TrashEntry
 from storage_service.store.restoring import swap
 from storage_service.store.restoring.backup import Backup, Contents
@@ -61,7 +62,8 @@ class Restore:
         Whoever asks for that must see to a start: what is written before goes to the trash with the rest.
         """
         name = self._restores.new_name()
-        self._restores.promise(Plan(name, carry=contents.left_out))
+        unnamed = None if contents.names_all else Rules(Kind.BACKUP, weights=contents.weights)
+        self._restores.promise(Plan(name, carry=contents.left_out, carry_by=unnamed))
         return name
 
     def discard(self) -> None:

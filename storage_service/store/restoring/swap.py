@@ -21,7 +21,9 @@ from jan.errors import FailedPreconditionError
 from jan.ids import TrashId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, jsonfile, layout
-from storage_service.store.exports.rules import KEPT_OF_SERVER, SERVER
+from storage_service.store.exports.folders import OpenedFolder
+from storage_service.store.exports.rules import KEPT_OF_SERVER, SERVER, STAYS, Kind, Rules
+from storage_service.store.exports.walk import LeftOut, Walk
 from storage_service.store.records import JsonObject
 
 logger = get_logger(__name__)
@@ -43,7 +45,8 @@ class _Phase(Enum):
 class Plan:
     """A swap that is to be.
 
-    trash: where the old janroot goes. carry: files that the new one lacks and the old may have.
+    trash: where the old janroot goes. carry: files that the new one lacks and the old may have. carry_by: the backup's
+    rules, when it left out more than it could name: what they leave out of the old one, for folders that the new has.
     fetch: the trash entry that is the new janroot; empty for one that was unpacked.
     """
 
@@ -51,6 +54,7 @@ class Plan:
     carry: tuple[str, ...] = ()
     fetch: str = ""
     phase: _Phase = _Phase.CARRY
+    carry_by: Rules | None = None
 
     @classmethod
     def undoing(cls, entry: TrashId, trash: str) -> Self:
@@ -59,12 +63,25 @@ class Plan:
 
     def to_json(self) -> JsonObject:
         """As it is kept."""
-        return {"trash": self.trash, "carry": list(self.carry), "fetch": self.fetch, "phase": self.phase.value}
+        return {
+            "trash": self.trash,
+            "carry": list(self.carry),
+            "carry_by": None if self.carry_by is None else {"weights": self.carry_by.weights},
+            "fetch": self.fetch,
+            "phase": self.phase.value,
+        }
 
     @classmethod
     def from_json(cls, raw: JsonObject) -> Self:
-        """As it was kept."""
-        return cls(raw["trash"], tuple(raw["carry"]), raw["fetch"], _Phase(raw["phase"]))
+        """As it was kept. Raises KeyError, TypeError, ValueError: it was not, or not so."""
+        rules = raw.get("carry_by")
+        return cls(
+            raw["trash"],
+            tuple(raw["carry"]),
+            raw["fetch"],
+            _Phase(raw["phase"]),
+            None if rules is None else Rules(Kind.BACKUP, weights=rules["weights"]),
+        )
 
 
 def place_of_new(where: layout.Layout) -> Path:
@@ -149,7 +166,7 @@ class _Swap:
 
     def carry(self) -> None:
         """Give the new janroot what the backup left out and the old one has: a second name for the same file."""
-        for place in self.plan.carry:
+        for place in self._left_out():
             source, target = self._where.root / place, self._new / place
             if not os.path.lexists(target) and (source.is_symlink() or source.is_file()):
                 self._carry(place, source, target)
@@ -191,6 +208,18 @@ class _Swap:
         atomic.rename(self._where.restoring, self._where.staging / self.plan.trash)
         atomic.remove_tree(self._where.staging / self.plan.trash)
         logger.info("the janroot is another one", old=f".server/trash/{self.plan.trash}")
+
+    def _left_out(self) -> Iterator[str]:
+        yield from self.plan.carry
+        if self.plan.carry_by is None:
+            return
+        with OpenedFolder.at(self._where.root) as root:
+            for found in Walk(root, self.plan.carry_by).everything():
+                if isinstance(found, LeftOut) and found.reason in STAYS and self._has_place_for(found.place):
+                    yield found.place
+
+    def _has_place_for(self, place: str) -> bool:
+        return place.split("/", maxsplit=1)[0] != SERVER and (self._new / place).parent.is_dir()
 
     def _carry(self, place: str, source: Path, target: Path) -> None:
         parents = [self._where.root / parent for parent in Path(place).parents]

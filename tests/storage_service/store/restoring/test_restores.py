@@ -20,6 +20,7 @@ from storage_service.store import archive as archive_reader
 from storage_service.store.archive import Archive, Entry
 from storage_service.store.bulk import Bulk
 from storage_service.store.clock import wall_clock_ms
+from storage_service.store.exports import janroot as janroot_export
 from storage_service.store.layout import Layout
 from storage_service.store.paging import PageQuery
 from storage_service.store.records import TrashEntry
@@ -197,6 +198,36 @@ def test_weights_that_the_backup_left_out_stay(janroot: Path, newer: Store, tmp_
     assert (root / "models/demo/demo.gguf").stat().st_ino == inode
     assert (root / "models/demo/linked.gguf").readlink() == outside
     assert json.loads((root / "models/demo/model.json").read_text())["name"] == "old"
+    store.close()
+
+
+def test_so_do_those_that_the_backup_could_not_name(
+    janroot: Path, newer: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = newer.layout.root
+    for home in (janroot, root):
+        for number in range(5):
+            put(home / f"models/m{number}/model.json", {})
+            put(home / f"models/m{number}/m.gguf", f"{home.name} {number}")
+            (home / f"models/m{number}/linked").symlink_to(tmp_path)
+    monkeypatch.setattr(janroot_export, "TOLD_LEFT_OUT", 2)
+    store = restarted_with(newer, back_up(janroot))
+    [entry] = replaced(store)
+    for number in range(5):
+        assert (root / f"models/m{number}/m.gguf").read_text() == f"newer {number}"
+        assert (root / f"models/m{number}/linked").readlink() == tmp_path
+    # Nothing but what the backup left out: a model that it does not know goes to the trash with its weights.
+    assert not (root / "models/new").exists()
+    assert {path.name for path in (root / "models").iterdir()} == {path.name for path in (janroot / "models").iterdir()}
+    assert not list((root / ".server/trash" / entry.id).glob("models/m?/*.gguf.2"))
+    store.close()
+
+
+@pytest.mark.parametrize("weights", [True, False])
+def test_nothing_is_carried_by_rules_when_all_is_named(janroot: Path, newer: Store, *, weights: bool) -> None:
+    put(newer.layout.root / "models/demo/later.gguf", b"G")
+    store = restarted_with(newer, back_up(janroot, weights=weights))
+    assert not (newer.layout.root / "models/demo/later.gguf").exists()
     store.close()
 
 
