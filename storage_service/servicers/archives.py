@@ -13,7 +13,8 @@ from jan.ids import ThreadId
 from jan.storage.v1 import archives_pb2 as pb
 from jan.storage.v1.archives_pb2_grpc import ArchiveServiceServicer
 from storage_service.access import Access
-from storage_service.servicers import values
+from storage_service.servicers import intake, values
+from storage_service.servicers.intake import Intake
 from storage_service.store.clock import wall_clock_ms
 from storage_service.store.exports import janroot as janroot_export
 from storage_service.store.exports import thread as thread_export
@@ -86,24 +87,23 @@ class ArchiveServicer(ArchiveServiceServicer):
     async def RestoreJanroot(
         self, request_iterator: AsyncIterator[pb.RestoreJanrootRequest], context: Context
     ) -> pb.RestoreJanrootResponse:
-        """See archives.proto. The stream is heard out even when it is refused; see `FileServicer`."""
-        refusal: JanError | None = None
-        restore: Restore | None = None
+        """See archives.proto."""
         try:
             restore = self._store.restores.begin()
-        except JanError as error:
-            refusal = error
+        except JanError:
+            await intake.hear_out(request_iterator)
+            raise
         try:
+            taken = Intake(self._work, restore)
             async for request in request_iterator:
-                if restore is None or refusal is not None:
-                    continue
                 if request.HasField("end"):
+                    taken.check()
                     return await self._finish(restore, request.end, context)
-                refusal = await self._write(restore, request.data)
+                await taken.write(request.data)
+            taken.check()
         finally:
-            if restore is not None:
-                await self._work.run(restore.discard)
-        raise refusal or InvalidArgumentError("The backup ended before its end was said.", code="incomplete_upload")
+            await self._work.run(restore.discard)
+        raise InvalidArgumentError("The backup ended before its end was said.", code="incomplete_upload")
 
     async def _finish(self, restore: Restore, end: pb.EndOfBackup, context: Context) -> pb.RestoreJanrootResponse:
         if end.dry_run:
@@ -113,14 +113,6 @@ class ArchiveServicer(ArchiveServiceServicer):
         with values.leaving_if_promised(context, self._store.restores, self._leave):
             trash_id = await self._work.run(lambda: restore.promise(contents))
         return _restored_to_proto(contents, trash_id)
-
-    async def _write(self, restore: Restore, data: bytes) -> JanError | None:
-        try:
-            await self._work.run(lambda: restore.write(data))
-        except JanError as error:
-            await self._work.run(restore.discard)
-            return error
-        return None
 
     async def _pieces(self, chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
         """The chunks in pieces of a length that travels well, each made when it is asked for."""

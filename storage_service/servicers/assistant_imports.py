@@ -16,6 +16,7 @@ from jan.telemetry import get_logger
 from storage_service.access import Access
 from storage_service.downloads import Download, Downloads
 from storage_service.servicers.assistants import LOCK, AssistantView
+from storage_service.servicers.intake import Intake
 from storage_service.store.assistant_imports import Arrival, AssistantImports
 from storage_service.store.records import Assistant, DownloadError
 
@@ -67,17 +68,15 @@ class AssistantImportServicer(AssistantImportServiceServicer):
         return pb.CancelDownloadResponse(assistant=await self._view.get(assistant_id))
 
     async def _upload(self, first: pb.ImportAssistantRequest, parts: Parts) -> Assistant:
-        """An assistant as a client sent it. What is refused is heard out, or the client would not hear of it."""
-        refusal: JanError | None = None
+        """An assistant as a client sent it."""
         part: pb.ImportAssistantRequest | None = first
         async with self._arrival() as arrival:
+            intake = Intake(self._access, arrival)
             while part is not None:
                 if part.HasField("end"):
-                    if refusal is not None:
-                        raise refusal
+                    intake.check()
                     return await self._put(arrival, part.end.assistant_id)
-                if refusal is None:
-                    refusal = await self._write(arrival, part.data)
+                await intake.write(part.data)
                 part = await anext(parts, None)
         raise InvalidArgumentError("The upload ended before it was whole.", code="incomplete_upload")
 
@@ -140,15 +139,6 @@ class AssistantImportServicer(AssistantImportServiceServicer):
             yield arrival
         finally:
             await self._access.run(arrival.discard)
-
-    async def _write(self, arrival: Arrival, data: bytes) -> JanError | None:
-        """Add a piece; answers why it is refused, if it is, and has let go of it then."""
-        try:
-            await self._access.run(lambda: arrival.write(data))
-        except JanError as error:
-            await self._access.run(arrival.discard)
-            return error
-        return None
 
     async def _alone(self, work: Callable[[], Assistant]) -> Assistant:
         return await self._access.run_alone(LOCK, work)

@@ -6,12 +6,13 @@ from typing import Any
 
 from grpc import aio
 
-from jan.errors import InvalidArgumentError, JanError
+from jan.errors import InvalidArgumentError
 from jan.ids import FileId, MessageFileId, MessageId, ThreadId
 from jan.storage.v1 import files_pb2 as pb
 from jan.storage.v1.files_pb2_grpc import FileServiceServicer
 from storage_service.access import Access
 from storage_service.servicers import values
+from storage_service.servicers.intake import Intake
 from storage_service.store.files import OpenFile, Upload
 from storage_service.store.records import File, MessageFile
 from storage_service.store.store import Store
@@ -33,15 +34,13 @@ class FileServicer(FileServiceServicer):
         self, request_iterator: AsyncIterator[pb.CreateFileRequest], context: Context
     ) -> pb.CreateFileResponse:
         """See files.proto."""
-        refusal: JanError | None = None
         async with self._upload() as upload:
+            intake = Intake(self._access, upload)
             async for request in request_iterator:
                 if request.HasField("file"):
-                    if refusal is not None:
-                        raise refusal
+                    intake.check()
                     return pb.CreateFileResponse(file=to_proto(await self._finish(upload, request.file)))
-                if refusal is None:
-                    refusal = await self._write(upload, request.data)
+                await intake.write(request.data)
         raise InvalidArgumentError("The upload ended before it said what it is.", code="incomplete_upload")
 
     async def GetFile(self, request: pb.GetFileRequest, context: Context) -> pb.GetFileResponse:
@@ -112,19 +111,6 @@ class FileServicer(FileServiceServicer):
             yield upload
         finally:
             await self._access.run(upload.discard)
-
-    async def _write(self, upload: Upload, data: bytes) -> JanError | None:
-        """Add a piece; answers why the upload is refused, if it is, and has let go of it then.
-
-        The stream is heard out all the same: an answer in the middle of a client's write is lost (grpc reports an
-        internal error instead), and most HTTP clients do not read one before they have sent everything.
-        """
-        try:
-            await self._access.run(lambda: upload.write(data))
-        except JanError as error:
-            await self._access.run(upload.discard)
-            return error
-        return None
 
     async def _finish(self, upload: Upload, new: pb.NewFile) -> File:
         file = File(FileId.parse(new.id), new.filename, new.purpose, size_bytes=0, created_ms=0)

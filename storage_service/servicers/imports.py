@@ -99,7 +99,7 @@ class ImportServicer(ImportServiceServicer):
     async def _receive(
         self, requests: AsyncIterator[pb.ImportRequest], upload: atomic.Draft, refusal: JanError | None
     ) -> pb.ImportOptions:
-        """Write what comes; answers the options. A refusal is told at the end: see `servicers.files`."""
+        """Write what comes; answers the options. A refusal is told at the end: see `servicers.intake`."""
         async for request in requests:
             if request.HasField("options"):
                 if refusal is not None:
