@@ -89,7 +89,9 @@ async def test_a_backup_that_breaks_off_leaves_no_file(
 ) -> None:
     folder = tmp_path / "here"
     await asyncio.to_thread(put, folder / "kept.zip", "before")
-    await asyncio.to_thread(put, storage_server.janroot / "files/large", bytes(200_000_000))
+    # So long that nobody is done with it before the signal; the file itself takes no room.
+    await asyncio.to_thread(put, storage_server.janroot / "files/large", b"")
+    await asyncio.to_thread(os.truncate, storage_server.janroot / "files/large", 8_000_000_000)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway.cli", "--url", gateway.url, "backup", "-o", "kept.zip"),
         cwd=folder,
