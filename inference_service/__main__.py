@@ -25,7 +25,13 @@ async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
     run_dir = settings.common.run_dir
     measurements = Measurements(run_dir / "measurements.json")
     launcher = Launcher(
-        settings.homes, run_dir, settings.load_timeout, measurements, settings.idle_seconds, settings.vllm_python
+        settings.homes,
+        run_dir,
+        settings.load_timeout,
+        measurements,
+        settings.idle_seconds,
+        settings.vllm_python,
+        settings.remote_keys,
     )
     inventory = settings.inventory or HostInventory(load_nvml(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     async with (

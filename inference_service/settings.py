@@ -11,6 +11,7 @@ from typing import Self
 from inference_service.devices.declared import read_declared
 from inference_service.devices.device import Inventory
 from inference_service.engines.vllm_python import find_vllm_python
+from inference_service.remote_keys import RemoteKeys
 from inference_service.residency import Policy
 from inference_service.weights import WeightHomes
 from jan.settings import CommonSettings, Environment, SettingsError, check_socket_path
@@ -39,6 +40,8 @@ class InferenceSettings:
     """How long a model may take to load."""
     vllm_python: Path | None
     """The interpreter that has vLLM; None when there is none."""
+    remote_keys: RemoteKeys
+    """Keys for models that are elsewhere."""
     drain_time: timedelta
     """How long running answers may take to end after SIGTERM."""
 
@@ -62,6 +65,7 @@ class InferenceSettings:
             most_jobs=environment.integer("JANROOT_MAX_JOBS", 512, 1, 100_000),
             load_timeout=timedelta(seconds=load_seconds),
             vllm_python=find_vllm_python(values),
+            remote_keys=_remote_keys(environment, common.janroot),
             drain_time=timedelta(seconds=drain_seconds),
         )
 
@@ -72,6 +76,14 @@ def _inventory(environment: Environment) -> Inventory | None:
         return read_declared(value) if value else None
     except ValueError as error:
         raise SettingsError(f"JANROOT_DEVICES {error}.") from None
+
+
+def _remote_keys(environment: Environment, janroot: Path) -> RemoteKeys:
+    value = environment.text("JANROOT_REMOTE_KEYS", "")
+    try:
+        return RemoteKeys.read(value, janroot) if value else RemoteKeys()
+    except ValueError as error:
+        raise SettingsError(f"JANROOT_REMOTE_KEYS {error}.") from None
 
 
 def _policy(environment: Environment) -> Policy:

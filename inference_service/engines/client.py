@@ -28,6 +28,8 @@ class EngineClient:
     def __init__(self, connection: Connection) -> None:
         """Nothing is connected before the first request."""
         self._base_url = connection.base_url
+        # Some servers repeat the key that they refuse.
+        self._secrets = [value.removeprefix("Bearer ").encode() for value in connection.headers.values()]
         self._session = aiohttp.ClientSession(
             connector=_connector(connection),
             headers=dict(connection.headers),
@@ -89,15 +91,24 @@ class EngineClient:
         data = orjson.dumps(body)
         url = f"{self._base_url}{path}"
         try:
-            response = await self._session.post(url, data=data, headers={"Content-Type": "application/json"})
+            # A redirect would carry the prompt, and maybe the key, to somebody else.
+            response = await self._session.post(
+                url, data=data, headers={"Content-Type": "application/json"}, allow_redirects=False
+            )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnavailableError("The engine cannot be reached.", code=ENGINE_UNREACHABLE) from error
         try:
             if response.status != 200:
-                raise error_of(response.status, await response.content.read(_MAX_ERROR_BYTES), _ASKED[path])
+                raise error_of(response.status, await self._error_body(response), _ASKED[path])
             yield response.content
         finally:
             response.close()
+
+    async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
+        body = await response.content.read(_MAX_ERROR_BYTES)
+        for secret in self._secrets:
+            body = body.replace(secret, b"***")
+        return body
 
     def _root(self, path: str) -> str:
         return self._base_url.removesuffix("/v1") + path

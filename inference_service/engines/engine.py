@@ -26,7 +26,7 @@ class Connection:
 
     base_url: str
     socket_path: Path | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

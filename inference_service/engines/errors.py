@@ -54,7 +54,8 @@ def error_of(status: int, body: bytes, asked: str = "messages") -> JanError:
         return InvalidArgumentError(reason or "The engine refuses the request.", param=param)
     logger.warning("engine error", status=status, message=message)
     if status in (401, 403):
-        return FailedPreconditionError("The model's server refuses our key.", code="engine_unauthorized")
+        message = "The model's server refuses our key, or wants one: see JANROOT_REMOTE_KEYS."
+        return FailedPreconditionError(message, code="engine_unauthorized")
     if status == 404:
         return FailedPreconditionError("The model's server does not know this model.", code="engine_not_found")
     if status == 429:

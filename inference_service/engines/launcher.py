@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from inference_service.engines.vllm import VllmEngine
 from inference_service.hf_folder import read_model
 from inference_service.measurements import Measurements
 from inference_service.placement import Demand, Placement
+from inference_service.remote_keys import RemoteKeys
 from inference_service.weights import WeightHomes, check_gguf, resolve_weights
 from jan.errors import FailedPreconditionError
 from jan.inference.v1.jobs_pb2 import ModelSpec
@@ -33,6 +34,8 @@ class Launcher:
     """How long a model may rest that does not say so itself; None for ever."""
     vllm_python: Path | None = None
     """The interpreter that has vLLM."""
+    remote_keys: RemoteKeys = field(default_factory=RemoteKeys)
+    """Keys for models that are elsewhere."""
 
     async def assess(self, spec: ModelSpec) -> Assessment:
         """What the model needs of this host, as its files tell and earlier loads have taught.
@@ -45,7 +48,7 @@ class Launcher:
     async def make(self, spec: ModelSpec, placement: Placement | None) -> Engine:
         """An engine for one copy of the model on the devices of its placement, not started yet. Raises as `assess`."""
         if spec.engine == "openai":
-            return OpenAiEngine(spec)
+            return OpenAiEngine(spec, self.remote_keys)
         if spec.engine == "llamacpp" and placement is not None:
             weights = await asyncio.to_thread(self._checked_gguf, spec)
             return LlamaCppEngine(spec, weights, placement, self.run_dir, self.load_timeout)

@@ -66,6 +66,7 @@ def _serve(args: argparse.Namespace) -> object:
     if args.embedding:
         _embed(params, args)
     params.cont_batching = not args.no_cont_batching
+    params.ctx_shift = False  # a full context ends the answer; nothing of the prompt is cut away in silence
     params.endpoint_slots = True
     params.ui = False
     params.verbosity = _QUIET

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from inference_service.embeddings import batches
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.engines.model_settings import ModelSettings
+from inference_service.remote_keys import RemoteKeys
 from jan.errors import FailedPreconditionError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
@@ -34,12 +35,12 @@ _COMPLETION_FIELDS: Final = frozenset(
 
 
 class OpenAiEngine:
-    """One model of a remote server, called without a key."""
+    """One model of a remote server, called with the key that is kept for its origin, or without one."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, keys: RemoteKeys | None = None) -> None:
         """Raises FailedPreconditionError: the model has no usable URL or settings."""
         url = spec.source_url.rstrip("/")
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        if not _is_http(url):
             message = f"Model {spec.id} needs the http(s) base URL of its server as its source."
             raise FailedPreconditionError(message, code="model_settings_invalid")
         settings = ModelSettings(spec.settings_json)
@@ -47,7 +48,8 @@ class OpenAiEngine:
         self._slots = settings.integer("n_parallel", _DEFAULT_N_PARALLEL, 1, 4_096)
         self._model = settings.text("model") or spec.id
         self._warnings = settings.finish("openai")
-        self._connection = Connection(url)
+        key = keys.for_url(url) if keys is not None else None
+        self._connection = Connection(url, headers={"Authorization": f"Bearer {key}"} if key is not None else {})
 
     @property
     def slots(self) -> int:
@@ -113,3 +115,12 @@ class OpenAiEngine:
         if request.get("stream"):
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return body
+
+
+def _is_http(url: str) -> bool:
+    """Whether a URL can be asked; a name and password in it would be a key that is kept in the janroot."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None and parts.port != 0
+    except ValueError:
+        return False

@@ -106,3 +106,8 @@ def test_the_gateways_image_has_the_same_command_as_the_environment() -> None:
     assert "COPY deploy/janroot /usr/local/bin/janroot\n" in dockerfile.partition("AS gateway")[2]
     assert "!deploy/janroot" in (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     assert (ROOT / "deploy/janroot").stat().st_mode & 0o111 == 0o111
+
+
+def test_keys_of_remote_models_go_to_the_inference_service_alone() -> None:
+    told = [name for name, service in services().items() if "JANROOT_REMOTE_KEYS" in service.get("environment", {})]
+    assert told == ["inference"]

@@ -105,7 +105,8 @@ class EngineContract:
         with pytest.raises(InvalidArgumentError) as caught:
             async with client.chat(call.body):
                 pass
-        assert caught.value.code == "context_length_exceeded"
+        assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
+        assert "maximum context length is 10" in caught.value.message  # 1000 or 1024 tokens
 
     async def test_passes_on_only_known_fields(self, engine: Engine) -> None:
         strange = {"chat_template": "x", "prompt_embeds": "x", "grammar": "x", "n_discard": 1, "user": "ann"}
