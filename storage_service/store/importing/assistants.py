@@ -1,7 +1,6 @@
 """Assistants: a folder each. One that answers as one that is here is not made again; threads follow new names."""
 
 import os
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +9,10 @@ from jan.ids import AssistantId
 from storage_service.store import jsonfile, jsontext, layout
 from storage_service.store.archive import Entry
 from storage_service.store.assistants import description_of
-from storage_service.store.files import OpenFile
 from storage_service.store.forms import assistants as form
 from storage_service.store.importing import names
 from storage_service.store.importing.contents import Folder
+from storage_service.store.importing.sameness import is_same
 from storage_service.store.importing.workshop import Steps, Workshop
 from storage_service.store.records import Assistant, JsonObject
 from storage_service.store.trash import Trash
@@ -44,7 +43,7 @@ class AssistantImport:
             if self._is_here(name, raw):
                 self._shop.report.already_here("assistant", old, name)
                 self._note(renamed, old, name)
-                yield from self._keep_threads(source, name)
+                yield from self._keep_others(source, name, described)
                 return
         home = self._shop.new_folder("assistants")
         for inner, entry in source.files.items():
@@ -59,23 +58,14 @@ class AssistantImport:
         self._shop.report.came_in("assistant", old, name)
         self._note(renamed, old, name)
 
-    def _keep_threads(self, source: Folder, name: str) -> Steps:
-        """Set aside what was said in an assistant's own folder, unless the one that is here has it too."""
-        here = self._layout.assistants / name
+    def _keep_others(self, source: Folder, name: str, described: Entry) -> Steps:
+        """Set aside the files beside an assistant's own, unless the one that is here has them too."""
         for inner, entry in source.files.items():
-            if inner.startswith("threads/") and not self._lies_at(here / inner, entry):
+            if entry is described:
+                continue
+            is_here = yield from is_same(self._layout.assistants / name / inner, self._shop.pieces(entry))
+            if not is_here:
                 yield from self._shop.quarantine(entry, "Its assistant is here already, without this.")
-
-    def _lies_at(self, path: Path, entry: Entry) -> bool:
-        with closing(OpenFile()) as file:
-            if not file.open(path) or file.size_bytes != entry.size_bytes:
-                return False
-            offset = 0
-            for piece in self._shop.pieces(entry):
-                if file.read(offset, len(piece)) != piece:
-                    return False
-                offset += len(piece)
-            return True
 
     def _note(self, renamed: dict[str, str], old: str, name: str) -> None:
         if name != old:

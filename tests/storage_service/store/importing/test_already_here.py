@@ -69,3 +69,13 @@ def test_weights_of_the_same_length_are_not_the_same_weights(janroot: Path, take
     report = take_in(zips.zip_of(model | {"models/m/w.gguf": b"B" * 1_000}))
     assert (report.counts["already_here"], report.counts["refused"]) == (0, 1)
     assert (janroot / "models/m/w.gguf").read_bytes() == b"A" * 1_000
+
+
+def test_what_lies_beside_an_assistant_that_is_here_is_kept_and_told(janroot: Path, take_in: Import) -> None:
+    described = {"assistants/poet/assistant.json": b'{"id":"poet","name":"Poet","instructions":"Rhyme."}'}
+    beside = {"assistants/poet/src/index.js": b"run()", "assistants/poet/face.png": b"PNG"}
+    take_in(zips.zip_of(described | {"assistants/poet/face.png": b"PNG"}))
+    report = take_in(zips.zip_of(described | beside))
+    assert report.lists["already_here"] == [{"kind": "assistant", "id": "poet"}]
+    assert set_aside(janroot, report.quarantine) == {"assistants/poet/src/index.js": b"run()"}
+    assert take_in(zips.zip_of(described | {"assistants/poet/face.png": b"PNG"})).counts["quarantined"] == 0
