@@ -70,6 +70,11 @@ def test_an_older_command_is_replaced(tmp_path: Path) -> None:
 )
 def test_make_calls_it(words: str, command: str) -> None:
     done = subprocess.run(
-        f"make --no-print-directory --dry-run {words}", shell=True, cwd=setup_venv.ROOT, capture_output=True, text=True, check=True
+        f"make --no-print-directory --dry-run {words}",
+        shell=True,
+        cwd=setup_venv.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert " ".join(done.stdout.splitlines()[-1].split()) == f"exec .venv/bin/janroot {command}"
