@@ -91,8 +91,10 @@ async def test_a_backup_that_breaks_off_leaves_no_file(
     await asyncio.to_thread(put, folder / "kept.zip", "before")
     # So long that nobody is done with it before the signal; the file itself takes no room.
     await asyncio.to_thread(put, storage_server.janroot / "files/large", b"")
-    await asyncio.to_thread(os.truncate, storage_server.janroot / "files/large", 8_000_000_000)
+    await asyncio.to_thread(os.truncate, storage_server.janroot / "files/large", 2_000_000_000)
     process = await asyncio.create_subprocess_exec(
+        # A shell's background job has Ctrl-C ignored, and so would all that it starts.
+        *("env", "--default-signal=INT"),
         *(sys.executable, "-m", "gateway.cli", "--url", gateway.url, "backup", "-o", "kept.zip"),
         cwd=folder,
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos'}"},
