@@ -22,15 +22,18 @@ _PIECE_BYTES = 256 * 1024
 
 @dataclass(slots=True)
 class LeftOut:
-    """What does not go into the zip: how many files of each kind, and how large they are."""
+    """What does not go into the zip: how many files of each kind, and the places of those that a person may miss."""
 
     files: dict[str, int] = field(default_factory=dict)
-    size_bytes: int = 0
+    missed: dict[str, str] = field(default_factory=dict)
 
-    def add(self, reason: str, size_bytes: int = 0) -> None:
-        """One more."""
+    def add(self, reason: str) -> None:
+        """One more that nobody will miss here."""
         self.files[reason] = self.files.get(reason, 0) + 1
-        self.size_bytes += size_bytes
+
+    def miss(self, place: str, reason: str) -> None:
+        """One more whose place is to be told."""
+        self.missed[place] = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +52,9 @@ def look_into(folder: Path, *, weights: bool) -> Folder:
     for path, place in _below(folder, "", left_out):
         length = path.stat().st_size
         if place.endswith(WEIGHTS) and not weights:
-            left_out.add("weights of models (see --weights)", length)
+            left_out.add("weights of models (see --weights)")
         elif _UNUSABLE.search(prefix + place):
-            left_out.add("names that no archive may have", length)
+            left_out.miss(place, "no archive may have such a name; rename it")
         else:
             files.append((path, prefix + place))
             size_bytes += length
@@ -106,10 +109,12 @@ def _below(folder: Path, place: str, left_out: LeftOut) -> Iterator[tuple[Path, 
     for entry in found:
         inner = f"{place}{entry.name}"
         if entry.is_symlink():
-            left_out.add("links")
+            left_out.miss(inner, "a link; put what it points to in its place")
         elif inner in _SKIPPED:
             left_out.add(f"{inner}/")
         elif entry.is_dir():
             yield from _below(Path(entry.path), f"{inner}/", left_out)
         elif entry.is_file():
             yield Path(entry.path), inner
+        else:
+            left_out.miss(inner, "neither a file nor a folder")

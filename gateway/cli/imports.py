@@ -119,6 +119,9 @@ def render(report: dict[str, Any], left_out: LeftOut | None = None) -> str:
             for reason, count in left_out.files.items()
         )
         blocks.append(f"Not sent: {stayed}.")
+    if left_out is not None and left_out.missed:
+        missed = [{"path": repr(place)[1:-1], "reason": reason} for place, reason in left_out.missed.items()]
+        blocks.append(_list("Not sent, and perhaps missed", missed, len(missed), hint=""))
     return "\n\n".join([*blocks, _next(report)])
 
 
@@ -133,9 +136,9 @@ def _many(count: int, things: str) -> str:
     return f"{count:,} {things if count != 1 else things.removesuffix('s')}"
 
 
-def _list(title: str, items: list[dict[str, str]], count: int) -> str:
+def _list(title: str, items: list[dict[str, str]], count: int, hint: str = " (--json tells them)") -> str:
     lines = [f"  {_line(item)}" for item in items[:_SHOWN]]
-    more = [f"  … and {count - len(lines):,} more (--json tells them)"] if count > len(lines) else []
+    more = [f"  … and {count - len(lines):,} more{hint}"] if count > len(lines) else []
     return "\n".join([f"{title}:", *lines, *more])
 
 

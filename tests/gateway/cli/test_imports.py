@@ -56,7 +56,7 @@ async def test_a_jan_folder_is_tried_then_taken_in(
     assert "\n  engines/openai.json: api_key\n" in said
     assert "Not sent: 1 in extensions/" in said
     assert "2 weights of models (see --weights)" in said
-    assert "1 links" in said
+    assert "\n  threads/link: a link; put what it points to in its place\n" in said
     assert "Enter those keys again" in said
     assert (storage_server.janroot / "models/demo-7b-q4/model.json").is_file()
     assert not (storage_server.janroot / "models/demo-7b-q4/demo-7b-q4.gguf").exists()
@@ -66,6 +66,18 @@ async def test_weights_go_when_asked(gateway: Gateway, storage_server: StorageSe
     folder = await asyncio.to_thread(jan_folder, tmp_path / "Jan")
     await take_in(gateway, folder, "--weights")
     assert (storage_server.janroot / "models/demo-7b-q4/demo-7b-q4.gguf").is_file()
+
+
+async def test_what_cannot_be_sent_is_named(gateway: Gateway, tmp_path: Path) -> None:
+    folder = await asyncio.to_thread(jan_folder, tmp_path / "Jan")
+    (folder / "threads" / "odd\nname").write_text("x", encoding="utf-8")
+    os.mkfifo(folder / "pipe")
+    _, said, _ = await take_in(gateway, folder)
+    assert said.partition("Not sent, and perhaps missed:\n")[2].splitlines()[:3] == [
+        "  pipe: neither a file nor a folder",
+        "  threads/link: a link; put what it points to in its place",
+        "  threads/odd\\nname: no archive may have such a name; rename it",
+    ]
 
 
 async def test_a_zip_and_the_report_as_json(gateway: Gateway, tmp_path: Path) -> None:
