@@ -8,7 +8,6 @@ from typing import Final
 from inference_service.devices.device import DeviceKind
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.fit import KV_BITS, EngineProfile, estimate
-from inference_service.formats.description import ModelDescription
 from inference_service.hf_folder import read_model
 from inference_service.hosting import HostingSettings
 from inference_service.placement import Demand
@@ -18,6 +17,7 @@ from inference_service.weights import (
     resolve_weights,
 )
 from jan.errors import FailedPreconditionError
+from jan.formats.description import ModelDescription
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
 _MIB: Final = 2**20

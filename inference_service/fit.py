@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Final
 
 from inference_service.devices.device import DeviceKind
-from inference_service.formats.description import ModelDescription
+from jan.formats.description import ModelDescription
 
 _MIB: Final = 2**20
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from inference_service.engines.model_settings import ModelSettings
-from inference_service.formats.config import MAX_CONFIG_BYTES, parse_config
-from inference_service.formats.description import LyingHeaderError, ModelDescription
 from inference_service.weights import WeightHomes, describe_safetensors_folder
 from jan.errors import FailedPreconditionError, NotFoundError
+from jan.formats.config import MAX_CONFIG_BYTES, parse_config
+from jan.formats.description import LyingHeaderError, ModelDescription
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
 _PROGRAMS: Final = (".py", ".pyc", ".so", ".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")

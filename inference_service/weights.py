@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, TypeVar
 
-from inference_service.formats.config import MAX_CONFIG_BYTES, describe_config, parse_config
-from inference_service.formats.description import LyingHeaderError, ModelDescription
-from inference_service.formats.gguf import describe_gguf, read_gguf
-from inference_service.formats.safetensors import read_safetensors
 from jan.errors import FailedPreconditionError, NotFoundError
+from jan.formats.config import MAX_CONFIG_BYTES, describe_config, parse_config
+from jan.formats.description import LyingHeaderError, ModelDescription
+from jan.formats.gguf import describe_gguf, read_gguf
+from jan.formats.safetensors import read_safetensors
 
 HeaderT = TypeVar("HeaderT")
 

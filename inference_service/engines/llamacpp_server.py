@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_service.engines.cpu import default_threads
-from inference_service.formats.gguf import read_gguf
+from jan.formats.gguf import read_gguf
 
 KEY_VARIABLE = "JANROOT_ENGINE_KEY"
 """The environment variable with the key that requests must carry: unlike argv, not readable by every user."""

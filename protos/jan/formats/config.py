@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from inference_service.formats.description import LyingHeaderError, ModelDescription, checked
+from jan.formats.description import LyingHeaderError, ModelDescription, checked
 
 MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
 _MAX_DEPTH: Final = 8

@@ -10,7 +10,7 @@ import math
 import struct
 from typing import Any, BinaryIO, Final
 
-from inference_service.formats.description import LyingHeaderError
+from jan.formats.description import LyingHeaderError
 
 _LENGTH = struct.Struct("<Q")
 _MAX_HEADER_BYTES: Final = 32 * 1024 * 1024  # a quarter of a million tensors; the reference reader takes 100 MB

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_service.formats.description import LyingHeaderError
-from inference_service.formats.safetensors import read_safetensors
+from jan.formats.description import LyingHeaderError
+from jan.formats.safetensors import read_safetensors
 
 
 def tensor(begin: int, end: int, shape: list[int], dtype: str = "F16") -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
-from inference_service.formats.description import LyingHeaderError, ModelDescription, checked
+from jan.formats.description import LyingHeaderError, ModelDescription, checked
 
 Value = int | str | tuple[int, ...]
 
