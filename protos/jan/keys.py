@@ -20,12 +20,18 @@ BELL_MAX_SIGNALS = 1_024
 QUEUED_MODELS = f"{PREFIX}queue:models"
 """Sorted set: `<class>:<model id>` of every queue that holds a job, scored by class: the most urgent first."""
 
+WAITING = f"{PREFIX}queue:waiting"
+"""Hash: how many jobs wait, field `all`, and how many of each tenant, fields `t:<tenant>`."""
+
 BELL = f"{PREFIX}bell"
 """Stream of signals to workers: field `submitted`, `released` or `cancelled` with a job id."""
 
 
 def job(job_id: str) -> str:
-    """Hash of a job: payload queue class start score state attempt holder failures events generation cancelled."""
+    """Hash of a job: payload queue class tenant start score state attempt holder failures events generation cancelled.
+
+    The payload goes when the job has ended.
+    """
     return f"{PREFIX}job:{job_id}"
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from redis.asyncio import Redis
 
 from jan import keys
-from jan.errors import UnavailableError
+from jan.errors import ResourceExhaustedError, UnavailableError
 from jan.inference.v1 import jobs_pb2
 from jan.queue.leases import Lease, LeaseKind, StalledLease, new_token
 from jan.queue.scripts import Scripts
@@ -18,6 +18,30 @@ from jan.queue.scripts import Scripts
 MAX_LOST_WORKERS = 3
 
 _CANCELLED = jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled())
+
+
+# When to come again to a full queue, as long as nothing tells how fast it moves.
+FULL_RETRY_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class QueueBounds:
+    """How many jobs may wait, of one tenant and in all; jobs in a worker's hands do not count. -1: any number."""
+
+    of_tenant: int = -1
+    in_all: int = -1
+
+
+UNBOUNDED = QueueBounds()
+
+
+class SubmitOutcome(StrEnum):
+    """What a submit did: enqueued, or nothing, because the job is known or a bound is reached."""
+
+    ADDED = "added"
+    KNOWN = "known"
+    TENANT_FULL = "tenant_full"
+    FULL = "full"
 
 
 class CancelOutcome(StrEnum):
@@ -52,14 +76,22 @@ class JobQueue:
         self._redis = redis
         self._scripts = scripts
 
-    async def submit(self, job: jobs_pb2.Job) -> bool:
+    async def submit(self, job: jobs_pb2.Job, bounds: QueueBounds = UNBOUNDED) -> bool:
         """Enqueue a job; False when its id was known already, and then nothing changed.
 
-        Raises redis.RedisError: unknown whether it was enqueued; submitting it again is harmless.
+        Raises ResourceExhaustedError, with when to try again: the queue or the tenant's part of it is full, and
+        nothing changed. Raises redis.RedisError: unknown whether it was enqueued; submitting it again is harmless.
         """
         name = _queue_name(job)
-        added = await self._scripts.submit(
-            keys=[keys.job(job.id), keys.queue(name), keys.virtual_times(name), keys.QUEUED_MODELS, keys.BELL],
+        outcome = await self._scripts.submit(
+            keys=[
+                keys.job(job.id),
+                keys.queue(name),
+                keys.virtual_times(name),
+                keys.QUEUED_MODELS,
+                keys.BELL,
+                keys.WAITING,
+            ],
             args=[
                 job.id,
                 name,
@@ -70,9 +102,25 @@ class JobQueue:
                 keys.IDLE_TTL_SECONDS,
                 keys.BELL_MAX_SIGNALS,
                 new_token(),
+                bounds.of_tenant,
+                bounds.in_all,
             ],
         )
-        return bool(added)
+        match SubmitOutcome(outcome.decode()):
+            case SubmitOutcome.FULL:
+                raise ResourceExhaustedError(
+                    f"The queue is full: {bounds.in_all} requests wait. Try again later.",
+                    code="queue_full",
+                    retry_after_seconds=FULL_RETRY_SECONDS,
+                )
+            case SubmitOutcome.TENANT_FULL:
+                raise ResourceExhaustedError(
+                    f"{bounds.of_tenant} requests of yours wait already. Try again when some are answered.",
+                    code="rate_limit_exceeded",
+                    retry_after_seconds=FULL_RETRY_SECONDS,
+                )
+            case added:
+                return added is SubmitOutcome.ADDED
 
     async def take(self, full_models: Collection[str] = ()) -> TakenJob | None:
         """Take the job that is next in turn, except for models the worker has no room for; None when none waits.
@@ -81,7 +129,7 @@ class JobQueue:
         """
         token = new_token()
         taken = await self._scripts.take(
-            keys=[keys.QUEUED_MODELS, keys.leases(LeaseKind.JOB)],
+            keys=[keys.QUEUED_MODELS, keys.leases(LeaseKind.JOB), keys.WAITING],
             args=[
                 keys.job(""),
                 keys.queue(""),
@@ -123,7 +171,7 @@ class JobQueue:
     async def cancel(self, job_id: str) -> CancelOutcome:
         """Cancel a job: at once when it waits, through its worker when it runs."""
         outcome = await self._scripts.cancel(
-            keys=[keys.job(job_id), keys.log(job_id), keys.BELL],
+            keys=[keys.job(job_id), keys.log(job_id), keys.BELL, keys.WAITING],
             args=[
                 job_id,
                 _CANCELLED.SerializeToString(),
@@ -141,7 +189,14 @@ class JobQueue:
 
     async def _release(self, job_id: str, token: str, *, seen: str, last_event: bytes) -> ReleaseOutcome:
         outcome = await self._scripts.release(
-            keys=[keys.job(job_id), keys.leases(LeaseKind.JOB), keys.QUEUED_MODELS, keys.BELL, keys.log(job_id)],
+            keys=[
+                keys.job(job_id),
+                keys.leases(LeaseKind.JOB),
+                keys.QUEUED_MODELS,
+                keys.BELL,
+                keys.log(job_id),
+                keys.WAITING,
+            ],
             args=[
                 job_id,
                 token,

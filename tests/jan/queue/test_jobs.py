@@ -8,8 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from jan import keys
+from jan.errors import ResourceExhaustedError
 from jan.inference.v1 import jobs_pb2
-from jan.queue.jobs import CancelOutcome, JobQueue, ReleaseOutcome, TakenJob
+from jan.queue.jobs import CancelOutcome, JobQueue, QueueBounds, ReleaseOutcome, TakenJob
 from jan.queue.leases import LeaseKind, LeaseLostError, LeaseState, LeaseWatch, StalledLease, renew
 from jan.queue.log import LogWriter
 from jan.queue.scripts import Scripts
@@ -64,6 +65,34 @@ async def test_submitting_again_changes_nothing(queue: JobQueue) -> None:
     assert not await queue.submit(job("j1"))
     assert await take_all(queue) == ["j1"]
     assert not await queue.submit(job("j1"))
+
+
+async def test_what_goes_beyond_a_bound_is_refused_and_leaves_nothing(queue: JobQueue, redis: Redis) -> None:
+    bounds = QueueBounds(of_tenant=2, in_all=3)
+    for id_, tenant in (("a1", "ann"), ("a2", "ann"), ("b1", "bob")):
+        assert await queue.submit(job(id_, tenant=tenant), bounds)
+    before = await redis.keys()
+    for id_, tenant, code in (("a3", "ann", "rate_limit_exceeded"), ("c1", "cid", "queue_full")):
+        with pytest.raises(ResourceExhaustedError) as refused:
+            await queue.submit(job(id_, tenant=tenant), bounds)
+        assert refused.value.code == code
+        assert refused.value.retry_after_seconds > 0
+    assert sorted(await redis.keys()) == sorted(before)
+    assert not await queue.submit(job("a1"), bounds)
+
+
+async def test_a_job_that_waits_no_more_makes_room(queue: JobQueue) -> None:
+    bounds = QueueBounds(of_tenant=1, in_all=1)
+    await queue.submit(job("taken"), bounds)
+    taken = await take(queue)
+    await queue.submit(job("cancelled"), bounds)
+    await queue.cancel("cancelled")
+    await queue.submit(job("waits"), bounds)
+    await queue.hand_back(taken)  # accepted once, so no bound refuses it
+    with pytest.raises(ResourceExhaustedError):
+        await queue.submit(job("one too many"), bounds)
+    assert await take_all(queue) == ["taken", "waits"]
+    assert await queue.submit(job("again"), bounds)
 
 
 async def test_a_newcomer_does_not_wait_behind_a_hundred_jobs_of_one_person(queue: JobQueue) -> None:
