@@ -11,13 +11,10 @@ from inference_service.fit import KV_BITS, EngineProfile, estimate
 from inference_service.hf_folder import read_model
 from inference_service.hosting import HostingSettings
 from inference_service.placement import Demand
-from inference_service.weights import (
-    WeightHomes,
-    describe_gguf_files,
-    resolve_weights,
-)
+from inference_service.weights import WeightHomes, resolve_weights
 from jan.errors import FailedPreconditionError
 from jan.formats.description import ModelDescription
+from jan.formats.weights import describe_gguf_files
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
 _MIB: Final = 2**20

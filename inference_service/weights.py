@@ -1,23 +1,16 @@
-"""Model files: found strictly inside the models folder, and looked at before any engine parses them."""
+"""Model files: found strictly inside the models folder."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import Final
 
 from jan.errors import FailedPreconditionError, NotFoundError
-from jan.formats.config import MAX_CONFIG_BYTES, describe_config, parse_config
-from jan.formats.description import LyingHeaderError, ModelDescription
-from jan.formats.gguf import describe_gguf, read_gguf
-from jan.formats.safetensors import read_safetensors
-
-HeaderT = TypeVar("HeaderT")
 
 _MODELS = "models/"
-_PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _JANS = ("llamacpp/models/", "mlx/models/")
 _OF_ASSISTANT: Final = re.compile(r"assistants/[^/]+/models/")
 
@@ -54,66 +47,6 @@ def resolve_weights(folder: Path, model_id: str, files: Sequence[str]) -> list[P
     if not files:
         raise _invalid(f"Model {model_id} names no weight files.")
     return [_resolve(folder, model_id, name) for name in files]
-
-
-def check_gguf(path: Path) -> None:
-    """Read a GGUF file's header to its end and refuse it when its numbers cannot be true.
-
-    Raises FailedPreconditionError: why the file is not a usable model.
-    """
-    _read(path, read_gguf)
-
-
-def describe_gguf_files(paths: Sequence[Path]) -> ModelDescription:
-    """A GGUF model in one file or several parts, the first of which describes it, whatever it is called.
-
-    Raises FailedPreconditionError: a file is not a usable model.
-    """
-    parts = [path for path in paths[1:] if path.suffix.lower() == ".gguf"]
-    headers = [_read(path, read_gguf) for path in (paths[0], *parts)]
-    more_bytes = sum(header.tensor_bytes for header in headers[1:])
-    return _believed(paths[0], lambda: describe_gguf(headers[0], more_bytes))
-
-
-def describe_safetensors_folder(folder: Path, model_id: str) -> ModelDescription:
-    """A model as Hugging Face lays it out: `config.json` beside its safetensors files. Nothing else is ever loaded.
-
-    Raises NotFoundError: there is no such folder, configuration or file. FailedPreconditionError: one of them cannot
-    be true, wants to run code of its own, or the weights are in a format that can hold programs (pickle).
-    """
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    weights = [folder / name for name in names if name.endswith(".safetensors")]
-    if not weights and any(name.endswith(_PICKLES) for name in names):
-        raise _invalid(f"Model {model_id} has pickled weights, which can hold programs; only safetensors are loaded.")
-    if not weights or "config.json" not in names:
-        missing = "config.json" if weights else "safetensors file"
-        raise NotFoundError(f"The {missing} of model {model_id} is missing.", code="model_file_missing")
-    configs = {name: _config(folder / name) for name in names if name.endswith("config.json")}
-    weights_bytes = sum(_read(path, read_safetensors) for path in weights)
-    return _believed(folder / "config.json", lambda: describe_config(configs["config.json"], weights_bytes))
-
-
-def _config(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise _invalid(f"{path.name} is larger than any configuration.")
-    return _believed(path, lambda: parse_config(path.read_bytes()))
-
-
-def _read(path: Path, reader: Callable[[BinaryIO, int], HeaderT]) -> HeaderT:
-    def read() -> HeaderT:
-        with path.open("rb") as file:
-            return reader(file, path.stat().st_size)
-
-    return _believed(path, read)
-
-
-def _believed(path: Path, read: Callable[[], HeaderT]) -> HeaderT:
-    try:
-        return read()
-    except LyingHeaderError as reason:
-        raise _invalid(f"{path.name} is not a usable model: {reason}.") from None
-    except OSError as error:
-        raise _invalid(f"{path.name} cannot be read: {error.strerror}.") from None
 
 
 def _resolve(folder: Path, model_id: str, name: str) -> Path:

@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.fixtures.storage_process",
     "tests.fixtures.gateway",
     "tests.fixtures.engine_host",
+    "tests.fixtures.demo_model",
     "tests.fixtures.worker",
     "tests.fixtures.stack",
     "tests.fixtures.vllm",

