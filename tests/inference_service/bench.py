@@ -12,10 +12,11 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from inference_service.copies import EngineMaker
 from inference_service.devices.host import HostInventory
 from inference_service.engines.launcher import Launcher
 from inference_service.measurements import Measurements
-from inference_service.models import EngineMaker, Models, open_models
+from inference_service.models import Models, open_models
 from inference_service.residency import Policy
 from inference_service.weights import WeightHomes
 from inference_service.worker import Worker

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from inference_service.assess import Assessment
+from inference_service.changes import backoff_seconds
 from inference_service.devices.declared import DeclaredInventory
 from inference_service.devices.device import Device, DeviceKind
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.hosting import HostingSettings
 from inference_service.model import TRANSITIONS, Model, ModelState, ModelStatus
-from inference_service.models import Models, backoff_seconds, open_models
+from inference_service.models import Models, open_models
 from inference_service.placement import Demand, Placement
 from inference_service.residency import Policy
 from jan.errors import FailedPreconditionError, JanError, UnavailableError
@@ -406,17 +407,6 @@ async def test_a_model_may_be_unloaded_while_it_is_measured(maker: FakeMaker) ->
         await stopping
         await models.start(spec())
     assert maker.learnt == [7, 7]
-
-
-async def test_a_watcher_that_lags_is_let_go(maker: FakeMaker) -> None:
-    async with host(maker) as models:
-        with models.watching() as changes:
-            model = Model("x", models._tell)
-            for number in range(2_000):
-                model.report(str(number))
-            heard = [changes.get_nowait() for _ in range(changes.qsize())]
-            assert heard[-1] is None
-            assert len(heard) < 1_100
 
 
 def test_back_off_grows_to_a_bound() -> None:

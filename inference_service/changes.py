@@ -1,0 +1,122 @@
+"""The change of one model: a load, a reload with other settings, an unload; one at a time, shared by all who wait."""
+
+from __future__ import annotations
+
+import asyncio
+
+from inference_service.copies import Copies, EngineMaker
+from inference_service.model import Change, Model, ModelState, same_engine
+from inference_service.registry import Registry
+from inference_service.waiting import WaitingList
+from jan.errors import FailedPreconditionError, InternalError, JanError
+from jan.inference.v1.jobs_pb2 import ModelSpec
+from jan.telemetry import get_logger
+
+logger = get_logger(__name__)
+
+_FIRST_BACKOFF_SECONDS = 0.25
+_MOST_BACKOFF_SECONDS = 8.0
+
+
+class Changes:
+    """Brings models up and to rest."""
+
+    def __init__(
+        self,
+        maker: EngineMaker,
+        registry: Registry,
+        waiting: WaitingList,
+        copies: Copies,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        """`tasks` owns the changes: they outlive those who ask for them."""
+        self._maker = maker
+        self._registry = registry
+        self._waiting = waiting
+        self._copies = copies
+        self._tasks = tasks
+
+    async def bring_up(self, spec: ModelSpec) -> Model:
+        """Return when the model serves `spec`. All who wait share one change, which outlives each of them.
+
+        Raises JanError: why it cannot be loaded.
+        """
+        model = self._registry.model(spec.id)
+        while not model.serves(spec) or model.closed:
+            if model.serves(spec):
+                await self._registry.until(lambda: not model.closed or not model.serves(spec))
+                continue
+            change = model.change or self.begin(model, spec)
+            await change.ended()
+            if change.outcome is not None and same_engine(change.wanted, spec):
+                raise JanError.from_detail(change.outcome.to_detail())
+        return model
+
+    async def bring_to_rest(self, model: Model) -> None:
+        """Unload a model once the answers that it writes are whole; a load under way is broken off."""
+        while model.change is not None or model.copies:
+            change = model.change or self.begin(model, None)
+            if change.wanted is None:
+                await change.ended()
+            elif model.state is ModelState.STOPPING:  # on the way to a reload: an unload is never broken off
+                await self._registry.until(lambda: model.state is not ModelState.STOPPING)
+            else:
+                change.outcome = FailedPreconditionError(f"Model {model.id} was stopped.", code="model_stopped")
+                await change.break_off()
+
+    def begin(self, model: Model, wanted: ModelSpec | None) -> Change:
+        """Begin to load what is wanted, after unloading what runs; or only to unload."""
+        change = Change(wanted)
+
+        async def changing() -> None:
+            try:
+                await (self._retire(model) if wanted is None else self._replace(model, wanted, change))
+            finally:
+                model.change = None
+                await self._registry.notify()
+
+        model.change = change
+        change.task = self._tasks.create_task(changing(), name=f"model-{model.id}")
+        return change
+
+    async def _replace(self, model: Model, spec: ModelSpec, change: Change) -> None:
+        """Unload what runs once it is idle, then load `spec`."""
+        await self._retire(model)
+        model.enter(ModelState.STARTING)
+        try:
+            await self._load(model, spec)
+        except JanError as error:
+            change.outcome = error
+            model.fail(error)
+        except asyncio.CancelledError:
+            model.enter(ModelState.STOPPING)
+            model.enter(ModelState.READY)
+            raise
+        except Exception:
+            logger.exception("model failed to load", model=model.id)
+            change.outcome = InternalError(f"Model {model.id} could not be loaded.")
+            model.fail(change.outcome)
+
+    async def _retire(self, model: Model) -> None:
+        """Unload a model once it is idle; nobody new gets in, because a change is under way."""
+        if model.users:
+            await self._registry.until(lambda: model.users == 0)
+        if model.copies:
+            await self._copies.end_all(model)
+
+    async def _load(self, model: Model, spec: ModelSpec) -> None:
+        await asyncio.sleep(backoff_seconds(model.failures))
+        assessment = await self._maker.assess(spec)
+        model.hosting, model.demand = assessment.hosting, assessment.demand
+        if assessment.demand is None:
+            copy = model.new_copy(None)
+        else:
+            copy = await self._waiting.place(model, assessment.demand)
+        await self._copies.start(model, copy, spec, assessment.warnings)
+        model.spec = spec
+        model.enter(ModelState.RUNNING)
+
+
+def backoff_seconds(failures: int) -> float:
+    """How long to wait before a start, after so many failures in a row."""
+    return min(_MOST_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 2 ** (failures - 1)) if failures else 0.0

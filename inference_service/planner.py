@@ -1,0 +1,117 @@
+"""The placement loop: asks `residency.plan` whenever something has changed, and does what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from inference_service.changes import Changes
+from inference_service.copies import Copies
+from inference_service.devices.device import DeviceKind
+from inference_service.model import Copy, Model
+from inference_service.placement import Placement
+from inference_service.registry import Registry
+from inference_service.residency import Phase, Plan, Policy, State, Want, plan
+from inference_service.waiting import WaitingList
+from jan.errors import FailedPreconditionError, JanError
+from jan.telemetry import get_logger
+
+logger = get_logger(__name__)
+
+
+class Planner:
+    """Decides for all models of a host together, and acts."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        waiting: WaitingList,
+        changes: Changes,
+        copies: Copies,
+        tasks: asyncio.TaskGroup,
+        *,
+        policy: Policy,
+    ) -> None:
+        """`tasks` owns what is done about single copies."""
+        self._registry = registry
+        self._waiting = waiting
+        self._changes = changes
+        self._copies = copies
+        self._policy = policy
+        self._tasks = tasks
+
+    async def run(self) -> None:
+        """Plan and act, whenever something has changed or time has passed; never returns."""
+        registry = self._registry
+        while True:
+            registry.look.clear()
+            if self._waiting or not registry.known_devices:
+                await registry.devices()
+            now = registry.monotonic()
+            wants = self._waiting.wants() + self._extra_wants(now)
+            made = plan(State(registry.known_devices, registry.residents(), self._policy, now), wants)
+            await self._act(made)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if made.look_again_at is None else made.look_again_at - now):
+                    await registry.look.wait()
+
+    def _extra_wants(self, now: float) -> list[Want]:
+        """One more copy of each model that has no slot left, where GPUs might hold it."""
+        if not any(device.kind is DeviceKind.GPU for device in self._registry.known_devices):
+            return []
+        return [
+            Want(model.demand, now, extra=True)
+            for model in self._registry.all()
+            if model.demand is not None
+            and model.change is None
+            and model.users >= model.slots > 0
+            and len(model.copies) == len(model.running) < model.hosting.replicas
+        ]
+
+    async def _act(self, made: Plan) -> None:
+        """Do what the plan says; everything in it was decided on the state as it is now."""
+        model = self._registry.model
+        for known in self._registry.all():
+            known.close(made.closed.get(known.id, ""))
+        for model_id in sorted({eviction.model_id for eviction in made.evictions}):
+            evictions = [eviction for eviction in made.evictions if eviction.model_id == model_id]
+            self._evict(model(model_id), {eviction.copy: eviction.why for eviction in evictions})
+        for model_id, reason in made.refusals.items():
+            message = f"There is not enough memory for model {model_id}: {reason}."
+            self._waiting.refuse(model_id, FailedPreconditionError(message, code="insufficient_memory"))
+        for model_id, why in made.waits.items():
+            model(model_id).report(why)
+        for model_id, placement in made.loads.items():
+            self._grant(model(model_id), placement)
+        await self._registry.notify(look=False)
+
+    def _evict(self, model: Model, reasons: dict[int, str]) -> None:
+        """Unload some copies of a model, or the whole of it when no other copy stays."""
+        logger.info("unloading", model=model.id, why=", ".join(reasons.values()))
+        leaving = [copy for copy in model.running if copy.number in reasons]
+        if all(copy in leaving or copy.phase is Phase.STOPPING for copy in model.copies):
+            self._changes.begin(model, None)
+            return
+        for copy in leaving:
+            copy.phase = Phase.STOPPING
+            self._tasks.create_task(self._copies.end(model, copy), name=f"unload-{model.id}-{copy.number}")
+
+    def _grant(self, model: Model, placement: Placement) -> None:
+        """Give a copy its place: the memory is taken from this moment on."""
+        logger.info("placed", model=model.id, why=placement.why)
+        copy = model.new_copy(placement)
+        if model.id in self._waiting:
+            self._waiting.grant(copy, model.id)
+        else:
+            self._tasks.create_task(self._start_extra(model, copy), name=f"copy-{model.id}-{copy.number}")
+
+    async def _start_extra(self, model: Model, copy: Copy) -> None:
+        """Start one more copy of a running model; if that fails, there will be no further ones until it is reloaded."""
+        assert model.spec is not None
+        try:
+            await self._copies.start(model, copy, model.spec, ())
+        except JanError as error:
+            logger.warning("one more copy could not be started", model=model.id, reason=error.message)
+            model.hosting = model.hosting.limited_to(len(model.copies))
+        model.tell()
+        await self._registry.notify()

@@ -1,0 +1,52 @@
+"""The models that wait for a place in memory, until the placement grants or refuses it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from inference_service.model import Copy, Model
+from inference_service.placement import Demand
+from inference_service.registry import Registry
+from inference_service.residency import Want
+from jan.errors import JanError
+
+
+class WaitingList:
+    """Who waits; a model waits once at most."""
+
+    def __init__(self, registry: Registry) -> None:
+        """Nobody waits yet."""
+        self._registry = registry
+        self._entries: dict[str, tuple[Want, asyncio.Future[Copy]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, model_id: str) -> bool:
+        return model_id in self._entries
+
+    def wants(self) -> list[Want]:
+        """What is neither granted nor refused yet."""
+        return [want for want, granted in self._entries.values() if not granted.done()]
+
+    async def place(self, model: Model, demand: Demand) -> Copy:
+        """Wait until the plan has room. Raises FailedPreconditionError: this host never has."""
+        granted: asyncio.Future[Copy] = asyncio.get_running_loop().create_future()
+        self._entries[model.id] = Want(demand, self._registry.monotonic()), granted
+        self._registry.look.set()
+        try:
+            return await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled() and granted.exception() is None:
+                model.drop(granted.result())
+            raise
+        finally:
+            del self._entries[model.id]
+
+    def grant(self, copy: Copy, model_id: str) -> None:
+        """Give the waiting model this copy, which has its place."""
+        self._entries[model_id][1].set_result(copy)
+
+    def refuse(self, model_id: str, error: JanError) -> None:
+        """Tell the waiting model why it gets no place."""
+        self._entries[model_id][1].set_exception(error)
