@@ -19,7 +19,7 @@ from inference_service.engines.engine import ChatCall, CompletionCall, Connectio
 from inference_service.engines.llamacpp_server import KEY_VARIABLE, POOLINGS
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
-from inference_service.engines.prompt_template import chat_template
+from inference_service.engines.prompt_template import ChatTemplate, add_stops, chat_template
 from inference_service.engines.purpose import check_embeds, refuse_suffix
 from inference_service.forced_calls import ForcedCall
 from inference_service.placement import Placement
@@ -77,7 +77,7 @@ class LlamaSettings:
     embedding: bool
     pooling: str
     cont_batching: bool
-    chat_template: str
+    chat_template: ChatTemplate
     cache_type: str
     warnings: tuple[str, ...]
 
@@ -106,8 +106,8 @@ class LlamaSettings:
             arguments.append(f"--ngl={self.ngl}")
         if self.cpu_threads is not None:
             arguments.append(f"--cpu-threads={self.cpu_threads}")
-        if self.chat_template:
-            arguments.append(f"--chat-template={self.chat_template}")
+        if self.chat_template.jinja:
+            arguments.append(f"--chat-template={self.chat_template.jinja}")
         if self.cache_type != _CACHE_TYPES[0]:
             arguments.append(f"--cache-type={self.cache_type}")
         if self.embedding:
@@ -211,6 +211,7 @@ class LlamaCppEngine:
             body |= {"messages": forced.told_to(request["messages"]), "response_format": forced.response_format}
         else:
             forced = None
+            add_stops(body, self._settings.chat_template.stops)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         return ChatCall(body, streams=True, forced=forced)
 

@@ -73,13 +73,17 @@ class ModelSettings:
 
     def text(self, name: str) -> str:
         """A text without NUL that fits into a program's argument; "" when absent, null or unusable."""
+        return self.optional_text(name) or ""
+
+    def optional_text(self, name: str) -> str | None:
+        """As `text`, None when absent, null or unusable."""
         value = self._left.pop(name, None)
         if value is None:
-            return ""
+            return None
         if isinstance(value, str) and "\0" not in value and len(value.encode("utf-8", "replace")) <= _MAX_TEXT_CHARS:
             return value
         self._refuse(name, value, f"a text of at most {_MAX_TEXT_CHARS} bytes")
-        return ""
+        return None
 
     def choice(self, name: str, allowed: Sequence[str]) -> str:
         """One of the allowed words, whatever their case; the first when absent, null or unusable."""

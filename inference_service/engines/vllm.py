@@ -75,7 +75,7 @@ class VllmEngine:
         self._log = VllmLog()
         command = VllmCommand(self._settings, model, placement)
         argv = [str(python), "-I", "-m", SERVER, f"--uds={self._socket}", *command.arguments()]
-        if self._settings.template:
+        if self._settings.template.jinja:
             argv.append(f"--chat-template={self._template_file}")
         self._process = EngineProcess(
             argv,
@@ -86,13 +86,14 @@ class VllmEngine:
             on_line=self._log.hear,
         )
         self._connection = Connection("http://engine/v1", self._socket, {"Authorization": f"Bearer {key}"})
-        template = self._settings.template or model.base.template
+        template = self._settings.template.jinja or model.base.template
         self._requests = VllmRequests(
             model=_ADAPTER_NAME if model.adapter else _BASE_NAME,
             ctx_len=command.ctx_len,
             template_has_tools="tools" in template,
             parses_tools=bool(self._settings.parser_for(template)),
             embeds=self._settings.embedding,
+            stops=self._settings.template.stops,
         )
 
     @property
@@ -166,8 +167,8 @@ class VllmEngine:
         """VLLM does not replace a socket that was left behind."""
         self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._socket.unlink(missing_ok=True)
-        if self._settings.template:
-            self._template_file.write_text(self._settings.template, encoding="utf-8")
+        if self._settings.template.jinja:
+            self._template_file.write_text(self._settings.template.jinja, encoding="utf-8")
 
     def _start_failed(self, exited: ProcessExitedError) -> JanError:
         what = self._log.cause or f"The engine {describe_exit(exited.returncode)} while it was loading."
@@ -278,7 +279,7 @@ class VllmCommand:
         return -(-per_layer_share // self.pipeline_parallel)
 
     def _tool_arguments(self) -> list[str]:
-        parser = self.settings.parser_for(self.settings.template or self.model.base.template)
+        parser = self.settings.parser_for(self.settings.template.jinja or self.model.base.template)
         return ["--enable-auto-tool-choice", f"--tool-call-parser={parser}"] if parser else []
 
     def _adapter_arguments(self) -> list[str]:

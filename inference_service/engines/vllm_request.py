@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from inference_service.embeddings import batches
 from inference_service.engines.engine import ChatCall, CompletionCall, EmbedCall
+from inference_service.engines.prompt_template import add_stops
 from inference_service.engines.purpose import refuse_suffix
 from inference_service.forced_calls import ForcedCall
 from jan.errors import InvalidArgumentError
@@ -36,13 +37,14 @@ _GREEDY_BELOW: Final = 1e-5  # vLLM's bound (SamplingParams)
 
 @dataclass(frozen=True, slots=True)
 class VllmRequests:
-    """How one loaded model is asked; `ctx_len` in tokens."""
+    """How one loaded model is asked; `ctx_len` in tokens, `stops` are those of its chat template."""
 
     model: str
     ctx_len: int
     template_has_tools: bool
     parses_tools: bool
     embeds: bool
+    stops: tuple[str, ...] = ()
 
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """Translate a validated request. Raises InvalidArgumentError: this model does not chat."""
@@ -59,6 +61,8 @@ class VllmRequests:
             body["top_logprobs"] = body.get("top_logprobs", 0) + 1
         _allow_equal_choices(body)
         forced = ForcedCall.of(request)
+        if forced is None:
+            add_stops(body, self.stops)
         if forced is not None:
             self._force(body, request, forced)
         elif request.get("tools") and request.get("tool_choice") != "none" and self.parses_tools:

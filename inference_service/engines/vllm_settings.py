@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from inference_service.engines.model_settings import ModelSettings
-from inference_service.engines.prompt_template import chat_template
+from inference_service.engines.prompt_template import ChatTemplate, chat_template
 
 DEFAULT_CTX_LEN: Final = 8_192
 _DEFAULT_N_PARALLEL: Final = 8
@@ -37,7 +37,7 @@ class VllmSettings:
     n_parallel: int
     cpu_threads: int | None
     embedding: bool
-    template: str
+    template: ChatTemplate
     dtype: str
     kv_cache_dtype: str
     quantization: str

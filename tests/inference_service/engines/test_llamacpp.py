@@ -177,7 +177,7 @@ def test_settings_map() -> None:
         ('{"prompt_template": ["x"]}', "prompt_template"),
         ('{"prompt_template": "no place"}', "it has no {prompt}"),
         ('{"prompt_template": "a\\u0000b {prompt}"}', "prompt_template"),
-        ('{"pre_prompt": "Be nice."}', 'Setting "pre_prompt" is not used by engine llamacpp.'),
+        ('{"pre_prompt": "Be nice."}', "Setting pre_prompt is not used without a prompt_template."),
     ],
 )
 def test_what_is_not_honoured_is_told(setting: str, complaint: str) -> None:
