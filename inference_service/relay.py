@@ -192,7 +192,8 @@ class Relay:
             cached_tokens=usage.cached_tokens or 0,
         )
         completed = jobs_pb2.Completed(finish_reason=finish_reason, usage=cost)
-        await self._end([*_chunk_events(said), jobs_pb2.JobEvent(completed=completed).SerializeToString()])
+        end = jobs_pb2.JobEvent(completed=completed).SerializeToString()
+        await self._end([*_chunk_events(said), end], usage.prompt_tokens + usage.completion_tokens or None)
 
     async def _publish(self, events: list[bytes]) -> None:
         self._publishing = True
@@ -201,9 +202,9 @@ class Relay:
         if self._interruption is not None:
             raise asyncio.CancelledError
 
-    async def _end(self, events: list[bytes]) -> None:
+    async def _end(self, events: list[bytes], spent_tokens: int | None = None) -> None:
         self._publishing = True
-        await self._persist(partial(self._writer.publish, events, ends=True))
+        await self._persist(partial(self._writer.publish, events, ends=True, spent_tokens=spent_tokens))
 
     async def _close(self, error: JanError | None) -> None:
         """Say how it ended, unless that was said with the answer or is no longer ours to say."""

@@ -17,20 +17,39 @@ LOG_MAX_EVENTS = 65_536
 # The most signals kept for workers that look up late; they check the queue itself after a pause anyway.
 BELL_MAX_SIGNALS = 1_024
 
+# How long a dead letter waits for an admin, and how many do; the oldest give way.
+DEAD_TTL_SECONDS = 7 * 24 * 60 * 60
+DEAD_MAX_JOBS = 1_000
+# How long the jobs of a class are passed over before the next one counts as urgent as an interactive one.
+NORMAL_AGES_SECONDS = 10
+BATCH_AGES_SECONDS = 60
+# What the time that jobs take remembers at each job's end of those before: about twenty jobs.
+PACE_MEMORY = 0.95
+
 QUEUED_MODELS = f"{PREFIX}queue:models"
-"""Sorted set: `<class>:<model id>` of every queue that holds a job, scored by class: the most urgent first."""
+"""Sorted set: `<class>:<model id>` of every queue that holds a job, by when its next job began to be passed over."""
 
 WAITING = f"{PREFIX}queue:waiting"
-"""Hash: how many jobs wait, field `all`, and how many of each tenant, fields `t:<tenant>`."""
+"""Number: how many jobs wait in all."""
+
+SEQUENCE = f"{PREFIX}queue:sequence"
+"""Number: how many jobs were enqueued; the order of arrival."""
+
+RUNNING = f"{PREFIX}queue:running"
+"""Sorted set: `<job id> <model id>` of every job in a worker's hands, by when it was taken."""
+
+DEAD = f"{PREFIX}queue:dead"
+"""Sorted set: ids of jobs that lost their worker too often, by when they were given up."""
 
 BELL = f"{PREFIX}bell"
 """Stream of signals to workers: field `submitted`, `released` or `cancelled` with a job id."""
 
 
 def job(job_id: str) -> str:
-    """Hash of a job: payload queue class tenant start score state attempt holder failures events generation cancelled.
+    """Hash of a job.
 
-    The payload goes when the job has ended.
+    Fields: payload kind queue tenant cost weight sequence place enqueued started state attempt holder failures events
+    generation cancelled. The payload goes when the job has ended.
     """
     return f"{PREFIX}job:{job_id}"
 
@@ -40,14 +59,24 @@ def log(log_id: str) -> str:
     return f"{PREFIX}log:{log_id}"
 
 
-def queue(name: str) -> str:
-    """Sorted set: jobs waiting in one queue (`<class>:<model id>`), scored by virtual finish time."""
-    return f"{PREFIX}queue:jobs:{name}"
+def line(name: str, tenant: str) -> str:
+    """Sorted set: one tenant's jobs in one queue (`<class>:<model id>`), `<charge> <job id>` by order of arrival."""
+    return f"{PREFIX}queue:jobs:{name}:{tenant}"
+
+
+def tenants(name: str) -> str:
+    """Sorted set: the tenants with jobs in one queue, by the virtual time at which the next job starts."""
+    return f"{PREFIX}queue:tenants:{name}"
 
 
 def virtual_times(name: str) -> str:
-    """Hash of one queue's clock: field `now`, and the last finish of each tenant as `t:<tenant>`."""
+    """Sorted set: one queue's virtual `now`, and as `t:<tenant>` that of tenants without jobs who are ahead of it."""
     return f"{PREFIX}queue:times:{name}"
+
+
+def pace(model_id: str) -> str:
+    """Hash: how long a model's jobs take: `ms` for `jobs` of them, the latest counting most."""
+    return f"{PREFIX}queue:pace:{model_id}"
 
 
 def run(run_id: str) -> str:

@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterable
 from types import FunctionType
+from typing import cast
 
 from redis.asyncio import Redis
 
@@ -65,8 +66,14 @@ async def test_every_field_is_described_and_every_described_one_exists(redis: Re
 
     assert await fields(redis, keys.job("j")) == described_fields("## `jan:job:<job_id>`")
     assert await fields(redis, keys.run("run_1")) == described_fields("## `jan:run:<run_id>`")
-    times = {field.replace("ann", "<tenant>") for field in await fields(redis, keys.virtual_times("2:m"))}
-    assert times == described_fields("## Fairness: `jan:queue:jobs:<name>` and `jan:queue:times:<name>`")
+    members = cast(list[bytes], await redis.zrange(keys.virtual_times("2:m"), 0, -1))
+    times = {member.decode().replace("ann", "<tenant>") for member in members}
+    assert times == described_fields("## Fairness: `jan:queue:times:<name>` and its neighbours")
+    await queue.submit(jobs_pb2.Job(id="k", tenant="ann", cost_tokens=3, model=jobs_pb2.ModelSpec(id="m")))
+    other = await queue.take()
+    assert other is not None
+    await LogWriter(scripts, other.lease).publish([b"event"], ends=True)
+    assert await fields(redis, keys.pace("m")) == described_fields("## Ranks and times: `jan:queue:pace:<model_id>`")
 
 
 async def fields(redis: Redis, key: str) -> set[str]:

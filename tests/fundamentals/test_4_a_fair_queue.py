@@ -17,8 +17,8 @@ async def test_a_single_question_overtakes_a_script(queue: JobQueue) -> None:
     await queue.take()
     await queue.submit(job("question", tenant="bob"))
 
-    # A job's place is its virtual finish time: the end of its tenant's last job, plus its cost. Ann's second job ends
-    # at 200, Bob's first at 100, so Bob is next, and Ann's nine others follow.
+    # Each tenant has a virtual time, which every job that is taken moves on by its cost. The first job started at 0, so
+    # Ann's next one starts at 100, but Bob's at 0, the queue's own time: he is next, and Ann's nine others follow.
     following = await queue.take()
     assert following is not None
     assert following.job.id == "question"

@@ -14,6 +14,7 @@ import inference_service.worker
 from inference_service.engines.client import EngineClient
 from inference_service.engines.llamacpp import LlamaCppEngine
 from inference_service.model import ModelState
+from jan import keys
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.queue.jobs import CancelOutcome, JobQueue, TakenJob
 from jan.queue.leases import Lease, LeaseKind, LeaseState
@@ -59,7 +60,7 @@ async def test_takes_no_more_jobs_than_the_model_has_slots(bench: Bench, scripte
     jobs = [await bench.submit(spec) for _ in range(3)]
     async with bench.worker():
         await scripted.until_active(2)
-        assert await bench.redis.zcard("jan:queue:jobs:2:remote") == 1
+        assert await bench.redis.zcard(keys.line("2:remote", "ann")) == 1
         scripted.let_go()
         assert [(await bench.read(job)).end for job in jobs] == ["completed"] * 3
 
@@ -213,7 +214,7 @@ async def test_a_job_that_is_taken_while_the_stop_comes_is_handed_back(
             await asyncio.sleep(0)
             arrives.set()
             await asyncio.wait_for(draining, 5)
-    assert await bench.redis.zcard("jan:queue:jobs:2:remote") == 1
+    assert await bench.redis.zcard(keys.line("2:remote", "ann")) == 1
     assert not scripted.requests
     scripted.let_go()
     async with bench.worker():

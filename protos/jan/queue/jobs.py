@@ -9,47 +9,28 @@ from enum import StrEnum
 from redis.asyncio import Redis
 
 from jan import keys
-from jan.errors import ResourceExhaustedError, UnavailableError
+from jan.errors import UnavailableError
+from jan.ids import RunId
 from jan.inference.v1 import jobs_pb2
+from jan.queue.bounds import EVEN, UNBOUNDED, QueueBounds, Weights
 from jan.queue.leases import Lease, LeaseKind, StalledLease, new_token
 from jan.queue.scripts import Scripts
 
 # Three workers lost on one job say that the job is the cause.
 MAX_LOST_WORKERS = 3
+POISON = "poison"
 
+_KINDS = {jobs_pb2.ENDPOINT_COMPLETIONS: "text_completion", jobs_pb2.ENDPOINT_EMBEDDINGS: "embedding"}
 _CANCELLED = jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled())
 
 
-# When to come again to a full queue, as long as nothing tells how fast it moves.
-FULL_RETRY_SECONDS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class QueueBounds:
-    """How many jobs may wait, of one tenant and in all; jobs in a worker's hands do not count. -1: any number."""
-
-    of_tenant: int = -1
-    in_all: int = -1
-
-
-UNBOUNDED = QueueBounds()
-
-
-class SubmitOutcome(StrEnum):
-    """What a submit did: enqueued, or nothing, because the job is known or a bound is reached."""
-
-    ADDED = "added"
-    KNOWN = "known"
-    TENANT_FULL = "tenant_full"
-    FULL = "full"
-
-
 class CancelOutcome(StrEnum):
-    """What a cancel did: ended a waiting job, told a running one's worker, or came too late."""
+    """What a cancel did: ended a waiting job, told a running one's worker, came too late, or found no such job."""
 
     CANCELLED = "cancelled"
     CANCELLING = "cancelling"
     ENDED = "ended"
+    UNKNOWN = "unknown"
 
 
 class ReleaseOutcome(StrEnum):
@@ -72,9 +53,10 @@ class TakenJob:
 class JobQueue:
     """The queue as gateways and workers use it; cheap to make, holds nothing but the client."""
 
-    def __init__(self, redis: Redis, scripts: Scripts) -> None:
+    def __init__(self, redis: Redis, scripts: Scripts, weights: Weights = EVEN) -> None:
         self._redis = redis
         self._scripts = scripts
+        self._weights = weights
 
     async def submit(self, job: jobs_pb2.Job, bounds: QueueBounds = UNBOUNDED) -> bool:
         """Enqueue a job; False when its id was known already, and then nothing changed.
@@ -82,45 +64,24 @@ class JobQueue:
         Raises ResourceExhaustedError, with when to try again: the queue or the tenant's part of it is full, and
         nothing changed. Raises redis.RedisError: unknown whether it was enqueued; submitting it again is harmless.
         """
-        name = _queue_name(job)
-        outcome = await self._scripts.submit(
-            keys=[
-                keys.job(job.id),
-                keys.queue(name),
-                keys.virtual_times(name),
-                keys.QUEUED_MODELS,
-                keys.BELL,
-                keys.WAITING,
-            ],
+        outcome, *until = await self._scripts.submit(
+            keys=[keys.job(job.id)],
             args=[
                 job.id,
-                name,
-                _class(job),
+                queue_name(job),
                 job.tenant,
                 max(1, job.cost_tokens),
+                self._weights.of(job.tenant),
                 job.SerializeToString(),
-                keys.IDLE_TTL_SECONDS,
-                keys.BELL_MAX_SIGNALS,
+                kind_of(job),
                 new_token(),
                 bounds.of_tenant,
                 bounds.in_all,
             ],
         )
-        match SubmitOutcome(outcome.decode()):
-            case SubmitOutcome.FULL:
-                raise ResourceExhaustedError(
-                    f"The queue is full: {bounds.in_all} requests wait. Try again later.",
-                    code="queue_full",
-                    retry_after_seconds=FULL_RETRY_SECONDS,
-                )
-            case SubmitOutcome.TENANT_FULL:
-                raise ResourceExhaustedError(
-                    f"{bounds.of_tenant} requests of yours wait already. Try again when some are answered.",
-                    code="rate_limit_exceeded",
-                    retry_after_seconds=FULL_RETRY_SECONDS,
-                )
-            case added:
-                return added is SubmitOutcome.ADDED
+        if until:
+            raise bounds.refusal(outcome.decode(), until[0].decode())
+        return bool(outcome == b"added")
 
     async def take(self, full_models: Collection[str] = ()) -> TakenJob | None:
         """Take the job that is next in turn, except for models the worker has no room for; None when none waits.
@@ -128,17 +89,7 @@ class JobQueue:
         Raises redis.RedisError: a job may have been taken unseen; its lease stalls and it is released.
         """
         token = new_token()
-        taken = await self._scripts.take(
-            keys=[keys.QUEUED_MODELS, keys.leases(LeaseKind.JOB), keys.WAITING],
-            args=[
-                keys.job(""),
-                keys.queue(""),
-                keys.virtual_times(""),
-                keys.IDLE_TTL_SECONDS,
-                token,
-                *full_models,
-            ],
-        )
+        taken = await self._scripts.take(keys=[keys.leases(LeaseKind.JOB)], args=[token, *full_models])
         if taken is None:
             return None
         id_, payload, attempt, published = taken
@@ -156,32 +107,28 @@ class JobQueue:
         await self._release(taken.lease.id, taken.lease.token, seen="", last_event=b"")
 
     async def reclaim(self, stalled: StalledLease) -> ReleaseOutcome:
-        """Release a job whose worker went silent; the third time it ends `failed` with code `worker_lost`.
+        """Release a job whose worker went silent; the third time it ends `failed` with code `poison`, a dead letter.
 
         A job that was cancelled meanwhile ends as cancelled.
         """
         event = jobs_pb2.JobEvent()
         event.failed.error.CopyFrom(
             UnavailableError(
-                f"This request was given up after it lost {MAX_LOST_WORKERS} workers.", code="worker_lost"
+                f"This request was given up after it lost {MAX_LOST_WORKERS} workers.", code=POISON
             ).to_detail()
         )
         return await self._release(stalled.id, stalled.token, seen=stalled.seen, last_event=event.SerializeToString())
 
-    async def cancel(self, job_id: str) -> CancelOutcome:
-        """Cancel a job: at once when it waits, through its worker when it runs."""
+    async def cancel(self, job_id: str, *, tenant: str = "") -> CancelOutcome:
+        """Cancel a job: at once when it waits, through its worker when it runs. `tenant`: only if it is theirs."""
         outcome = await self._scripts.cancel(
-            keys=[keys.job(job_id), keys.log(job_id), keys.BELL, keys.WAITING],
-            args=[
-                job_id,
-                _CANCELLED.SerializeToString(),
-                keys.queue(""),
-                keys.IDLE_TTL_SECONDS,
-                keys.ENDED_TTL_SECONDS,
-                keys.BELL_MAX_SIGNALS,
-            ],
+            keys=[keys.job(job_id)], args=[job_id, _CANCELLED.SerializeToString(), tenant]
         )
         return CancelOutcome(outcome.decode())
+
+    async def requeue(self, job_id: str) -> bool:
+        """Enqueue a dead letter again, as a new job with a log that begins anew; False when it is none."""
+        return bool(await self._scripts.requeue(keys=[keys.job(job_id)], args=[job_id, new_token()]))
 
     async def is_known(self, job_id: str) -> bool:
         """Whether Redis remembers the job; False after it expired or Redis was emptied."""
@@ -189,33 +136,19 @@ class JobQueue:
 
     async def _release(self, job_id: str, token: str, *, seen: str, last_event: bytes) -> ReleaseOutcome:
         outcome = await self._scripts.release(
-            keys=[
-                keys.job(job_id),
-                keys.leases(LeaseKind.JOB),
-                keys.QUEUED_MODELS,
-                keys.BELL,
-                keys.log(job_id),
-                keys.WAITING,
-            ],
-            args=[
-                job_id,
-                token,
-                seen,
-                MAX_LOST_WORKERS,
-                last_event,
-                _CANCELLED.SerializeToString(),
-                keys.queue(""),
-                keys.IDLE_TTL_SECONDS,
-                keys.ENDED_TTL_SECONDS,
-                keys.BELL_MAX_SIGNALS,
-            ],
+            keys=[keys.job(job_id), keys.leases(LeaseKind.JOB)],
+            args=[job_id, token, seen, MAX_LOST_WORKERS, last_event, _CANCELLED.SerializeToString()],
         )
         return ReleaseOutcome(outcome.decode())
 
 
-def _class(job: jobs_pb2.Job) -> int:
-    return job.priority or jobs_pb2.PRIORITY_NORMAL
+def queue_name(job: jobs_pb2.Job) -> str:
+    """The queue that a job stands in: `<class>:<model id>`."""
+    return f"{job.priority or jobs_pb2.PRIORITY_NORMAL}:{job.model.id}"
 
 
-def _queue_name(job: jobs_pb2.Job) -> str:
-    return f"{_class(job)}:{job.model.id}"
+def kind_of(job: jobs_pb2.Job) -> str:
+    """What a job is for, in a word for people."""
+    if job.id.startswith(RunId.prefix):
+        return "run"
+    return _KINDS.get(job.endpoint, "chat.completion")

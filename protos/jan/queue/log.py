@@ -22,8 +22,10 @@ class LogWriter:
         """The number of the last event known to be in the log."""
         return self._published
 
-    async def publish(self, payloads: Sequence[bytes], *, ends: bool = False) -> None:
+    async def publish(self, payloads: Sequence[bytes], *, ends: bool = False, spent_tokens: int | None = None) -> None:
         """Append events in one round trip; with `ends` the last one closes the log and the lease.
+
+        `spent_tokens` is what an ended job really used, prompt and answer: its tenant's share is put right by it.
 
         Safe to repeat: events already in the log are not appended again. Raises LeaseLostError: somebody else holds
         the lease now. Raises redis.RedisError: unknown whether it was appended; repeat it. A call that was broken off
@@ -36,9 +38,7 @@ class LogWriter:
                 self._lease.token,
                 self._published + 1,
                 "1" if ends else "0",
-                keys.LOG_MAX_EVENTS,
-                keys.IDLE_TTL_SECONDS,
-                keys.ENDED_TTL_SECONDS,
+                "" if spent_tokens is None else spent_tokens,
                 *payloads,
             ],
         )

@@ -1,4 +1,8 @@
-"""The queue's atomic steps, as Lua scripts run by Redis."""
+"""The queue's atomic steps, as Lua scripts run by Redis.
+
+Before each script stand the names and bounds of `jan.keys` and the functions of `_shares.lua`, so that both are written
+once, and the clock that it reads.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,22 @@ from typing import Self
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
+from jan import keys
+
 _SOURCES = {
     script.name.removesuffix(".lua"): script.read_text(encoding="utf-8")
     for script in files("jan.queue").joinpath("scripts").iterdir()
 }
+REDIS_CLOCK = _SOURCES["_clock"]
+
+
+def _constants() -> str:
+    """The constants of `jan.keys` as Lua locals."""
+    values = {name: value for name, value in vars(keys).items() if name.isupper()}
+    return "".join(
+        f"local {name} = '{value}'\n" if isinstance(value, str) else f"local {name} = {value}\n"
+        for name, value in values.items()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +41,13 @@ class Scripts:
     publish: AsyncScript
     release: AsyncScript
     cancel: AsyncScript
+    requeue: AsyncScript
+    look: AsyncScript
     acquire: AsyncScript
     abandon: AsyncScript
 
     @classmethod
-    def register(cls, redis: Redis) -> Self:
-        """Bind the scripts to a client."""
-        return cls(**{name: redis.register_script(_SOURCES[name]) for name in cls.__slots__})
+    def register(cls, redis: Redis, *, clock: str = REDIS_CLOCK) -> Self:
+        """Bind the scripts to a client. `clock` is the Lua function `now_ms`; only tests bring another."""
+        before = _constants() + clock + _SOURCES["_shares"]
+        return cls(**{name: redis.register_script(before + _SOURCES[name]) for name in cls.__slots__})

@@ -1,41 +1,79 @@
--- Take the next job: the most urgent class first, then the lowest virtual finish time; queues of models that the
+-- Take the next job: the most urgent class first, where a class that was passed over for its time counts as urgent;
+-- in it the queue that waited longest, in that the tenant with the lowest virtual time. Queues of models that the
 -- worker has no room for are passed over.
--- KEYS queued models, leases, waiting
--- ARGV key prefix of jobs, of queues, of times, idle ttl, the taker's token, then the full models' ids
+-- KEYS leases
+-- ARGV the taker's token, then the full models' ids
 -- Returns {job id, payload, attempt, events published so far} or nil when nothing waits.
-local models, leases, waiting = KEYS[1], KEYS[2], KEYS[3]
-local job_prefix, queue_prefix, times_prefix, ttl, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local leases, token = KEYS[1], ARGV[1]
 local full = {}
-for i = 6, #ARGV do full[ARGV[i]] = true end
+for i = 2, #ARGV do full[ARGV[i]] = true end
+local patience = {['2'] = NORMAL_AGES_SECONDS * 1000, ['3'] = BATCH_AGES_SECONDS * 1000}
+local now = now_ms()
 
-for _, name in ipairs(redis.call('ZRANGE', models, 0, -1)) do
-  local model = string.match(name, '^%d+:(.*)$')
-  if not full[model] then
-    local queue, times = queue_prefix .. name, times_prefix .. name
-    while true do
-      local popped = redis.call('ZPOPMIN', queue)
-      local id = popped[1]
-      if not id then
-        -- The end of a busy period: virtual time begins anew.
-        redis.call('ZREM', models, name)
-        redis.call('DEL', times)
-        break
+-- The queues that may be taken from, the first one first.
+local function candidates()
+  local found = {}
+  local queues = redis.call('ZRANGE', QUEUED_MODELS, 0, -1, 'WITHSCORES')
+  for i = 1, #queues, 2 do
+    local name, since = queues[i], tonumber(queues[i + 1])
+    local class = string.match(name, '^%d+')
+    if not full[model_of(name)] then
+      if since > now then  -- Redis's clock went back: the wait begins anew
+        since = now
+        redis.call('ZADD', QUEUED_MODELS, now, name)
       end
-      local job = job_prefix .. id
-      local fields = redis.call('HMGET', job, 'payload', 'start', 'events', 'state', 'tenant')
-      if fields[1] and fields[4] == 'queued' then
-        local now = math.max(tonumber(redis.call('HGET', times, 'now') or '0'), tonumber(fields[2]))
-        redis.call('HINCRBY', waiting, 'all', -1)
-        if redis.call('HINCRBY', waiting, 't:' .. fields[5], -1) == 0 then redis.call('HDEL', waiting, 't:' .. fields[5]) end
-        redis.call('HSET', times, 'now', now)
-        redis.call('EXPIRE', times, ttl)
-        redis.call('HSET', job, 'state', 'running', 'holder', token)
-        local attempt = redis.call('HINCRBY', job, 'attempt', 1)
-        redis.call('HSET', leases, id, token .. ':0')
-        redis.call('EXPIRE', leases, ttl)
-        return {id, fields[1], attempt, tonumber(fields[3])}
-      end
+      local rank = tonumber(class)
+      if patience[class] and now - since >= patience[class] then rank = 1 end
+      found[#found + 1] = {rank = rank, since = since, name = name}
     end
   end
+  table.sort(found, function(a, b)
+    if a.rank ~= b.rank then return a.rank < b.rank end
+    if a.since ~= b.since then return a.since < b.since end
+    return a.name < b.name
+  end)
+  return found
+end
+
+-- The next job of a queue, with its tenant charged; nil when the queue is empty.
+local function pop(name)
+  local tenants, times = tenants_key(name), times_key(name)
+  while true do
+    local first = redis.call('ZRANGE', tenants, 0, 0, 'WITHSCORES')
+    local tenant, start = first[1], first[2]
+    if not tenant then return nil end
+    local place = redis.call('ZPOPMIN', line_key(name, tenant))[1]
+    if place then
+      one_less()
+      local charged, id = string.match(place, '^(%S+) (.*)$')
+      local fields = redis.call('HMGET', job_key(id), 'payload', 'state', 'events')
+      if fields[1] and fields[2] == 'queued' then
+        local virtual = math.max(virtual_now(name), tonumber(start))
+        redis.call('ZADD', times, virtual, 'now')
+        charge(name, tenant, tonumber(charged))
+        tidy_line(name, tenant)
+        -- Who is behind the virtual now starts there like a newcomer: nothing need be kept of him.
+        redis.call('ZREMRANGEBYSCORE', times, '-inf', string.format('(%.17g', virtual))
+        keep(times)
+        return id, fields[1], tonumber(fields[3])
+      end
+    end
+    tidy_line(name, tenant)
+  end
+end
+
+for _, queue in ipairs(candidates()) do
+  local id, payload, events = pop(queue.name)
+  if id then
+    local job = job_key(id)
+    redis.call('ZADD', QUEUED_MODELS, 'XX', now, queue.name)
+    redis.call('HSET', job, 'state', 'running', 'holder', token, 'started', now)
+    local attempt = redis.call('HINCRBY', job, 'attempt', 1)
+    redis.call('HSET', leases, id, token .. ':0')
+    redis.call('ZADD', RUNNING, now, id .. ' ' .. model_of(queue.name))
+    keep(job) keep(leases) keep(RUNNING)
+    return {id, payload, attempt, events}
+  end
+  redis.call('ZREM', QUEUED_MODELS, queue.name)
 end
 return nil

@@ -1,0 +1,87 @@
+-- Start-time fair queueing over tenants (Goyal, Vin, Cheng, SIGCOMM 1996), shared by the scripts that move a job.
+--
+-- Each queue has a line of jobs for each tenant, in order of arrival. A tenant's virtual time is where its next job
+-- starts; taking a job moves it on by cost / weight, and what the job really used corrects it. The tenant with the
+-- lowest virtual time is next. One that comes back starts no earlier than the queue's virtual now, the start of the
+-- job taken last, so nobody saves up turns by staying away.
+local function tenants_key(name) return PREFIX .. 'queue:tenants:' .. name end
+local function times_key(name) return PREFIX .. 'queue:times:' .. name end
+local function line_key(name, tenant) return PREFIX .. 'queue:jobs:' .. name .. ':' .. tenant end
+local function job_key(id) return PREFIX .. 'job:' .. id end
+local function log_key(id) return PREFIX .. 'log:' .. id end
+local function model_of(name) return string.match(name, '^%d+:(.*)$') end
+local function keep(key) redis.call('EXPIRE', key, IDLE_TTL_SECONDS) end
+
+local function one_less() redis.call('DECR', WAITING) keep(WAITING) end
+
+local function virtual_now(name)
+  return tonumber(redis.call('ZSCORE', times_key(name), 'now') or '0')
+end
+
+-- Move a tenant's virtual time.
+local function charge(name, tenant, amount)
+  if redis.call('ZSCORE', tenants_key(name), tenant) then
+    redis.call('ZINCRBY', tenants_key(name), amount, tenant)
+    return
+  end
+  local times = times_key(name)
+  local time = tonumber(redis.call('ZSCORE', times, 't:' .. tenant) or virtual_now(name))
+  redis.call('ZADD', times, time + amount, 't:' .. tenant)
+  keep(times)
+end
+
+-- Put a job into its tenant's line. A newly arrived one starts no earlier than the virtual now.
+local function stand_in_line(name, tenant, sequence, place, arrives)
+  local line, tenants, times = line_key(name, tenant), tenants_key(name), times_key(name)
+  if redis.call('EXISTS', line) == 0 then
+    local now = virtual_now(name)
+    local time = tonumber(redis.call('ZSCORE', times, 't:' .. tenant) or now)
+    if arrives then time = math.max(time, now) end
+    redis.call('ZADD', tenants, time, tenant)
+    redis.call('ZREM', times, 't:' .. tenant)
+  end
+  redis.call('ZADD', line, sequence, place)
+  redis.call('INCR', WAITING)
+  redis.call('ZADD', QUEUED_MODELS, 'NX', now_ms(), name)
+  keep(line) keep(tenants) keep(WAITING) keep(QUEUED_MODELS)
+end
+
+-- After a job left a line: a tenant without jobs keeps its virtual time, a queue without tenants is not looked at.
+local function tidy_line(name, tenant)
+  local tenants, times = tenants_key(name), times_key(name)
+  if redis.call('EXISTS', line_key(name, tenant)) == 0 then
+    local time = redis.call('ZSCORE', tenants, tenant)
+    if time then
+      redis.call('ZADD', times, time, 't:' .. tenant)
+      keep(times)
+      redis.call('ZREM', tenants, tenant)
+    end
+  end
+  if redis.call('EXISTS', tenants) == 0 then redis.call('ZREM', QUEUED_MODELS, name) end
+end
+
+local function ring(kind, id)
+  redis.call('XADD', BELL, 'MAXLEN', '~', BELL_MAX_SIGNALS, '*', kind, id)
+  keep(BELL)
+end
+
+-- End a job that no worker holds with one last event.
+local function end_job(job, id, event, ttl)
+  local fields = redis.call('HMGET', job, 'events', 'generation')
+  local number, log = tonumber(fields[1]) + 1, log_key(id)
+  redis.call('XADD', log, number .. '-0', 'g', fields[2], 'p', event, 'e', '1')
+  redis.call('HSET', job, 'state', 'ended', 'events', number)
+  redis.call('EXPIRE', job, ttl)
+  redis.call('EXPIRE', log, ENDED_TTL_SECONDS)
+end
+
+-- How long a job of a model takes in milliseconds, and how many run: false when it is not known yet.
+local function pace_of(model)
+  local pace = redis.call('HMGET', PREFIX .. 'queue:pace:' .. model, 'jobs', 'ms')
+  local running = 0
+  for _, member in ipairs(redis.call('ZRANGE', RUNNING, 0, -1)) do
+    if string.match(member, '^%S+ (.*)$') == model then running = running + 1 end
+  end
+  if not pace[1] or running == 0 then return false end
+  return pace[2] / pace[1] / running
+end

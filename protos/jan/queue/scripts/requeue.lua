@@ -1,0 +1,19 @@
+-- Give a dead letter another chance: its place is that of a new job, its log begins anew.
+-- KEYS job
+-- ARGV job id, generation of the log
+-- Returns 1, or 0 when it is no dead letter.
+local job = KEYS[1]
+local id, generation = ARGV[1], ARGV[2]
+local fields = redis.call('HMGET', job, 'state', 'queue', 'tenant', 'place')
+if fields[1] ~= 'dead' then return 0 end
+local sequence = redis.call('INCR', SEQUENCE)
+keep(SEQUENCE)
+redis.call('ZREM', DEAD, id)
+redis.call('DEL', log_key(id))
+redis.call('HSET', job, 'state', 'queued', 'holder', '', 'sequence', sequence, 'enqueued', now_ms(), 'failures', 0,
+           'events', 0, 'generation', generation)
+redis.call('HDEL', job, 'cancelled')
+keep(job)
+stand_in_line(fields[2], fields[3], sequence, fields[4], true)
+ring('submitted', id)
+return 1
