@@ -231,6 +231,15 @@ class StorageClient:
         """Read all models, by id."""
         return list((await call(self._models.ListModels, models_pb2.ListModelsRequest())).models)
 
+    async def update_model(self, request: models_pb2.UpdateModelRequest) -> models_pb2.Model:
+        """Change what a model's description says."""
+        return (await call(self._models.UpdateModel, request, repeatable=not request.if_revision)).model
+
+    async def delete_model(self, model_id: str, if_revision: Sequence[str] = ()) -> str:
+        """Move a model into the trash; answers its entry there."""
+        request = models_pb2.DeleteModelRequest(model_id=model_id, if_revision=if_revision)
+        return (await call(self._models.DeleteModel, request, repeatable=False)).trash_id
+
     async def create_run(self, request: runs_pb2.CreateRunRequest) -> runs_pb2.Run:
         """Accept a run, with its messages; harmless to repeat."""
         return (await call(self._runs.CreateRun, request)).run

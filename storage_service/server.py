@@ -145,7 +145,7 @@ def add_servicers(
     imports = AssistantImportServicer(access, store.assistant_imports, downloads, view)
     assistants_pb2_grpc.add_AssistantServiceServicer_to_server(assistants, server)
     assistant_imports_pb2_grpc.add_AssistantImportServiceServicer_to_server(imports, server)
-    models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(access, store.models), server)
+    models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(access, store.models, store.model_changes), server)
     files_pb2_grpc.add_FileServiceServicer_to_server(FileServicer(access, store), server)
     imports_pb2_grpc.add_ImportServiceServicer_to_server(ImportServicer(access, store), server)
     trash_pb2_grpc.add_TrashServiceServicer_to_server(TrashServicer(access, store, leave), server)

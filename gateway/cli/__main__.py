@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gateway.cli import assistants, backup, doctor, export, imports, restore
+from gateway.cli import assistants, backup, doctor, export, imports, models, restore
 from gateway.cli.server import Server, ServerError
 
 
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="janroot", description="Ask a running Janroot.")
     parser.add_argument("--url", help="where it listens (default: from JANROOT_HOST and JANROOT_PORT)")
     commands = parser.add_subparsers(title="commands", required=True)
-    for command in (doctor, imports, assistants, export, backup, restore):
+    for command in (doctor, models, imports, assistants, export, backup, restore):
         command.add_to(commands)
     options = parser.parse_args(arguments)
     try:

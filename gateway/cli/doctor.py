@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from gateway.cli.server import Server
+from gateway.cli.text import safe
 
 # A cold disk with 100,000 threads takes half a minute.
 _TIMEOUT_SECONDS = 600.0
@@ -37,9 +38,9 @@ def render(report: dict[str, Any], *, tell_all: bool) -> str:
 
 
 def _block(finding: dict[str, Any]) -> str:
-    detail = f" ({_safe(finding['detail'])})" if finding["detail"] else ""
+    detail = f" ({safe(finding['detail'])})" if finding["detail"] else ""
     return (
-        f"{finding['severity'].upper()}  {_safe(finding['path'])}{detail}\n"
+        f"{finding['severity'].upper()}  {safe(finding['path'])}{detail}\n"
         f"  {finding['kind']}: {finding['meaning']}\n"
         f"  To do: {finding['action']}"
     )
@@ -50,8 +51,3 @@ def _summary(counts: dict[str, int], *, told_info: bool) -> str:
         return "Nothing unusual."
     hint = "" if told_info or not counts["info"] else " (--all tells those, too)"
     return f"{counts['error']} errors, {counts['warning']} warnings, {counts['info']} notes{hint}."
-
-
-def _safe(text: str) -> str:
-    """Names come from strangers' disks: no control character reaches the terminal."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.convert.json_fields import from_text
+from gateway.convert.json_fields import from_text, sent_to_text
 from gateway.convert.times import seconds
+from gateway.schemas.models import ModifyModel
 from jan.inference.v1 import control_pb2
 from jan.storage.v1 import models_pb2
 
@@ -31,8 +32,22 @@ def model_from_proto(model: models_pb2.Model, status: control_pb2.ModelStatus | 
         "settings": from_text(model.settings_json, {}),
         "parameters": from_text(model.parameters_json, {}),
         "metadata": from_text(model.metadata_json, {}),
+        "size_bytes": model.size_bytes if model.HasField("size_bytes") else None,
         **_life(status),
     }
+
+
+def model_update(model_id: str, body: ModifyModel) -> models_pb2.UpdateModelRequest:
+    """The change of a model's description that a request asks for."""
+    return models_pb2.UpdateModelRequest(
+        model_id=model_id,
+        name=body.name,
+        description=body.description,
+        version=body.version,
+        settings_json=sent_to_text(body.changed_settings(), "settings"),
+        parameters_json=sent_to_text(body.changed_parameters(), "parameters"),
+        metadata_json=sent_to_text(body.metadata or {}, "metadata"),
+    )
 
 
 def state_from_proto(status: control_pb2.ModelStatus) -> dict[str, Any]:

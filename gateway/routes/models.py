@@ -1,4 +1,4 @@
-"""/v1/models: what can be asked, whether it fits, and its life: start, stop, and what happens meanwhile."""
+"""/v1/models: what can be asked, whether it fits, its life: start, stop, and what happens meanwhile; changing it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from aiohttp import web
 
 from gateway.body import json_response, read_body
 from gateway.convert.devices import fit_from_proto, fit_request
-from gateway.convert.models import model_from_proto, state_from_proto
+from gateway.convert.models import model_from_proto, model_update, state_from_proto
 from gateway.keys import INFERENCE, STORAGE
 from gateway.models import find_model, model_spec
-from gateway.schemas.models import FitModel, StartModel, StartNamedModel, StopNamedModel
+from gateway.preconditions import etag, read_if_match
+from gateway.schemas.models import FitModel, ModifyModel, StartModel, StartNamedModel, StopNamedModel
 from gateway.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
+from jan.errors import DeadlineExceededError, UnavailableError
+from jan.storage.v1 import models_pb2
+from jan.telemetry import get_logger
+
+logger = get_logger(__name__)
 
 routes = web.RouteTableDef()
 
@@ -46,8 +52,37 @@ async def watch_models(request: web.Request) -> web.StreamResponse:
 async def get_model(request: web.Request) -> web.Response:
     """One model; its id may hold slashes, plain or percent-encoded. 404 when it is unknown."""
     model = await find_model(request.app[STORAGE], request.match_info["model_id"])
-    statuses = await request.app[INFERENCE].statuses()
-    return json_response(model_from_proto(model, statuses.get(model.id)))
+    return await _answer(request, model)
+
+
+@routes.patch("/v1/models/{model_id:.+}")
+async def modify_model(request: web.Request) -> web.Response:
+    """Change a model's name, settings or parameters; 412 when it is not the one in `If-Match`.
+
+    Changed settings have it loaded again by its next job, changed parameters do not.
+    """
+    body = await read_body(request, ModifyModel)
+    storage = request.app[STORAGE]
+    update = model_update((await find_model(storage, request.match_info["model_id"])).id, body)
+    update.if_revision.extend(read_if_match(request))
+    return await _answer(request, await storage.update_model(update))
+
+
+@routes.delete("/v1/models/{model_id:.+}")
+async def delete_model(request: web.Request) -> web.Response:
+    """Move a model into the trash and unload it once the answers being written are whole.
+
+    In this order: nothing can load it again in between. 409 when LoRA adapters need it.
+    """
+    storage = request.app[STORAGE]
+    model = await find_model(storage, request.match_info["model_id"])
+    trash_id = await storage.delete_model(model.id, read_if_match(request))
+    try:
+        await request.app[INFERENCE].stop(model.id)
+    except (UnavailableError, DeadlineExceededError) as error:
+        # Without a host nothing is loaded; one that takes long goes on with it.
+        logger.warning("a deleted model may still be loaded", model=model.id, reason=error.message)
+    return json_response({"id": model.id, "object": "model", "deleted": True, "trash_id": trash_id})
 
 
 @routes.post("/v1/models/start")
@@ -84,6 +119,11 @@ async def fit_model(request: web.Request) -> web.Response:
     body = await read_body(request, FitModel)
     model = await find_model(request.app[STORAGE], request.match_info["model_id"])
     return json_response(fit_from_proto(model.id, await request.app[INFERENCE].fit(fit_request(model, body))))
+
+
+async def _answer(request: web.Request, model: models_pb2.Model) -> web.Response:
+    statuses = await request.app[INFERENCE].statuses()
+    return json_response(model_from_proto(model, statuses.get(model.id)), headers=etag(model.revision))
 
 
 async def _start(request: web.Request, model_id: str, *, wait: bool) -> web.Response:

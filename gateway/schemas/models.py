@@ -1,14 +1,21 @@
-"""Bodies of Jan's model routes: whether one fits, starting and stopping."""
+"""Bodies of Jan's model routes: whether one fits, starting and stopping, changing one."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from gateway.schemas.common import RequestModel
+from gateway.schemas.common import NO_NUL, JsonObject, RequestModel
+from gateway.schemas.thread_models import ChangeThreadModel, Settings
 
 _MOST_BYTES = 2**50
+_TEMPLATES = frozenset({"prompt_template", "pre_prompt", "system_prompt", "user_prompt", "ai_prompt"})
+_PATHS = frozenset({"llama_model_path", "model_path", "mmproj"})
+_UNSAFE = re.compile(r"^-|[\x00-\x1f\x7f]")  # docs/security.md S5
 Bytes = Annotated[int, Field(gt=0, le=_MOST_BYTES)]
 
 
@@ -50,3 +57,40 @@ class StopNamedModel(RequestModel):
     """POST /v1/models/stop, as cortex had it."""
 
     model: str
+
+
+class ModifyModel(ChangeThreadModel):
+    """PATCH /v1/models/{model_id}. What is not sent stays, null clears a key of a map.
+
+    Parameters and the settings that are known may also stand beside the maps, as cortex had them.
+    """
+
+    name: Annotated[str, NO_NUL, Field(min_length=1, max_length=256)] | None = None
+    description: Annotated[str, NO_NUL, Field(max_length=4_096)] | None = None
+    version: Annotated[str, NO_NUL, Field(max_length=64)] | None = None
+    metadata: JsonObject | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settings_by_name(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        own = {name: value[name] for name in Settings.model_fields if name in value}
+        settings = value.get("settings") or {}
+        return value | {"settings": settings | own} if own and isinstance(settings, dict) else value
+
+    @field_validator("settings")
+    @classmethod
+    def _stay_inside(cls, settings: Settings | None) -> Settings | None:
+        """Names of files stay in the model's folder, and no text could be taken for an option or for several."""
+        for name, value in (settings.as_sent() if settings else {}).items():
+            if not isinstance(value, str) or name in _TEMPLATES:
+                continue
+            if _UNSAFE.search(value) or (name in _PATHS and _leads_out(value)):
+                raise PydanticCustomError("invalid_value", "{name} cannot be this text", {"name": name})
+        return settings
+
+
+def _leads_out(name: str) -> bool:
+    path = PurePosixPath(name)
+    return "\\" in name or path.is_absolute() or ".." in path.parts

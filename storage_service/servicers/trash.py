@@ -10,6 +10,7 @@ from jan.storage.v1 import trash_pb2 as pb
 from jan.storage.v1.trash_pb2_grpc import TrashServiceServicer
 from storage_service.access import Access
 from storage_service.servicers import values
+from storage_service.servicers.models import LOCK as MODELS_LOCK
 from storage_service.store.records import TrashEntry
 from storage_service.store.store import Store
 
@@ -37,9 +38,11 @@ class TrashServicer(TrashServiceServicer):
         """See trash.proto."""
         trash_id = TrashId.parse(request.trash_id)
         # Cleared messages go back into a thread that may be written to meanwhile.
-        threads = await self._access.run(lambda: self._store.trash.threads_changed_by(trash_id))
+        changed = await self._access.run(lambda: self._store.trash.threads_changed_by(trash_id))
+        if self._store.trash.holds_model(trash_id):
+            changed = [MODELS_LOCK]
         with values.leaving_if_promised(context, self._store.restores, self._leave):
-            entry = await self._access.run_alone(LOCK, lambda: self._store.restore(trash_id), *threads)
+            entry = await self._access.run_alone(LOCK, lambda: self._store.restore(trash_id), *changed)
         return pb.RestoreTrashResponse(entry=to_proto(entry))
 
     async def DeleteTrash(self, request: pb.DeleteTrashRequest, context: Context) -> pb.DeleteTrashResponse:

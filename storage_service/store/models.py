@@ -8,8 +8,9 @@ assistants/<assistant>/models/…     an assistant's own, as Jan's specification
 """
 
 import os
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jan.errors import InvalidArgumentError, NotFoundError
@@ -26,6 +27,7 @@ GUESTS = "assistants/"
 
 _MAX_DEPTH = 3
 _YAML = (".yml", ".yaml")
+_HOME = re.compile(r"(llamacpp/|mlx/|assistants/[^/]+/)?models")
 _HOME_FILES = frozenset({"model.yml", "model.yaml"})
 # What lies beside weights and describes no model; some are too long to be read each time.
 _NOT_DRAFTS = ("config", "tokenizer", "generation_config", "special_tokens", "added_tokens", "vocab", "preprocessor")
@@ -54,15 +56,38 @@ class Description:
         """
         return self.folder.startswith(GUESTS)
 
+    @property
+    def is_at_home(self) -> bool:
+        """Whether it lies in a folder of models, so not in one of its own."""
+        return bool(_HOME.fullmatch(self.folder))
+
     def read(self) -> JsonObject | None:
         """What it says, in the shape of model.json; None when it cannot be read or describes no model."""
-        if self.path.suffix not in _YAML:
-            raw = jsonfile.read(self.path)
-            return raw if raw is None or self.is_sure or form.is_model(raw) else None
+        return self.look()[0]
+
+    def look(self) -> tuple[JsonObject | None, str]:
+        """The same with its revision."""
+        if self.path.suffix in _YAML:
+            # The revision first: whoever changes what he did not see is refused then.
+            return self._look_at_yaml(jsonfile.look(self.path).revision)
+        found = jsonfile.look(self.path)
+        is_model = found.value is None or self.is_sure or form.is_model(found.value)
+        return found.value if is_model else None, found.revision
+
+    def _look_at_yaml(self, revision: str) -> tuple[JsonObject | None, str]:
         raw = yamlfile.read(self.path)
         if raw is None or not (self.is_sure or yaml_models.is_model(raw)):
-            return None
-        return yaml_models.to_model_json(raw, self.engine)
+            return None, revision
+        return yaml_models.to_model_json(raw, self.engine), revision
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model, and the description that it was read from."""
+
+    model: Model
+    description: Description
+    raw: JsonObject
 
 
 class Models:
@@ -73,17 +98,21 @@ class Models:
 
     def get(self, model_id: ModelId) -> Model:
         """Read a model, by its id here or else by the one that its own file names. Raises NotFoundError."""
+        return self.find(model_id).model
+
+    def find(self, model_id: ModelId) -> Served:
+        """The same with where it was found. Raises NotFoundError."""
         folder = self._layout.model(model_id)
         usual = Description(model_id, folder / layout.MODEL_FILE, f"models/{model_id}", present=_names(folder))
-        model = self._read(usual)
-        if model is None:
-            found = [(description, raw) for description, raw in self._readable() if raw is not None]
+        served = self._served(usual)
+        if served is None:
+            found = self.readable()
             same = [item for item in found if item[0].id == model_id]
             alike = [item for item in found if fields.text(item[1], "id") == model_id]
-            model = next((self._model(*item) for item in same + alike), None)
-        if model is None:
+            served = next((self._served(description) for description, _ in same + alike), None)
+        if served is None:
             raise NotFoundError(f"The model '{model_id}' does not exist.", code="model_not_found", param="model")
-        return model
+        return served
 
     def all(self) -> list[Model]:
         """Every model whose description can be read, by id."""
@@ -105,6 +134,15 @@ class Models:
             if not home.is_symlink() and not home.parent.is_symlink():
                 yield from _below(home, f"{GUESTS}{home.parent.name}/models", "")
 
+    def readable(self) -> list[tuple[Description, JsonObject]]:
+        """Every description that can be read, with what it says."""
+        return [(description, raw) for description, raw in self._readable() if raw is not None]
+
+    def files(self, description: Description, raw: JsonObject) -> tuple[str, ...]:
+        """The weights that a description names, relative to its folder; none when it is not usable."""
+        model = self._model(description, raw)
+        return () if model is None else model.files
+
     def _readable(self) -> Iterator[tuple[Description, JsonObject | None]]:
         """All descriptions with what they say; files that only might have been one are left out."""
         for description in self.descriptions():
@@ -112,9 +150,10 @@ class Models:
             if raw is not None or description.is_sure:
                 yield description, raw
 
-    def _read(self, description: Description) -> Model | None:
-        raw = description.read()
-        return None if raw is None else self._model(description, raw)
+    def _served(self, description: Description) -> Served | None:
+        raw, revision = description.look()
+        model = None if raw is None else self._model(description, raw)
+        return None if raw is None or model is None else Served(replace(model, revision=revision), description, raw)
 
     def _model(self, description: Description, raw: JsonObject) -> Model | None:
         try:
@@ -123,7 +162,9 @@ class Models:
             return None
         made_ms = jsonfile.changed_ms(description.path) or 0
         model = form.from_json(model_id, raw, made_ms, description.folder, description.present)
-        return None if description.is_guest and form.is_remote(model) else model
+        if form.is_remote(model):
+            return None if description.is_guest else model
+        return replace(model, size_bytes=_size(self._layout.root / description.folder, model, description.present))
 
 
 def _below(home: Path, place: str, engine: str, prefix: str = "", depth: int = 0) -> Iterator[Description]:
@@ -162,6 +203,17 @@ def _may_describe(name: str) -> bool:
     if name.endswith(_YAML):
         return True
     return name.endswith(".json") and not name.endswith(".index.json") and not name.startswith(_NOT_DRAFTS)
+
+
+def _size(folder: Path, model: Model, present: frozenset[str]) -> int | None:
+    """How large the weights are, wherever links lead; None when there are none, or one is missing."""
+    names = model.files
+    if model.format == "safetensors":
+        names = tuple(name for name in present if name.endswith(".safetensors"))
+    try:
+        return sum(os.stat(folder / name).st_size for name in names) if names else None
+    except OSError:
+        return None
 
 
 def _names(folder: Path) -> frozenset[str]:

@@ -179,7 +179,8 @@ class Assistant:
 class Model:
     """A model that can be asked: `models/<id>/model.json`, or one of Jan's other forms.
 
-    `folder` is where its weights lie, relative to the janroot; `files` are relative to that.
+    `folder` is where its weights lie, relative to the janroot; `files` are relative to that. `size_bytes`: None for a
+    remote one, and when a file is missing. `revision`: the state of its description; empty in lists.
     """
 
     id: ModelId
@@ -196,6 +197,8 @@ class Model:
     files: tuple[str, ...]
     source_url: str
     folder: str
+    size_bytes: int | None = None
+    revision: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

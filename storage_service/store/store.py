@@ -19,6 +19,7 @@ from storage_service.store.layout import Layout
 from storage_service.store.lock import JanrootLock
 from storage_service.store.message_files import MessageFiles
 from storage_service.store.messages import Appending, Messages
+from storage_service.store.model_changes import ModelChanges
 from storage_service.store.models import Models
 from storage_service.store.records import Message, Run, Thread, ThreadAssistant, TrashEntry
 from storage_service.store.report import whole as report
@@ -44,6 +45,7 @@ class Store:
         self.assistant_imports = AssistantImports(where, self.assistants)
         self.files = Files(where, clock, stopwatch)
         self.models = Models(where)
+        self.model_changes = ModelChanges(where, self.models, self.trash)
         self.threads = Threads(where, clock, self.trash)
         self.runs = Runs(self.threads.folder, self.threads.own_folder, where.quarantine)
         self.census = Census(where, self.threads.order, self.runs.note)

@@ -11,7 +11,8 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
+from urllib.parse import quote, unquote
 
 from jan.errors import FailedPreconditionError, NotFoundError, StorageFullError
 from jan.ids import ThreadId, TrashId
@@ -33,11 +34,14 @@ THREAD = "thread"
 THREADS = "threads"  # all of them, at once
 MESSAGES = "messages"  # of a thread that was cleared
 ASSISTANT = "assistant"
+MODEL = "model"
 JANROOT = "janroot"  # that a restore replaced
 
+_MODELS = "models/"
+_MODEL_PLACE = re.compile(r"((llamacpp|mlx|assistants/[^/]+)/)?models/.")
 _SHADOWED = ".shadowed"
 
-_NAME = re.compile(f"({THREAD}|{THREADS}|{MESSAGES}|{ASSISTANT}|{JANROOT})-([0-9]{{1,15}})-[0-9a-f]{{8}}")
+_NAME = re.compile(f"({THREAD}|{THREADS}|{MESSAGES}|{ASSISTANT}|{MODEL}|{JANROOT})-([0-9]{{1,15}})-[0-9a-f]{{8}}")
 
 
 class Deletion:
@@ -53,18 +57,21 @@ class Deletion:
         """The entry in the trash; None while it holds nothing."""
         return TrashId(self._place.name) if self._homes else None
 
-    def put(self, path: Path, below: str = "") -> None:
-        """Move a file or folder into the trash, into a folder named `below` there. Durable with `finish`."""
-        self._note(below or path.name)
-        self._move(path, self._place / below)
+    def put(self, path: Path, below: str = "", name: str = "") -> None:
+        """Move a file or folder into the trash, into a folder named `below` there. Durable with `finish`.
+
+        name: what it is called there, if not as it was.
+        """
+        self._note(below or name or path.name)
+        self._move(path, self._place / below, name)
 
     def put_shadowed(self, path: Path, home: Path) -> None:
         """Move a thread into the trash that has the name of one that goes, and lies elsewhere below `home`."""
         self._move(path, self._place / _SHADOWED / path.relative_to(home).parent)
 
-    def _move(self, path: Path, target: Path) -> None:
+    def _move(self, path: Path, target: Path, name: str = "") -> None:
         atomic.make_dir(target)
-        atomic.move(path, target / path.name)
+        atomic.move(path, target / (name or path.name))
         self._homes |= {path.parent, target}
 
     def finish(self) -> None:
@@ -119,12 +126,12 @@ class Trash:
         moves = list(self._moves(self._layout.trash / trash_id, entry.kind))
         shadowed = list(_shadowed(self._layout.trash / trash_id / _SHADOWED, self._layout.threads))
         for _, target in moves:
-            if os.path.lexists(target) or not target.parent.is_dir():
+            if not self._may_come_back(target, entry.kind):
                 raise _no_place(target)
         for _, target in shadowed:
             if not _is_free(target, self._layout.threads):
                 raise _no_place(target)
-        for _, target in shadowed:
+        for _, target in moves if entry.kind == MODEL else shadowed:
             atomic.make_dir(target.parent)
         names = _items_in(self._layout.trash / trash_id)
         moves += shadowed
@@ -135,6 +142,10 @@ class Trash:
         with contextlib.suppress(StorageFullError):  # Everything is back; an empty entry is shown to nobody.
             self._forget(trash_id)
         return entry, names
+
+    def holds_model(self, trash_id: TrashId) -> bool:
+        """Whether an entry is a deleted model."""
+        return trash_id.startswith(f"{MODEL}-")
 
     def threads_changed_by(self, trash_id: TrashId) -> Sequence[str]:
         """The threads that exist and would change if a deletion were undone: those of cleared messages."""
@@ -165,11 +176,18 @@ class Trash:
     def _moves(self, folder: Path, kind: str) -> Iterable[tuple[Path, Path]]:
         home = self._layout.assistants if kind == ASSISTANT else self._layout.threads
         for item in _items_in(folder):
-            if kind != MESSAGES:
+            if kind == MODEL:
+                yield folder / item, self._layout.root / _model_place(item)
+            elif kind != MESSAGES:
                 yield folder / item, home / item
-                continue
-            for name in _names_in(folder / item):
-                yield folder / item / name, self._layout.thread(ThreadId.parse(item)) / name
+            else:
+                for name in _names_in(folder / item):
+                    yield folder / item / name, self._layout.thread(ThreadId.parse(item)) / name
+
+    def _may_come_back(self, target: Path, kind: str) -> bool:
+        if kind == MODEL:  # which may have lain in folders that are gone
+            return _is_free(target, self._layout.root)
+        return not os.path.lexists(target) and target.parent.is_dir()
 
     def _forget(self, name: str) -> None:
         """Remove an entry with what is left in it; aside first, so that a crash leaves no half one to bring back."""
@@ -187,7 +205,7 @@ class Trash:
             deleted_ms=_deleted_ms(name),
             expires_ms=_deleted_ms(name) + self._keep_ms,
             count=len(items),
-            items=tuple(TrashItem(item, _title(folder / item)) for item in items[:SHOWN_ITEMS]),
+            items=tuple(TrashItem(_shown(kind, item), _title(folder / item)) for item in items[:SHOWN_ITEMS]),
         )
 
     def _entries(self) -> list[str]:
@@ -219,6 +237,31 @@ def _items_in(entry: Path) -> Sequence[str]:
     return [name for name in _names_in(entry) if name != _SHADOWED]
 
 
+def model_item(place: PurePath) -> str:
+    """What a model, or a file of one, is called in the trash: its place below `models/` as one name.
+
+    One from elsewhere has its place below the janroot behind a slash. Slashes are written as in URLs.
+    """
+    text = str(place)
+    return quote(text.removeprefix(_MODELS) if text.startswith(_MODELS) else f"/{text}", safe="")
+
+
+def _model_place(item: str) -> PurePath:
+    """Where an item belongs, relative to the janroot. Raises FailedPreconditionError: nowhere that models lie.
+
+    A name may come from a backup that a stranger made.
+    """
+    text = unquote(item)
+    place = PurePosixPath(text.lstrip("/")) if text.startswith("/") else PurePosixPath(_MODELS) / text
+    if ".." in place.parts or "\0" in text or not _MODEL_PLACE.match(str(place)):
+        raise FailedPreconditionError(f"'{item[:200]}' cannot be put back: no model lies at such a place.")
+    return place
+
+
+def _shown(kind: str, item: str) -> str:
+    return unquote(item).lstrip("/") if kind == MODEL else item
+
+
 def _shadowed(folder: Path, home: Path) -> Iterable[tuple[Path, Path]]:
     """What lay in the shadow of a deleted thread, and where."""
     for path in map(folder.joinpath, _names_in(folder)):
@@ -245,11 +288,13 @@ def _deleted_ms(name: str) -> int:
 
 
 def _title(folder: Path) -> str:
-    """A thread's title or an assistant's name, as far as it can be told."""
+    """A thread's title, or an assistant's or a model's name, as far as it can be told."""
     thread = jsonfile.read(folder / layout.THREAD_FILE) or {}
     assistant = jsonfile.read(folder / layout.ASSISTANT_FILE) or {}
+    model = jsonfile.read(folder / layout.MODEL_FILE) or {}
     return (
         fields.text(thread, "title")
         or fields.text(fields.obj(thread, "metadata"), "title")
         or fields.text(assistant, "name")
+        or fields.text(model, "name")
     )

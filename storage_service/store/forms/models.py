@@ -4,6 +4,7 @@ One map of settings and one of parameters come out, in real numbers, whatever a 
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -67,6 +68,34 @@ def from_json(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ModelChange:
+    """What is to change of a model; None and empty maps leave it. A None in a map removes that key."""
+
+    name: str | None = None
+    description: str | None = None
+    version: str | None = None
+    settings: JsonObject = field(default_factory=dict)
+    parameters: JsonObject = field(default_factory=dict)
+    metadata: JsonObject = field(default_factory=dict)
+
+
+def change(raw: JsonObject, wanted: ModelChange) -> JsonObject:
+    """The file's JSON after a change, in the generation that it has; keys that nobody knows stay.
+
+    The drafts had one map for settings and parameters: it is parted when one of them changes, since a map of settings
+    that holds anything counts alone.
+    """
+    texts = {"name": wanted.name, "description": wanted.description, "version": wanted.version}
+    changed = raw | fields.without_none(texts)
+    if wanted.settings or wanted.parameters:
+        names, settings, parameters = _own_maps(raw)
+        changed |= {names[0]: _merged(settings, wanted.settings), names[1]: _merged(parameters, wanted.parameters)}
+    if wanted.metadata:
+        changed["metadata"] = _merged(fields.obj(raw, "metadata"), wanted.metadata)
+    return changed
+
+
 def is_remote(model: Model) -> bool:
     """Whether another server answers for it."""
     return model.format == "api" or model.engine == "openai"
@@ -85,6 +114,25 @@ def maps(raw: JsonObject) -> tuple[JsonObject, JsonObject]:
         settings = {key: value for key, value in parameters.items() if key in LOAD_KEYS}
         parameters = {key: value for key, value in parameters.items() if key not in LOAD_KEYS}
     return _plain(settings), _plain(parameters)
+
+
+def _own_maps(raw: JsonObject) -> tuple[tuple[str, str], JsonObject, JsonObject]:
+    """The names of both maps in a file, and the maps as they stand there; see `maps`."""
+    names = (
+        "settings" if fields.optional_obj(raw, "settings") else "engine_parameters",
+        "parameters" if fields.optional_obj(raw, "parameters") else "model_parameters",
+    )
+    settings, parameters = fields.obj(raw, names[0]), fields.obj(raw, names[1])
+    if not settings:
+        settings = {key: value for key, value in parameters.items() if key in LOAD_KEYS}
+        parameters = {key: value for key, value in parameters.items() if key not in LOAD_KEYS}
+    renamed = [name if raw.get(name) else usual for name, usual in zip(names, ("settings", "parameters"), strict=True)]
+    return (renamed[0], renamed[1]), settings, parameters
+
+
+def _merged(values: JsonObject, changes: JsonObject) -> JsonObject:
+    gone = {key for key, value in changes.items() if value is None}
+    return {key: value for key, value in (values | changes).items() if key not in gone}
 
 
 def weight_names(raw: JsonObject) -> list[str]:

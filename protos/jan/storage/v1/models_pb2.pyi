@@ -39,6 +39,8 @@ class Model(_message.Message):
     FILES_FIELD_NUMBER: _builtins.int
     SOURCE_URL_FIELD_NUMBER: _builtins.int
     FOLDER_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The folder's path below models/, for example "smollm2-135m-instruct" or "vendor/name"."""
     owned_by: _builtins.str
@@ -63,6 +65,10 @@ class Model(_message.Message):
     """Where it came from or, for a remote model, the base URL to ask; may be empty."""
     folder: _builtins.str
     """Where its weights lie, relative to the janroot: "models/<id>", or where another generation of Jan had them."""
+    revision: _builtins.str
+    """Which state of its description this is, for `if_revision`; set by GetModel and UpdateModel alone."""
+    size_bytes: _builtins.int
+    """How large its weights are, in bytes; absent for a remote model, and when a file is missing."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was added."""
@@ -88,12 +94,16 @@ class Model(_message.Message):
         files: _abc.Iterable[_builtins.str] | None = ...,
         source_url: _builtins.str = ...,
         folder: _builtins.str = ...,
+        revision: _builtins.str = ...,
+        size_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "created_at", b"created_at", "size_bytes", b"size_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "description", b"description", "engine", b"engine", "files", b"files", "folder", b"folder", "format", b"format", "id", b"id", "metadata_json", b"metadata_json", "name", b"name", "owned_by", b"owned_by", "parameters_json", b"parameters_json", "settings_json", b"settings_json", "source_url", b"source_url", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "created_at", b"created_at", "description", b"description", "engine", b"engine", "files", b"files", "folder", b"folder", "format", b"format", "id", b"id", "metadata_json", b"metadata_json", "name", b"name", "owned_by", b"owned_by", "parameters_json", b"parameters_json", "revision", b"revision", "settings_json", b"settings_json", "size_bytes", b"size_bytes", "source_url", b"source_url", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
+    _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_bytes) -> _WhichOneofReturnType__size_bytes | None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
 
@@ -183,3 +193,140 @@ class ListModelsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateModelRequest(_message.Message):
+    """Asks to change a model's description. Keys that nobody knows stay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SETTINGS_JSON_FIELD_NUMBER: _builtins.int
+    PARAMETERS_JSON_FIELD_NUMBER: _builtins.int
+    METADATA_JSON_FIELD_NUMBER: _builtins.int
+    IF_REVISION_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    """The model's id."""
+    name: _builtins.str
+    """What people call it; absent to leave it."""
+    description: _builtins.str
+    """What it is for; absent to leave it."""
+    version: _builtins.str
+    """Its version; absent to leave it."""
+    settings_json: _builtins.str
+    """Load-time settings to set, a JSON object; null removes one. Empty to leave them all."""
+    parameters_json: _builtins.str
+    """Default request parameters to set, likewise."""
+    metadata_json: _builtins.str
+    """Metadata to set, likewise."""
+    @_builtins.property
+    def if_revision(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Change it only if its revision is one of these; empty for whatever it is."""
+
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+        name: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        version: _builtins.str | None = ...,
+        settings_json: _builtins.str = ...,
+        parameters_json: _builtins.str = ...,
+        metadata_json: _builtins.str = ...,
+        if_revision: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_name", b"_name", "_version", b"_version", "description", b"description", "name", b"name", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_name", b"_name", "_version", b"_version", "description", b"description", "if_revision", b"if_revision", "metadata_json", b"metadata_json", "model_id", b"model_id", "name", b"name", "parameters_json", b"parameters_json", "settings_json", b"settings_json", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+
+Global___UpdateModelRequest: _TypeAlias = UpdateModelRequest  # noqa: Y015
+
+@_typing.final
+class UpdateModelResponse(_message.Message):
+    """Answers UpdateModel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model(self) -> Global___Model:
+        """The model as it is now."""
+
+    def __init__(
+        self,
+        *,
+        model: Global___Model | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateModelResponse: _TypeAlias = UpdateModelResponse  # noqa: Y015
+
+@_typing.final
+class DeleteModelRequest(_message.Message):
+    """Asks to delete a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    IF_REVISION_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    """The model's id."""
+    @_builtins.property
+    def if_revision(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Delete it only if its revision is one of these; empty for whatever it is."""
+
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+        if_revision: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["if_revision", b"if_revision", "model_id", b"model_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteModelRequest: _TypeAlias = DeleteModelRequest  # noqa: Y015
+
+@_typing.final
+class DeleteModelResponse(_message.Message):
+    """Answers DeleteModel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRASH_ID_FIELD_NUMBER: _builtins.int
+    trash_id: _builtins.str
+    """Its entry in the trash."""
+    def __init__(
+        self,
+        *,
+        trash_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["trash_id", b"trash_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteModelResponse: _TypeAlias = DeleteModelResponse  # noqa: Y015

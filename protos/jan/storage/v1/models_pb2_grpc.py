@@ -45,6 +45,16 @@ class ModelServiceStub:
                 request_serializer=jan_dot_storage_dot_v1_dot_models__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=jan_dot_storage_dot_v1_dot_models__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.UpdateModel = channel.unary_unary(
+                '/jan.storage.v1.ModelService/UpdateModel',
+                request_serializer=jan_dot_storage_dot_v1_dot_models__pb2.UpdateModelRequest.SerializeToString,
+                response_deserializer=jan_dot_storage_dot_v1_dot_models__pb2.UpdateModelResponse.FromString,
+                _registered_method=True)
+        self.DeleteModel = channel.unary_unary(
+                '/jan.storage.v1.ModelService/DeleteModel',
+                request_serializer=jan_dot_storage_dot_v1_dot_models__pb2.DeleteModelRequest.SerializeToString,
+                response_deserializer=jan_dot_storage_dot_v1_dot_models__pb2.DeleteModelResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
@@ -65,6 +75,22 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateModel(self, request, context):
+        """Changes what a model's description says. NOT_FOUND: no such model. FAILED_PRECONDITION: it has no description that
+        can be written. PRECONDITION_FAILED: its revision is none of those wanted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteModel(self, request, context):
+        """Moves a model into the trash; weights that are links stay where they lead to. NOT_FOUND: no such model. CONFLICT:
+        other models need it. PRECONDITION_FAILED: its revision is none of those wanted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +103,16 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=jan_dot_storage_dot_v1_dot_models__pb2.ListModelsRequest.FromString,
                     response_serializer=jan_dot_storage_dot_v1_dot_models__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'UpdateModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateModel,
+                    request_deserializer=jan_dot_storage_dot_v1_dot_models__pb2.UpdateModelRequest.FromString,
+                    response_serializer=jan_dot_storage_dot_v1_dot_models__pb2.UpdateModelResponse.SerializeToString,
+            ),
+            'DeleteModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteModel,
+                    request_deserializer=jan_dot_storage_dot_v1_dot_models__pb2.DeleteModelRequest.FromString,
+                    response_serializer=jan_dot_storage_dot_v1_dot_models__pb2.DeleteModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +170,60 @@ class ModelService:
             '/jan.storage.v1.ModelService/ListModels',
             jan_dot_storage_dot_v1_dot_models__pb2.ListModelsRequest.SerializeToString,
             jan_dot_storage_dot_v1_dot_models__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.storage.v1.ModelService/UpdateModel',
+            jan_dot_storage_dot_v1_dot_models__pb2.UpdateModelRequest.SerializeToString,
+            jan_dot_storage_dot_v1_dot_models__pb2.UpdateModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.storage.v1.ModelService/DeleteModel',
+            jan_dot_storage_dot_v1_dot_models__pb2.DeleteModelRequest.SerializeToString,
+            jan_dot_storage_dot_v1_dot_models__pb2.DeleteModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

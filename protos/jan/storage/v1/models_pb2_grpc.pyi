@@ -20,6 +20,14 @@ class ModelServiceStub:
     """Reads one model."""
     ListModels: _aio.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]
     """Lists models by id."""
+    UpdateModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UpdateModelRequest, _models_pb2.UpdateModelResponse]
+    """Changes what a model's description says. NOT_FOUND: no such model. FAILED_PRECONDITION: it has no description that
+    can be written. PRECONDITION_FAILED: its revision is none of those wanted.
+    """
+    DeleteModel: _aio.UnaryUnaryMultiCallable[_models_pb2.DeleteModelRequest, _models_pb2.DeleteModelResponse]
+    """Moves a model into the trash; weights that are links stay where they lead to. NOT_FOUND: no such model. CONFLICT:
+    other models need it. PRECONDITION_FAILED: its revision is none of those wanted.
+    """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     """Models as described by their model.json, or by the files that stood in its place."""
@@ -39,5 +47,25 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_models_pb2.ListModelsRequest, _abc.Awaitable[_models_pb2.ListModelsResponse]],
     ) -> _abc.Awaitable[_models_pb2.ListModelsResponse]:
         """Lists models by id."""
+
+    @_abc_1.abstractmethod
+    def UpdateModel(
+        self,
+        request: _models_pb2.UpdateModelRequest,
+        context: _aio.ServicerContext[_models_pb2.UpdateModelRequest, _abc.Awaitable[_models_pb2.UpdateModelResponse]],
+    ) -> _abc.Awaitable[_models_pb2.UpdateModelResponse]:
+        """Changes what a model's description says. NOT_FOUND: no such model. FAILED_PRECONDITION: it has no description that
+        can be written. PRECONDITION_FAILED: its revision is none of those wanted.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteModel(
+        self,
+        request: _models_pb2.DeleteModelRequest,
+        context: _aio.ServicerContext[_models_pb2.DeleteModelRequest, _abc.Awaitable[_models_pb2.DeleteModelResponse]],
+    ) -> _abc.Awaitable[_models_pb2.DeleteModelResponse]:
+        """Moves a model into the trash; weights that are links stay where they lead to. NOT_FOUND: no such model. CONFLICT:
+        other models need it. PRECONDITION_FAILED: its revision is none of those wanted.
+        """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _aio.Server) -> None: ...
