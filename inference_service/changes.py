@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
+from inference_service.background import Background
 from inference_service.copies import Copies, EngineMaker
 from inference_service.model import Change, Model, ModelState, same_engine
 from inference_service.registry import Registry
 from inference_service.waiting import WaitingList
-from jan.errors import FailedPreconditionError, InternalError, JanError
+from jan.errors import FailedPreconditionError, InternalError, JanError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.telemetry import get_logger
 
@@ -27,14 +29,15 @@ class Changes:
         registry: Registry,
         waiting: WaitingList,
         copies: Copies,
-        tasks: asyncio.TaskGroup,
+        background: Background,
     ) -> None:
-        """`tasks` owns the changes: they outlive those who ask for them."""
+        """`background` does the changes: they outlive those who ask for them."""
         self._maker = maker
         self._registry = registry
         self._waiting = waiting
         self._copies = copies
-        self._tasks = tasks
+        self._background = background
+        self._leaving = False
 
     async def bring_up(self, spec: ModelSpec) -> Model:
         """Return when the model serves `spec`. All who wait share one change, which outlives each of them.
@@ -43,6 +46,8 @@ class Changes:
         """
         model = self._registry.model(spec.id)
         while not model.serves(spec) or model.closed:
+            if self._leaving:
+                raise UnavailableError("The engine host is stopping.", code="host_stopping", retry_after_seconds=1)
             if model.serves(spec):
                 await self._registry.until(lambda: not model.closed or not model.serves(spec))
                 continue
@@ -64,38 +69,33 @@ class Changes:
                 change.outcome = FailedPreconditionError(f"Model {model.id} was stopped.", code="model_stopped")
                 await change.break_off()
 
+    async def close(self) -> None:
+        """Bring every model to rest, and load none any more."""
+        self._leaving = True
+        await asyncio.gather(*(self.bring_to_rest(model) for model in self._registry.all()))
+
     def begin(self, model: Model, wanted: ModelSpec | None) -> Change:
         """Begin to load what is wanted, after unloading what runs; or only to unload."""
-        change = Change(wanted)
-
-        async def changing() -> None:
-            try:
-                await (self._retire(model) if wanted is None else self._replace(model, wanted, change))
-            finally:
-                model.change = None
-                await self._registry.notify()
-
-        model.change = change
-        change.task = self._tasks.create_task(changing(), name=f"model-{model.id}")
+        change = model.change = Change(wanted)
+        change.task = self._background.start(partial(self._carry_out, model, change), f"model-{model.id}")
         return change
 
-    async def _replace(self, model: Model, spec: ModelSpec, change: Change) -> None:
-        """Unload what runs once it is idle, then load `spec`."""
-        await self._retire(model)
-        model.enter(ModelState.STARTING)
+    async def _carry_out(self, model: Model, change: Change) -> None:
         try:
-            await self._load(model, spec)
+            await self._retire(model)
+            if change.wanted is not None:
+                await self._bring(model, change.wanted)
         except JanError as error:
             change.outcome = error
             model.fail(error)
-        except asyncio.CancelledError:
-            model.enter(ModelState.STOPPING)
-            model.enter(ModelState.READY)
-            raise
         except Exception:
-            logger.exception("model failed to load", model=model.id)
-            change.outcome = InternalError(f"Model {model.id} could not be loaded.")
+            logger.exception("a model could not be changed", model=model.id)
+            what = "unloaded" if change.wanted is None else "loaded"
+            change.outcome = InternalError(f"Model {model.id} could not be {what}: the server failed.")
             model.fail(change.outcome)
+        finally:
+            model.change = None
+            await self._registry.notify()
 
     async def _retire(self, model: Model) -> None:
         """Unload a model once it is idle; nobody new gets in, because a change is under way."""
@@ -103,6 +103,16 @@ class Changes:
             await self._registry.until(lambda: model.users == 0)
         if model.copies:
             await self._copies.end_all(model)
+
+    async def _bring(self, model: Model, spec: ModelSpec) -> None:
+        """Load a model that is not loaded."""
+        model.enter(ModelState.STARTING)
+        try:
+            await self._load(model, spec)
+        except asyncio.CancelledError:
+            model.enter(ModelState.STOPPING)
+            model.enter(ModelState.READY)
+            raise
 
     async def _load(self, model: Model, spec: ModelSpec) -> None:
         await asyncio.sleep(backoff_seconds(model.failures))

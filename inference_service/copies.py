@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Protocol
 
 from inference_service.assess import Assessment
+from inference_service.background import Background
 from inference_service.devices.device import DeviceKind
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import Engine
@@ -15,7 +17,7 @@ from inference_service.model import Copy, Model, ModelState
 from inference_service.placement import Demand, Placement
 from inference_service.registry import Registry
 from inference_service.residency import Phase
-from jan.errors import UnavailableError
+from jan.errors import InternalError, JanError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
 _PROGRESS_SECONDS = 0.25
@@ -37,11 +39,11 @@ class EngineMaker(Protocol):
 class Copies:
     """Starts and ends copies whose place is decided."""
 
-    def __init__(self, maker: EngineMaker, registry: Registry, tasks: asyncio.TaskGroup) -> None:
-        """`tasks` owns what goes on beside a running copy."""
+    def __init__(self, maker: EngineMaker, registry: Registry, background: Background) -> None:
+        """`background` is for what goes on beside a running copy."""
         self._maker = maker
         self._registry = registry
-        self._tasks = tasks
+        self._background = background
 
     async def start(self, model: Model, copy: Copy, spec: ModelSpec, warnings: tuple[str, ...]) -> None:
         """Start the engine of a copy that has its place; without a trace when that fails."""
@@ -52,8 +54,7 @@ class Copies:
             async with self._reporting(model, engine):
                 copy.client = EngineClient(await engine.start())
         except BaseException:
-            model.drop(copy)
-            await self._registry.notify()
+            await self.end(model, copy)
             raise
         if copy not in model.copies:  # unloaded again before it was there
             await copy.client.close()
@@ -61,30 +62,38 @@ class Copies:
             raise UnavailableError(f"Model {model.id} was unloaded.", code="model_stopped", retry_after_seconds=1)
         now = self._registry.monotonic()
         copy.phase, copy.loaded_at, copy.last_used, copy.load_seconds = Phase.RUNNING, now, now, now - begun
-        copy.watch = self._tasks.create_task(self._watch(model, copy, engine), name=f"watch-{model.id}")
-        copy.measuring = self._tasks.create_task(self._measure(model, copy, engine), name=f"measure-{model.id}")
+        out_of_sight = InternalError(f"The server failed while it watched the engine of model {model.id}.")
+        copy.watch = self._background.start(
+            partial(self._watch, model, copy, engine),
+            f"watch-{model.id}",
+            after_failure=partial(self._lose, model, copy, out_of_sight),
+        )
+        copy.measuring = self._background.start(partial(self._measure, model, copy, engine), f"measure-{model.id}")
 
     async def end(self, model: Model, copy: Copy) -> None:
         """End the engine of a copy; its memory counts as held until the process has ended."""
         copy.phase = Phase.STOPPING
         if copy.watch is not None:
             copy.watch.cancel()
-        try:
+        async with AsyncExitStack() as steps:  # each is done, whatever becomes of the others, the last one first
+            steps.push_async_callback(self._registry.notify)
+            steps.callback(model.drop, copy)
+            if copy.engine is not None:
+                steps.push_async_callback(copy.engine.stop)
+            if copy.client is not None:
+                steps.push_async_callback(copy.client.close)
             if copy.measuring is not None:
                 await asyncio.wait({copy.measuring})
-            if copy.client is not None:
-                await copy.client.close()
-            if copy.engine is not None:
-                await copy.engine.stop()
-        finally:
-            model.drop(copy)
-            await self._registry.notify()
 
     async def end_all(self, model: Model) -> None:
-        """Unload a model: end every copy of it."""
+        """Unload a model: end every copy of it, also when one of them cannot be ended as it should."""
         model.enter(ModelState.STOPPING)
         model.spec = model.demand = None
-        await asyncio.gather(*(self.end(model, copy) for copy in model.copies))
+        for copy in model.copies:
+            copy.phase = Phase.STOPPING
+        ends = await asyncio.gather(*(self.end(model, copy) for copy in model.copies), return_exceptions=True)
+        for defect in filter(None, ends):
+            raise defect
         model.enter(ModelState.READY)
         await self._registry.notify()
 
@@ -101,7 +110,7 @@ class Copies:
 
         if model.state is ModelState.STARTING:
             model.report("loading weights")
-        task = self._tasks.create_task(report(), name=f"progress-{model.id}")
+        task = self._background.start(report, f"progress-{model.id}")
         try:
             yield
         finally:
@@ -120,13 +129,19 @@ class Copies:
     async def _watch(self, model: Model, copy: Copy, engine: Engine) -> None:
         """Note the crash of a running engine."""
         how = await engine.wait_exit()
-        await engine.stop()  # first, because a new engine of this model will listen on the same socket
-        if copy not in model.copies:
-            return
-        model.drop(copy)
-        if not model.copies:
-            model.fail(UnavailableError(how, code="engine_crashed", retry_after_seconds=1))
-        model.tell()
-        await self._registry.notify()
-        if copy.client is not None:
-            await copy.client.close()
+        await self._lose(model, copy, UnavailableError(how, code="engine_crashed", retry_after_seconds=1))
+
+    async def _lose(self, model: Model, copy: Copy, error: JanError) -> None:
+        """Give up a copy that crashed or cannot be watched, unless it is being unloaded."""
+        async with AsyncExitStack() as steps:
+            if copy.client is not None:
+                steps.push_async_callback(copy.client.close)
+            steps.push_async_callback(self._registry.notify)
+            steps.callback(self._forget_lost, model, copy, error)
+            if copy.engine is not None:
+                await copy.engine.stop()  # first, because a new engine of this model will listen on the same socket
+
+    @staticmethod
+    def _forget_lost(model: Model, copy: Copy, error: JanError) -> None:
+        if copy.phase is Phase.RUNNING and copy in model.copies:
+            model.lose(copy, error)

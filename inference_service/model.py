@@ -19,7 +19,7 @@ from inference_service.engines.model_settings import same_settings
 from inference_service.hosting import HostingSettings
 from inference_service.placement import Demand, Placement
 from inference_service.residency import Phase, Resident
-from jan.errors import JanError, UnavailableError
+from jan.errors import InternalError, JanError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.telemetry import get_logger
 
@@ -40,7 +40,7 @@ TRANSITIONS: Final[dict[ModelState, frozenset[ModelState]]] = {
     ModelState.READY: frozenset({ModelState.STARTING}),
     ModelState.STARTING: frozenset({ModelState.RUNNING, ModelState.ERROR, ModelState.STOPPING}),
     ModelState.RUNNING: frozenset({ModelState.STOPPING, ModelState.ERROR}),
-    ModelState.STOPPING: frozenset({ModelState.READY}),
+    ModelState.STOPPING: frozenset({ModelState.READY, ModelState.ERROR}),  # an error: it could not be unloaded
     ModelState.ERROR: frozenset({ModelState.STARTING}),
 }
 
@@ -172,9 +172,21 @@ class Model:
         return copy
 
     def drop(self, copy: Copy) -> None:
-        """Forget a copy that has ended; harmless twice."""
+        """Forget a copy that has ended; harmless twice. A running model is at rest without its last one."""
         if copy in self.copies:
             self.copies.remove(copy)
+        if not self.copies and self.state is ModelState.RUNNING:
+            self.spec = self.demand = None
+            self.enter(ModelState.STOPPING)
+            self.enter(ModelState.READY)
+
+    def lose(self, copy: Copy, error: JanError) -> None:
+        """Forget a copy whose engine crashed. The last one takes the model into the error state."""
+        self.copies.remove(copy)
+        if self.copies:
+            self.tell()
+        else:
+            self.fail(error)
 
     def residents(self) -> list[Resident]:
         """The copies that hold memory of this host, for `residency.plan`.
@@ -228,7 +240,7 @@ class Model:
     def fail(self, error: JanError) -> None:
         """Enter the error state. Only what may pass by itself makes the next start wait longer."""
         self.spec = self.demand = None
-        self.failures += isinstance(error, UnavailableError)
+        self.failures += isinstance(error, UnavailableError | InternalError)
         self.enter(ModelState.ERROR, error)
 
 

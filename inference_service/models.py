@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 
+from inference_service.background import Background
 from inference_service.changes import Changes
 from inference_service.copies import Copies, EngineMaker
 from inference_service.devices.device import Device, Inventory
@@ -34,12 +35,11 @@ _CRASH_NOTICE_SECONDS = 0.5
 class Models:
     """The models of this host; made by `open_models`."""
 
-    def __init__(self, registry: Registry, changes: Changes, copies: Copies, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, registry: Registry, changes: Changes, background: Background) -> None:
         """See `open_models`."""
         self._registry = registry
         self._changes = changes
-        self._copies = copies
-        self._tasks = tasks
+        self._background = background
 
     def all(self) -> list[Model]:
         """Every model asked for since the start, by id."""
@@ -109,7 +109,7 @@ class Models:
         if model.change is None and not model.serves(spec):
             self._changes.begin(model, spec)
         else:
-            self._tasks.create_task(starting(), name=f"start-{spec.id}")
+            self._background.start(starting, f"start-{spec.id}")
         await asyncio.sleep(0)  # let it begin
         return model.status
 
@@ -134,10 +134,7 @@ class Models:
     async def close(self) -> None:
         """Stop every engine, also those that are still starting."""
         self.dismiss_watchers()
-        for model in self.all():
-            if model.change is not None:
-                await model.change.break_off()
-        await asyncio.gather(*(self._copies.end_all(model) for model in self.all() if model.copies))
+        await self._changes.close()
 
 
 @asynccontextmanager
@@ -148,11 +145,12 @@ async def open_models(
     async with asyncio.TaskGroup() as tasks:
         registry = Registry(inventory, monotonic)
         waiting = WaitingList(registry)
-        copies = Copies(maker, registry, tasks)
-        changes = Changes(maker, registry, waiting, copies, tasks)
-        planner = Planner(registry, waiting, changes, copies, tasks, policy=policy)
-        planning = tasks.create_task(planner.run(), name="placement")
-        models = Models(registry, changes, copies, tasks)
+        background = Background(tasks)
+        copies = Copies(maker, registry, background)
+        changes = Changes(maker, registry, waiting, copies, background)
+        planner = Planner(registry, waiting, changes, copies, background, policy=policy)
+        planning = background.start(planner.run, "placement")
+        models = Models(registry, changes, background)
         try:
             yield models
         finally:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 
+from inference_service.background import Background
 from inference_service.changes import Changes
 from inference_service.copies import Copies
 from inference_service.devices.device import DeviceKind
@@ -18,6 +20,9 @@ from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
 
+_MOST_FAILED_TURNS = 3  # in a row, before those who wait are told
+_FAILED_TURN_SECONDS = 0.25
+
 
 class Planner:
     """Decides for all models of a host together, and acts."""
@@ -28,32 +33,51 @@ class Planner:
         waiting: WaitingList,
         changes: Changes,
         copies: Copies,
-        tasks: asyncio.TaskGroup,
+        background: Background,
         *,
         policy: Policy,
     ) -> None:
-        """`tasks` owns what is done about single copies."""
+        """`background` does what there is to do about single copies."""
         self._registry = registry
         self._waiting = waiting
         self._changes = changes
         self._copies = copies
         self._policy = policy
-        self._tasks = tasks
+        self._background = background
+        self._failed_turns = 0
 
     async def run(self) -> None:
         """Plan and act, whenever something has changed or time has passed; never returns."""
-        registry = self._registry
         while True:
-            registry.look.clear()
-            if self._waiting or not registry.known_devices:
-                await registry.devices()
-            now = registry.monotonic()
-            wants = self._waiting.wants() + self._extra_wants(now)
-            made = plan(State(registry.known_devices, registry.residents(), self._policy, now), wants)
-            await self._act(made)
+            self._registry.look.clear()
+            pause_seconds = await self._contained_turn()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if made.look_again_at is None else made.look_again_at - now):
-                    await registry.look.wait()
+                async with asyncio.timeout(pause_seconds):
+                    await self._registry.look.wait()
+
+    async def _contained_turn(self) -> float | None:
+        """One turn, and how long the next may wait. A turn that fails is done again; who waits does so for three."""
+        try:
+            pause_seconds = await self._turn()
+        except Exception:
+            logger.exception("a turn of the placement failed")
+            self._failed_turns += 1
+            if self._failed_turns % _MOST_FAILED_TURNS == 0:
+                self._waiting.refuse_all("The server failed while it looked for room for model {}.")
+            await asyncio.sleep(_FAILED_TURN_SECONDS)
+            return 0.0
+        self._failed_turns = 0
+        return pause_seconds
+
+    async def _turn(self) -> float | None:
+        registry = self._registry
+        if self._waiting or not registry.known_devices:
+            await registry.devices()
+        now = registry.monotonic()
+        wants = self._waiting.wants() + self._extra_wants(now)
+        made = plan(State(registry.known_devices, registry.residents(), self._policy, now), wants)
+        await self._act(made)
+        return None if made.look_again_at is None else made.look_again_at - now
 
     def _extra_wants(self, now: float) -> list[Want]:
         """One more copy of each model that has no slot left, where GPUs might hold it."""
@@ -94,7 +118,7 @@ class Planner:
             return
         for copy in leaving:
             copy.phase = Phase.STOPPING
-            self._tasks.create_task(self._copies.end(model, copy), name=f"unload-{model.id}-{copy.number}")
+            self._background.start(partial(self._copies.end, model, copy), f"unload-{model.id}-{copy.number}")
 
     def _grant(self, model: Model, placement: Placement) -> None:
         """Give a copy its place: the memory is taken from this moment on."""
@@ -103,15 +127,26 @@ class Planner:
         if model.id in self._waiting:
             self._waiting.grant(copy, model.id)
         else:
-            self._tasks.create_task(self._start_extra(model, copy), name=f"copy-{model.id}-{copy.number}")
+            self._background.start(
+                partial(self._start_extra, model, copy),
+                f"copy-{model.id}-{copy.number}",
+                after_failure=partial(self._limit, model),
+            )
 
     async def _start_extra(self, model: Model, copy: Copy) -> None:
         """Start one more copy of a running model; if that fails, there will be no further ones until it is reloaded."""
-        assert model.spec is not None
+        if model.spec is None:
+            return  # the model is being unloaded, and this copy with it
         try:
             await self._copies.start(model, copy, model.spec, ())
         except JanError as error:
             logger.warning("one more copy could not be started", model=model.id, reason=error.message)
-            model.hosting = model.hosting.limited_to(len(model.copies))
+            await self._limit(model)
+        else:
+            model.tell()
+            await self._registry.notify()
+
+    async def _limit(self, model: Model) -> None:
+        model.hosting = model.hosting.limited_to(len(model.copies))
         model.tell()
         await self._registry.notify()

@@ -8,7 +8,7 @@ from inference_service.model import Copy, Model
 from inference_service.placement import Demand
 from inference_service.registry import Registry
 from inference_service.residency import Want
-from jan.errors import JanError
+from jan.errors import InternalError, JanError
 
 
 class WaitingList:
@@ -50,3 +50,8 @@ class WaitingList:
     def refuse(self, model_id: str, error: JanError) -> None:
         """Tell the waiting model why it gets no place."""
         self._entries[model_id][1].set_exception(error)
+
+    def refuse_all(self, sentence: str) -> None:
+        """Tell everyone who waits that we failed; `{}` in the sentence stands for the model."""
+        for want in self.wants():
+            self.refuse(want.model_id, InternalError(sentence.format(want.model_id)))

@@ -100,7 +100,7 @@ class Worker:
         relay = Relay(taken, self._queue, self._models, writer)
         if self._stopping:
             relay.interrupt(Happening.DRAINED)
-        task = tasks.create_task(relay.run(), name=f"job-{taken.job.id}")
+        task = tasks.create_task(_work(relay), name=f"job-{taken.job.id}")
         self._relays[task] = relay
         task.add_done_callback(self._ended)
 
@@ -170,3 +170,13 @@ class Worker:
         while self._relays:
             self._job_ended.clear()
             await self._job_ended.wait()
+
+
+async def _work(relay: Relay) -> JobState:
+    """Do one job. A defect of ours costs that job this attempt, not the others their worker."""
+    try:
+        return await relay.run()
+    except Exception:
+        # Its lease stands still now, so it runs again here or elsewhere, and is given up after the third time.
+        logger.exception("a job broke its worker", job=relay.taken.job.id)
+        return JobState.ABANDONED

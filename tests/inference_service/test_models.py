@@ -3,120 +3,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import pytest
 
-from inference_service.assess import Assessment
 from inference_service.changes import backoff_seconds
 from inference_service.devices.declared import DeclaredInventory
-from inference_service.devices.device import Device, DeviceKind
-from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
+from inference_service.devices.device import DeviceKind
 from inference_service.hosting import HostingSettings
 from inference_service.model import TRANSITIONS, Model, ModelState, ModelStatus
-from inference_service.models import Models, open_models
-from inference_service.placement import Demand, Placement
+from inference_service.models import open_models
 from inference_service.residency import Policy
-from jan.errors import FailedPreconditionError, JanError, UnavailableError
-from jan.inference.v1.jobs_pb2 import ModelSpec
-from tests.inference_service.test_placement import GIB, cpu, demand, gpu
-
-
-class FakeEngine:
-    """An engine whose start and end belong to the test."""
-
-    slots = 2
-    is_local = True
-    warnings = ("Setting x is not used.",)
-    pid = 1
-
-    def __init__(self, maker: FakeMaker, spec: ModelSpec, placement: Placement | None) -> None:
-        self._maker = maker
-        self.spec = spec
-        self.placement = placement
-        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    activity = ""
-
-    def progress(self) -> float:
-        return 0.4
-
-    async def start(self) -> Connection:
-        self._maker.starts.append(self.spec.id)
-        await self._maker.may_start.wait()
-        if self._maker.error is not None:
-            raise self._maker.error
-        self._maker.running.add(self)
-        return Connection("http://127.0.0.1:1/v1")
-
-    async def stop(self) -> None:
-        self._maker.running.discard(self)
-
-    async def wait_exit(self) -> str:
-        return await self.ended
-
-    def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
-        return ChatCall(request, streams=True)
-
-    def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
-        return CompletionCall(request, streams=True)
-
-    def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
-        return EmbedCall([request])
-
-
-class FakeMaker:
-    def __init__(self) -> None:
-        self.starts: list[str] = []
-        self.running: set[FakeEngine] = set()
-        self.may_start = asyncio.Event()
-        self.may_start.set()
-        self.error: JanError | None = None
-
-        self.size_gib = 1
-        self.hosting = HostingSettings()
-        self.learnt: list[int] = []
-
-    async def assess(self, spec: ModelSpec) -> Assessment:
-        wanted = demand(self.size_gib, model_id=spec.id, shards=False)
-        return Assessment(wanted, self.hosting)
-
-    async def make(self, spec: ModelSpec, placement: Placement | None) -> FakeEngine:
-        return FakeEngine(self, spec, placement)
-
-    async def learn(self, demand: Demand, measured_bytes: int, devices: int) -> None:
-        self.learnt.append(measured_bytes)
+from jan.errors import FailedPreconditionError, UnavailableError
+from tests.inference_service.fake_engine import FakeEngine, FakeMaker, host, settle, spec, status, until, use
+from tests.inference_service.test_placement import GIB, cpu, gpu
 
 
 @pytest.fixture
 async def maker() -> FakeMaker:
     return FakeMaker()
-
-
-def spec(model_id: str = "a", settings_json: str = "") -> ModelSpec:
-    return ModelSpec(id=model_id, engine="fake", settings_json=settings_json)
-
-
-def host(
-    maker: FakeMaker,
-    *devices: Device,
-    most_loaded: int | None = None,
-    monotonic: Callable[[], float] = time.monotonic,
-    residency: float = 0,
-    patience: float = 60,
-) -> AbstractAsyncContextManager[Models]:
-    """Models on declared devices, a CPU with 8 GiB by default."""
-    inventory = DeclaredInventory(devices or (cpu(8),))
-    return open_models(maker, inventory, Policy(residency, patience, most_loaded), monotonic=monotonic)
-
-
-async def settle() -> None:
-    """Let every task that can go on do so."""
-    for _ in range(50):
-        await asyncio.sleep(0)
 
 
 async def test_loads_once_for_many(maker: FakeMaker) -> None:
@@ -231,22 +135,6 @@ async def test_closing_ends_what_is_still_starting(maker: FakeMaker) -> None:
         await settle()
         user.cancel()
     assert not maker.running
-
-
-async def use(models: Models, wanted: ModelSpec) -> None:
-    async with models.use(wanted):
-        pass
-
-
-def status(models: Models, model_id: str = "a") -> ModelStatus:
-    return next(model.status for model in models.all() if model.id == model_id)
-
-
-async def until(models: Models, holds: Callable[[], bool]) -> None:
-    """Wait for what some change of a model will bring about."""
-    with models.watching() as changes:
-        while not holds():
-            await changes.get()
 
 
 async def test_models_that_fit_side_by_side_stay_side_by_side(maker: FakeMaker) -> None:
