@@ -15,6 +15,7 @@ from inference_service.weights import WeightHomes, resolve_weights
 from jan.errors import FailedPreconditionError
 from jan.formats.description import ModelDescription
 from jan.formats.weights import describe_gguf_files
+from jan.inference.configurations import key_of
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
 _MIB: Final = 2**20
@@ -97,7 +98,7 @@ def _with_demand(found: Assessment, spec: ModelSpec, model: ModelDescription, pr
     warnings = found.warnings
     if not model.kv_elements:
         warnings += ("The model's files do not tell the size of its KV cache, so its memory is underestimated.",)
-    demand = Demand(spec.id, footprint, profile.kinds, profile.shards)
+    demand = Demand(key_of(spec), footprint, profile.kinds, profile.shards)
     return Assessment(demand, found.hosting, warnings, ctx_tokens, n_parallel)
 
 

@@ -11,6 +11,7 @@ from inference_service.model import Change, Model, ModelState, same_engine
 from inference_service.registry import Registry
 from inference_service.waiting import WaitingList
 from jan.errors import FailedPreconditionError, InternalError, JanError, UnavailableError
+from jan.inference.configurations import key_of
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.telemetry import get_logger
 
@@ -44,18 +45,24 @@ class Changes:
 
         Raises JanError: why it cannot be loaded.
         """
-        model = self._registry.model(spec.id)
+        key = key_of(spec)
+        model = self._registry.model(key)
         while not model.serves(spec) or model.closed:
             if self._leaving:
                 raise UnavailableError("The engine host is stopping.", code="host_stopping", retry_after_seconds=1)
             if model.serves(spec):
-                await self._registry.until(lambda: not model.closed or not model.serves(spec))
+                await self._until_open(model, spec)
                 continue
             change = model.change or self.begin(model, spec)
             await change.ended()
             if change.outcome is not None and same_engine(change.wanted, spec):
                 raise JanError.from_detail(change.outcome.to_detail())
+            model = self._registry.model(key)  # one at rest may have been forgotten meanwhile
         return model
+
+    async def _until_open(self, model: Model, spec: ModelSpec) -> None:
+        """Wait until a model that serves `spec` takes new jobs again, or is on its way out."""
+        await self._registry.until(lambda: not model.closed or not model.serves(spec))
 
     async def bring_to_rest(self, model: Model) -> None:
         """Unload a model once the answers that it writes are whole; a load under way is broken off."""

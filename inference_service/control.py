@@ -43,7 +43,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self, request: control_pb2.ListModelStatusesRequest, context: Context
     ) -> control_pb2.ListModelStatusesResponse:
         """Every model asked for since the start, by id."""
-        statuses = (status_to_proto(model.status) for model in self._models.all())
+        statuses = map(status_to_proto, self._models.statuses())
         return control_pb2.ListModelStatusesResponse(models=statuses)
 
     async def ListDevices(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from inference_service.devices.device import Device
 from inference_service.placement import Demand, Placement, choose, why_not
 from inference_service.residency import Resident
+from jan.inference.configurations import described, model_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ def answer_fit(demand: Demand, devices: Sequence[Device], residents: Collection[
     """Whether one copy of a model fits on `devices`; a copy of it that is loaded already does not count against it."""
     empty = {device.id: device.free_bytes for device in devices}
     free = dict(empty)
-    others = [resident for resident in residents if resident.model_id != demand.model_id]
+    others = [resident for resident in residents if model_of(resident.model_id) != model_of(demand.model_id)]
     for resident in others:
         for share in resident.placement.shares:
             if share.device.id in free:
@@ -33,7 +34,7 @@ def answer_fit(demand: Demand, devices: Sequence[Device], residents: Collection[
     if alone is None:
         return FitAnswer(False, False, None, f"It does not fit: {why_not(demand, devices, empty)}.")
     if now is None:
-        names = ", ".join(sorted({resident.model_id for resident in others}))
+        names = ", ".join(sorted({described(resident.model_id) for resident in others}))
         why = f"It fits once others are unloaded (loaded: {names}): {alone.why}."
         return FitAnswer(True, False, alone, why)
     return FitAnswer(True, True, now, f"It fits now: {now.why}.")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from inference_service.fit import Footprint, corrected, overhead_of
 from inference_service.placement import Demand
+from jan.inference.configurations import model_of
 from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
@@ -70,7 +71,7 @@ class Measurements:
 
 def _key(model_id: str, footprint: Footprint) -> str:
     """Other weights under the same id are another model."""
-    return f"{model_id} {footprint.weights_bytes}"
+    return f"{model_of(model_id)} {footprint.weights_bytes}"
 
 
 def _read(path: Path) -> dict[str, int]:

@@ -20,6 +20,7 @@ from inference_service.hosting import HostingSettings
 from inference_service.placement import Demand, Placement
 from inference_service.residency import Phase, Resident
 from jan.errors import InternalError, JanError, UnavailableError
+from jan.inference.configurations import model_of
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.telemetry import get_logger
 
@@ -104,9 +105,10 @@ class Change:
 class Model:
     """One model: its state and its copies."""
 
-    def __init__(self, model_id: str, tell: Callable[[ModelStatus], None] = lambda _: None) -> None:
-        """A model at rest; `tell` hears of every change."""
-        self.id = model_id
+    def __init__(self, key: str, tell: Callable[[ModelStatus], None] = lambda _: None) -> None:
+        """A model at rest, in one configuration (`jan.inference.configurations`); `tell` hears of every change."""
+        self.key = key
+        self.id = model_of(key)
         self.state = ModelState.READY
         self.error: JanError | None = None
         self.warnings: tuple[str, ...] = ()
@@ -130,6 +132,11 @@ class Model:
     def running(self) -> list[Copy]:
         """The copies that answer."""
         return [copy for copy in self.copies if copy.phase is Phase.RUNNING]
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing of it is loaded or being changed."""
+        return self.change is None and not self.copies
 
     @property
     def users(self) -> int:
@@ -196,7 +203,7 @@ class Model:
         leaving = self.change is not None and self.state is not ModelState.STARTING
         return [
             Resident(
-                model_id=self.id,
+                model_id=self.key,
                 copy=copy.number,
                 placement=copy.placement,
                 phase=Phase.STOPPING if leaving else copy.phase,

@@ -24,6 +24,7 @@ from inference_service.residency import Policy, Resident
 from inference_service.waiting import WaitingList
 from inference_service.watchers import Watch
 from jan.errors import JanError
+from jan.inference.configurations import key_of
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.telemetry import get_logger
 
@@ -42,17 +43,21 @@ class Models:
         self._background = background
 
     def all(self) -> list[Model]:
-        """Every model asked for since the start, by id."""
+        """Every model asked for since the start, in each of its configurations, by key."""
         return self._registry.all()
 
-    def slots(self, model_id: str) -> int:
-        """How many jobs of this model to hold at once."""
-        model = self._registry.find(model_id)
+    def statuses(self) -> list[ModelStatus]:
+        """What is told of every model asked for since the start, by id."""
+        return self._registry.statuses()
+
+    def slots(self, key: str) -> int:
+        """How many jobs of this model, in one configuration, to hold at once."""
+        model = self._registry.find(key)
         return model.slots if model else 1
 
     def closed(self) -> list[str]:
-        """The models that take no new jobs for now."""
-        return [model.id for model in self._registry.all() if model.closed]
+        """The keys of models that take no new jobs for now."""
+        return [model.key for model in self._registry.all() if model.closed]
 
     def residents(self) -> tuple[Resident, ...]:
         """Every copy that holds memory of this host."""
@@ -68,7 +73,7 @@ class Models:
 
     def watching(self) -> AbstractContextManager[Watch]:
         """The status of every model, then each change; None at the end (`Watchers.watching`)."""
-        return self._registry.watchers.watching([model.status for model in self.all()])
+        return self._registry.watchers.watching(self.statuses())
 
     def dismiss_watchers(self) -> None:
         """Let those go who watch, and those who come: the service is about to end."""
@@ -105,7 +110,7 @@ class Models:
             with contextlib.suppress(JanError):
                 await self._changes.bring_up(spec)
 
-        model = self._registry.model(spec.id)
+        model = self._registry.model(key_of(spec))
         if model.change is None and not model.serves(spec):
             self._changes.begin(model, spec)
         else:
@@ -119,9 +124,9 @@ class Models:
         Returns when it is at rest. A job that comes meanwhile or later loads it again; those that waited for the load
         are failed.
         """
-        model = self._registry.model(model_id)
-        await self._changes.bring_to_rest(model)
-        return model.status
+        models = [model for model in self.all() if model.id == model_id] or [self._registry.model(model_id)]
+        await asyncio.gather(*map(self._changes.bring_to_rest, models))
+        return self._registry.status_of(model_id)
 
     async def notice_crash(self, running: RunningModel) -> None:
         """Wait a moment for an engine that broke off to be seen as dead, so that the next job does not ask it too."""

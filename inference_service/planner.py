@@ -16,6 +16,7 @@ from inference_service.registry import Registry
 from inference_service.residency import Phase, Plan, Policy, State, Want, plan
 from inference_service.waiting import WaitingList
 from jan.errors import FailedPreconditionError, JanError
+from jan.inference.configurations import described
 from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
@@ -96,17 +97,17 @@ class Planner:
         """Do what the plan says; everything in it was decided on the state as it is now."""
         model = self._registry.model
         for known in self._registry.all():
-            known.close(made.closed.get(known.id, ""))
-        for model_id in sorted({eviction.model_id for eviction in made.evictions}):
-            evictions = [eviction for eviction in made.evictions if eviction.model_id == model_id]
-            self._evict(model(model_id), {eviction.copy: eviction.why for eviction in evictions})
-        for model_id, reason in made.refusals.items():
-            message = f"There is not enough memory for model {model_id}: {reason}."
-            self._waiting.refuse(model_id, FailedPreconditionError(message, code="insufficient_memory"))
-        for model_id, why in made.waits.items():
-            model(model_id).report(why)
-        for model_id, placement in made.loads.items():
-            self._grant(model(model_id), placement)
+            known.close(made.closed.get(known.key, ""))
+        for key in sorted({eviction.model_id for eviction in made.evictions}):
+            evictions = [eviction for eviction in made.evictions if eviction.model_id == key]
+            self._evict(model(key), {eviction.copy: eviction.why for eviction in evictions})
+        for key, reason in made.refusals.items():
+            message = f"There is not enough memory for model {described(key)}: {reason}."
+            self._waiting.refuse(key, FailedPreconditionError(message, code="insufficient_memory"))
+        for key, why in made.waits.items():
+            model(key).report(why)
+        for key, placement in made.loads.items():
+            self._grant(model(key), placement)
         await self._registry.notify(look=False)
 
     def _evict(self, model: Model, reasons: dict[int, str]) -> None:
@@ -124,8 +125,8 @@ class Planner:
         """Give a copy its place: the memory is taken from this moment on."""
         logger.info("placed", model=model.id, why=placement.why)
         copy = model.new_copy(placement)
-        if model.id in self._waiting:
-            self._waiting.grant(copy, model.id)
+        if model.key in self._waiting:
+            self._waiting.grant(copy, model.key)
         else:
             self._background.start(
                 partial(self._start_extra, model, copy),

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
 from inference_service.devices.device import Device, Inventory
-from inference_service.model import Model
+from inference_service.model import Model, ModelState, ModelStatus
 from inference_service.residency import Resident
 from inference_service.watchers import Watchers
 
 _INVENTORY_SECONDS = 1.0  # how old the figures of the devices may be
+_MOST_CONFIGURATIONS = 256
+
+_LIVELIEST: Final = (
+    *(ModelState.RUNNING, ModelState.STOPPING, ModelState.STARTING),
+    *(ModelState.ERROR, ModelState.READY),
+)
 
 
 class Registry:
@@ -30,16 +38,37 @@ class Registry:
         self._listeners: list[Callable[[], None]] = []
 
     def all(self) -> list[Model]:
-        """Every model asked for since the start, by id."""
+        """Every model asked for since the start, in each of its configurations, by key."""
         return [self._models[key] for key in sorted(self._models)]
 
-    def find(self, model_id: str) -> Model | None:
-        """A model, if it was ever asked for."""
-        return self._models.get(model_id)
+    def find(self, key: str) -> Model | None:
+        """A model in one configuration, if it was ever asked for."""
+        return self._models.get(key)
 
-    def model(self, model_id: str) -> Model:
-        """A model; one that was never asked for is at rest."""
-        return self._models.setdefault(model_id, Model(model_id, self.watchers.tell))
+    def model(self, key: str) -> Model:
+        """A model in one configuration; one that was never asked for is at rest."""
+        if key not in self._models:
+            self._forget_some()
+            self._models[key] = Model(key, lambda status: self.watchers.tell(self.status_of(status.model_id)))
+        return self._models[key]
+
+    def statuses(self) -> list[ModelStatus]:
+        """What is told of every model asked for since the start, by id."""
+        return [self.status_of(model_id) for model_id in sorted({model.id for model in self._models.values()})]
+
+    def status_of(self, model_id: str) -> ModelStatus:
+        """What is told of a model: the configuration that is loaded, else the one that comes closest to it."""
+        models = [model for model in self.all() if model.id == model_id]
+        placements = tuple(placement for model in models for placement in model.status.placements)
+        return replace(min(models, key=lambda model: _LIVELIEST.index(model.state)).status, placements=placements)
+
+    def _forget_some(self) -> None:
+        """Of settings that threads once had, only so many are remembered."""
+        others = [model for model in self._models.values() if model.key != model.id]
+        if len(others) >= _MOST_CONFIGURATIONS:
+            for model in others:
+                if model.at_rest:
+                    del self._models[model.key]
 
     def residents(self) -> tuple[Resident, ...]:
         """Every copy that holds memory of this host."""

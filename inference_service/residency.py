@@ -16,6 +16,7 @@ from enum import StrEnum
 
 from inference_service.devices.device import Device, DeviceKind
 from inference_service.placement import Demand, Placement, choose, why_not
+from jan.inference.configurations import described, model_of
 
 
 class Phase(StrEnum):
@@ -29,6 +30,9 @@ class Phase(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Resident:
     """A copy of a model that holds memory, from the decision to load it until its process has ended.
+
+    Models are told apart by their keys here (`jan.inference.configurations`): the same one with other settings counts
+    as another, only that both are never loaded side by side.
 
     users: jobs that it answers now. last_used, loaded_at: monotonic seconds. load_seconds: how long loading took.
     idle_seconds: how long it may rest before it is unloaded; None for ever.
@@ -203,10 +207,10 @@ class _Draft:
             self.looks.append(self._residency_end(victim))
             self.leaving.add((victim.model_id, victim.copy))
         elif victim.users == 0:
-            self._evict(victim, f"makes room for {want.model_id}")
+            self._evict(victim, f"makes room for {described(want.model_id)}")
         else:
             waited = self.state.now - want.since
-            self.closed[victim.model_id] = f"{want.model_id} has waited {waited:.0f} s for room"
+            self.closed[victim.model_id] = f"{described(want.model_id)} has waited {waited:.0f} s for room"
             self.leaving.add((victim.model_id, victim.copy))
 
     def _victims(
@@ -230,6 +234,8 @@ class _Draft:
     def _room(self, want: Want, present: Sequence[Resident]) -> Placement | None:
         """Where the model would go beside those present and what was promised."""
         claims = [*(_Claim(resident.model_id, resident.placement) for resident in present), *self.promised]
+        if any(_is_other_configuration(claim.model_id, want.model_id) for claim in claims):
+            return None
         most = self.state.policy.most_models
         if most is not None and len({claim.model_id for claim in claims} - {want.model_id}) >= most:
             return None
@@ -269,6 +275,11 @@ class _Draft:
         return self.state.now + turn if resident.phase is Phase.LOADING else resident.loaded_at + turn
 
 
+def _is_other_configuration(one: str, other: str) -> bool:
+    """Whether both are the same model with different settings, which is loaded with one of them at a time."""
+    return one != other and model_of(one) == model_of(other)
+
+
 def _is_idle(resident: Resident) -> bool:
     return resident.phase is Phase.RUNNING and resident.users == 0
 
@@ -287,4 +298,4 @@ def _without(residents: Sequence[Resident], gone: Collection[Resident]) -> list[
 
 
 def _names(residents: Iterable[Resident]) -> str:
-    return ", ".join(sorted({resident.model_id for resident in residents})) or "another model"
+    return ", ".join(sorted({described(resident.model_id) for resident in residents})) or "another model"

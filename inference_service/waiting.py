@@ -9,6 +9,7 @@ from inference_service.placement import Demand
 from inference_service.registry import Registry
 from inference_service.residency import Want
 from jan.errors import InternalError, JanError
+from jan.inference.configurations import described
 
 
 class WaitingList:
@@ -22,8 +23,8 @@ class WaitingList:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __contains__(self, model_id: str) -> bool:
-        return model_id in self._entries
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
 
     def wants(self) -> list[Want]:
         """What is neither granted nor refused yet."""
@@ -32,7 +33,7 @@ class WaitingList:
     async def place(self, model: Model, demand: Demand) -> Copy:
         """Wait until the plan has room. Raises FailedPreconditionError: this host never has."""
         granted: asyncio.Future[Copy] = asyncio.get_running_loop().create_future()
-        self._entries[model.id] = Want(demand, self._registry.monotonic()), granted
+        self._entries[model.key] = Want(demand, self._registry.monotonic()), granted
         self._registry.look.set()
         try:
             return await granted
@@ -41,17 +42,17 @@ class WaitingList:
                 model.drop(granted.result())
             raise
         finally:
-            del self._entries[model.id]
+            del self._entries[model.key]
 
-    def grant(self, copy: Copy, model_id: str) -> None:
+    def grant(self, copy: Copy, key: str) -> None:
         """Give the waiting model this copy, which has its place."""
-        self._entries[model_id][1].set_result(copy)
+        self._entries[key][1].set_result(copy)
 
-    def refuse(self, model_id: str, error: JanError) -> None:
+    def refuse(self, key: str, error: JanError) -> None:
         """Tell the waiting model why it gets no place."""
-        self._entries[model_id][1].set_exception(error)
+        self._entries[key][1].set_exception(error)
 
     def refuse_all(self, sentence: str) -> None:
         """Tell everyone who waits that we failed; `{}` in the sentence stands for the model."""
         for want in self.wants():
-            self.refuse(want.model_id, InternalError(sentence.format(want.model_id)))
+            self.refuse(want.model_id, InternalError(sentence.format(described(want.model_id))))

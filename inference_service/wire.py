@@ -11,6 +11,7 @@ from inference_service.model import ModelState, ModelStatus
 from inference_service.placement import Placement
 from inference_service.residency import Resident
 from jan.errors import InvalidArgumentError
+from jan.inference.configurations import model_of
 from jan.inference.v1 import control_pb2
 
 _STATES: Final = {
@@ -52,7 +53,7 @@ def placement_to_proto(placement: Placement) -> control_pb2.Placement:
 def device_to_proto(device: Device, residents: Collection[Resident]) -> control_pb2.Device:
     """A device on the wire, with what `residents` hold of it."""
     models = (
-        control_pb2.PlacedModel(model_id=resident.model_id, size_bytes=share.size_bytes)
+        control_pb2.PlacedModel(model_id=model_of(resident.model_id), size_bytes=share.size_bytes)
         for resident in residents
         for share in resident.placement.shares
         if share.device.id == device.id

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from inference_service.job import Happening, JobState
 from inference_service.models import Models
 from inference_service.relay import Relay
+from jan.inference.configurations import key_of
 from jan.queue.bell import Bell, SignalKind
 from jan.queue.jobs import JobQueue, TakenJob
 from jan.queue.leases import LEASE_SECONDS, LeaseKind, LeaseState, LeaseWatch, renew
@@ -90,8 +91,8 @@ class Worker:
         """The next job that there is room for."""
         if self._stopping or len(self._relays) >= self._most_jobs:
             return None
-        in_hand = Counter(relay.taken.job.model.id for relay in self._relays.values())
-        full = {id_ for id_, count in in_hand.items() if count >= self._models.slots(id_)}
+        in_hand = Counter(key_of(relay.taken.job.model) for relay in self._relays.values())
+        full = {key for key, count in in_hand.items() if count >= self._models.slots(key)}
         return await self._queue.take([*full.union(self._models.closed())])
 
     def _start(self, taken: TakenJob, tasks: asyncio.TaskGroup) -> None:

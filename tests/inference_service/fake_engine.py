@@ -18,6 +18,7 @@ from inference_service.models import Models, open_models
 from inference_service.placement import Demand, Placement
 from inference_service.residency import Policy
 from jan.errors import JanError
+from jan.inference.configurations import key_of
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from tests.inference_service.test_placement import cpu, demand
 
@@ -78,7 +79,7 @@ class FakeMaker:
         self.learnt: list[int] = []
 
     async def assess(self, spec: ModelSpec) -> Assessment:
-        wanted = demand(self.size_gib, model_id=spec.id, shards=False)
+        wanted = demand(self.size_gib, model_id=key_of(spec), shards=False)
         return Assessment(wanted, self.hosting)
 
     async def make(self, spec: ModelSpec, placement: Placement | None) -> FakeEngine:
@@ -88,8 +89,8 @@ class FakeMaker:
         self.learnt.append(measured_bytes)
 
 
-def spec(model_id: str = "a", settings_json: str = "") -> ModelSpec:
-    return ModelSpec(id=model_id, engine="fake", settings_json=settings_json)
+def spec(model_id: str = "a", settings_json: str = "", configuration: str = "") -> ModelSpec:
+    return ModelSpec(id=model_id, engine="fake", settings_json=settings_json, configuration=configuration)
 
 
 def host(

@@ -112,6 +112,47 @@ async def test_other_settings_wait_for_the_last_job_and_reload(maker: FakeMaker)
         assert len(maker.running) == 1
 
 
+async def test_a_threads_settings_wait_for_their_turn_in_a_line_of_their_own(maker: FakeMaker) -> None:
+    own, other = spec(), spec(settings_json='{"ctx_len": 5}', configuration="5")
+    async with host(maker, patience=0) as models:
+        async with models.use(own):
+            waiting = asyncio.create_task(use(models, other))
+            await until(models, lambda: models.closed() == ["a"])
+            assert (models.slots("a"), models.slots("a#5"), models.slots("a#6")) == (0, 1, 1)
+            assert [told.state for told in models.statuses()] == ["running"]
+            assert maker.starts == ["a"]
+        await waiting
+        assert [(engine.spec.settings_json, len(maker.running)) for engine in maker.running] == [('{"ctx_len": 5}', 1)]
+        assert (models.slots("a"), models.slots("a#5")) == (1, 2)
+        await use(models, other)
+        assert maker.starts == ["a", "a"]
+        await use(models, own)
+        assert (maker.starts, len(maker.running)) == (["a"] * 3, 1)
+        assert [(told.model_id, told.state) for told in models.statuses()] == [("a", "running")]
+        assert (await models.stop("a")).state is ModelState.READY
+        assert not maker.running
+
+
+async def test_settings_that_threads_once_had_are_forgotten(maker: FakeMaker) -> None:
+    async with host(maker) as models:
+        for number in range(300):
+            await use(models, spec(settings_json=f'{{"n": {number}}}', configuration=str(number)))
+        assert len(models.all()) <= 257
+        assert [told.model_id for told in models.statuses()] == ["a"]
+
+
+async def test_a_watcher_hears_of_one_model_whatever_its_settings(maker: FakeMaker) -> None:
+    async with host(maker) as models:
+        await use(models, spec())
+        with models.watching() as changes:
+            await use(models, spec(configuration="1"))
+            heard = [changes.get_nowait() for _ in range(changes.qsize())]
+        told = [change for change in heard if change is not None]
+        assert {change.model_id for change in told} == {"a"}
+        assert (told[0].state, told[-1].state) == ("running", "running")
+        assert "stopping" in {change.state for change in told}
+
+
 async def test_a_crash_is_an_error_state_and_the_next_job_starts_it_again(maker: FakeMaker) -> None:
     async with host(maker, most_loaded=1) as models:
         async with models.use(spec()) as running:

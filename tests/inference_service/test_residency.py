@@ -115,6 +115,21 @@ def test_the_number_of_models_may_be_bounded_too() -> None:
     assert (evicted(made), list(made.waits)) == (["a"], ["b"])
 
 
+def test_one_model_is_loaded_with_one_set_of_settings_at_a_time_however_much_room_there_is() -> None:
+    device = gpu(0, 24)
+    made = decide([device], [resident("a", device, 1, users=1)], [want("a#1", 1, since=50), want("b", 1, since=99)])
+    assert list(made.loads) == ["b"]
+    assert (evicted(made), made.waits) == ([], {"a#1": "waits for room: a in use"})
+    made = decide([device], [resident("a", device, 1, users=1)], [want("a#1", 1, since=40)])
+    assert made.closed == {"a": "a with other settings has waited 60 s for room"}
+    made = decide([device], [resident("a#2", device, 1)], [want("a#1", 1, since=99), want("a", 1, since=98)])
+    assert (evicted(made), made.evictions[0].why) == (["a#2"], "makes room for a")
+    assert made.waits["a"] == "waits until a with other settings is unloaded"
+    assert made.waits["a#1"] == "waits for room: another model in use"
+    made = decide([device], [], [want("a#1", 1, since=99), want("a", 1, since=98)])
+    assert list(made.loads) == ["a"]
+
+
 def test_one_more_copy_goes_to_a_gpu_of_its_own_and_displaces_nobody() -> None:
     first, second = gpu(0, 24), gpu(1, 24)
     busy = resident("a", first, 10, users=4)
@@ -231,6 +246,8 @@ class Host:
             self.at(made.look_again_at, "look", "")
 
     def check(self) -> None:
+        ids = [key.partition("#")[0] for key in self.residents]
+        assert len(ids) == len(set(ids)), "a model is loaded twice, with different settings"
         for device in self.devices:
             shares = [share for held in self.residents.values() for share in held.placement.shares]
             assert sum(share.size_bytes for share in shares if share.device.id == device.id) <= device.free_bytes
@@ -252,9 +269,10 @@ def test_every_model_that_fits_gets_its_turn_in_bounded_time(
     most_models: int | None,
 ) -> None:
     policy = Policy(min_residency_seconds=10, patience_seconds=60, most_models=most_models)
-    names = {chr(97 + place): size for place, size in enumerate(sizes)}
+    keys = ["a", "b", "a#1", "c", "a#2"]  # two of them are the first one with other settings
+    names = dict(zip(keys, sizes, strict=False))
     host = Host(tuple(gpu(n, gib) for n, gib in enumerate(devices)), names, policy, load_seconds)
-    todo = [Job(chr(97 + number % len(sizes)), arrives, lasts) for number, arrives, lasts in jobs]
+    todo = [Job(keys[number % len(sizes)], arrives, lasts) for number, arrives, lasts in jobs]
     host.run(todo)
     assert host.done == len(todo)
     longest_job, turn = 20.0, max(10.0, load_seconds)
@@ -264,10 +282,13 @@ def test_every_model_that_fits_gets_its_turn_in_bounded_time(
 
 
 @pytest.mark.parametrize("load_seconds", [1.0, 30.0])
-def test_two_models_that_do_not_fit_together_take_turns_instead_of_thrashing(load_seconds: float) -> None:
+@pytest.mark.parametrize("sizes", [{"a": 20, "b": 20}, {"a": 1, "a#1": 1}], ids=["two models", "two settings of one"])
+def test_what_cannot_be_loaded_together_takes_turns_instead_of_thrashing(
+    load_seconds: float, sizes: dict[str, int]
+) -> None:
     """Alternating requests, one a second: each load serves many of them."""
-    host = Host((gpu(0, 24),), {"a": 20, "b": 20}, POLICY, load_seconds)
-    host.run([Job("ab"[second % 2], float(second), 0.5) for second in range(600)])
+    host = Host((gpu(0, 24),), sizes, POLICY, load_seconds)
+    host.run([Job(list(sizes)[second % 2], float(second), 0.5) for second in range(600)])
     assert host.done == 600
     turn = max(POLICY.min_residency_seconds, load_seconds)
     assert len(host.loads) <= 600 / (turn + load_seconds) + 3

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from jan import keys
 from jan.errors import UnavailableError
 from jan.ids import RunId
+from jan.inference.configurations import key_of
 from jan.inference.v1 import jobs_pb2
 from jan.queue.bounds import EVEN, UNBOUNDED, QueueBounds, Weights
 from jan.queue.leases import Lease, LeaseKind, StalledLease, new_token
@@ -143,8 +144,8 @@ class JobQueue:
 
 
 def queue_name(job: jobs_pb2.Job) -> str:
-    """The queue that a job stands in: `<class>:<model id>`."""
-    return f"{job.priority or jobs_pb2.PRIORITY_NORMAL}:{job.model.id}"
+    """The queue that a job stands in: `<class>:<model>`; a model in another configuration has one of its own."""
+    return f"{job.priority or jobs_pb2.PRIORITY_NORMAL}:{key_of(job.model)}"
 
 
 def kind_of(job: jobs_pb2.Job) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jan.inference.configurations import model_of
 from jan.queue.scripts import Scripts
 
 Place = tuple[float, str]
@@ -72,13 +73,13 @@ async def look(scripts: Scripts) -> QueueSnapshot:
     started: dict[str, list[float]] = defaultdict(list)
     jobs: list[RunningJob] = []
     for member, since in _pairs(running):
-        id_, _, model_id = member.decode().partition(" ")
-        jobs.append(RunningJob(id_, model_id))
-        started[model_id].append(max(0.0, now - float(since)) / 1000)
+        id_, _, key = member.decode().partition(" ")
+        jobs.append(RunningJob(id_, model_of(key)))
+        started[key].append(max(0.0, now - float(since)) / 1000)
     taken = {model.decode(): float(sum_ms) / float(count) / 1000 for model, count, sum_ms in _triples(paces) if count}
     waiting: list[WaitingJob] = []
-    for model_id, lines in _lines_by_model(queues).items():
-        waiting += _served(model_id, lines, Pace(taken.get(model_id), started[model_id]))
+    for key, lines in _lines_by_model(queues).items():
+        waiting += _served(key, lines, Pace(taken.get(key), started[key]))
     return QueueSnapshot(waiting, jobs, {job.id: job for job in waiting})
 
 
@@ -96,20 +97,20 @@ def service_order(lines: Mapping[str, tuple[float, Sequence[Place]]]) -> Iterato
             heapq.heappop(turns)
 
 
-def _served(model_id: str, classes: Mapping[int, Any], pace: Pace) -> Iterator[WaitingJob]:
+def _served(key: str, classes: Mapping[int, Any], pace: Pace) -> Iterator[WaitingJob]:
     starts = pace.starts()
     position = 0
     for priority in sorted(classes):
         for tenant, id_ in service_order(classes[priority]):
             position += 1
-            yield WaitingJob(id_, tenant, model_id, priority, position, next(starts))
+            yield WaitingJob(id_, tenant, model_of(key), priority, position, next(starts))
 
 
 def _lines_by_model(queues: Sequence[Any]) -> dict[str, dict[int, dict[str, tuple[float, list[Place]]]]]:
     found: dict[str, dict[int, dict[str, tuple[float, list[Place]]]]] = defaultdict(dict)
     for name, _, lines in _triples(queues):
-        priority, _, model_id = name.decode().partition(":")
-        found[model_id][int(priority)] = {
+        priority, _, key = name.decode().partition(":")
+        found[key][int(priority)] = {
             tenant.decode(): (float(time), [_place(place) for place in places])
             for tenant, time, places in _triples(lines)
         }

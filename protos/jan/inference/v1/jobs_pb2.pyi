@@ -91,6 +91,7 @@ class ModelSpec(_message.Message):
     FILES_FIELD_NUMBER: _builtins.int
     SOURCE_URL_FIELD_NUMBER: _builtins.int
     FOLDER_FIELD_NUMBER: _builtins.int
+    CONFIGURATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The model's id."""
     engine: _builtins.str
@@ -103,6 +104,8 @@ class ModelSpec(_message.Message):
     """For a remote model, the base URL to ask."""
     folder: _builtins.str
     """Where the weights lie, relative to the janroot; empty means models/<id>."""
+    configuration: _builtins.str
+    """Tells these settings from the model's own, the same for the same settings; empty for the model's own."""
     @_builtins.property
     def files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The weights, relative to `folder`; empty for a remote model."""
@@ -117,10 +120,11 @@ class ModelSpec(_message.Message):
         files: _abc.Iterable[_builtins.str] | None = ...,
         source_url: _builtins.str = ...,
         folder: _builtins.str = ...,
+        configuration: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "files", b"files", "folder", b"folder", "format", b"format", "id", b"id", "settings_json", b"settings_json", "source_url", b"source_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration", "engine", b"engine", "files", b"files", "folder", b"folder", "format", b"format", "id", b"id", "settings_json", b"settings_json", "source_url", b"source_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
