@@ -52,8 +52,9 @@ def chat_job(
     tenant: str,
     stream: bool,
     timeout_seconds: int = REQUEST_SECONDS,
+    spec: jobs_pb2.ModelSpec | None = None,
 ) -> jobs_pb2.Job:
-    """A chat job."""
+    """A chat job; see `new_job`."""
     return new_job(
         job_id,
         jobs_pb2.ENDPOINT_CHAT_COMPLETIONS,
@@ -64,6 +65,7 @@ def chat_job(
         stream=stream,
         answer_tokens=_answer_tokens(body),
         timeout_seconds=timeout_seconds,
+        spec=spec,
     )
 
 

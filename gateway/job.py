@@ -29,15 +29,19 @@ def new_job(
     stream: bool = False,
     answer_tokens: int = 0,
     timeout_seconds: int = REQUEST_SECONDS,
+    spec: jobs_pb2.ModelSpec | None = None,
 ) -> jobs_pb2.Job:
-    """A job that sends `body` to an endpoint of the model's engine; `answer_tokens` is what fairness counts for it."""
+    """A job that sends `body` to an endpoint of the model's engine; `answer_tokens` is what fairness counts for it.
+
+    spec: the model in another configuration than its own.
+    """
     encoded = orjson.dumps(body)
     job = jobs_pb2.Job(
         id=job_id,
         request_id=request_id_var.get(),
         tenant=tenant,
         priority=jobs_pb2.PRIORITY_INTERACTIVE,
-        model=model_spec(model),
+        model=spec or model_spec(model),
         endpoint=endpoint,
         body=encoded,
         stream=stream,

@@ -1,8 +1,8 @@
 """What answers in a thread and with what: its assistant's, its model's and its own parameters, layer by layer.
 
 A thread's overrides of the model that it has chosen stand in `assistants[].model`, where every Jan looks; those of
-other models in `models`. An entry of `assistants` that chooses no model speaks of all of them. `settings` are stored
-and shown, but load nothing: one thread would reload a model that others are using (docs/decisions/0003).
+other models in `models`. An entry of `assistants` that chooses no model speaks of all of them. `parameters` go into
+each request; `settings` have the model loaded anew for the thread, in turns with its other configurations.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.convert.json_fields import from_text, sent_to_text
 from gateway.convert.threads import DEFAULT_ASSISTANT
+from gateway.model_settings import usable_settings
 from gateway.parameters import changed, known_parameters, layered, stored_parameters
 from jan.storage.v1 import assistants_pb2, models_pb2, threads_pb2
 
@@ -34,10 +35,11 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The request parameters that one object sets, in OpenAI's spelling."""
+    """What one object sets: request parameters in OpenAI's spelling, and the load-time settings that count."""
 
     name: str
     parameters: JsonObject
+    settings: JsonObject
 
 
 def assistant_of(thread: threads_pb2.Thread) -> threads_pb2.ThreadAssistant:
@@ -73,10 +75,13 @@ def layers(
     model: models_pb2.Model,
 ) -> list[Layer]:
     """What is below a run and its request, the lowest first. assistant: None when it was deleted."""
+    said = overrides_of(thread, assistant_id, model.id)
+    own = from_text(model.settings_json, {})
+    assistants = {} if assistant is None else usable_settings(from_text(assistant.settings_json, {}), model.engine)
     return [
-        Layer("model", stored_parameters(model.parameters_json)),
-        Layer("assistant", {} if assistant is None else _of_assistant(assistant)),
-        Layer("thread", known_parameters(overrides_of(thread, assistant_id, model.id).parameters)),
+        Layer("model", stored_parameters(model.parameters_json), own),
+        Layer("assistant", {} if assistant is None else _of_assistant(assistant), assistants),
+        Layer("thread", known_parameters(said.parameters), usable_settings(said.settings, model.engine)),
     ]
 
 

@@ -8,6 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.convert.json_fields import from_text, sent_to_text, string_map
 from gateway.convert.times import seconds
+from gateway.model_settings import check_settings
 from gateway.models import ANY_MODEL
 from gateway.schemas.assistants import AssistantFields, CreateAssistant, ModifyAssistant
 from jan.ids import AssistantId
@@ -30,6 +31,7 @@ _PATHS = {
     "avatar": "avatar",
     "file_ids": "file_ids",
     "parameters": "parameters_json",
+    "settings": "settings_json",
     "thread_location": "thread_location",
 }
 
@@ -49,7 +51,7 @@ _LASTING = frozenset({"model", "models"})
 def new_assistant(body: CreateAssistant) -> assistants_pb2.Assistant:
     """The assistant that a request asks for, with an id of its own.
 
-    Raises InvalidArgumentError: an open-ended value that is too long.
+    Raises InvalidArgumentError: an open-ended value that is too long, or a setting that no model could have.
     """
     return _to_proto(AssistantId.new(), body)
 
@@ -87,6 +89,7 @@ def assistant_from_proto(assistant: assistants_pb2.Assistant) -> dict[str, Any]:
         "avatar": assistant.avatar,
         "file_ids": list(assistant.file_ids),
         "parameters": from_text(assistant.parameters_json, {}),
+        "settings": from_text(assistant.settings_json, {}),
         "thread_location": assistant.thread_location or _THREAD_LOCATION,
         "state": STATES[assistant.state],
         "source_url": assistant.source_url or None,
@@ -97,6 +100,7 @@ def assistant_from_proto(assistant: assistants_pb2.Assistant) -> dict[str, Any]:
 
 def _to_proto(assistant_id: AssistantId, body: AssistantFields) -> assistants_pb2.Assistant:
     tools = [tool.as_sent() for tool in body.tools or []]
+    check_settings(body.settings or {}, "settings", all_must_count=True)
     further_models = dict.fromkeys(name for name in body.models or [] if name != body.model)
     return assistants_pb2.Assistant(
         id=assistant_id,
@@ -117,6 +121,7 @@ def _to_proto(assistant_id: AssistantId, body: AssistantFields) -> assistants_pb
         avatar=body.avatar or "",
         file_ids=body.file_ids or [],
         parameters_json=sent_to_text(body.parameters, "parameters"),
+        settings_json=sent_to_text(body.settings, "settings"),
         further_models=further_models,
         thread_location=body.thread_location or "",
     )

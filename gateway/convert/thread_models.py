@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gateway.convert.json_fields import from_text
+from gateway.model_settings import layered_settings, usable_settings
 from gateway.parameters import NAMES, known_parameters, layered, spelt
 from gateway.thread_models import Layer, Overrides
 from jan.storage.v1 import models_pb2
@@ -26,11 +26,12 @@ def thread_model(
     """One model in a thread: each value that a run would be answered with, and the layer that gave it."""
     parameters: dict[str, Any] = dict.fromkeys(NAMES)
     origins = dict.fromkeys(NAMES, _ENGINE)
-    for layer in layers:
+    known = list(layers)
+    for layer in known:
         values = layered(layer.parameters)
         parameters |= values
         origins |= dict.fromkeys(values, layer.name)
-    settings = from_text(model.settings_json, {})
+    settings = layered_settings((layer.name, layer.settings) for layer in known)
     return {
         "id": model.id,
         "object": "thread.model",
@@ -38,15 +39,16 @@ def thread_model(
         "answers": answers,
         "available": available,
         "parameters": parameters,
-        "settings": settings,
-        "layers": {"parameters": origins, "settings": dict.fromkeys(settings, "model")},
+        "settings": {name: value for name, (value, _) in settings.items()},
+        "layers": {"parameters": origins, "settings": {name: origin for name, (_, origin) in settings.items()}},
         "overrides": {"parameters": overrides.parameters, "settings": overrides.settings},
-        "not_applied": _not_applied(overrides),
+        "not_applied": _not_applied(overrides, model.engine),
     }
 
 
-def _not_applied(overrides: Overrides) -> list[str]:
-    """What the thread says and nobody heeds: settings, and parameters that cannot be understood."""
+def _not_applied(overrides: Overrides, engine: str) -> list[str]:
+    """What the thread says and nobody heeds: parameters that cannot be understood, settings its engine has not."""
     known = known_parameters(overrides.parameters)
     unknown = [f"parameters.{name}" for name in overrides.parameters if spelt(name) not in known]
-    return unknown + [f"settings.{name}" for name in overrides.settings]
+    usable = usable_settings(overrides.settings, engine)
+    return unknown + [f"settings.{name}" for name in overrides.settings if name not in usable]

@@ -10,6 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from gateway.convert.json_fields import from_text, sent_to_text, string_map
 from gateway.convert.messages import new_message
 from gateway.convert.times import seconds
+from gateway.model_settings import check_settings
 from gateway.models import ANY_MODEL
 from gateway.schemas.threads import CreateThread, ModifyThread, ThreadAssistant, ThreadFields, ThreadModel
 from jan.ids import AssistantId, ThreadId
@@ -87,7 +88,7 @@ def _further_models(thread: threads_pb2.Thread, models: list[ThreadModel]) -> It
         if model.id and model.id not in seen and (model.settings or model.parameters):
             yield threads_pb2.ThreadModel(
                 id=model.id,
-                settings_json=sent_to_text(model.settings or None, f"models[{index}].settings"),
+                settings_json=_settings_to_text(model.settings, f"models[{index}].settings"),
                 parameters_json=sent_to_text(model.parameters or None, f"models[{index}].parameters"),
             )
         seen.add(model.id or "")
@@ -119,9 +120,15 @@ def _assistant_to_proto(assistant: ThreadAssistant, param: str) -> threads_pb2.T
         assistant_name=assistant.assistant_name or "",
         instructions=assistant.instructions or "",
         model_id="" if model.id in {None, ANY_MODEL} else model.id,
-        settings_json=sent_to_text(model.settings or None, f"{param}.settings"),
+        settings_json=_settings_to_text(model.settings, f"{param}.settings"),
         parameters_json=sent_to_text(model.parameters or None, f"{param}.parameters"),
     )
+
+
+def _settings_to_text(settings: dict[str, Any] | None, param: str) -> str:
+    """Jan's map as it was sent. Raises InvalidArgumentError: a value of it that no engine could use."""
+    check_settings(settings or {}, param)
+    return sent_to_text(settings or None, param)
 
 
 def _assistant_from_proto(assistant: threads_pb2.ThreadAssistant) -> dict[str, Any]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gateway.chat import chat_body, chat_job
 from gateway.convert.json_fields import from_text
+from gateway.model_settings import configured_spec
 from gateway.models import find_model
 from gateway.parameters import layered
 from gateway.runs import derived_ids
 from gateway.runs.conversation import conversation
 from gateway.storage import StorageClient
-from gateway.thread_models import layers
+from gateway.thread_models import Layer, layers
 from jan.errors import NotFoundError
 from jan.inference.v1 import jobs_pb2
-from jan.storage.v1 import assistants_pb2, models_pb2, runs_pb2, threads_pb2
+from jan.storage.v1 import assistants_pb2, runs_pb2
 
 
 async def job_for(storage: StorageClient, run: runs_pb2.Run, step: int, timeout_seconds: int) -> jobs_pb2.Job:
@@ -26,9 +28,8 @@ async def job_for(storage: StorageClient, run: runs_pb2.Run, step: int, timeout_
     model = await find_model(storage, run.model)
     assistant = await _assistant_or_none(storage, run.assistant_id)
     messages = conversation(run, await storage.all_messages(run.thread_id))
-    body = chat_body(
-        model, messages, effective_parameters(run, thread, assistant, model), stream=True, include_usage=True
-    )
+    below = layers(thread, run.assistant_id, assistant, model)
+    body = chat_body(model, messages, effective_parameters(run, below), stream=True, include_usage=True)
     return chat_job(
         derived_ids.job_id(run.id, step),
         derived_ids.completion_id(run.id, step),
@@ -37,20 +38,15 @@ async def job_for(storage: StorageClient, run: runs_pb2.Run, step: int, timeout_
         tenant=run.tenant,
         stream=True,
         timeout_seconds=timeout_seconds,
+        spec=configured_spec(model, *(layer.settings for layer in below[1:])),
     )
 
 
-def effective_parameters(
-    run: runs_pb2.Run,
-    thread: threads_pb2.Thread,
-    assistant: assistants_pb2.Assistant | None,
-    model: models_pb2.Model,
-) -> dict[str, Any]:
+def effective_parameters(run: runs_pb2.Run, below: Sequence[Layer]) -> dict[str, Any]:
     """Request parameters, key by key: run over thread over assistant over model.json.
 
     The run's own values hold what its request, its thread and its assistant's OpenAI fields said when it was made.
     """
-    below = layers(thread, run.assistant_id, assistant, model)
     return layered(*(layer.parameters for layer in below), _own_parameters(run))
 
 

@@ -61,6 +61,7 @@ class AssistantFields(RequestModel):
     avatar: Annotated[str, StringConstraints(max_length=4096), NO_NUL] | None = None
     file_ids: Annotated[list[FileReference], Field(max_length=20)] | None = None
     parameters: JsonObject | None = None
+    settings: JsonObject | None = None
     thread_location: Annotated[str, StringConstraints(max_length=4096), NO_NUL] | None = None
     models: Annotated[list[ModelName], Field(max_length=_MAX_MODELS)] | None = None
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from gateway.model_settings import SETTINGS
 from gateway.schemas.common import NO_NUL, JsonObject, RequestModel
-from gateway.schemas.thread_models import ChangeThreadModel, Settings
+from gateway.schemas.thread_models import ChangeThreadModel
 
 _MOST_BYTES = 2**50
 _TEMPLATES = frozenset({"prompt_template", "pre_prompt", "system_prompt", "user_prompt", "ai_prompt"})
@@ -65,6 +66,8 @@ class ModifyModel(ChangeThreadModel):
     Parameters and the settings that are known may also stand beside the maps, as cortex had them.
     """
 
+    overrides: ClassVar[bool] = False
+
     name: Annotated[str, NO_NUL, Field(min_length=1, max_length=256)] | None = None
     description: Annotated[str, NO_NUL, Field(max_length=4_096)] | None = None
     version: Annotated[str, NO_NUL, Field(max_length=64)] | None = None
@@ -75,15 +78,15 @@ class ModifyModel(ChangeThreadModel):
     def _settings_by_name(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        own = {name: value[name] for name in Settings.model_fields if name in value}
+        own = {name: value[name] for name in SETTINGS if name in value}
         settings = value.get("settings") or {}
         return value | {"settings": settings | own} if own and isinstance(settings, dict) else value
 
     @field_validator("settings")
     @classmethod
-    def _stay_inside(cls, settings: Settings | None) -> Settings | None:
+    def _stay_inside(cls, settings: JsonObject | None) -> JsonObject | None:
         """Names of files stay in the model's folder, and no text could be taken for an option or for several."""
-        for name, value in (settings.as_sent() if settings else {}).items():
+        for name, value in (settings or {}).items():
             if not isinstance(value, str) or name in _TEMPLATES:
                 continue
             if _UNSAFE.search(value) or (name in _PATHS and _leads_out(value)):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
-from gateway.schemas.common import NO_NUL, JsonObject, SentObject
+from gateway.model_settings import check_settings
+from gateway.schemas.common import JsonObject
 from gateway.schemas.sampling import Sampling
 
 # Both spellings of OpenAI are kept under the one that Jan's files have.
@@ -20,23 +21,14 @@ class Parameters(Sampling):
     model_config = ConfigDict(extra="allow")
 
 
-class Settings(SentObject):
-    """Jan's map of load-time settings; the known ones are checked, the others kept as they were sent."""
-
-    ctx_len: Annotated[int, Field(ge=16, le=10_000_000)] | None = None
-    n_parallel: Annotated[int, Field(ge=1, le=256)] | None = None
-    ngl: Annotated[int, Field(ge=0, le=10_000)] | None = None
-    cpu_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    embedding: bool | None = None
-    cont_batching: bool | None = None
-    prompt_template: Annotated[str, NO_NUL] | None = None
-
-
 class ChangeThreadModel(Sampling):
     """The changes: parameters by their names, or Jan's two maps. What is not sent stays, null clears."""
 
+    overrides: ClassVar[bool] = True
+    """Whether the settings are an override, of which some things are refused."""
+
     parameters: Parameters | None = None
-    settings: Settings | None = None
+    settings: JsonObject | None = None
 
     def changed_parameters(self) -> JsonObject:
         """What was sent of parameters, those by their own names last; None clears one."""
@@ -45,8 +37,9 @@ class ChangeThreadModel(Sampling):
         return nested | own
 
     def changed_settings(self) -> JsonObject:
-        """What was sent of settings; None clears one."""
-        return {} if self.settings is None else self.settings.as_sent()
+        """What was sent of settings; None clears one. Raises InvalidArgumentError: one that cannot be honoured."""
+        check_settings(self.settings or {}, "settings", all_must_count=self.overrides)
+        return self.settings or {}
 
 
 def _sent(sampling: Sampling) -> dict[str, Any]:

@@ -38,6 +38,7 @@ _FIELDS = {
     "avatar": "avatar",
     "file_ids": "file_ids",
     "parameters_json": "parameters",
+    "settings_json": "settings",
     "further_models": "further_models",
     "thread_location": "thread_location",
 }
@@ -161,6 +162,7 @@ def to_proto(assistant: Assistant) -> pb.Assistant:
         avatar=assistant.avatar,
         file_ids=assistant.file_ids,
         parameters_json=values.dump(assistant.parameters),
+        settings_json=values.dump(assistant.settings),
         further_models=assistant.further_models,
         thread_location=assistant.thread_location,
         revision=assistant.revision,
@@ -187,6 +189,7 @@ def from_proto(assistant: pb.Assistant) -> Assistant:
         avatar=assistant.avatar,
         file_ids=tuple(assistant.file_ids),
         parameters=values.load_optional_object(assistant.parameters_json, "parameters"),
+        settings=values.load_optional_object(assistant.settings_json, "settings"),
         further_models=tuple(assistant.further_models),
         thread_location=assistant.thread_location,
     )

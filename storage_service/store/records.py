@@ -167,6 +167,7 @@ class Assistant:
     avatar: str = ""
     file_ids: tuple[str, ...] = ()
     parameters: JsonObject | None = None
+    settings: JsonObject | None = None
     further_models: tuple[str, ...] = ()
     thread_location: str = ""
     source_url: str = ""

@@ -41,6 +41,7 @@ def test_the_least_assistant_has_every_field_of_openai() -> None:
         "avatar": "",
         "file_ids": [],
         "parameters": {},
+        "settings": {},
         "thread_location": "ROOT/threads",
         "state": "ready",
         "source_url": None,
@@ -65,6 +66,7 @@ def test_everything_sent_comes_back() -> None:
         "avatar": "🤖",
         "file_ids": ["file-1"],
         "parameters": {"max_tokens": 5},
+        "settings": {"ctx_len": 512, "own": "x"},
         "thread_location": "ROOT/assistants/x/threads",
         "models": ["m", "vendor/n"],
     }

@@ -158,6 +158,16 @@ async def test_overrides_that_are_all_cleared_leave_nothing(
         ({"parameters": []}, "parameters"),
         ({"settings": {"ctx_len": 1}}, "settings.ctx_len"),
         ({"settings": {"embedding": "yes"}}, "settings.embedding"),
+        ({"settings": {"n_parallel": 257}}, "settings.n_parallel"),
+        ({"settings": {"ngl": -1}}, "settings.ngl"),
+        ({"settings": {"cpu_threads": True}}, "settings.cpu_threads"),
+        ({"settings": {"cache_type": "f1"}}, "settings.cache_type"),
+        ({"settings": {"prompt_template": "no place"}}, "settings.prompt_template"),
+        ({"settings": {"prompt_template": "{% for m in messages %}{prompt}{% endfor %}"}}, "settings.prompt_template"),
+        ({"settings": {"user_prompt": "a\u0000b"}}, "settings.user_prompt"),
+        ({"settings": {"llama_model_path": "/etc/passwd"}}, "settings.llama_model_path"),
+        ({"settings": {"engine": "openai"}}, "settings.engine"),
+        ({"settings": {"base_model": "other"}}, "settings.base_model"),
     ],
 )
 async def test_a_bad_value_changes_nothing(
@@ -235,3 +245,99 @@ async def test_a_change_of_another_state_is_refused_and_a_race_is_run_again(
 
     monkeypatch.setattr(storage, "update_thread", always_quicker)
     await gateway.json("POST", path, {"temperature": 0.4}, status=412)
+
+
+LOCAL = "local"
+
+
+@pytest.fixture
+def local(storage_server: StorageServer) -> str:
+    """A model that an engine here would load."""
+    settings = {"ctx_len": "2048", "user_prompt": "Q: ", "ai_prompt": "A: "}
+    write_model(storage_server.janroot, LOCAL, engine="nitro", format="gguf", sources=[], settings=settings)
+    return LOCAL
+
+
+async def spec_of(gateway: Gateway, worker: ScriptedWorker, thread_id: str, **fields: Any) -> tuple[Any, str]:
+    """The settings that a run's job asks for, and the configuration that they are."""
+    run = await start(gateway, thread_id, **fields)
+    taken = await worker.answer()
+    await until_ended(gateway, run)
+    return json.loads(taken.job.model.settings_json), taken.job.model.configuration
+
+
+async def test_settings_of_thread_and_assistant_go_into_the_job_key_by_key(
+    gateway: Gateway, local: str, worker: ScriptedWorker
+) -> None:
+    own = {"ctx_len": 2048, "user_prompt": "Q: ", "ai_prompt": "A: "}
+    thread_id = await new_thread(gateway)
+    assert await spec_of(gateway, worker, thread_id, model=local) == (own, "")
+    settings = {"ctx_len": 1024, "n_parallel": 2, "cache_type": "q8_0"}
+    helper = await gateway.json("POST", "/v1/assistants", {"model": local, "settings": settings})
+    assert helper["settings"] == settings
+    told, of_assistant = await spec_of(gateway, worker, thread_id, assistant_id=helper["id"])
+    assert told == own | settings
+    thread_id = await new_thread(gateway, assistants=[helper["id"]])
+    path = f"/v1/threads/{thread_id}/models/{local}"
+    shown = await gateway.json("POST", path, {"settings": {"ctx_len": 512, "kv_cache_dtype": "fp8", "own": 1}})
+    effective = {**own, "ctx_len": 512, "n_parallel": 2, "cache_type": "q8_0"}
+    assert shown["settings"] == effective
+    assert shown["layers"]["settings"] == {
+        **dict.fromkeys(own, "model"),
+        **dict.fromkeys(settings, "assistant"),
+        "ctx_len": "thread",
+    }
+    assert shown["not_applied"] == ["settings.kv_cache_dtype", "settings.own"]
+    told, of_thread = await spec_of(gateway, worker, thread_id, assistant_id=helper["id"])
+    assert told == effective
+    assert len({"", of_assistant, of_thread}) == 3
+    await gateway.json("POST", path, {"settings": {"ctx_len": None}})
+    assert await spec_of(gateway, worker, thread_id, assistant_id=helper["id"]) == (own | settings, of_assistant)
+
+
+async def test_a_template_and_the_older_three_parts_replace_each_other(
+    gateway: Gateway, local: str, worker: ScriptedWorker
+) -> None:
+    thread_id = await new_thread(gateway)
+    path = f"/v1/threads/{thread_id}/models/{local}"
+    shown = await gateway.json("POST", path, {"settings": {"prompt_template": "<{prompt}>"}})
+    assert shown["settings"] == {"ctx_len": 2048, "prompt_template": "<{prompt}>"}
+    told, configuration = await spec_of(gateway, worker, thread_id, model=local)
+    assert told == shown["settings"]
+    assert configuration
+
+
+async def test_what_jan_copied_of_a_model_into_a_thread_changes_nothing(
+    gateway: Gateway, local: str, worker: ScriptedWorker
+) -> None:
+    copied = {"ctx_len": "2048", "llama_model_path": "N/A", "mmproj": "../x", "engine": "nitro", "embedding": False}
+    chosen = {"assistant_id": "jan", "model": {"id": local, "settings": copied | {"prompt_template": "{{ jinja }}"}}}
+    thread_id = await new_thread(gateway, assistants=[chosen])
+    told, configuration = await spec_of(gateway, worker, thread_id)
+    assert (told["ctx_len"], configuration) == (2048, "")
+    shown = await gateway.json("GET", f"/v1/threads/{thread_id}/models/{local}")
+    names = ["llama_model_path", "mmproj", "engine", "embedding", "prompt_template"]
+    assert shown["not_applied"] == [f"settings.{name}" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"assistants": [{"model": {"settings": {"ctx_len": "many"}}}]}, "assistants[0].model.settings.ctx_len"),
+        ({"models": [{"id": "a"}, {"id": "b", "settings": {"ngl": 1e6}}]}, "models[1].settings.ngl"),
+    ],
+)
+async def test_a_new_thread_has_no_settings_that_no_engine_could_use(
+    gateway: Gateway, storage_server: StorageServer, body: dict[str, Any], param: str
+) -> None:
+    before = sorted((storage_server.janroot / "threads").glob("*"))
+    answer = await gateway.json("POST", "/v1/threads", body, status=400)
+    assert answer["error"]["param"] == param
+    assert sorted((storage_server.janroot / "threads").glob("*")) == before
+
+
+async def test_an_assistant_has_no_settings_that_belong_to_a_model(gateway: Gateway) -> None:
+    for settings, param in (({"ctx_len": 5}, "settings.ctx_len"), ({"mmproj": "x"}, "settings.mmproj")):
+        body = {"model": MODEL_ID, "settings": settings}
+        answer = await gateway.json("POST", "/v1/assistants", body, status=400)
+        assert answer["error"]["param"] == param

@@ -27,39 +27,39 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from jan.storage.v1 import paging_pb2 as jan_dot_storage_dot_v1_dot_paging__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fjan/storage/v1/assistants.proto\x12\x0ejan.storage.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bjan/storage/v1/paging.proto\"\x99\x05\n\tAssistant\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\r\n\x05model\x18\x05 \x01(\t\x12\x19\n\x0cinstructions\x18\x06 \x01(\tH\x02\x88\x01\x01\x12\x12\n\ntools_json\x18\x07 \x01(\t\x12\x1b\n\x13tool_resources_json\x18\x08 \x01(\t\x12\x15\n\rmetadata_json\x18\t \x01(\t\x12\x18\n\x0btemperature\x18\n \x01(\x01H\x03\x88\x01\x01\x12\x12\n\x05top_p\x18\x0b \x01(\x01H\x04\x88\x01\x01\x12\x1c\n\x14response_format_json\x18\x0c \x01(\t\x12\x18\n\x10reasoning_effort\x18\r \x01(\t\x12\x0e\n\x06\x61vatar\x18\x0e \x01(\t\x12\x10\n\x08\x66ile_ids\x18\x0f \x03(\t\x12\x17\n\x0fparameters_json\x18\x10 \x01(\t\x12\x10\n\x08revision\x18\x11 \x01(\t\x12\x16\n\x0e\x66urther_models\x18\x12 \x03(\t\x12\x17\n\x0fthread_location\x18\x13 \x01(\t\x12\x12\n\nsource_url\x18\x14 \x01(\t\x12-\n\x05state\x18\x15 \x01(\x0e\x32\x1e.jan.storage.v1.AssistantState\x12,\n\x05\x65rror\x18\x16 \x01(\x0b\x32\x1d.jan.storage.v1.DownloadError\x12\x18\n\x10\x64ownloaded_bytes\x18\x17 \x01(\x03\x42\x07\n\x05_nameB\x0e\n\x0c_descriptionB\x0f\n\r_instructionsB\x0e\n\x0c_temperatureB\x08\n\x06_top_p\".\n\rDownloadError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"F\n\x16\x43reateAssistantRequest\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"G\n\x17\x43reateAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"+\n\x13GetAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"D\n\x14GetAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"B\n\x15ListAssistantsRequest\x12)\n\x04page\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"Y\n\x16ListAssistantsResponse\x12-\n\nassistants\x18\x01 \x03(\x0b\x32\x19.jan.storage.v1.Assistant\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\x8c\x01\n\x16UpdateAssistantRequest\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0bif_revision\x18\x03 \x03(\t\"G\n\x17UpdateAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"C\n\x16\x44\x65leteAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x13\n\x0bif_revision\x18\x02 \x03(\t\"\x19\n\x17\x44\x65leteAssistantResponse*\xab\x01\n\x0e\x41ssistantState\x12\x1f\n\x1b\x41SSISTANT_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41SSISTANT_STATE_TO_DOWNLOAD\x10\x01\x12\x1f\n\x1b\x41SSISTANT_STATE_DOWNLOADING\x10\x02\x12\x19\n\x15\x41SSISTANT_STATE_READY\x10\x03\x12\x1b\n\x17\x41SSISTANT_STATE_RUNNING\x10\x04\x32\xfa\x03\n\x10\x41ssistantService\x12\x62\n\x0f\x43reateAssistant\x12&.jan.storage.v1.CreateAssistantRequest\x1a\'.jan.storage.v1.CreateAssistantResponse\x12Y\n\x0cGetAssistant\x12#.jan.storage.v1.GetAssistantRequest\x1a$.jan.storage.v1.GetAssistantResponse\x12_\n\x0eListAssistants\x12%.jan.storage.v1.ListAssistantsRequest\x1a&.jan.storage.v1.ListAssistantsResponse\x12\x62\n\x0fUpdateAssistant\x12&.jan.storage.v1.UpdateAssistantRequest\x1a\'.jan.storage.v1.UpdateAssistantResponse\x12\x62\n\x0f\x44\x65leteAssistant\x12&.jan.storage.v1.DeleteAssistantRequest\x1a\'.jan.storage.v1.DeleteAssistantResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fjan/storage/v1/assistants.proto\x12\x0ejan.storage.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bjan/storage/v1/paging.proto\"\xb0\x05\n\tAssistant\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\r\n\x05model\x18\x05 \x01(\t\x12\x19\n\x0cinstructions\x18\x06 \x01(\tH\x02\x88\x01\x01\x12\x12\n\ntools_json\x18\x07 \x01(\t\x12\x1b\n\x13tool_resources_json\x18\x08 \x01(\t\x12\x15\n\rmetadata_json\x18\t \x01(\t\x12\x18\n\x0btemperature\x18\n \x01(\x01H\x03\x88\x01\x01\x12\x12\n\x05top_p\x18\x0b \x01(\x01H\x04\x88\x01\x01\x12\x1c\n\x14response_format_json\x18\x0c \x01(\t\x12\x18\n\x10reasoning_effort\x18\r \x01(\t\x12\x0e\n\x06\x61vatar\x18\x0e \x01(\t\x12\x10\n\x08\x66ile_ids\x18\x0f \x03(\t\x12\x17\n\x0fparameters_json\x18\x10 \x01(\t\x12\x10\n\x08revision\x18\x11 \x01(\t\x12\x16\n\x0e\x66urther_models\x18\x12 \x03(\t\x12\x17\n\x0fthread_location\x18\x13 \x01(\t\x12\x12\n\nsource_url\x18\x14 \x01(\t\x12-\n\x05state\x18\x15 \x01(\x0e\x32\x1e.jan.storage.v1.AssistantState\x12,\n\x05\x65rror\x18\x16 \x01(\x0b\x32\x1d.jan.storage.v1.DownloadError\x12\x18\n\x10\x64ownloaded_bytes\x18\x17 \x01(\x03\x12\x15\n\rsettings_json\x18\x18 \x01(\tB\x07\n\x05_nameB\x0e\n\x0c_descriptionB\x0f\n\r_instructionsB\x0e\n\x0c_temperatureB\x08\n\x06_top_p\".\n\rDownloadError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"F\n\x16\x43reateAssistantRequest\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"G\n\x17\x43reateAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"+\n\x13GetAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"D\n\x14GetAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"B\n\x15ListAssistantsRequest\x12)\n\x04page\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"Y\n\x16ListAssistantsResponse\x12-\n\nassistants\x18\x01 \x03(\x0b\x32\x19.jan.storage.v1.Assistant\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\x8c\x01\n\x16UpdateAssistantRequest\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0bif_revision\x18\x03 \x03(\t\"G\n\x17UpdateAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"C\n\x16\x44\x65leteAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x13\n\x0bif_revision\x18\x02 \x03(\t\"\x19\n\x17\x44\x65leteAssistantResponse*\xab\x01\n\x0e\x41ssistantState\x12\x1f\n\x1b\x41SSISTANT_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41SSISTANT_STATE_TO_DOWNLOAD\x10\x01\x12\x1f\n\x1b\x41SSISTANT_STATE_DOWNLOADING\x10\x02\x12\x19\n\x15\x41SSISTANT_STATE_READY\x10\x03\x12\x1b\n\x17\x41SSISTANT_STATE_RUNNING\x10\x04\x32\xfa\x03\n\x10\x41ssistantService\x12\x62\n\x0f\x43reateAssistant\x12&.jan.storage.v1.CreateAssistantRequest\x1a\'.jan.storage.v1.CreateAssistantResponse\x12Y\n\x0cGetAssistant\x12#.jan.storage.v1.GetAssistantRequest\x1a$.jan.storage.v1.GetAssistantResponse\x12_\n\x0eListAssistants\x12%.jan.storage.v1.ListAssistantsRequest\x1a&.jan.storage.v1.ListAssistantsResponse\x12\x62\n\x0fUpdateAssistant\x12&.jan.storage.v1.UpdateAssistantRequest\x1a\'.jan.storage.v1.UpdateAssistantResponse\x12\x62\n\x0f\x44\x65leteAssistant\x12&.jan.storage.v1.DeleteAssistantRequest\x1a\'.jan.storage.v1.DeleteAssistantResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jan.storage.v1.assistants_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ASSISTANTSTATE']._serialized_start=1595
-  _globals['_ASSISTANTSTATE']._serialized_end=1766
+  _globals['_ASSISTANTSTATE']._serialized_start=1618
+  _globals['_ASSISTANTSTATE']._serialized_end=1789
   _globals['_ASSISTANT']._serialized_start=148
-  _globals['_ASSISTANT']._serialized_end=813
-  _globals['_DOWNLOADERROR']._serialized_start=815
-  _globals['_DOWNLOADERROR']._serialized_end=861
-  _globals['_CREATEASSISTANTREQUEST']._serialized_start=863
-  _globals['_CREATEASSISTANTREQUEST']._serialized_end=933
-  _globals['_CREATEASSISTANTRESPONSE']._serialized_start=935
-  _globals['_CREATEASSISTANTRESPONSE']._serialized_end=1006
-  _globals['_GETASSISTANTREQUEST']._serialized_start=1008
-  _globals['_GETASSISTANTREQUEST']._serialized_end=1051
-  _globals['_GETASSISTANTRESPONSE']._serialized_start=1053
-  _globals['_GETASSISTANTRESPONSE']._serialized_end=1121
-  _globals['_LISTASSISTANTSREQUEST']._serialized_start=1123
-  _globals['_LISTASSISTANTSREQUEST']._serialized_end=1189
-  _globals['_LISTASSISTANTSRESPONSE']._serialized_start=1191
-  _globals['_LISTASSISTANTSRESPONSE']._serialized_end=1280
-  _globals['_UPDATEASSISTANTREQUEST']._serialized_start=1283
-  _globals['_UPDATEASSISTANTREQUEST']._serialized_end=1423
-  _globals['_UPDATEASSISTANTRESPONSE']._serialized_start=1425
-  _globals['_UPDATEASSISTANTRESPONSE']._serialized_end=1496
-  _globals['_DELETEASSISTANTREQUEST']._serialized_start=1498
-  _globals['_DELETEASSISTANTREQUEST']._serialized_end=1565
-  _globals['_DELETEASSISTANTRESPONSE']._serialized_start=1567
-  _globals['_DELETEASSISTANTRESPONSE']._serialized_end=1592
-  _globals['_ASSISTANTSERVICE']._serialized_start=1769
-  _globals['_ASSISTANTSERVICE']._serialized_end=2275
+  _globals['_ASSISTANT']._serialized_end=836
+  _globals['_DOWNLOADERROR']._serialized_start=838
+  _globals['_DOWNLOADERROR']._serialized_end=884
+  _globals['_CREATEASSISTANTREQUEST']._serialized_start=886
+  _globals['_CREATEASSISTANTREQUEST']._serialized_end=956
+  _globals['_CREATEASSISTANTRESPONSE']._serialized_start=958
+  _globals['_CREATEASSISTANTRESPONSE']._serialized_end=1029
+  _globals['_GETASSISTANTREQUEST']._serialized_start=1031
+  _globals['_GETASSISTANTREQUEST']._serialized_end=1074
+  _globals['_GETASSISTANTRESPONSE']._serialized_start=1076
+  _globals['_GETASSISTANTRESPONSE']._serialized_end=1144
+  _globals['_LISTASSISTANTSREQUEST']._serialized_start=1146
+  _globals['_LISTASSISTANTSREQUEST']._serialized_end=1212
+  _globals['_LISTASSISTANTSRESPONSE']._serialized_start=1214
+  _globals['_LISTASSISTANTSRESPONSE']._serialized_end=1303
+  _globals['_UPDATEASSISTANTREQUEST']._serialized_start=1306
+  _globals['_UPDATEASSISTANTREQUEST']._serialized_end=1446
+  _globals['_UPDATEASSISTANTRESPONSE']._serialized_start=1448
+  _globals['_UPDATEASSISTANTRESPONSE']._serialized_end=1519
+  _globals['_DELETEASSISTANTREQUEST']._serialized_start=1521
+  _globals['_DELETEASSISTANTREQUEST']._serialized_end=1588
+  _globals['_DELETEASSISTANTRESPONSE']._serialized_start=1590
+  _globals['_DELETEASSISTANTRESPONSE']._serialized_end=1615
+  _globals['_ASSISTANTSERVICE']._serialized_start=1792
+  _globals['_ASSISTANTSERVICE']._serialized_end=2298
 # @@protoc_insertion_point(module_scope)

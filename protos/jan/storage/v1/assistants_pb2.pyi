@@ -83,6 +83,7 @@ class Assistant(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     DOWNLOADED_BYTES_FIELD_NUMBER: _builtins.int
+    SETTINGS_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The folder's name."""
     name: _builtins.str
@@ -121,6 +122,8 @@ class Assistant(_message.Message):
     """Where it stands in its life; storage's."""
     downloaded_bytes: _builtins.int
     """How much of it arrived while it is being downloaded; storage's."""
+    settings_json: _builtins.str
+    """Load-time settings that override the model's, a JSON object; empty for none."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -163,10 +166,11 @@ class Assistant(_message.Message):
         state: Global___AssistantState.ValueType = ...,
         error: Global___DownloadError | None = ...,
         downloaded_bytes: _builtins.int = ...,
+        settings_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_instructions", b"_instructions", "_name", b"_name", "_temperature", b"_temperature", "_top_p", b"_top_p", "created_at", b"created_at", "description", b"description", "error", b"error", "instructions", b"instructions", "name", b"name", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_instructions", b"_instructions", "_name", b"_name", "_temperature", b"_temperature", "_top_p", b"_top_p", "avatar", b"avatar", "created_at", b"created_at", "description", b"description", "downloaded_bytes", b"downloaded_bytes", "error", b"error", "file_ids", b"file_ids", "further_models", b"further_models", "id", b"id", "instructions", b"instructions", "metadata_json", b"metadata_json", "model", b"model", "name", b"name", "parameters_json", b"parameters_json", "reasoning_effort", b"reasoning_effort", "response_format_json", b"response_format_json", "revision", b"revision", "source_url", b"source_url", "state", b"state", "temperature", b"temperature", "thread_location", b"thread_location", "tool_resources_json", b"tool_resources_json", "tools_json", b"tools_json", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_instructions", b"_instructions", "_name", b"_name", "_temperature", b"_temperature", "_top_p", b"_top_p", "avatar", b"avatar", "created_at", b"created_at", "description", b"description", "downloaded_bytes", b"downloaded_bytes", "error", b"error", "file_ids", b"file_ids", "further_models", b"further_models", "id", b"id", "instructions", b"instructions", "metadata_json", b"metadata_json", "model", b"model", "name", b"name", "parameters_json", b"parameters_json", "reasoning_effort", b"reasoning_effort", "response_format_json", b"response_format_json", "revision", b"revision", "settings_json", b"settings_json", "source_url", b"source_url", "state", b"state", "temperature", b"temperature", "thread_location", b"thread_location", "tool_resources_json", b"tool_resources_json", "tools_json", b"tools_json", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
