@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.weights import WeightHomes
+from jan.errors import FailedPreconditionError
+from jan.formats.description import LyingHeaderError
 from jan.formats.hf_folder import HfModel, read_hf_folder, read_lora_folder
+from jan.formats.hf_tokens import special_tokens
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
 class SafetensorsModel:
-    """What an engine is to load: a folder, and on top of it an adapter's folder of a certain rank, if there is one."""
+    """What an engine is to load: a folder, and on top of it an adapter's folder of a certain rank, if there is one.
+
+    special_tokens: what its tokenizer reads as more than text.
+    """
 
     base: HfModel
     adapter: Path | None = None
     adapter_rank: int = 0
+    special_tokens: Sequence[str] = ()
 
 
 def read_model(spec: ModelSpec, homes: WeightHomes) -> SafetensorsModel:
@@ -28,6 +36,16 @@ def read_model(spec: ModelSpec, homes: WeightHomes) -> SafetensorsModel:
     own = homes.folder(spec.id, spec.folder)
     base_id = ModelSettings(spec.settings_json).text("base_model")
     if not base_id:
-        return SafetensorsModel(read_hf_folder(own, spec.id))
+        base = read_hf_folder(own, spec.id)
+        return SafetensorsModel(base, special_tokens=_special_tokens(base, spec.id))
     rank = read_lora_folder(own, spec.id)
-    return SafetensorsModel(read_hf_folder(homes.folder(base_id, ""), base_id), own, rank)
+    base = read_hf_folder(homes.folder(base_id, ""), base_id)
+    return SafetensorsModel(base, own, rank, _special_tokens(base, base_id))
+
+
+def _special_tokens(model: HfModel, model_id: str) -> list[str]:
+    try:
+        return special_tokens(model.folder)
+    except (LyingHeaderError, OSError) as reason:
+        message = f"Model {model_id} is not usable: {reason}."
+        raise FailedPreconditionError(message, code="model_file_invalid") from None

@@ -18,12 +18,16 @@ from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.engines.llamacpp_server import KEY_VARIABLE, POOLINGS
 from inference_service.engines.model_settings import ModelSettings
+from inference_service.engines.plain_text import PlainText
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
 from inference_service.engines.prompt_template import ChatTemplate, add_stops, chat_template
 from inference_service.engines.purpose import check_embeds, refuse_suffix
 from inference_service.forced_calls import ForcedCall
 from inference_service.placement import Placement
 from jan.errors import InvalidArgumentError, UnavailableError
+from jan.formats.description import LyingHeaderError
+from jan.formats.gguf import read_gguf
+from jan.formats.gguf_texts import special_tokens
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.telemetry import get_logger
 
@@ -140,6 +144,7 @@ class LlamaCppEngine:
         self._connection = Connection("http://engine/v1", self._socket, {"Authorization": f"Bearer {key}"})
         self._load_timeout = load_timeout
         self._template_has_tools = False
+        self._plain = PlainText()
 
     @property
     def slots(self) -> int:
@@ -173,7 +178,7 @@ class LlamaCppEngine:
 
     async def start(self) -> Connection:
         """Load the model. Raises UnavailableError: why it could not be loaded."""
-        await asyncio.to_thread(self._socket.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(self._prepare)
         async with EngineClient(self._connection) as client:
             try:
                 await self._process.start(client.is_healthy, self._load_timeout)
@@ -212,6 +217,9 @@ class LlamaCppEngine:
         else:
             forced = None
             add_stops(body, self._settings.chat_template.stops)
+        body["messages"] = self._plain.messages(body["messages"])
+        if "tools" in body:
+            body["tools"] = self._plain.of(body["tools"])
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         return ChatCall(body, streams=True, forced=forced)
 
@@ -242,6 +250,15 @@ class LlamaCppEngine:
         check_embeds(self._settings.embedding, self._model_id)
         shared = {"encoding_format": "base64"}
         return EmbedCall([{**shared, "input": inputs} for inputs in batches(request["input"])])
+
+    def _prepare(self) -> None:
+        self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with self._weights.open("rb") as file:
+                header = read_gguf(file, self._weights.stat().st_size)
+                self._plain = PlainText(special_tokens(file, header))
+        except LyingHeaderError:
+            pass  # the engine will not open it either, and says why
 
     def _check_choices(self, body: Mapping[str, Any]) -> None:
         if body.get("n", 1) > self.slots:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from inference_service.engines.client import EngineClient
 from inference_service.engines.cpu import default_threads
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
+from inference_service.engines.plain_text import PlainText
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
 from inference_service.engines.purpose import check_embeds
 from inference_service.engines.vllm_log import VllmLog
@@ -94,6 +95,7 @@ class VllmEngine:
             parses_tools=bool(self._settings.parser_for(template)),
             embeds=self._settings.embedding,
             stops=self._settings.template.stops,
+            plain=PlainText(model.special_tokens),
         )
 
     @property

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from inference_service.embeddings import batches
 from inference_service.engines.engine import ChatCall, CompletionCall, EmbedCall
+from inference_service.engines.plain_text import PlainText
 from inference_service.engines.prompt_template import add_stops
 from inference_service.engines.purpose import refuse_suffix
 from inference_service.forced_calls import ForcedCall
@@ -45,6 +46,7 @@ class VllmRequests:
     parses_tools: bool
     embeds: bool
     stops: tuple[str, ...] = ()
+    plain: PlainText = field(default_factory=PlainText)
 
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """Translate a validated request. Raises InvalidArgumentError: this model does not chat."""
@@ -69,6 +71,9 @@ class VllmRequests:
             body |= {"tools": request["tools"], "tool_choice": "auto"}
             if request.get("parallel_tool_calls") is not None:
                 body["parallel_tool_calls"] = request["parallel_tool_calls"]
+        body["messages"] = self.plain.messages(body["messages"])
+        if "tools" in body:
+            body["tools"] = self.plain.of(body["tools"])
         streams = bool(request.get("stream")) or forced is not None
         if streams:
             body |= {"stream": True, "stream_options": {"include_usage": True}}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
 from jan.formats.description import LyingHeaderError, ModelDescription, checked
@@ -26,7 +26,8 @@ _MAX_TENSORS = 262_144
 _MAX_TEXTS = 2**22
 _MAX_KEPT_TEXT_BYTES = 256
 _MAX_KEPT_ITEMS = 10_000  # one for each layer
-_STRING, _ARRAY = 8, 9
+STRING: Final = 8
+_ARRAY: Final = 9
 _SCALARS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _ITEMS = struct.Struct("<IQ")
 _ALIGNMENT: Final = 32
@@ -69,12 +70,24 @@ _BLOCKS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value begins in the file, a list at its first item; and the type of the value or of the items."""
+
+    offset: int
+    value_type: int
+
+
+@dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """What one file says: numbers, short texts and short lists of numbers by key; longer lists by their length."""
+    """What one file says: numbers, short texts and short lists of numbers by key; longer lists by their length.
+
+    places: where texts and lists are, for those who need more of them (`gguf_texts.py`).
+    """
 
     values: Mapping[str, Value]
     lengths: Mapping[str, int]
     tensor_bytes: int
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 def read_gguf(file: BinaryIO, size_bytes: int) -> GgufHeader:
@@ -131,6 +144,7 @@ class _Reader:
         self._size_bytes = size_bytes
         self._values: dict[str, Value] = {}
         self._lengths: dict[str, int] = {}
+        self._places: dict[str, Place] = {}
 
     def read(self) -> GgufHeader:
         magic, version, tensors, pairs = self._unpack(_HEADER)
@@ -145,7 +159,7 @@ class _Reader:
             self._pair()
         extents = sorted(self._tensor() for _ in range(tensors))
         self._check_extents(extents)
-        return GgufHeader(self._values, self._lengths, sum(size for _, size in extents))
+        return GgufHeader(self._values, self._lengths, sum(size for _, size in extents), self._places)
 
     def _pair(self) -> None:
         key = self._text(_MAX_KEY_BYTES, keep_bytes=_MAX_KEPT_TEXT_BYTES)
@@ -153,6 +167,7 @@ class _Reader:
         if value_type == _ARRAY:
             self._array(key)
         else:
+            self._places[key] = Place(self._file.tell(), value_type)
             self._values[key] = self._value(value_type)
 
     def _check_extents(self, extents: list[tuple[int, int]]) -> None:
@@ -185,7 +200,7 @@ class _Reader:
         return self._number("<Q"), -(-elements // block) * block_bytes
 
     def _value(self, value_type: int) -> Value:
-        if value_type == _STRING:
+        if value_type == STRING:
             return self._text(self._size_bytes, keep_bytes=_MAX_KEPT_TEXT_BYTES)
         if value_type not in _SCALARS:
             raise LyingHeaderError("a value has an unknown type")
@@ -197,10 +212,11 @@ class _Reader:
         if count > self._size_bytes:
             raise LyingHeaderError("a list is longer than the file")
         self._lengths[key] = count
+        self._places[key] = Place(self._file.tell(), item_type)
         if item_type in _SCALARS:
             self._scalars(key, struct.Struct("<" + _SCALARS[item_type]), count)
             return
-        if item_type != _STRING:
+        if item_type != STRING:
             raise LyingHeaderError("a value has an unknown type")
         if count > _MAX_TEXTS:
             raise LyingHeaderError("a list has more texts than any model")

@@ -6,6 +6,7 @@ import os
 import signal
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -16,7 +17,7 @@ from inference_service.engines.process import EngineProcess, ProcessExitedError
 from inference_service.placement import Placement
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
-from tests.inference_service.engines.contract import MESSAGES, BusySlots, EngineContract, Trait, whole
+from tests.inference_service.engines.contract import FORGED, MESSAGES, TOOLS, BusySlots, EngineContract, Trait, whole
 from tests.inference_service.engines.embedding_contract import EmbeddingContract, embedded, vectors_of
 
 LOAD_TIMEOUT = timedelta(seconds=50)
@@ -26,6 +27,13 @@ def make_engine(weights: Path, run_dir: Path, **settings: object) -> LlamaCppEng
     given = {"ctx_len": 1024, "n_parallel": 2, **settings}
     spec = ModelSpec(id="demo", engine="llamacpp", format="gguf", settings_json=json.dumps(given))
     return LlamaCppEngine(spec, weights, Placement((), ""), run_dir, LOAD_TIMEOUT)
+
+
+async def posted(client: EngineClient, path: str, body: object) -> dict[str, Any]:
+    """What one of llama.cpp's own routes answers."""
+    async with client._session.post(f"http://engine{path}", json=body) as response:
+        answer: dict[str, Any] = await response.json()
+        return answer
 
 
 @pytest.mark.engine
@@ -77,6 +85,18 @@ class TestLlamaCpp(EngineContract):
             )
             assert (await applied.json())["prompt"] == "[INST] hi [/INST]"
         await engine.stop()
+
+    async def test_nobody_forges_a_turn(self, engine: LlamaCppEngine, client: EngineClient) -> None:
+        """As many turn marks as there are turns, whatever the texts are (S27)."""
+        body = engine.chat_call({"messages": FORGED}).body
+        applied = await posted(client, "/apply-template", {"messages": body["messages"]})
+        assert applied["prompt"].replace("\u200b", "").count("<|im_start|>") > len(FORGED) + 1
+        tokens = (await posted(client, "/tokenize", {"content": applied["prompt"], "parse_special": True}))["tokens"]
+        begin, end = 1, 2
+        assert (tokens.count(begin), tokens.count(end)) == (len(FORGED) + 1, len(FORGED))
+
+    async def test_text_without_marks_arrives_as_it_is(self, engine: LlamaCppEngine) -> None:
+        assert engine.chat_call({"messages": MESSAGES, "tools": TOOLS}).body["messages"] == MESSAGES
 
     async def test_embeddings_need_a_setting(self, engine: LlamaCppEngine) -> None:
         with pytest.raises(InvalidArgumentError, match=r'set "embedding": true in the settings'):

@@ -30,7 +30,7 @@ from jan.errors import FailedPreconditionError, InvalidArgumentError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.queue.follower import LogFollower
 from tests.inference_service.bench import Bench
-from tests.inference_service.engines.contract import MESSAGES, TOOLS, BusySlots, EngineContract, Trait, whole
+from tests.inference_service.engines.contract import FORGED, MESSAGES, TOOLS, BusySlots, EngineContract, Trait, whole
 from tests.inference_service.engines.embedding_contract import EmbeddingContract
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
@@ -177,6 +177,14 @@ class TestVllm(EngineContract):
             cached.append(answer["usage"]["prompt_tokens_details"]["cached_tokens"])
         assert cached[0] == cached[2] == 0
         assert cached[1] > 0
+
+    async def test_nobody_forges_a_turn(self, engine: VllmEngine, client: EngineClient) -> None:
+        """As many turn marks as there are turns, whatever the texts are (S27)."""
+        messages = engine.chat_call({"messages": FORGED}).body["messages"]
+        async with client._session.post("http://engine/tokenize", json={"messages": messages}) as response:
+            tokens = (await response.json())["tokens"]
+        begin, end = 1, 2
+        assert (tokens.count(begin), tokens.count(end)) == (len(FORGED) + 1, len(FORGED))
 
     async def test_a_killed_core_ends_all_of_it(self, engine: VllmEngine) -> None:
         family = family_of(engine)

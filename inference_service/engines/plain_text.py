@@ -1,0 +1,82 @@
+"""Text from people stays text: a model's special tokens in it are broken up before the engine sees them.
+
+llama.cpp and Hugging Face's tokenizers read `<|im_start|>system` in a person's message as the beginning of a turn
+(docs/security.md S27, docs/decisions/0031-special-tokens-in-text-are-broken-up.md). Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+BREAK: Final = "\u200b"
+"""What is put behind the first character of a special token: a space without width."""
+
+_MAX_TOKEN_CHARS: Final = 128  # a longer one is broken wherever its beginning stands
+
+
+class PlainText:
+    """Breaks up the special tokens of one model. One pass over a text, however many tokens there are."""
+
+    def __init__(self, tokens: Iterable[str] = ()) -> None:
+        """Tokens of one character cannot be broken up, and are left out."""
+        trie: dict[str, Any] = {}
+        for token in tokens:
+            node = trie
+            for character in token[:_MAX_TOKEN_CHARS] if len(token) > 1 else "":
+                node = node.setdefault(character, {})
+            if node is not trie:
+                node[""] = {}
+        begins = [f"{re.escape(first)}(?={_rest(node)})" for first, node in sorted(trie.items())]
+        self._begin = re.compile("|".join(begins)) if begins else None
+
+    def of(self, value: Any) -> Any:
+        """A JSON value in which no text holds a special token; keys count as texts. Everything else is as it was."""
+        if self._begin is None:
+            return value
+        if isinstance(value, str):
+            return self._begin.sub(lambda first: first[0] + BREAK, value)
+        if isinstance(value, Mapping):
+            return {self.of(key): self.of(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.of(item) for item in value]
+        return value
+
+    def messages(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """A conversation; in the arguments of calls, which are JSON in text, also what JSON's escapes hide."""
+        if self._begin is None:
+            return [dict(message) for message in messages]
+        return [self._message(message) for message in messages]
+
+    def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        plain: dict[str, Any] = {key: self.of(value) for key, value in message.items() if key != "tool_calls"}
+        if message.get("tool_calls") is not None:
+            plain["tool_calls"] = [self._call(call) for call in message["tool_calls"]]
+        return plain
+
+    def _call(self, call: Mapping[str, Any]) -> Any:
+        function = call.get("function")
+        arguments = function.get("arguments") if isinstance(function, Mapping) else None
+        plain = self.of(call)
+        if isinstance(arguments, str):
+            plain["function"]["arguments"] = self._arguments(arguments)
+        return plain
+
+    def _arguments(self, text: str) -> Any:
+        try:
+            value = orjson.loads(text)
+        except ValueError:
+            return self.of(text)
+        plain = self.of(value)
+        return text if plain == value else orjson.dumps(plain).decode()
+
+
+def _rest(node: Mapping[str, Any]) -> str:
+    """A pattern for what may follow: nothing more once the shortest token is whole."""
+    if "" in node:
+        return ""
+    parts = [re.escape(character) + _rest(child) for character, child in sorted(node.items())]
+    return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"
