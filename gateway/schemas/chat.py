@@ -77,7 +77,10 @@ class ChatMessage(RequestModel):
         return message
 
 
-LogitBias = dict[Annotated[str, StringConstraints(pattern="^[0-9]{1,7}$")], Annotated[float, Field(ge=-100, le=100)]]
+LogitBias = Annotated[
+    dict[Annotated[str, StringConstraints(pattern="^[0-9]{1,7}$")], Annotated[float, Field(ge=-100, le=100)]],
+    Field(max_length=1024),  # a hundred thousand keep llama.cpp busy for 25 s
+]
 
 
 class StreamOptions(RequestModel):

@@ -46,7 +46,11 @@ class ResponseFormat(RequestModel):
 
 def check_schema(schema: JsonObject) -> None:
     """Raises ValueError: a schema that an engine should not be given."""
-    if len(orjson.dumps(schema)) > MAX_SCHEMA_BYTES:
+    try:
+        size_bytes = len(orjson.dumps(schema))
+    except TypeError:
+        raise ValueError("a number in a schema has at most 64 bits") from None
+    if size_bytes > MAX_SCHEMA_BYTES:
         raise ValueError(f"a schema may hold at most {MAX_SCHEMA_BYTES} bytes")
     _check_bounds(schema, MAX_SCHEMA_DEPTH)
     _check_references(schema)

@@ -16,6 +16,7 @@ from inference_service.devices.memory import resident_bytes
 from inference_service.embeddings import batches
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
+from inference_service.engines.grammar_cost import check_request
 from inference_service.engines.llamacpp_server import KEY_VARIABLE, POOLINGS
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.engines.plain_text import PlainText
@@ -204,18 +205,26 @@ class LlamaCppEngine:
         return self._ended(f"The engine {describe_exit(returncode)}.", await self._process.last_words())
 
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
-        """A chat request for llama.cpp; always streamed, because only then does a closed connection free the slot."""
+        """A chat request for llama.cpp; always streamed, because only then does a closed connection free the slot.
+
+        Raises InvalidArgumentError: more choices than slots, or a schema that would hold up everybody.
+        """
+        check_request(request)
         body = {key: value for key, value in request.items() if key in _FIELDS and value is not None}
         if request.get("max_completion_tokens") is not None:
             body["max_tokens"] = request["max_completion_tokens"]
         self._check_choices(body)
         forced = ForcedCall.of(request)
-        if forced is not None and (forced.by_name or not self._template_has_tools):
-            for field in ("tools", "tool_choice", "parallel_tool_calls"):
-                body.pop(field, None)
-            body |= {"messages": forced.told_to(request["messages"]), "response_format": forced.response_format}
+        if forced is not None:
+            # It binds a call only for templates it was taught, so the schema does. The tools are shown all the same.
+            body["response_format"] = forced.response_format
+            if self._template_has_tools:
+                body["tool_choice"] = "none"
+            else:
+                for field in ("tools", "tool_choice", "parallel_tool_calls"):
+                    body.pop(field, None)
+                body["messages"] = forced.told_to(request["messages"])
         else:
-            forced = None
             add_stops(body, self._settings.chat_template.stops)
         body["messages"] = self._plain.messages(body["messages"])
         if "tools" in body:

@@ -1,7 +1,7 @@
 """Text from people stays text: a model's special tokens in it are broken up before the engine sees them.
 
 llama.cpp and Hugging Face's tokenizers read `<|im_start|>system` in a person's message as the beginning of a turn
-(docs/security.md S27, docs/decisions/0031-special-tokens-in-text-are-broken-up.md). Pure.
+(docs/security.md S25 and S27, docs/decisions/0031-special-tokens-in-text-are-broken-up.md). Pure.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ BREAK: Final = "\u200b"
 """What is put behind the first character of a special token: a space without width."""
 
 _MAX_TOKEN_CHARS: Final = 128  # a longer one is broken wherever its beginning stands
+_MAX_DEPTH: Final = 64  # of arguments: some hundred levels are too many for vLLM, tens of thousands kill llama.cpp
 
 
 class PlainText:
@@ -46,9 +47,11 @@ class PlainText:
         return value
 
     def messages(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """A conversation; in the arguments of calls, which are JSON in text, also what JSON's escapes hide."""
-        if self._begin is None:
-            return [dict(message) for message in messages]
+        """A conversation; in the arguments of calls, which are JSON in text, also what JSON's escapes hide.
+
+        Arguments that are no JSON, which models do write, become a JSON string of that text, and none at all an empty
+        object: chat templates read them as JSON. So do those that nest too deeply, by which llama.cpp is killed.
+        """
         return [self._message(message) for message in messages]
 
     def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,19 +62,28 @@ class PlainText:
 
     def _call(self, call: Mapping[str, Any]) -> Any:
         function = call.get("function")
-        arguments = function.get("arguments") if isinstance(function, Mapping) else None
-        plain = self.of(call)
-        if isinstance(arguments, str):
-            plain["function"]["arguments"] = self._arguments(arguments)
-        return plain
+        if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), str):
+            return self.of(call)
+        arguments = self._arguments(function["arguments"])
+        return {**self.of(call), "function": {**self.of(function), "arguments": arguments}}
 
-    def _arguments(self, text: str) -> Any:
+    def _arguments(self, text: str) -> str:
+        if not text.strip():
+            return "{}"
         try:
             value = orjson.loads(text)
+            sound = not _nests_beyond(value, _MAX_DEPTH)
         except ValueError:
-            return self.of(text)
+            sound = False
+        if not sound:
+            return orjson.dumps(self.of(text)).decode()
         plain = self.of(value)
         return text if plain == value else orjson.dumps(plain).decode()
+
+
+def _nests_beyond(value: Any, depth: int) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(depth == 0 or _nests_beyond(item, depth - 1) for item in items)
 
 
 def _rest(node: Mapping[str, Any]) -> str:

@@ -204,6 +204,7 @@ async def test_a_client_that_leaves_the_queue_gives_up_its_place(gateway: Gatewa
         ({"best_of": 3}, "best_of"),
         ({"metadata": {"a": 1}}, "metadata"),
         ({"logit_bias": {"x": 1}}, "logit_bias"),
+        ({"logit_bias": {str(token): 1 for token in range(1025)}}, "logit_bias"),
         ({"messages": [{"role": "user", "content": []}]}, "messages[0]"),
         ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages[0].tool_calls[0].id"),
         ({"messages": [{"role": "user", "content": "hi"}] * 2049}, "messages"),

@@ -51,3 +51,8 @@ def test_a_long_chain_is_followed_to_its_end() -> None:
     definitions = {f"d{i}": {"$ref": f"#/$defs/d{i + 1}"} for i in range(1500)}
     with pytest.raises(ValueError, match="chain"):
         check_schema({"$ref": "#/$defs/d0", "$defs": definitions})
+
+
+def test_a_number_beyond_64_bits_is_refused() -> None:
+    with pytest.raises(ValueError, match="at most 64 bits"):
+        check_schema({"type": "integer", "maximum": 10**30})

@@ -6,8 +6,9 @@ promise that stands in its place. Nothing is skipped.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -239,6 +240,29 @@ class EngineContract:
         answer = await whole(engine, client, {"messages": told, "max_tokens": 4, "tools": TOOLS, "tool_choice": "none"})
         assert answer["choices"][0]["message"]["content"]
 
+    @pytest.mark.parametrize(
+        "arguments", ["", "{no json", "[1]", '"x"', "[" * 50_000, '{"a":' + "[" * 50_000 + "]" * 50_000 + "}"]
+    )
+    async def test_reads_whatever_a_call_says_and_whosever_result(
+        self, engine: Engine, client: EngineClient, arguments: str
+    ) -> None:
+        """Models write such arguments, and clients tell them again; results may belong to no call."""
+        calls = [
+            {"id": f"call_{number}", "type": "function", "function": {"name": "time", "arguments": arguments[:1_000]}}
+            for number in (1, 2)
+        ]
+        calls[0]["function"] = {"name": "time", "arguments": arguments}
+        told = [
+            *MESSAGES,
+            {"role": "assistant", "content": None, "tool_calls": calls},
+            {"role": "tool", "tool_call_id": "call_2", "content": "noon"},
+            {"role": "tool", "tool_call_id": "unknown", "content": "one"},
+        ]
+        request = {"messages": told, "max_tokens": 2, "tools": TOOLS, "tool_choice": "none"}
+        with suppress_too_long():
+            assert (await whole(engine, client, request))["choices"][0]["message"]["content"]
+        assert await whole(engine, client, {"messages": MESSAGES, "max_tokens": 1})
+
     async def test_goes_on_with_prompts(self, engine: Engine, client: EngineClient) -> None:
         request = {"prompt": ["One, two,", "The capital of France is"], "n": 2, "max_tokens": 3, "temperature": 0}
         answer = await completed(engine, client, request)
@@ -325,6 +349,16 @@ class EngineContract:
         strange = {"prompt_embeds": "x", "grammar": "x", "truncate_prompt_tokens": 1, "user": "ann", "best_of": 3}
         call = engine.completion_call({"prompt": ["x"], "temperature": None, **strange})
         assert not {*strange, "temperature"} & set(call.body)
+
+
+@contextlib.contextmanager
+def suppress_too_long() -> Iterator[None]:
+    """A refusal because of the context's length is as good as an answer."""
+    try:
+        yield
+    except InvalidArgumentError as refused:
+        if refused.code != "context_length_exceeded":
+            raise
 
 
 async def completed(engine: Engine, client: EngineClient, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,18 @@ from tests.inference_service.engines.contract import FORGED, MESSAGES, TOOLS, Bu
 from tests.inference_service.engines.embedding_contract import EmbeddingContract, embedded, vectors_of
 
 LOAD_TIMEOUT = timedelta(seconds=50)
+TEMPLATE_WITH_TOOLS = """{%- if tools -%}<|im_start|>system
+You may call these: {{ tools | tojson }}
+Call as <tool_call>{"name": ..., "arguments": ...}</tool_call><|im_end|>
+{% endif -%}
+{%- for message in messages -%}<|im_start|>{{ message['role'] }}
+{{ message['content'] or '' }}
+{%- for call in message.tool_calls or [] -%}
+<tool_call>{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}</tool_call>
+{%- endfor -%}<|im_end|>
+{% endfor -%}
+{%- if add_generation_prompt -%}<|im_start|>assistant
+{% endif -%}"""
 
 
 def make_engine(weights: Path, run_dir: Path, **settings: object) -> LlamaCppEngine:
@@ -98,9 +112,83 @@ class TestLlamaCpp(EngineContract):
     async def test_text_without_marks_arrives_as_it_is(self, engine: LlamaCppEngine) -> None:
         assert engine.chat_call({"messages": MESSAGES, "tools": TOOLS}).body["messages"] == MESSAGES
 
+    async def test_a_schema_that_would_hold_up_everybody_is_refused(self, engine: LlamaCppEngine) -> None:
+        words = {"enum": [f"word {number}" for number in range(3000)]}
+        asked = {"type": "json_schema", "json_schema": {"name": "x", "schema": words}}
+        with pytest.raises(InvalidArgumentError, match="offers 3000 choices"):
+            engine.chat_call({"messages": MESSAGES, "response_format": asked})
+
+    @pytest.mark.parametrize(
+        "schema",
+        [
+            {"enum": [f"word {number}" for number in range(500)]},
+            {"type": "string", "minLength": 10**9},
+            {"type": "array", "items": {"type": "string"}, "minItems": 10**6},
+            {"type": "string", "pattern": "^((a{1,999}){1,999}){1,999}$"},
+            {"type": "string", "pattern": "^+a("},
+            {"type": "string", "pattern": "^" + "(" * 120 + "a" + ")" * 120 + "$"},
+            {"type": "string", "pattern": "^(a+)+$"},
+            {"type": "bogus"},
+            {"$ref": "#/nowhere"},
+            {"$ref": "file:///etc/passwd"},
+            {"type": "integer", "minimum": -(2**63)},
+        ],
+        ids=str,
+    )
+    async def test_no_schema_ends_the_engine(
+        self, engine: LlamaCppEngine, client: EngineClient, schema: dict[str, Any]
+    ) -> None:
+        inside = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+        asked = {"type": "json_schema", "json_schema": {"name": "x", "schema": inside}}
+        request = {"messages": MESSAGES, "max_tokens": 8, "temperature": 0, "response_format": asked}
+        with contextlib.suppress(InvalidArgumentError):
+            await whole(engine, client, request)
+        assert await whole(engine, client, {"messages": MESSAGES, "max_tokens": 1})
+
     async def test_embeddings_need_a_setting(self, engine: LlamaCppEngine) -> None:
         with pytest.raises(InvalidArgumentError, match=r'set "embedding": true in the settings'):
             engine.embed_call({"input": ["x"]})
+
+
+@pytest.mark.engine
+class TestLlamaCppWithTools:
+    """A template that knows tools, as models have that were trained for them."""
+
+    @pytest.fixture
+    async def engine(self, demo_gguf: Path, run_dir: Path) -> AsyncIterator[LlamaCppEngine]:
+        engine = make_engine(demo_gguf, run_dir, ctx_len=2048, prompt_template=TEMPLATE_WITH_TOOLS)
+        await engine.start()
+        yield engine
+        await engine.stop()
+
+    @pytest.fixture
+    async def client(self, engine: LlamaCppEngine) -> AsyncIterator[EngineClient]:
+        async with EngineClient(engine._connection) as client:
+            yield client
+
+    @pytest.mark.parametrize("choice", ["auto", None, "none", "required"])
+    async def test_tools_calls_and_results_reach_the_template(
+        self, engine: LlamaCppEngine, client: EngineClient, choice: str | None
+    ) -> None:
+        calls = [
+            {"id": f"c{city}", "type": "function", "function": {"name": "time", "arguments": f'{{"city":"{city}"}}'}}
+            for city in ("Rome", "Paris")
+        ]
+        messages = [
+            *MESSAGES,
+            {"role": "assistant", "content": None, "tool_calls": calls},
+            *({"role": "tool", "tool_call_id": call["id"], "content": f"noon for {call['id']}"} for call in calls),
+        ]
+        request = {"messages": messages, "tools": TOOLS, "tool_choice": choice, "parallel_tool_calls": True}
+        prompt = (await posted(client, "/apply-template", engine.chat_call(request).body))["prompt"]
+        assert "Tells the weather." in prompt
+        for city in ("Rome", "Paris"):
+            assert f'{{"name": "time", "arguments": {{"city": "{city}"}}}}' in prompt
+            assert f"<|im_start|>tool\nnoon for c{city}<|im_end|>" in prompt
+
+    test_calls_what_it_must = EngineContract.test_calls_what_it_must
+    test_reads_whatever_a_call_says = EngineContract.test_reads_whatever_a_call_says_and_whosever_result
+    test_nobody_forges_a_turn = TestLlamaCpp.test_nobody_forges_a_turn
 
 
 @pytest.mark.engine

@@ -65,7 +65,7 @@ def test_escapes_in_arguments_hide_nothing(hidden: str) -> None:
     (plain,) = PlainText(TOKENS).messages(messages)
     arguments = plain["tool_calls"][0]["function"]["arguments"]
     assert BREAK in arguments
-    said = str(json.loads(arguments)) if hidden.endswith("}") else arguments
+    said = str(json.loads(arguments))
     assert not any(token in said for token in TOKENS)
 
 
@@ -73,3 +73,24 @@ def test_arguments_that_hide_nothing_are_not_rewritten() -> None:
     arguments = '{ "a" : 1.50, "b": "\\u00e9" }'
     messages = [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": arguments}}]}]
     assert PlainText(TOKENS).messages(messages) == messages
+
+
+@pytest.mark.parametrize("tokens", [(), TOKENS])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("", "{}"),
+        (" \n", "{}"),
+        ("{not json", '"{not json"'),
+        ("[" * 100_000, json.dumps("[" * 100_000)),
+        ('{"a":' + "[" * 500 + "]" * 500 + "}", json.dumps('{"a":' + "[" * 500 + "]" * 500 + "}")),
+        ('{"a":' + "[" * 50 + "]" * 50 + "}", '{"a":' + "[" * 50 + "]" * 50 + "}"),
+        ('"x"', '"x"'),
+        ("[1]", "[1]"),
+        ('{"a": NaN}', json.dumps('{"a": NaN}')),
+    ],
+)
+def test_arguments_are_json_that_engines_can_read(tokens: list[str], arguments: str, told: str) -> None:
+    messages = [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": arguments}}]}]
+    (plain,) = PlainText(tokens).messages(messages)
+    assert plain["tool_calls"][0]["function"]["arguments"] == told
