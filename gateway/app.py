@@ -12,9 +12,23 @@ from gateway.body import MAX_JSON_BYTES
 from gateway.fetch import Fetcher
 from gateway.inference import InferenceClient
 from gateway.jobs import JobClient
-from gateway.keys import ASSISTANT_DOWNLOADS, FOLLOWER, INFERENCE, JOBS, METRICS, READINESS, RUNS, SETTINGS, STORAGE
+from gateway.keys import (
+    ASSISTANT_DOWNLOADS,
+    FOLLOWER,
+    INFERENCE,
+    JOBS,
+    METRICS,
+    PULLS,
+    READINESS,
+    RUNS,
+    SETTINGS,
+    STORAGE,
+)
 from gateway.metrics import GatewayMetrics
 from gateway.middleware import add_headers, catch, observe, protect
+from gateway.pulls.client import PullClient
+from gateway.pulls.hub import Hub
+from gateway.pulls.puller import Puller
 from gateway.readiness import Readiness
 from gateway.routes import (
     archives,
@@ -30,6 +44,7 @@ from gateway.routes import (
     message_files,
     messages,
     models,
+    pulls,
     runs,
     storage,
     thread_models,
@@ -55,9 +70,10 @@ def build_app(settings: GatewaySettings) -> web.Application:
     app.on_shutdown.append(end_watches)
     app.cleanup_ctx.append(connections)
     # `/v1/threads/runs` and `/v1/threads/import` must not be taken for threads, so these come first;
-    # and so for assistants.
+    # and so for assistants and models.
     for module in (
         health,
+        pulls,
         models,
         devices,
         chat_completions,
@@ -100,8 +116,12 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         storage_client = app[STORAGE] = StorageClient(storage_channel)
         await stack.enter_async_context(storage_client.streaming())
         inference = app[INFERENCE] = InferenceClient(hosts)
-        downloads = app[ASSISTANT_DOWNLOADS] = AssistantDownloads(Fetcher(app[SETTINGS].downloads), storage_client)
+        fetcher = Fetcher(app[SETTINGS].downloads)
+        downloads = app[ASSISTANT_DOWNLOADS] = AssistantDownloads(fetcher, storage_client)
         await stack.enter_async_context(downloads.running())
+        hub = Hub(app[SETTINGS].hub_url, app[SETTINGS].hub_token)
+        puller = app[PULLS] = Puller(PullClient(storage_channel), fetcher, hub)
+        await stack.enter_async_context(puller.running())
         app[READINESS] = Readiness(storage_client, redis, inference)
         follower = app[FOLLOWER] = LogFollower(redis)
         await stack.enter_async_context(follower.running())

@@ -73,10 +73,10 @@ class DownloadPolicy:
             )
 
 
-def parse_url(text: str) -> URL:
-    """A URL that may be fetched as far as its form goes. Raises InvalidArgumentError."""
-    if len(text) > MAX_URL_LENGTH:
-        raise _bad_url(f"it is longer than {MAX_URL_LENGTH} characters")
+def parse_url(text: str, *, most: int = MAX_URL_LENGTH) -> URL:
+    """A URL that may be fetched as far as its form goes, of at most so many characters. Raises InvalidArgumentError."""
+    if len(text) > most:
+        raise _bad_url(f"it is longer than {most} characters")
     if _UNSAFE.search(text):
         raise _bad_url("it holds a space, a control character or a backslash")
     try:

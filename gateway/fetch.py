@@ -2,39 +2,47 @@
 
 Off unless the settings allow it. A name is looked up once, every address that it stands for is checked, and the
 connection is made to those addresses alone, so a name that points elsewhere a moment later leads nowhere. Redirects
-are not followed; nothing of ours goes along: no cookie, no key, no header of the client's, no proxy of the
-environment. The answer is bounded in bytes, in time and in slowness, and its content type is not believed
-(docs/security.md S18). Why this is our own code: docs/decisions/0022-fetching-is-our-own-code.md.
+are followed for files of models only, one by one, each checked as the first URL was. Nothing of ours goes along: no
+cookie, no header of the client's, no proxy of the environment, and a key only to the origin that it is for. The
+answer is bounded in bytes, in time and in slowness, and its content type is not believed (docs/security.md S18).
+ Why this is our own code: docs/decisions/0022-fetching-is-our-own-code.md.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import aiohttp
 from aiohttp import hdrs
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from gateway.addresses import Address
-from gateway.download_policy import DownloadPolicy, host_of, literal_of, parse_url
+from gateway.download_policy import MAX_URL_LENGTH, DownloadPolicy, host_of, literal_of, parse_url
+from gateway.pinned import pinned_session
 from jan.errors import InvalidArgumentError
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
-SocketAddress = tuple[int, int, int, str, tuple[str | int, ...]]
 
 PIECE_BYTES = 64 * 1024
 
-_HEADERS = {hdrs.ACCEPT: "*/*", hdrs.ACCEPT_ENCODING: "identity", hdrs.USER_AGENT: "Janroot"}
 _OK = 200
+_PARTIAL = 206
 _REDIRECTS = range(300, 400)
+_MAX_VALIDATOR_LENGTH = 256
+# Signed URLs of networks that keep large files are long.
+_MAX_TARGET_LENGTH = 8192
+# A hub leads to the network that keeps its large files, sometimes by way of another name of its own.
+MAX_REDIRECTS = 5
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
+_CODES = {401: "denied", 403: "denied", 408: "busy", 416: "range", 429: "busy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,44 @@ class Limits:
     max_bytes: int
     total_seconds: float = 3600.0
     piece_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked of a server: a file, or a part of it.
+
+    length: None for everything from `offset` on. validator: the state of the file that the part must belong to; of
+    another state the whole file comes. token: told to the URL's own origin, and to no other that it leads to.
+    """
+
+    url: str
+    offset: int = 0
+    length: int | None = None
+    validator: str = ""
+    token: str = ""
+
+    def headers(self) -> dict[str, str]:
+        """What says so in HTTP (RFC 9110, 13.1.5 and 14.2)."""
+        headers: dict[str, str] = {}
+        if self.offset or self.length is not None:
+            end = "" if self.length is None else self.offset + self.length - 1
+            headers[hdrs.RANGE] = f"bytes={self.offset}-{end}"
+            if self.validator:
+                headers[hdrs.IF_RANGE] = self.validator
+        return headers
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """What a server gives: bytes from `offset` on; 0 where it does not know parts, or where its file has changed.
+
+    total_bytes: the whole file's size; None when it does not tell. validator: by what it knows this state of the file.
+    """
+
+    offset: int
+    total_bytes: int | None
+    validator: str
+    pieces: AsyncGenerator[bytes, None]
 
 
 async def system_lookup(host: str, port: int) -> list[str]:
@@ -80,24 +126,45 @@ class Fetcher:
         Raises as `check` does. InvalidArgumentError, code `download_…`: what else went wrong, told so that the person
         who typed the URL understands it.
         """
-        deadline = time.monotonic() + limits.total_seconds
-        url = self._checked(text)
-        addresses = await self._addresses(url, limits)
-        async with self._answer(url, addresses, limits) as answer:
-            received = 0
-            while True:
-                with _told(limits):
-                    async with asyncio.timeout(min(limits.piece_seconds, deadline - time.monotonic())):
-                        piece = await _read_piece(answer.content)
-                received += len(piece)
-                if received > limits.max_bytes:
-                    raise _too_large(limits)
-                if not piece:
-                    return
+        async with self._answer(self._checked(text), limits, {}) as answer:
+            _check_head(answer, limits)
+            async for piece in _pieces(answer, limits):
                 yield piece
 
-    def _checked(self, text: str) -> URL:
-        url = parse_url(text)
+    @asynccontextmanager
+    async def open(self, ask: Ask, limits: Limits) -> AsyncIterator[FilePart]:
+        """A file of a model, or a part of it, while the context is open. Redirects are followed, each one checked.
+
+        Raises as `fetch`, here and while pieces are read.
+        """
+        url = first = self._checked(ask.url)
+        for _ in range(MAX_REDIRECTS + 1):
+            headers = ask.headers()
+            if ask.token and url.origin() == first.origin():
+                headers[hdrs.AUTHORIZATION] = f"Bearer {ask.token}"
+            async with self._answer(url, limits, headers) as answer:
+                if answer.status in _REDIRECTS:
+                    url = self._led_on(url, answer)
+                    continue
+                part = _part_of(answer, limits)
+                async with aclosing(part.pieces):
+                    yield part
+                return
+        raise _failed("redirected", "The URL leads from one to another without end.")
+
+    def _led_on(self, url: URL, answer: aiohttp.ClientResponse) -> URL:
+        """Where an answer leads, if it is a place to go to. Raises as `check_form`."""
+        location = answer.headers.get(hdrs.LOCATION, "")
+        try:
+            target = self._checked(str(url.join(URL(location))), most=_MAX_TARGET_LENGTH)
+        except ValueError:
+            raise _failed("redirected", "The URL leads on to what is no URL.") from None
+        if url.scheme == "https" and target.scheme != "https":
+            raise _failed("redirected", "The URL leads on to one without TLS, which is not followed.")
+        return target
+
+    def _checked(self, text: str, *, most: int = MAX_URL_LENGTH) -> URL:
+        url = parse_url(text, most=most)
         host, port = host_of(url), url.port or 0
         self._policy.check_host(host, port)
         literal = literal_of(host)
@@ -121,68 +188,14 @@ class Fetcher:
         return addresses
 
     @asynccontextmanager
-    async def _answer(
-        self, url: URL, addresses: frozenset[Address], limits: Limits
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The head of the answer, of which only a plain 200 is taken."""
-        async with _session(addresses, limits) as session:
+    async def _answer(self, url: URL, limits: Limits, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The head of the answer to one URL."""
+        async with pinned_session(await self._addresses(url, limits), limits.piece_seconds) as session:
             with _told(limits):
                 async with asyncio.timeout(limits.piece_seconds):
-                    answer = await session.get(url, allow_redirects=False, ssl=self._tls)
+                    answer = await session.get(url, headers=headers, allow_redirects=False, ssl=self._tls)
             async with answer:
-                _check_head(answer, limits)
                 yield answer
-
-
-class _Pinned(AbstractResolver):
-    """Answers with the addresses that were checked, and asks nobody."""
-
-    def __init__(self, addresses: frozenset[Address]) -> None:
-        self._addresses = addresses
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """See AbstractResolver."""
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address),
-                port=port,
-                family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in sorted(self._addresses, key=lambda address: (address.version, int(address)))
-        ]
-
-    async def close(self) -> None:
-        """See AbstractResolver."""
-
-    def open_socket(self, where: SocketAddress) -> socket.socket:
-        """The last gate, whatever the client made of the host: no socket for an address that was not checked."""
-        family, kind, protocol, _, address = where
-        if ipaddress.ip_address(str(address[0])) not in self._addresses:
-            raise OSError("the address was not checked")
-        opened = socket.socket(family, kind, protocol)
-        opened.setblocking(False)
-        return opened
-
-
-def _session(addresses: frozenset[Address], limits: Limits) -> aiohttp.ClientSession:
-    """A client for one download: its own connection, nothing remembered, nothing taken from the environment."""
-    pinned = _Pinned(addresses)
-    connector = aiohttp.TCPConnector(
-        resolver=pinned, use_dns_cache=False, force_close=True, socket_factory=pinned.open_socket
-    )
-    return aiohttp.ClientSession(
-        connector=connector,
-        headers=_HEADERS,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,  # nothing is sent compressed to who asks for none: no bomb to bound
-        trust_env=False,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.piece_seconds),
-    )
 
 
 def _check_head(answer: aiohttp.ClientResponse, limits: Limits) -> None:
@@ -190,11 +203,54 @@ def _check_head(answer: aiohttp.ClientResponse, limits: Limits) -> None:
         target = _shown(answer.headers.get(hdrs.LOCATION, ""))
         raise _failed("redirected", f"The URL leads on to '{target}', which is not followed; use that URL itself.")
     if answer.status != _OK:
-        raise _failed("failed", f"The other server answered with status {answer.status}.")
-    if answer.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity"):
-        raise _failed("encoded", "The other server sends it compressed although it was asked not to.")
+        code = _CODES.get(answer.status, "busy" if answer.status >= 500 else "failed")
+        raise _failed(code, f"The other server answered with status {answer.status}.")
+    _check_plain(answer)
     if (answer.content_length or 0) > limits.max_bytes:
         raise _too_large(limits)
+
+
+def _check_plain(answer: aiohttp.ClientResponse) -> None:
+    if answer.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity"):
+        raise _failed("encoded", "The other server sends it compressed although it was asked not to.")
+
+
+def _part_of(answer: aiohttp.ClientResponse, limits: Limits) -> FilePart:
+    """What an answer gives of a file. Raises InvalidArgumentError: nothing that can be used."""
+    validator = _validator(answer)
+    if answer.status != _PARTIAL:
+        _check_head(answer, limits)
+        return FilePart(0, answer.content_length, validator, _pieces(answer, limits))
+    _check_plain(answer)
+    told = _CONTENT_RANGE.fullmatch(answer.headers.get(hdrs.CONTENT_RANGE, ""))
+    if told is None:
+        raise _failed("range", "The other server does not say which part of the file it sends.")
+    begin, end, total = map(int, told.groups())
+    if not begin <= end < total:
+        raise _failed("range", "The other server sends a part that no file has.")
+    return FilePart(begin, total, validator, _pieces(answer, limits))
+
+
+def _validator(answer: aiohttp.ClientResponse) -> str:
+    """A strong ETag, else the date (RFC 9110, 13.1.5); empty for neither."""
+    etag = answer.headers.get(hdrs.ETAG, "")
+    usable = etag if etag.startswith('"') else answer.headers.get(hdrs.LAST_MODIFIED, "")
+    return usable if len(usable) <= _MAX_VALIDATOR_LENGTH and usable.isprintable() else ""
+
+
+async def _pieces(answer: aiohttp.ClientResponse, limits: Limits) -> AsyncGenerator[bytes, None]:
+    deadline = time.monotonic() + limits.total_seconds
+    received = 0
+    while True:
+        with _told(limits):
+            async with asyncio.timeout(min(limits.piece_seconds, deadline - time.monotonic())):
+                piece = await _read_piece(answer.content)
+        received += len(piece)
+        if received > limits.max_bytes:
+            raise _too_large(limits)
+        if not piece:
+            return
+        yield piece
 
 
 async def _read_piece(content: aiohttp.StreamReader) -> bytes:

@@ -8,6 +8,7 @@ from gateway.assistant_downloads import AssistantDownloads
 from gateway.inference import InferenceClient
 from gateway.jobs import JobClient
 from gateway.metrics import GatewayMetrics
+from gateway.pulls.puller import Puller
 from gateway.readiness import Readiness
 from gateway.runs.executor import RunExecutor
 from gateway.settings import GatewaySettings
@@ -19,6 +20,7 @@ METRICS = web.AppKey("metrics", GatewayMetrics)
 STORAGE = web.AppKey("storage", StorageClient)
 FOLLOWER = web.AppKey("follower", LogFollower)
 ASSISTANT_DOWNLOADS = web.AppKey("assistant_downloads", AssistantDownloads)
+PULLS = web.AppKey("pulls", Puller)
 INFERENCE = web.AppKey("inference", InferenceClient)
 JOBS = web.AppKey("jobs", JobClient)
 RUNS = web.AppKey("runs", RunExecutor)

@@ -21,7 +21,8 @@ class GatewaySettings:
 
     host: the address that users reach. bind: the address to listen on, which differs in a container. admin_key: the
     first admin key; empty without authentication. trusted_hosts: further names that a `Host` header may bear.
-    downloads: what may be fetched from other servers.
+    downloads: what may be fetched from other servers. hub_url: where Hugging Face repositories are. hub_token: what
+    proves to that server, and to no other, who we are; empty for nothing.
     """
 
     common: CommonSettings
@@ -32,6 +33,8 @@ class GatewaySettings:
     admin_key: str
     trusted_hosts: frozenset[str]
     downloads: DownloadPolicy
+    hub_url: str
+    hub_token: str
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> Self:
@@ -63,6 +66,8 @@ class GatewaySettings:
                 if name.strip()
             ),
             downloads=DownloadPolicy.from_environment(environment),
+            hub_url=environment.text("HF_ENDPOINT", "https://huggingface.co").rstrip("/"),
+            hub_token=read_key(environment.text("JANROOT_HF_TOKEN", ""), "JANROOT_HF_TOKEN"),
         )
 
 
@@ -76,7 +81,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def read_key(value: str) -> str:
+def read_key(value: str, setting: str = "JANROOT_ADMIN_KEY") -> str:
     """The key itself, or what the file holds that the value names. Raises SettingsError: it cannot be read."""
     path = Path(value)
     if not value.startswith(("/", "./", "~")):
@@ -84,4 +89,4 @@ def read_key(value: str) -> str:
     try:
         return path.expanduser().read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise SettingsError(f"JANROOT_ADMIN_KEY names {value}, which cannot be read: {error.strerror}.") from None
+        raise SettingsError(f"{setting} names {value}, which cannot be read: {error.strerror}.") from None

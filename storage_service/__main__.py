@@ -21,7 +21,11 @@ async def serve(settings: StorageSettings, stop: asyncio.Event) -> None:
     janroot = settings.common.janroot
     try:
         store = await asyncio.to_thread(
-            Store.open, janroot, demo_weights=settings.demo_weights, trash_days=settings.trash_days
+            Store.open,
+            janroot,
+            demo_weights=settings.demo_weights,
+            trash_days=settings.trash_days,
+            hf_cache=settings.hf_cache,
         )
         try:
             wants_restart = await server.serve(store, settings.common.storage_addr, stop, watch=True)

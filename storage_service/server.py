@@ -17,6 +17,7 @@ from jan.storage.v1 import (
     imports_pb2_grpc,
     messages_pb2_grpc,
     models_pb2_grpc,
+    pulls_pb2_grpc,
     report_pb2_grpc,
     runs_pb2_grpc,
     threads_pb2_grpc,
@@ -35,6 +36,7 @@ from storage_service.servicers.files import FileServicer
 from storage_service.servicers.imports import ImportServicer
 from storage_service.servicers.messages import MessageServicer
 from storage_service.servicers.models import ModelServicer
+from storage_service.servicers.pulls import PullServicer
 from storage_service.servicers.report import ReportServicer
 from storage_service.servicers.runs import RunServicer
 from storage_service.servicers.threads import ThreadServicer
@@ -57,6 +59,8 @@ TIDY_SECONDS = 3600.0
 GUARD_SECONDS = 1.0
 # Archives are made at their readers' pace, so few workers make many.
 ARCHIVE_WORKERS = 2
+# Downloads write and hash at the speed of a disk; a few at once fill it.
+PULL_WORKERS = 2
 
 
 async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool = False) -> bool:
@@ -68,6 +72,7 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
     guard = partial(stand_guard, store)
     access = Access(exit_on_disk_failure, guard=guard)
     archiving = Access(exit_on_disk_failure, ARCHIVE_WORKERS, guard)
+    pulling = Access(exit_on_disk_failure, PULL_WORKERS, guard)
     search = Search(store)
     downloads = Downloads()
     keeper = Keeper(store, search, exit_on_disk_failure, watch=watch)
@@ -79,6 +84,7 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
 
     def register(server: aio.Server) -> None:
         add_servicers(server, access, archiving, store, search=search, downloads=downloads, leave=leave, stop=stop)
+        pulls_pb2_grpc.add_PullServiceServicer_to_server(PullServicer(pulling, store.pulls), server)
 
     async with (
         rpc.serving(address, register),
@@ -91,6 +97,7 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
         await stop.wait()
         await downloads.close()
     await archiving.close()
+    await pulling.close()
     await access.close()
     await asyncio.to_thread(keeper.stop)
     await asyncio.to_thread(search.stop)

@@ -7,6 +7,7 @@ from typing import Self
 
 from jan.settings import CommonSettings, Environment
 from storage_service.store import seed, trash
+from storage_service.store.pulls import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +15,13 @@ class StorageSettings:
     """The storage service's settings.
 
     demo_weights: the GGUF that a new janroot is given as its first model; None for no model. trash_days: how long a
-    deletion can be undone.
+    deletion can be undone. hf_cache: a Hugging Face cache, whose files need no download; None for none.
     """
 
     common: CommonSettings
     demo_weights: Path | None
     trash_days: int = trash.DEFAULT_DAYS
+    hf_cache: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
@@ -29,4 +31,11 @@ class StorageSettings:
             common=CommonSettings.from_environment(environment),
             demo_weights=seed.find_demo_weights(environ),
             trash_days=environment.integer("JANROOT_TRASH_DAYS", trash.DEFAULT_DAYS, 0, 36500),
+            hf_cache=_hf_cache(environment),
         )
+
+
+def _hf_cache(environment: Environment) -> Path | None:
+    """`JANROOT_HF_CACHE`, else this user's own cache, if there is one."""
+    named = environment.text("JANROOT_HF_CACHE", "")
+    return environment.path("JANROOT_HF_CACHE", "") if named else cache.default_folder(environment.values)

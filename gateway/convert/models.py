@@ -11,6 +11,7 @@ from jan.inference.v1 import control_pb2
 from jan.storage.v1 import models_pb2
 
 _STATE_PREFIX = "MODEL_STATE_"
+TO_DOWNLOAD = "to_download"
 
 
 def model_from_proto(model: models_pb2.Model, status: control_pb2.ModelStatus | None = None) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def model_from_proto(model: models_pb2.Model, status: control_pb2.ModelStatus | 
 
     status: what an engine host says; None for a model at rest. Its warnings name settings that are not honoured.
     """
+    at_rest = status is None
     status = status or control_pb2.ModelStatus(state=control_pb2.MODEL_STATE_READY)
     return {
         "id": model.id,
@@ -34,6 +36,7 @@ def model_from_proto(model: models_pb2.Model, status: control_pb2.ModelStatus | 
         "metadata": from_text(model.metadata_json, {}),
         "size_bytes": model.size_bytes if model.HasField("size_bytes") else None,
         **_life(status),
+        **({"state": TO_DOWNLOAD} if at_rest and model.missing_files else {}),
     }
 
 

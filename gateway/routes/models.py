@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -10,13 +11,15 @@ from aiohttp import web
 from gateway.body import json_response, read_body
 from gateway.convert.devices import fit_from_proto, fit_request
 from gateway.convert.models import model_from_proto, model_update, state_from_proto
-from gateway.keys import INFERENCE, STORAGE
+from gateway.convert.pulls import UNFINISHED, life_from_pull, model_from_pull
+from gateway.keys import INFERENCE, PULLS, STORAGE
 from gateway.models import find_model, model_spec
 from gateway.preconditions import etag, read_if_match
 from gateway.schemas.models import FitModel, ModifyModel, StartModel, StartNamedModel, StopNamedModel
 from gateway.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
-from jan.errors import DeadlineExceededError, UnavailableError
-from jan.storage.v1 import models_pb2
+from jan.errors import DeadlineExceededError, NotFoundError, UnavailableError
+from jan.inference.v1 import control_pb2
+from jan.storage.v1 import models_pb2, pulls_pb2
 from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
@@ -26,10 +29,13 @@ routes = web.RouteTableDef()
 
 @routes.get("/v1/models")
 async def list_models(request: web.Request) -> web.Response:
-    """Every model, by id; OpenAI does not page them."""
-    models, statuses = await asyncio.gather(request.app[STORAGE].list_models(), request.app[INFERENCE].statuses())
-    data = [model_from_proto(model, statuses.get(model.id)) for model in models]
-    return json_response({"object": "list", "data": data})
+    """Every model, by id, those that are being downloaded too; OpenAI does not page them."""
+    models, statuses, coming = await asyncio.gather(
+        request.app[STORAGE].list_models(), request.app[INFERENCE].statuses(), _coming(request)
+    )
+    data = [_shown(model, statuses.get(model.id), coming.pop(model.id, None)) for model in models]
+    data += [model_from_pull(pull) for pull in coming.values()]
+    return json_response({"object": "list", "data": sorted(data, key=lambda model: str(model["id"]))})
 
 
 @routes.get("/v1/models/events")
@@ -51,7 +57,14 @@ async def watch_models(request: web.Request) -> web.StreamResponse:
 @routes.get("/v1/models/{model_id:.+}")
 async def get_model(request: web.Request) -> web.Response:
     """One model; its id may hold slashes, plain or percent-encoded. 404 when it is unknown."""
-    model = await find_model(request.app[STORAGE], request.match_info["model_id"])
+    wanted = request.match_info["model_id"]
+    try:
+        model = await find_model(request.app[STORAGE], wanted)
+    except NotFoundError:
+        coming = await _coming(request)
+        if wanted not in coming:
+            raise
+        return json_response(model_from_pull(coming[wanted]))
     return await _answer(request, model)
 
 
@@ -122,8 +135,21 @@ async def fit_model(request: web.Request) -> web.Response:
 
 
 async def _answer(request: web.Request, model: models_pb2.Model) -> web.Response:
-    statuses = await request.app[INFERENCE].statuses()
-    return json_response(model_from_proto(model, statuses.get(model.id)), headers=etag(model.revision))
+    statuses, coming = await asyncio.gather(request.app[INFERENCE].statuses(), _coming(request))
+    shown = _shown(model, statuses.get(model.id), coming.get(model.id))
+    return json_response(shown, headers=etag(model.revision))
+
+
+async def _coming(request: web.Request) -> dict[str, pulls_pb2.Pull]:
+    """The downloads under way or given up, by model."""
+    return {pull.model_id: pull for pull in await request.app[PULLS].pulls.all() if pull.state in UNFINISHED}
+
+
+def _shown(
+    model: models_pb2.Model, status: control_pb2.ModelStatus | None, coming: pulls_pb2.Pull | None
+) -> dict[str, Any]:
+    """A model as it is; with the state of its download while there is one."""
+    return model_from_proto(model, status) | (life_from_pull(coming) if coming is not None else {})
 
 
 async def _start(request: web.Request, model_id: str, *, wait: bool) -> web.Response:

@@ -116,6 +116,14 @@ class TrashId(Id):
     kind = "trash entry"
 
 
+class PullId(Id):
+    """The download of a model."""
+
+    __slots__ = ()
+    kind = "pull"
+    prefix = "pull_"
+
+
 class CompletionId(Id):
     """A chat completion."""
 

@@ -79,4 +79,6 @@ def to_proto(model: Model) -> pb.Model:
         folder=model.folder,
         revision=model.revision,
         size_bytes=model.size_bytes,
+        sources=[pb.ModelSource(filename=source.filename, url=source.url) for source in model.sources],
+        missing_files=model.missing,
     )

@@ -117,6 +117,31 @@ class Draft:
 
 
 @telling_no_room()
+def write_at(path: Path, offset: int, data: bytes, *, sync: bool) -> None:
+    """Add bytes to a file that ends at `offset` and that nobody reads yet; durable on return where `sync` says so.
+
+    Raises StorageFullError: no room, and the file is as it was before.
+    """
+    fd = plain.open_file(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        os.lseek(fd, offset, os.SEEK_SET)
+        _write_or_cut_back(fd, data, offset, path)
+        if sync:
+            _sync(fd, path)
+    finally:
+        os.close(fd)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file durable that was written piece by piece, but for its name."""
+    fd = plain.open_file(path, os.O_RDONLY)
+    try:
+        _sync(fd, path)
+    finally:
+        os.close(fd)
+
+
+@telling_no_room()
 def append(path: Path, data: bytes, quarantine: Path) -> int:
     """Add whole lines at the end of a file, which is made when absent; answers the offset they start at.
 
@@ -241,6 +266,18 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError:
         with open(source, "rb") as data:  # which may be a link itself: the wheel's or the user's
             _write_new(target, iter(lambda: data.read(1024 * 1024), b""))
+    sync_dir(target.parent)
+
+
+@telling_no_room()
+def link_or_point(source: Path, target: Path) -> None:
+    """Give a large read-only file a second name, or a symbolic link to it from another file system; never a copy."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        os.symlink(source, target)
     sync_dir(target.parent)
 
 

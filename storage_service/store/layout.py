@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jan.errors import InvalidArgumentError
-from jan.ids import AssistantId, FileId, Id, ModelId, ThreadId
+from jan.ids import AssistantId, FileId, Id, ModelId, PullId, ThreadId
 from storage_service.store import atomic
 
 THREAD_FILE = "thread.json"
@@ -21,6 +21,7 @@ LIVE_FILES = (THREAD_FILE, MESSAGES_FILE, RUNS_FILE)
 FILES_FOLDER = "files"
 ASSISTANT_FILE = "assistant.json"
 MODEL_FILE = "model.json"
+PULL_FILE = "pull.json"
 
 
 class Layout:
@@ -38,10 +39,14 @@ class Layout:
         self.trash = self.server / "trash"
         self.staging = self.server / "staging"
         self.restoring = self.server / "restoring"
+        self.pulls = self.server / "pulls"
         self.index = self.server / "index"
         self.message_indexes = self.index / "messages"
         self.converted = self.server / "converted"
-        self._server_folders = (self.quarantine, self.trash, self.staging, self.converted, self.message_indexes)
+        self._server_folders = (
+            *(self.quarantine, self.trash, self.staging, self.converted, self.message_indexes),
+            self.pulls,
+        )
         self._collections = (self.threads, self.assistants, self.models, self.files)
         self.nested: dict[str, Path] = {}
         """Threads that lie deeper below `threads/`; see `places`."""
@@ -92,6 +97,10 @@ class Layout:
     def file(self, file_id: FileId) -> Path:
         """An uploaded file's bytes; see `thread`."""
         return self._inside(self.files, FileId.parse(file_id))
+
+    def pull(self, pull_id: PullId) -> Path:
+        """Where the download of a model grows."""
+        return self.pulls / PullId.parse(pull_id)
 
     def messages_index(self, thread_id: ThreadId) -> Path:
         """Where the index of a thread's messages.jsonl is kept, if it is a long file."""

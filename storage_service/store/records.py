@@ -177,6 +177,14 @@ class Assistant:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where one file of a model comes from."""
+
+    filename: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model that can be asked: `models/<id>/model.json`, or one of Jan's other forms.
 
@@ -200,6 +208,9 @@ class Model:
     folder: str
     size_bytes: int | None = None
     revision: str = field(default="", compare=False)
+    sources: tuple[ModelSource, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Files that `sources` names and that are not here; a model with any is still to be downloaded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ from storage_service.store.message_files import MessageFiles
 from storage_service.store.messages import Appending, Messages
 from storage_service.store.model_changes import ModelChanges
 from storage_service.store.models import Models
+from storage_service.store.pulls.cache import BlobCache
+from storage_service.store.pulls.pulls import Pulls
 from storage_service.store.records import Message, Run, Thread, ThreadAssistant, TrashEntry
 from storage_service.store.report import whole as report
 from storage_service.store.report.findings import Report
@@ -35,7 +37,9 @@ from storage_service.store.trash import DEFAULT_DAYS, Deletion, Trash
 class Store:
     """Everything under one janroot. Use `Store.open`, and `close` when done."""
 
-    def __init__(self, where: Layout, lock: JanrootLock, clock: Clock, trash_days: int, stopwatch: Stopwatch) -> None:
+    def __init__(  # noqa: PLR0917  only `open` calls it
+        self, where: Layout, lock: JanrootLock, clock: Clock, trash_days: int, stopwatch: Stopwatch, blobs: BlobCache
+    ) -> None:
         self.layout = where
         self._lock = lock
         self._clock = clock
@@ -46,6 +50,7 @@ class Store:
         self.files = Files(where, clock, stopwatch)
         self.models = Models(where)
         self.model_changes = ModelChanges(where, self.models, self.trash)
+        self.pulls = Pulls(where, clock, stopwatch, blobs)
         self.threads = Threads(where, clock, self.trash)
         self.runs = Runs(self.threads.folder, self.threads.own_folder, where.quarantine)
         self.census = Census(where, self.threads.order, self.runs.note)
@@ -61,8 +66,11 @@ class Store:
         clock: Clock = wall_clock_ms,
         trash_days: int = DEFAULT_DAYS,
         stopwatch: Stopwatch = time.monotonic,
+        hf_cache: Path | None = None,
     ) -> Self:
         """Take a janroot, make what is missing in it, and find its threads, or most of them: see `Census`.
+
+        hf_cache: a Hugging Face cache whose files need no download; None for none.
 
         Raises JanrootInUseError: another process has it. StorageFullError: no room for the first files.
         """
@@ -77,7 +85,7 @@ class Store:
             flat.finish(where)
             seed.demo_model(where, demo_weights)
             where.make_collections()
-            store = cls(where, lock, clock, trash_days, stopwatch)
+            store = cls(where, lock, clock, trash_days, stopwatch, BlobCache(hf_cache))
             seed.default_assistant(where, store.assistants)
             store.files.sweep()
             store.census.begin()

@@ -10,7 +10,8 @@ from contextlib import aclosing
 import pytest
 
 from gateway.download_policy import DownloadPolicy
-from gateway.fetch import Fetcher, Limits, _Pinned
+from gateway.fetch import Fetcher, Limits
+from gateway.pinned import Pinned
 from jan.errors import InvalidArgumentError, JanError, PermissionDeniedError
 from tests.fixtures.other_server import MIB, PAGE, OtherServer, client_tls, other_server
 
@@ -170,7 +171,7 @@ async def test_a_name_is_looked_up_once_and_the_connection_goes_where_it_led(oth
 
 
 def test_no_socket_is_opened_to_an_address_that_was_not_checked() -> None:
-    pinned = _Pinned(frozenset({ipaddress.ip_address(PUBLIC_ADDRESS)}))
+    pinned = Pinned(frozenset({ipaddress.ip_address(PUBLIC_ADDRESS)}))
     with pytest.raises(OSError, match="not checked"):
         pinned.open_socket((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80)))
 

@@ -3,7 +3,7 @@
 One map of settings and one of parameters come out, in real numbers, whatever a generation called or wrote them.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from jan.ids import ModelId
 from storage_service.store import secrets
 from storage_service.store.forms import fields
-from storage_service.store.records import JsonObject, Model
+from storage_service.store.records import JsonObject, Model, ModelSource
 
 # Jan's names for what we run. Its remote engines differ in the address only, so all of them are `openai` here.
 _LLAMACPP = frozenset({"", "nitro", "cortex", "llama-cpp", "cortex.llamacpp", "llamacpp"})
@@ -34,6 +34,8 @@ REQUEST_KEYS = frozenset(
     }
 )
 _TEXTS = frozenset({"prompt_template", "pre_prompt", "system_prompt", "user_prompt", "ai_prompt", "stop"})
+_WEIGHTS = (".gguf", ".safetensors")
+_FETCHABLE = ("http://", "https://", "hf://")
 _PATHS = ("llama_model_path", "model_path", "mmproj")
 
 
@@ -49,6 +51,7 @@ def from_json(
     settings, parameters = maps(raw)
     engine = fields.text(raw, "engine") or fields.text(metadata, "engine")
     model_format = fields.text(raw, "format") or ("api" if engine == "api" else "gguf")
+    downloads = () if model_format == "api" else tuple(_downloads(raw))
     files = () if model_format == "api" else _files(model_id, raw, folder, present)
     return Model(
         id=model_id,
@@ -65,6 +68,8 @@ def from_json(
         files=files,
         source_url=_source_url(raw),
         folder=folder or f"models/{model_id}",
+        sources=downloads,
+        missing=_missing(model_id, downloads, present),
     )
 
 
@@ -202,6 +207,23 @@ def _urls(raw: JsonObject) -> list[str]:
     sources = raw.get("sources")
     plain = [item for item in sources if isinstance(item, str)] if isinstance(sources, list) else []
     return [url for url in [fields.text(item, "url") for item in _sources(raw)] + plain if url not in ("", "N/A")]
+
+
+def _downloads(raw: JsonObject) -> Iterator[ModelSource]:
+    """The files that can be fetched into the model's own folder; one without a name is called as its URL ends."""
+    named = [(fields.text(source, "filename"), fields.text(source, "url")) for source in _sources(raw)]
+    for name, url in named or [("", fields.text(raw, "source_url"))]:
+        if url.startswith(_FETCHABLE):
+            filename = name or url.partition("?")[0].rpartition("/")[2]
+            if "/" not in filename and stays_inside(filename):
+                yield ModelSource(filename, url)
+
+
+def _missing(model_id: ModelId, downloads: Collection[ModelSource], present: Collection[str]) -> tuple[str, ...]:
+    """The files still to be downloaded; none where weights lie under other names, which users and an old Jan gave."""
+    missing = tuple(source.filename for source in downloads if source.filename not in present)
+    others = [name for name in present if name.endswith(_WEIGHTS) or name == model_id.rpartition("/")[2]]
+    return () if others and len(missing) == len(downloads) else missing
 
 
 def _source_url(raw: JsonObject) -> str:

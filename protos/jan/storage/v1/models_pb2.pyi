@@ -41,6 +41,8 @@ class Model(_message.Message):
     FOLDER_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    MISSING_FILES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The folder's path below models/, for example "smollm2-135m-instruct" or "vendor/name"."""
     owned_by: _builtins.str
@@ -77,6 +79,14 @@ class Model(_message.Message):
     def files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The weights, relative to `folder`; empty for a remote model."""
 
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelSource]:
+        """Where its files come from, as its model.json says; those that are no URL are left out."""
+
+    @_builtins.property
+    def missing_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Files that `sources` names and that are not here; a model with any is still to be downloaded."""
+
     def __init__(
         self,
         *,
@@ -96,16 +106,44 @@ class Model(_message.Message):
         folder: _builtins.str = ...,
         revision: _builtins.str = ...,
         size_bytes: _builtins.int | None = ...,
+        sources: _abc.Iterable[Global___ModelSource] | None = ...,
+        missing_files: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "created_at", b"created_at", "size_bytes", b"size_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "created_at", b"created_at", "description", b"description", "engine", b"engine", "files", b"files", "folder", b"folder", "format", b"format", "id", b"id", "metadata_json", b"metadata_json", "name", b"name", "owned_by", b"owned_by", "parameters_json", b"parameters_json", "revision", b"revision", "settings_json", b"settings_json", "size_bytes", b"size_bytes", "source_url", b"source_url", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "created_at", b"created_at", "description", b"description", "engine", b"engine", "files", b"files", "folder", b"folder", "format", b"format", "id", b"id", "metadata_json", b"metadata_json", "missing_files", b"missing_files", "name", b"name", "owned_by", b"owned_by", "parameters_json", b"parameters_json", "revision", b"revision", "settings_json", b"settings_json", "size_bytes", b"size_bytes", "source_url", b"source_url", "sources", b"sources", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
     _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__size_bytes) -> _WhichOneofReturnType__size_bytes | None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class ModelSource(_message.Message):
+    """Where one file of a model comes from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILENAME_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    filename: _builtins.str
+    """The file's name in the model's folder."""
+    url: _builtins.str
+    """Its URL."""
+    def __init__(
+        self,
+        *,
+        filename: _builtins.str = ...,
+        url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filename", b"filename", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelSource: _TypeAlias = ModelSource  # noqa: Y015
 
 @_typing.final
 class GetModelRequest(_message.Message):

@@ -1,0 +1,136 @@
+"""Downloads of models: begin one, follow it, list them, cancel."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+from aiohttp import web
+
+from gateway.body import json_response, read_body
+from gateway.convert.pulls import ENDED, failure_body, progress_from_proto, pull_from_proto
+from gateway.keys import PULLS, STORAGE
+from gateway.models import find_model
+from gateway.path_ids import path_id
+from gateway.pulls.plan import Named
+from gateway.schemas.pulls import CancelPull, PullModel, PullNamedModel
+from gateway.sse import DONE, KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
+from jan.errors import ConflictError, DeadlineExceededError, InvalidArgumentError, UnavailableError
+from jan.ids import PullId
+from jan.storage.v1 import pulls_pb2
+
+routes = web.RouteTableDef()
+
+# At most five times a second.
+PROGRESS_SECONDS = 0.2
+
+
+@routes.post("/v1/models/pull")
+async def pull_model(request: web.Request) -> web.StreamResponse:
+    """Download a model from a URL, a Hugging Face repository or a list of files. It goes on when its reader leaves.
+
+    202 with the download, or its progress as server-sent events with `"stream": true`. 403 when the settings forbid it,
+    409 when the model is here, 507 when there is no room.
+    """
+    body = await read_body(request, PullModel)
+    planner = request.app[PULLS].planner
+    named = body.model or body.source or body.source_url
+    if body.sources is not None:
+        if not body.id:
+            raise InvalidArgumentError("Say under which 'id' the model is to be kept.", param="id")
+        files = [Named(file.url, file.filename or "", file.sha256 or "") for file in body.sources]
+        plan = await planner.plan_sources(files, body.id)
+    elif named:
+        plan = await planner.plan(named, wanted=body.id or "", revision=body.revision or "")
+    else:
+        raise InvalidArgumentError("Name what to download: 'model', or a list of 'sources'.", param="model")
+    return await _begin(request, plan.request(body.name or ""), stream=body.stream)
+
+
+@routes.post("/v1/models/{model_id:.+}/pull")
+async def pull_named_model(request: web.Request) -> web.StreamResponse:
+    """Download the weights that a model.json names in its `sources`, and that are not here yet."""
+    body = await read_body(request, PullNamedModel)
+    model = await find_model(request.app[STORAGE], request.match_info["model_id"])
+    missing = [Named(source.url, source.filename) for source in model.sources if source.filename in model.missing_files]
+    if not missing:
+        raise ConflictError(f"The model '{model.id}' has nothing that is still to be downloaded.", code="model_exists")
+    plan = await request.app[PULLS].planner.plan_sources(missing, model.id)
+    return await _begin(request, plan.request(described=True), stream=body.stream)
+
+
+@routes.get("/v1/models/pull")
+async def list_pulls(request: web.Request) -> web.Response:
+    """The downloads under way, and those that ended lately, the newest first."""
+    pulls = await request.app[PULLS].pulls.all()
+    return json_response({"object": "list", "data": [pull_from_proto(pull) for pull in reversed(pulls)]})
+
+
+@routes.get("/v1/models/pull/{pull_id}")
+async def get_pull(request: web.Request) -> web.Response:
+    """One download; 404 when it is unknown, or ended long ago."""
+    return json_response(pull_from_proto(await request.app[PULLS].pulls.get(_pull_id(request))))
+
+
+@routes.get("/v1/models/pull/{pull_id}/events")
+async def watch_pull(request: web.Request) -> web.StreamResponse:
+    """The progress of a download as server-sent events, to its end."""
+    return await _follow(request, await request.app[PULLS].pulls.get(_pull_id(request)))
+
+
+@routes.delete("/v1/models/pull/{pull_id}")
+async def cancel_pull(request: web.Request) -> web.Response:
+    """End a download and remove what was fetched; one that has ended is answered as it is."""
+    return json_response(pull_from_proto(await request.app[PULLS].cancel(_pull_id(request))))
+
+
+@routes.delete("/v1/models/pull")
+async def cancel_named_pull(request: web.Request) -> web.Response:
+    """As cortex had it: the download is named in the body."""
+    pull_id = PullId.parse((await read_body(request, CancelPull)).taskId)
+    return json_response(pull_from_proto(await request.app[PULLS].cancel(pull_id)))
+
+
+async def _begin(request: web.Request, wanted: pulls_pb2.BeginPullRequest, *, stream: bool) -> web.StreamResponse:
+    pull = await request.app[PULLS].begin(wanted)
+    if stream:
+        return await _follow(request, pull)
+    return json_response(pull_from_proto(pull), status=202)
+
+
+async def _follow(request: web.Request, pull: pulls_pb2.Pull) -> web.StreamResponse:
+    """Tell how a download goes, whichever gateway works at it; nothing is told twice in a row."""
+    loop = asyncio.get_running_loop()
+    async with EventStream(request) as stream:
+        said, said_at = b"", loop.time()
+        while pull.state not in ENDED:
+            data = orjson.dumps(progress_from_proto(pull))
+            if data != said:
+                await stream.write(frame(data, event="model.pull.progress"))
+                said, said_at = data, loop.time()
+            elif loop.time() - said_at > KEEP_ALIVE_SECONDS:
+                await stream.write(KEEP_ALIVE)
+                said_at = loop.time()
+            await asyncio.sleep(PROGRESS_SECONDS)
+            pull = await _again(request, pull)
+        await stream.write(_last(pull) + DONE)
+    return stream.response
+
+
+async def _again(request: web.Request, pull: pulls_pb2.Pull) -> pulls_pb2.Pull:
+    """The download as it is now; as it was, while storage is away. Raises NotFoundError: it ended long ago."""
+    try:
+        return await request.app[PULLS].pulls.get(pull.id)
+    except (UnavailableError, DeadlineExceededError):
+        return pull
+
+
+def _last(pull: pulls_pb2.Pull) -> bytes:
+    if pull.state == pulls_pb2.PULL_STATE_COMPLETED:
+        return frame(orjson.dumps(pull_from_proto(pull)), event="model.pull.completed")
+    return frame(failure_body(pull), event="error")
+
+
+def _pull_id(request: web.Request) -> PullId:
+    """The download that the path names. Raises NotFoundError when it cannot be one's id."""
+    return path_id(request, "pull_id", PullId)

@@ -1,0 +1,112 @@
+"""The last step of a download: looked at once more, then a model."""
+
+import os
+from itertools import accumulate
+from pathlib import Path
+from typing import BinaryIO
+
+from jan.errors import ConflictError, FailedPreconditionError
+from jan.formats.config import MAX_CONFIG_BYTES, parse_config
+from jan.formats.description import LyingHeaderError
+from jan.formats.gguf import GgufHeader, describe_gguf, read_gguf
+from jan.formats.safetensors import read_safetensors
+from jan.ids import ModelId
+from storage_service.store import atomic, jsonfile, layout
+from storage_service.store.layout import Layout
+from storage_service.store.pulls.names import BESIDE_WEIGHTS, MAX_BESIDE_BYTES
+from storage_service.store.pulls.record import Pull
+from storage_service.store.records import JsonObject
+
+# What Jan gave a model that says nothing of its context.
+_USUAL_CTX_LEN = 8192
+
+
+def check_place(where: Layout, model_id: ModelId, *, described: bool) -> None:
+    """See that a model can be put under its id. described: it has its model.json there already.
+
+    Raises ConflictError: something else is there, or would lie inside of it.
+    """
+    folder = where.model(model_id)
+    if described:
+        return
+    if os.path.lexists(folder):
+        raise ConflictError(
+            f"There is a model, or another folder, with the id '{model_id}'; send a free 'id', or delete it first.",
+            code="model_exists",
+            param="id",
+        )
+    above = [where.models / part for part in accumulate(model_id.split("/")[:-1], os.path.join)]
+    if any((step / layout.MODEL_FILE).exists() for step in above):
+        raise ConflictError(f"'{model_id}' would lie inside of another model.", code="model_exists", param="id")
+
+
+def check_contents(folder: Path, pull: Pull) -> GgufHeader | None:
+    """Read the header of every file; answers the first GGUF's.
+
+    Raises FailedPreconditionError: a file is not what a model may be made of.
+    """
+    first: GgufHeader | None = None
+    for file in pull.files:
+        path = folder / file.name
+        if pull.model_json is None and not path.exists():
+            continue  # looked at and moved into its place before a crash
+        with path.open("rb") as data:
+            try:
+                header = _check_content(file.name, data, path.stat().st_size)
+            except LyingHeaderError as reason:
+                message = f"{file.name} is not a usable model: {reason}."
+                raise FailedPreconditionError(message, code="model_file_invalid") from None
+        first = first or header
+    return first
+
+
+def publish(where: Layout, staged: Path, pull: Pull, header: GgufHeader | None) -> None:
+    """Make the staged files a model, which appears whole. Durable on return.
+
+    Raises ConflictError: its place was taken meanwhile.
+    """
+    folder = where.model(pull.model_id)
+    if pull.model_json is None:
+        _move_in(staged, folder, pull)
+        return
+    check_place(where, pull.model_id, described=False)
+    jsonfile.write(staged / layout.MODEL_FILE, completed(pull.model_json, staged, header))
+    atomic.sync_dir(staged)
+    atomic.make_dir(folder.parent)
+    atomic.rename(staged, folder)
+
+
+def completed(model: JsonObject, folder: Path, header: GgufHeader | None) -> JsonObject:
+    """The model.json with what only the files tell: their size, and the context the model was made for."""
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.name != layout.MODEL_FILE)
+    settings = dict(model.get("settings") or {})
+    if header is not None:
+        made_for = describe_gguf(header).context_tokens
+        settings.setdefault("ctx_len", min(_USUAL_CTX_LEN, made_for or _USUAL_CTX_LEN))
+    return model | {"settings": settings, "metadata": (model.get("metadata") or {}) | {"size": size}}
+
+
+def _move_in(staged: Path, folder: Path, pull: Pull) -> None:
+    """Put files beside the model.json that waits for them; the first file, which loaders look for, comes last."""
+    for file in reversed(pull.files):
+        if not os.path.lexists(folder / file.name):
+            atomic.move(staged / file.name, folder / file.name)
+    atomic.sync_dir(folder)
+
+
+def _check_content(name: str, data: BinaryIO, size_bytes: int) -> GgufHeader | None:
+    if name.endswith(".gguf"):
+        header = read_gguf(data, size_bytes)
+        describe_gguf(header)
+        return header
+    if name.endswith(".safetensors"):
+        read_safetensors(data, size_bytes)
+    elif size_bytes > MAX_BESIDE_BYTES:
+        raise LyingHeaderError("it is larger than any file beside a model's weights")
+    elif name.endswith("config.json"):
+        if size_bytes > MAX_CONFIG_BYTES:
+            raise LyingHeaderError("it is larger than any configuration")
+        parse_config(data.read())
+    elif not name.endswith(BESIDE_WEIGHTS):
+        raise LyingHeaderError("it is of no kind that a model is made of")
+    return None
