@@ -1,0 +1,183 @@
+"""The queue as a plain Python object, to compare the scripts with. Times are virtual, in milliseconds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from jan import keys
+from jan.queue.jobs import MAX_LOST_WORKERS
+
+_PATIENCE_MS = {"2": keys.NORMAL_AGES_SECONDS * 1000, "3": keys.BATCH_AGES_SECONDS * 1000}
+
+
+@dataclass
+class ModelJob:
+    """A job as the model knows it."""
+
+    id: str
+    queue: str
+    tenant: str
+    cost: int
+    weight: float
+    sequence: int
+    state: str = "queued"
+    attempt: int = 0
+    failures: int = 0
+    events: int = 0
+    started: int = 0
+    cancelled: bool = False
+
+    @property
+    def charge(self) -> float:
+        return self.cost / self.weight
+
+    @property
+    def model_id(self) -> str:
+        return self.queue.partition(":")[2]
+
+
+@dataclass
+class ModelQueue:
+    """One class of one model: who waits, and how far each tenant's virtual time is."""
+
+    since: int = 0
+    now: float = 0.0
+    lines: dict[str, list[ModelJob]] = field(default_factory=dict)
+    waiting: dict[str, float] = field(default_factory=dict)
+    idle: dict[str, float] = field(default_factory=dict)
+
+    def charge(self, tenant: str, amount: float) -> None:
+        if tenant in self.waiting:
+            self.waiting[tenant] += amount
+        else:
+            self.idle[tenant] = self.idle.get(tenant, self.now) + amount
+
+    def stand_in_line(self, job: ModelJob, *, arrives: bool, now_ms: int) -> None:
+        if not self.waiting:
+            self.since = now_ms
+        if job.tenant not in self.waiting:
+            time = self.idle.pop(job.tenant, self.now)
+            self.waiting[job.tenant] = max(time, self.now) if arrives else time
+        line = self.lines.setdefault(job.tenant, [])
+        line.append(job)
+        line.sort(key=lambda other: other.sequence)
+
+    def leave(self, job: ModelJob) -> None:
+        line = self.lines[job.tenant]
+        line.remove(job)
+        if not line:
+            self.idle[job.tenant] = self.waiting.pop(job.tenant)
+            del self.lines[job.tenant]
+
+    def pop(self) -> ModelJob:
+        time, tenant = min((time, tenant) for tenant, time in self.waiting.items())
+        job = self.lines[tenant][0]
+        self.now = max(self.now, time)
+        self.charge(tenant, job.charge)
+        self.leave(job)
+        self.idle = {tenant: time for tenant, time in self.idle.items() if time >= self.now}
+        return job
+
+    def order(self) -> list[str]:
+        """The ids in turn, if nothing more came."""
+        times = {tenant: (time, list(self.lines[tenant])) for tenant, time in self.waiting.items()}
+        order = []
+        while times:
+            tenant = min(times, key=lambda name: (times[name][0], name))
+            time, line = times[tenant]
+            job = line.pop(0)
+            order.append(job.id)
+            if line:
+                times[tenant] = (time + job.charge, line)
+            else:
+                del times[tenant]
+        return order
+
+
+class QueueModel:
+    """All queues, and what becomes of jobs."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, ModelJob] = {}
+        self.queues: dict[str, ModelQueue] = defaultdict(ModelQueue)
+        self.now_ms = 0
+        self._sequence = 0
+
+    def waiting(self, tenant: str | None = None) -> int:
+        return sum(job.state == "queued" and tenant in (None, job.tenant) for job in self.jobs.values())
+
+    def submit(self, id_: str, queue: str, tenant: str, cost: int, weight: float) -> None:
+        job = self.jobs[id_] = ModelJob(id_, queue, tenant, cost, weight, self._next())
+        self.queues[queue].stand_in_line(job, arrives=True, now_ms=self.now_ms)
+
+    def take(self, full: Collection[str]) -> ModelJob | None:
+        candidates = []
+        for name, queue in self.queues.items():
+            class_, _, model = name.partition(":")
+            if queue.waiting and model not in full:
+                queue.since = min(queue.since, self.now_ms)
+                passed_over = self.now_ms - queue.since
+                urgent = class_ in _PATIENCE_MS and passed_over >= _PATIENCE_MS[class_]
+                candidates.append((1 if urgent else int(class_), queue.since, name))
+        if not candidates:
+            return None
+        queue = self.queues[min(candidates)[2]]
+        job = queue.pop()
+        queue.since = self.now_ms
+        job.state, job.started = "running", self.now_ms
+        job.attempt += 1
+        return job
+
+    def finish(self, job: ModelJob, spent: int | None) -> None:
+        job.state = "ended"
+        job.events += 1
+        if spent is not None:
+            self.queues[job.queue].charge(job.tenant, (spent - job.cost) / job.weight)
+
+    def release(self, job: ModelJob, *, lost: bool) -> str:
+        if job.cancelled:
+            job.state = "ended"
+            return "ended"
+        if lost:
+            job.failures += 1
+            if job.failures >= MAX_LOST_WORKERS:
+                job.state = "dead"
+                return "ended"
+        job.state = "queued"
+        queue = self.queues[job.queue]
+        queue.charge(job.tenant, -job.charge)
+        queue.stand_in_line(job, arrives=False, now_ms=self.now_ms)
+        return "released"
+
+    def cancel(self, id_: str, tenant: str) -> str:
+        job = self.jobs.get(id_)
+        if job is None or tenant not in ("", job.tenant):
+            return "unknown"
+        if job.state == "queued":
+            self.queues[job.queue].leave(job)
+            job.state = "ended"
+            return "cancelled"
+        if job.state == "running":
+            job.cancelled = True
+            return "cancelling"
+        return "ended"
+
+    def requeue(self, job: ModelJob) -> bool:
+        if job.state != "dead":
+            return False
+        job.state, job.failures, job.cancelled, job.sequence = "queued", 0, False, self._next()
+        self.queues[job.queue].stand_in_line(job, arrives=True, now_ms=self.now_ms)
+        return True
+
+    def order(self) -> dict[str, list[str]]:
+        """For each model its waiting jobs in turn."""
+        order: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(self.queues):
+            order[name.partition(":")[2]] += self.queues[name].order()
+        return {model: ids for model, ids in order.items() if ids}
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence

@@ -1,0 +1,132 @@
+"""What the queue promises people (issue figures), on the real scripts in virtual time: shares, newcomers, classes."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from redis.asyncio import Redis
+
+from jan import keys
+from jan.inference.v1 import jobs_pb2
+from jan.queue.bounds import Weights
+from jan.queue.jobs import JobQueue
+from jan.queue.look import look
+from tests.jan.queue.simulation import SimulatedHost
+from tests.jan.queue.virtual import VirtualTime
+
+JOB_MS = 1000
+
+
+@pytest.fixture
+def time(redis: Redis) -> VirtualTime:
+    return VirtualTime(redis)
+
+
+@pytest.fixture
+def queue(redis: Redis, time: VirtualTime) -> JobQueue:
+    return JobQueue(redis, time.scripts)
+
+
+def job(
+    id_: str, tenant: str, cost: int = 100, priority: jobs_pb2.Priority.ValueType = jobs_pb2.PRIORITY_NORMAL
+) -> jobs_pb2.Job:
+    return jobs_pb2.Job(id=id_, tenant=tenant, model=jobs_pb2.ModelSpec(id="m"), cost_tokens=cost, priority=priority)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cost", [1, 100, 100_000])
+async def test_a_newcomer_starts_within_one_job_length_whatever_he_asks(
+    time: VirtualTime, queue: JobQueue, cost: int
+) -> None:
+    for number in range(500):
+        await queue.submit(job(f"bulk{number}", "bulk"))
+    host = SimulatedHost(time, queue, slots=4, duration_ms=lambda _: JOB_MS)
+    await host.work_until(10_500)
+    await queue.submit(job("question", "newcomer", cost))
+    await host.work_until(12_500)
+    assert host.started_ms["question"] - 10_500 <= JOB_MS
+
+
+@pytest.mark.slow
+async def test_shares_of_a_minute_follow_weights_though_estimates_are_wrong(redis: Redis, time: VirtualTime) -> None:
+    """Each tenant errs in his own way, and sends jobs of another size; what counts is what was used."""
+    weights = {"one": 1.0, "two": 2.0, "four": 4.0}
+    used = {"one": 50, "two": 400, "four": 130}
+    queue = JobQueue(redis, time.scripts, Weights(weights))
+    for number in range(500):
+        for tenant, cost in (("one", 50), ("two", 20), ("four", 900)):
+            await queue.submit(job(f"{tenant}{number}", tenant, cost))
+    host = SimulatedHost(
+        time,
+        queue,
+        slots=8,
+        duration_ms=lambda job: used[job.tenant] * 10,
+        spent=lambda job: used[job.tenant],
+    )
+    await host.work_until(60_000)
+    total = sum(host.tokens.values())
+    for tenant, weight in weights.items():
+        assert host.tokens[tenant] / total == pytest.approx(weight / 7, rel=0.1)
+
+
+@pytest.mark.slow
+async def test_lower_classes_start_a_job_in_their_time_however_much_comes_in_above(
+    time: VirtualTime, queue: JobQueue
+) -> None:
+    for number in range(10):
+        await queue.submit(job(f"batch{number}", "night", priority=jobs_pb2.PRIORITY_BATCH))
+        await queue.submit(job(f"normal{number}", "script"))
+    for number in range(400):
+        await queue.submit(job(f"chat{number}", f"person{number % 7}", priority=jobs_pb2.PRIORITY_INTERACTIVE))
+    host = SimulatedHost(time, queue, slots=2, duration_ms=lambda _: JOB_MS)
+    await host.work_until(185_000)
+    for kind, seconds in (("normal", keys.NORMAL_AGES_SECONDS), ("batch", keys.BATCH_AGES_SECONDS)):
+        starts = [0, *(start for id_, start in host.started_ms.items() if id_.startswith(kind))]
+        waits = [later - earlier for earlier, later in itertools.pairwise(starts)]
+        assert len(waits) >= 3
+        assert max(waits) <= seconds * 1000 + JOB_MS
+        assert min(waits) >= seconds * 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slots", [1, 8])
+async def test_estimates_are_within_a_factor_of_two_in_steady_state(
+    time: VirtualTime, queue: JobQueue, slots: int
+) -> None:
+    """Jobs of very different length, thirty always waiting. Nearly all estimates hold; on the whole they are right."""
+    chance = random.Random(7)
+    lengths = {f"j{number}": int(chance.expovariate(1 / 4000)) + 500 for number in range(400)}
+    for number in range(30):
+        await queue.submit(job(f"j{number}", f"person{number % 5}"))
+    host = SimulatedHost(time, queue, slots, duration_ms=lambda job: lengths[job.id])
+    told: dict[str, tuple[int, float]] = {}
+    submitted = 30
+    for step in range(1, 150):
+        await host.work_until(step * 4000 // slots)
+        while submitted < min(400, len(host.started_ms) + 30):
+            id_ = f"j{submitted}"
+            await queue.submit(job(id_, f"person{submitted % 5}"))
+            if submitted > 60:
+                eta = (await look(time.scripts)).by_id[id_].eta_seconds
+                assert eta is not None
+                told[id_] = (host.now_ms, eta)
+            submitted += 1
+    ratios = sorted(
+        eta / ((host.started_ms[id_] - at) / 1000) for id_, (at, eta) in told.items() if id_ in host.started_ms
+    )
+    assert len(ratios) >= 50
+    within = [ratio for ratio in ratios if 0.5 <= ratio <= 2]
+    assert len(within) / len(ratios) >= 0.95
+    assert ratios[len(ratios) // 2] == pytest.approx(1, rel=0.25)
+
+
+async def test_nothing_is_estimated_before_anything_is_known(time: VirtualTime, queue: JobQueue) -> None:
+    await queue.submit(job("first", "ann"))
+    await queue.submit(job("second", "ann"))
+    snapshot = await look(time.scripts)
+    assert [(waiting.id, waiting.position, waiting.eta_seconds) for waiting in snapshot.waiting] == [
+        ("first", 1, None),
+        ("second", 2, None),
+    ]
