@@ -84,6 +84,13 @@ class JobQueue:
             raise bounds.refusal(outcome.decode(), until[0].decode())
         return bool(outcome == b"added")
 
+    async def check_room(self, tenant: str, model: jobs_pb2.ModelSpec, bounds: QueueBounds) -> None:
+        """Raise what `submit` would raise for one more job of this tenant for this model; enqueues nothing."""
+        name = queue_name(jobs_pb2.Job(model=model))
+        reason, *until = await self._scripts.room(args=[name, tenant, bounds.of_tenant, bounds.in_all])
+        if until:
+            raise bounds.refusal(reason.decode(), until[0].decode())
+
     async def take(self, full_models: Collection[str] = ()) -> TakenJob | None:
         """Take the job that is next in turn, except for models the worker has no room for; None when none waits.
 

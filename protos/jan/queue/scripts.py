@@ -36,6 +36,7 @@ class Scripts:
     """Every script, registered with one client; each is one round trip and loads itself into a new server."""
 
     submit: AsyncScript
+    room: AsyncScript
     take: AsyncScript
     renew: AsyncScript
     publish: AsyncScript

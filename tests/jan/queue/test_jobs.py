@@ -74,6 +74,8 @@ async def test_what_goes_beyond_a_bound_is_refused_and_leaves_nothing(queue: Job
         assert await queue.submit(job(id_, tenant=tenant), bounds)
     before = await redis.keys()
     for id_, tenant, code in (("a3", "ann", "rate_limit_exceeded"), ("c1", "cid", "queue_full")):
+        with pytest.raises(ResourceExhaustedError):
+            await queue.check_room(tenant, jobs_pb2.ModelSpec(id="m"), bounds)
         with pytest.raises(ResourceExhaustedError) as refused:
             await queue.submit(job(id_, tenant=tenant), bounds)
         assert refused.value.code == code
@@ -93,6 +95,7 @@ async def test_a_job_that_waits_no_more_makes_room(queue: JobQueue) -> None:
     with pytest.raises(ResourceExhaustedError):
         await queue.submit(job("one too many"), bounds)
     assert await take_all(queue) == ["taken", "waits"]
+    await queue.check_room("ann", jobs_pb2.ModelSpec(id="m"), bounds)
     assert await queue.submit(job("again"), bounds)
 
 

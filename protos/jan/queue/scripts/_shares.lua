@@ -85,3 +85,30 @@ local function pace_of(model)
   if not pace[1] or running == 0 then return false end
   return pace[2] / pace[1] / running
 end
+
+-- Why one more job of a tenant has no place, and in how many milliseconds it may have one ('' when that is not known);
+-- nil when there is room. Bounds of -1 do not bind.
+local function refusal(name, tenant, most_of_tenant, most_in_all)
+  local names = redis.call('ZRANGE', QUEUED_MODELS, 0, -1)
+  local function because(reason, places)
+    local interval = pace_of(model_of(name))
+    return {reason, interval and tostring(math.ceil(interval * places)) or ''}
+  end
+  if most_of_tenant >= 0 then
+    local waiting = 0
+    for _, other in ipairs(names) do waiting = waiting + redis.call('ZCARD', line_key(other, tenant)) end
+    if waiting >= most_of_tenant then
+      return because('tenant_full', math.max(1, redis.call('ZCARD', tenants_key(name))))
+    end
+  end
+  if most_in_all < 0 or tonumber(redis.call('GET', WAITING) or '0') < most_in_all then return nil end
+  -- Lines that expired unseen are still in the count: count anew before anybody is refused.
+  local waiting = 0
+  for _, other in ipairs(names) do
+    for _, neighbour in ipairs(redis.call('ZRANGE', tenants_key(other), 0, -1)) do
+      waiting = waiting + redis.call('ZCARD', line_key(other, neighbour))
+    end
+  end
+  redis.call('SET', WAITING, waiting, 'EX', IDLE_TTL_SECONDS)
+  return waiting >= most_in_all and because('full', 1) or nil
+end
