@@ -153,14 +153,16 @@ class LogFollower:
         backoff = Backoff()
         poked: bytes | str = "0"
         while True:
-            cursors: dict[str, bytes | str] = {self._poke_key: poked}
+            starts: dict[str, int] = {}
             for key, subscriptions in self._subscriptions.items():
                 reading = [subscription.cursor for subscription in subscriptions if not subscription.is_dropped]
                 if reading:
-                    cursors[key] = f"{min(reading)}-0"
+                    starts[key] = min(reading)
+            cursors: dict[str, bytes | str] = {self._poke_key: poked}
+            cursors |= {key: f"{start}-0" for key, start in starts.items()}
             try:
                 reply = await read_streams(self._redis, cursors, block_seconds=BLOCK_SECONDS, count=READ_COUNT)
-                poked = self._distribute(reply, poked)
+                poked = self._distribute(reply, starts, poked)
                 backoff.reset()
             except (RedisError, OSError) as error:
                 logger.warning("log reader lost Redis", error=str(error))
@@ -169,19 +171,26 @@ class LogFollower:
                 logger.exception("log reader failed")
                 await backoff.wait()
 
-    def _distribute(self, reply: list[tuple[str, list[StreamEntry]]], poked: bytes | str) -> bytes | str:
+    def _distribute(
+        self, reply: list[tuple[str, list[StreamEntry]]], starts: dict[str, int], poked: bytes | str
+    ) -> bytes | str:
         """Deliver what was read; returns the id of the newest poke."""
         for key, raw_entries in reply:
             if key == self._poke_key:
                 poked = raw_entries[-1][0]
             else:
-                self._deliver(key, raw_entries)
+                self._deliver(key, raw_entries, starts[key])
         return poked
 
-    def _deliver(self, key: str, raw_entries: list[StreamEntry]) -> None:
+    def _deliver(self, key: str, raw_entries: list[StreamEntry], start: int) -> None:
+        """Hand over what was read of a log from just after `start`.
+
+        A reader that came while the read was under way may want what lies before that: it waits for the next read.
+        """
         entries = [
             LogEntry(int(raw_id.partition(b"-")[0]), fields[b"g"], fields[b"p"], b"e" in fields)
             for raw_id, fields in raw_entries
         ]
         for subscription in self._subscriptions.get(key, ()):
-            subscription.deliver(entries)
+            if subscription.cursor >= start:
+                subscription.deliver(entries)

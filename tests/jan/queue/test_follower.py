@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+import jan.queue.follower
+from jan import keys
 from jan.inference.v1 import jobs_pb2
 from jan.queue.follower import MAX_PENDING_BYTES, LogFollower, LogRestartedError, SlowReaderError
 from jan.queue.jobs import JobQueue
 from jan.queue.log import LogWriter
 from jan.queue.scripts import Scripts
+from jan.redis import StreamEntry, read_streams
 
 
 @pytest.fixture
@@ -56,6 +60,31 @@ async def test_a_late_reader_catches_up_while_another_reads_live(redis: Redis, f
     await writer.publish([b"4"], ends=True)
     assert await early == await late == [1, 2, 3, 4]
     assert await resumed == [3, 4]
+
+
+async def test_a_reader_that_comes_while_a_later_part_is_read_misses_nothing(
+    redis: Redis, follower: LogFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def read_slowly(*args: Any, **options: Any) -> list[tuple[str, list[StreamEntry]]]:
+        reply = await read_streams(*args, **options)
+        if any(key == keys.log("a") for key, _ in reply):
+            read.set()
+            await may_go_on.wait()
+        return reply
+
+    writer = await open_log(redis, "a")
+    await writer.publish([b"1", b"2", b"3"])
+    monkeypatch.setattr(jan.queue.follower, "read_streams", read_slowly)
+    async with follower.follow("a", after=3):
+        await writer.publish([b"4"])
+        await read.wait()
+        async with follower.follow("a") as late:
+            may_go_on.set()
+            await writer.publish([b"5"], ends=True)
+            numbers = [entry.number async for batch in late.batches(idle_seconds=5) for entry in batch]
+    assert numbers == [1, 2, 3, 4, 5]
 
 
 async def test_many_logs_do_not_mix(redis: Redis, follower: LogFollower) -> None:
