@@ -38,11 +38,14 @@ class ChunkStream:
 
     __slots__ = ("_choices", "_holds_role", "_prefix", "_suffix", "_wishes", "usage")
 
-    def __init__(self, head: AnswerHead, wishes: AnswerWishes) -> None:
-        """`head` is repeated in every chunk; `wishes` say what the client asked to see."""
+    def __init__(self, head: AnswerHead, wishes: AnswerWishes, *, begun: bool = False) -> None:
+        """`head` is repeated in every chunk; `wishes` say what the client asked to see.
+
+        begun: an earlier attempt has told the role of the only choice.
+        """
         self._wishes = wishes
         self._holds_role = wishes.has_tools
-        self._choices: dict[int, _Choice] = {}
+        self._choices: dict[int, _Choice] = {0: _Choice(role_sent=True)} if begun else {}
         self._prefix = head.json_prefix("chat.completion.chunk")
         self._suffix = b',"usage":null}' if wishes.include_usage else b"}"
         self.usage = NO_USAGE

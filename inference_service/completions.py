@@ -57,11 +57,14 @@ class _Choice:
 class _Completion:
     """What a streamed and a whole answer share: the choices, and what they cost."""
 
-    def __init__(self, head: AnswerHead, wishes: CompletionWishes) -> None:
-        """`head` names the answer; `wishes` say what the client asked to see."""
+    def __init__(self, head: AnswerHead, wishes: CompletionWishes, *, begun: bool = False) -> None:
+        """`head` names the answer; `wishes` say what the client asked to see.
+
+        begun: an earlier attempt has told the beginning of the only choice.
+        """
         self._head = head
         self._wishes = wishes
-        self._choices: dict[int, _Choice] = {}
+        self._choices: dict[int, _Choice] = {0: _Choice()} if begun else {}
         self._usages: dict[int, Usage] = {}
 
     @property

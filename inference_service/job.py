@@ -22,7 +22,7 @@ class JobState(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     RELEASED = "released"
-    """Handed back: it will run again from the beginning."""
+    """Handed back: it will run again, and go on from what was said."""
     ABANDONED = "abandoned"
     """Somebody else holds its lease; nothing more may be said."""
 
@@ -59,23 +59,26 @@ TRANSITIONS: Final[dict[tuple[JobState, Happening], JobState]] = {
     (JobState.TAKEN, Happening.ASKED): JobState.ASKED,
     (JobState.ASKED, Happening.SPOKE): JobState.SPEAKING,
     (JobState.SPEAKING, Happening.SPOKE): JobState.SPEAKING,
-    # Nothing sent yet: the job runs again. Text already sent: it ends with what was said.
+    # Nothing sent yet: the job runs again. Text already sent: the next attempt goes on from there if it can.
     (JobState.TAKEN, Happening.ENGINE_LOST): JobState.RELEASED,
     (JobState.ASKED, Happening.ENGINE_LOST): JobState.RELEASED,
-    (JobState.SPEAKING, Happening.ENGINE_LOST): JobState.FAILED,
+    (JobState.SPEAKING, Happening.ENGINE_LOST): JobState.RELEASED,
     (JobState.TAKEN, Happening.DRAINED): JobState.RELEASED,
     (JobState.ASKED, Happening.DRAINED): JobState.RELEASED,
-    (JobState.SPEAKING, Happening.DRAINED): JobState.FAILED,
+    (JobState.SPEAKING, Happening.DRAINED): JobState.RELEASED,
 }
 
 
-def next_state(state: JobState, happening: Happening, *, attempt: int) -> JobState:
+def next_state(state: JobState, happening: Happening, *, attempt: int, continuable: bool) -> JobState:
     """The state after something happened on the job's `attempt` (from 1).
 
-    A job that lost its engine on its last attempt fails instead of going round again: it may be what kills them.
+    A job that lost its engine on its last attempt fails instead of going round again: it may be what kills them. So
+    does one that has said a part of an answer that nobody else can go on with.
     Raises KeyError: the happening makes no sense in this state.
     """
     following = TRANSITIONS[state, happening]
     if following is JobState.RELEASED and happening is Happening.ENGINE_LOST and attempt >= MAX_LOST_WORKERS:
+        return JobState.FAILED
+    if following is JobState.RELEASED and state is JobState.SPEAKING and not continuable:
         return JobState.FAILED
     return following

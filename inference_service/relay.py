@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import orjson
@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from inference_service.chunks import ChunkStream
 from inference_service.completions import CompletionStream, CompletionWishes, WholeCompletion
+from inference_service.continuation import CHAT_FIELDS, NOTHING, Begun, is_plain, text_of, without_echo
 from inference_service.embeddings import EmbeddingList
 from inference_service.engines.client import ENGINE_UNREACHABLE
 from inference_service.engines.errors import error_of
@@ -40,6 +41,8 @@ from jan.telemetry import get_logger, request_id_var
 from jan.type.v1.usage_pb2 import Usage as UsageProto
 
 logger = get_logger(__name__)
+
+T = TypeVar("T")
 
 _CACHE_KEY = secrets.token_bytes(32)
 _TOO_LONG = DeadlineExceededError("The answer took too long.", code="timeout")
@@ -64,6 +67,7 @@ class Relay:
         self._interruption: Happening | None = None
         self._answering: asyncio.Task[None] | None = None
         self._publishing = False
+        self._continuable = False
 
     def interrupt(self, happening: Happening) -> None:
         """End the job because of something from outside; the first interruption counts.
@@ -91,71 +95,98 @@ class Relay:
         finally:
             self._answering.cancel()
         happening, error = self._verdict(self._answering)
-        self.state = next_state(self.state, happening, attempt=self.taken.lease.attempt)
+        self._happened(happening)
         await self._close(error)
         logger.info("job", job=self._job.id, model=self._job.model.id, state=str(self.state), after=str(happening))
         return self.state
 
     async def _answer(self) -> None:
-        """Ask the model and publish its answer to the end."""
-        if self.taken.published:
-            raise _worker_lost()
+        """Ask the model and publish its answer to the end, going on from what an earlier attempt has said."""
         check_purpose(self._job.model, self._job.endpoint)
+        request = self._request()
+        said = await self._said_before(request)
         async with self._models.use(self._job.model) as running:
+            self._continuable = is_plain(request) and running.engine.continues("")
             self._happened(Happening.ASKED)
             try:
-                await self._ask(running)
+                await self._ask(running, request, said)
             except EngineLostError:
                 await self._models.notice_crash(running)
                 raise
             running.succeeded()
 
-    async def _ask(self, running: RunningModel) -> None:
+    async def _said_before(self, request: Mapping[str, Any]) -> str:
+        """The text that earlier attempts have published. Raises UnavailableError: nobody can go on from there."""
+        if not self.taken.published:
+            return ""
+        events = await self._persist(partial(self._queue.said, self.taken))
+        text = text_of(events) if events is not None and is_plain(request) else None
+        said = without_echo(text, request) if text is not None else None
+        if said is None:
+            raise _worker_lost()
+        return said
+
+    async def _begun(self, running: RunningModel, said: str) -> Begun:
+        """What was said as the engine counts it. Raises UnavailableError: it cannot go on from there."""
+        if not said:
+            return NOTHING
+        is_chat = self._job.endpoint == jobs_pb2.ENDPOINT_CHAT_COMPLETIONS
+        if not running.engine.continues(said if is_chat else ""):
+            raise _worker_lost()
+        return Begun(said, await running.client.count_tokens(running.engine.count_body(said)))
+
+    async def _ask(self, running: RunningModel, request: Mapping[str, Any], said: str) -> None:
         try:
+            begun = await self._begun(running, said)
             match self._job.endpoint:
                 case jobs_pb2.ENDPOINT_CHAT_COMPLETIONS:
-                    await self._chat(running)
+                    await self._chat(running, request, begun)
                 case jobs_pb2.ENDPOINT_COMPLETIONS:
-                    await self._go_on(running)
+                    await self._go_on(running, request, begun)
                 case jobs_pb2.ENDPOINT_EMBEDDINGS:
-                    await self._embed(running)
+                    await self._embed(running, request)
                 case _:
                     raise InvalidArgumentError("This server does not know the job's endpoint.")
         except aiohttp.ClientError as error:
             raise EngineLostError(f"The engine broke off: {error}") from error
-        except UnavailableError as error:
+        except JanError as error:
             if error.code == ENGINE_UNREACHABLE:
                 raise EngineLostError(f"{error.message} {error.__cause__}") from error
+            if said:  # the request was good once: it is our way of going on that is refused
+                raise _worker_lost() from error
             raise
 
-    async def _chat(self, running: RunningModel) -> None:
-        request = self._request()
-        call = running.engine.chat_call(request)
+    async def _chat(self, running: RunningModel, request: Mapping[str, Any], begun: Begun) -> None:
+        call = running.engine.chat_call(begun.request(request))
         head = AnswerHead(self._job.response_id, self._job.response_created, self._job.model.id)
         wishes = AnswerWishes.of(request)
         async with running.client.chat(call.body) as content:
             if call.streams:
-                answer: Answer = ChunkStream(head, wishes) if self._job.stream else WholeAnswer(head, wishes)
-                await self._relay(content, call.read_by(answer))
+                if self._job.stream:
+                    answer: Answer = ChunkStream(head, wishes, begun=bool(self.taken.published))
+                else:
+                    answer = WholeAnswer(head, wishes)
+                await self._relay(content, begun.read_by(call.read_by(answer), request))
             else:
                 data, finish_reason, usage = rewrite_whole(orjson.loads(await content.read()), head, wishes)
                 await self._complete([data], finish_reason, usage)
 
-    async def _go_on(self, running: RunningModel) -> None:
-        request = self._request()
-        call = running.engine.completion_call(request)
+    async def _go_on(self, running: RunningModel, request: Mapping[str, Any], begun: Begun) -> None:
+        call = running.engine.completion_call(begun.request(request))
         head = AnswerHead(self._job.response_id, self._job.response_created, self._job.model.id)
         wishes = CompletionWishes.of(request, call.echo)
-        answer = CompletionStream(head, wishes) if self._job.stream else WholeCompletion(head, wishes)
+        if self._job.stream:
+            answer: Answer = CompletionStream(head, wishes, begun=bool(self.taken.published))
+        else:
+            answer = WholeCompletion(head, wishes)
         async with running.client.complete(call.body) as content:
             if call.streams:
-                await self._relay(content, answer)
+                await self._relay(content, begun.read_by(answer, request))
             else:
                 _hear([await content.read()], answer)
                 await self._complete(answer.end(), answer.finish_reason, answer.usage)
 
-    async def _embed(self, running: RunningModel) -> None:
-        request = self._request()
+    async def _embed(self, running: RunningModel, request: Mapping[str, Any]) -> None:
         embeddings = EmbeddingList(self._job.model.id, request)
         for body in running.engine.embed_call(request).bodies:
             try:
@@ -168,15 +199,17 @@ class Relay:
         """Publish what the engine says as it comes.
 
         While one batch travels to Redis the next gathers in the reader, so batches grow with the load and the first
-        token waits for nothing.
+        token waits for nothing. The finish_reason waits for the end, so that no attempt finds an answer that is whole
+        but for its usage.
         """
         events = EventReader()
         said: list[bytes] = []
         async for piece in content.iter_any():
-            said, done = _hear(events.feed(piece), answer)
+            more, done = _hear(events.feed(piece), answer)
+            said += more
             if done:
                 break
-            if said:
+            if said and not answer.complete:
                 self._happened(Happening.SPOKE)
                 await self._publish(_chunk_events(said))
                 said = []
@@ -223,26 +256,29 @@ class Relay:
         except LeaseLostError:
             self.state = JobState.ABANDONED
 
-    async def _persist(self, write: Callable[[], Awaitable[None]]) -> None:
-        """Write to Redis however long it is away: each write may be repeated. Raises LeaseLostError."""
+    async def _persist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask Redis however long it is away: each write may be repeated. Raises LeaseLostError."""
         backoff = Backoff()
         while True:
             try:
-                return await write()
+                return await ask()
             except (RedisError, OSError) as error:
                 logger.warning("Redis is away, an answer waits", job=self._job.id, error=str(error))
                 await backoff.wait()
 
     def _request(self) -> dict[str, Any]:
         request = orjson.loads(self._job.body)
+        for field in CHAT_FIELDS:
+            request.pop(field, None)
         return {**request, "stream": self._job.stream, "cache_salt": _cache_salt(self._job.tenant)}
 
     def _happened(self, happening: Happening) -> None:
-        self.state = next_state(self.state, happening, attempt=self.taken.lease.attempt)
+        attempt = self.taken.lease.attempt
+        self.state = next_state(self.state, happening, attempt=attempt, continuable=self._continuable)
 
     def _engine_lost(self) -> UnavailableError:
         """What to tell the client if the job cannot run again: with nothing said, the engine's trouble is the news."""
-        if self.state is JobState.SPEAKING:
+        if self.state is JobState.SPEAKING or self.taken.published:
             return _worker_lost()
         message = (
             f"The engine of model {self._job.model.id} did not answer. Try again; "

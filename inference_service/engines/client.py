@@ -12,7 +12,7 @@ import orjson
 
 from inference_service.engines.engine import Connection
 from inference_service.engines.errors import error_of
-from jan.errors import UnavailableError
+from jan.errors import InternalError, UnavailableError
 
 ENGINE_UNREACHABLE = "engine_unreachable"
 """The code of an UnavailableError that says: nothing of the request was answered, it may be asked again."""
@@ -79,9 +79,21 @@ class EngineClient:
         async with self.ask("/embeddings", body) as content:
             return orjson.loads(await content.read())
 
+    async def count_tokens(self, body: Mapping[str, Any]) -> int:
+        """How many tokens a text has. Raises as `ask`; InternalError: it answers something else."""
+        async with self._post(self._root("/tokenize"), body, "prompt") as content:
+            try:
+                return len(orjson.loads(await content.read())["tokens"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise InternalError("The engine said something that is no list of tokens.") from error
+
+    def ask(self, path: str, body: Mapping[str, Any]) -> AbstractAsyncContextManager[aiohttp.StreamReader]:
+        """Ask one of OpenAI's endpoints; see `_post`."""
+        return self._post(f"{self._base_url}{path}", body, _ASKED[path])
+
     @contextlib.asynccontextmanager
-    async def ask(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.StreamReader]:
-        """Ask one of OpenAI's endpoints; the body of a good answer.
+    async def _post(self, url: str, body: Mapping[str, Any], asked: str) -> AsyncIterator[aiohttp.StreamReader]:
+        """Ask; the body of a good answer. `asked` is the field that holds what the model reads.
 
         Leaving the context before the answer's end closes the connection, which is how an engine is told to stop.
         Raises InvalidArgumentError: the engine refuses the request. UnavailableError: it cannot be reached, or broke
@@ -89,7 +101,6 @@ class EngineClient:
         reading: it broke off.
         """
         data = orjson.dumps(body)
-        url = f"{self._base_url}{path}"
         try:
             # A redirect would carry the prompt, and maybe the key, to somebody else.
             response = await self._session.post(
@@ -99,7 +110,7 @@ class EngineClient:
             raise UnavailableError("The engine cannot be reached.", code=ENGINE_UNREACHABLE) from error
         try:
             if response.status != 200:
-                raise error_of(response.status, await self._error_body(response), _ASKED[path])
+                raise error_of(response.status, await self._error_body(response), asked)
             yield response.content
         finally:
             response.close()

@@ -108,6 +108,16 @@ class Engine(Protocol):
         Raises InvalidArgumentError: leaving a field out would change the answer.
         """
 
+    def continues(self, said: str) -> bool:
+        """Whether it can go on from exactly this text, the beginning of an answer; "" asks whether it ever can.
+
+        A chat then ends with an assistant message that holds the text, and has `continue_final_message` true and
+        `add_generation_prompt` false; its answer does not repeat the text.
+        """
+
+    def count_body(self, text: str) -> Mapping[str, Any]:
+        """The body that makes its `POST /tokenize` answer with the tokens of this text and no others."""
+
     def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
         """Translate a validated OpenAI completion request, `prompt` being a list of texts or of lists of tokens.
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from inference_service.continuation import CHAT_FIELDS, keeps
 from inference_service.devices.memory import resident_bytes
 from inference_service.embeddings import batches
 from inference_service.engines.client import EngineClient
@@ -46,6 +47,7 @@ _FIELDS: Final = frozenset(
         *("presence_penalty", "frequency_penalty", "logit_bias", "response_format"),
         *("tools", "tool_choice", "parallel_tool_calls"),
         *("top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n"),  # Jan's and llama.cpp's own sampling
+        *CHAT_FIELDS,
     }
 )
 """What a client may say to llama.cpp. Its server knows many more fields, some of them not for strangers: a template or
@@ -146,6 +148,7 @@ class LlamaCppEngine:
         self._load_timeout = load_timeout
         self._template_has_tools = False
         self._plain = PlainText()
+        self._template = ""
 
     @property
     def slots(self) -> int:
@@ -191,6 +194,7 @@ class LlamaCppEngine:
                 await self.stop()
                 message = self._ended("The engine started, but does not answer.", [str(silent.__cause__)])
                 raise UnavailableError(message, code="engine_start_failed", retry_after_seconds=5) from None
+        self._template = str(properties.get("chat_template", ""))
         self._template_has_tools = bool(properties.get("chat_template_caps", {}).get("supports_tool_calls"))
         return self._connection
 
@@ -231,6 +235,14 @@ class LlamaCppEngine:
             body["tools"] = self._plain.of(body["tools"])
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         return ChatCall(body, streams=True, forced=forced)
+
+    def continues(self, said: str) -> bool:
+        """Unless the template trims it."""
+        return keeps(self._template, said)
+
+    def count_body(self, text: str) -> Mapping[str, Any]:
+        """Without the tokens that begin a prompt, and with special ones taken for the text they are."""
+        return {"content": text, "add_special": False, "parse_special": False}
 
     def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
         """A text completion for llama.cpp, always streamed; it does not echo, so that is done here.

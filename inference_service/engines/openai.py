@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from inference_service.continuation import CHAT_FIELDS
 from inference_service.embeddings import batches
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.engines.model_settings import ModelSettings
@@ -20,7 +21,7 @@ _FIELDS: Final = frozenset(
     {
         *("messages", "n", "stop", "seed", "temperature", "top_p", "max_tokens", "max_completion_tokens", "logprobs"),
         *("top_logprobs", "presence_penalty", "frequency_penalty", "logit_bias", "response_format", "tools"),
-        *("tool_choice", "parallel_tool_calls", "reasoning_effort"),
+        *("tool_choice", "parallel_tool_calls", "reasoning_effort", *CHAT_FIELDS),
     }
 )
 """What is passed on: OpenAI's own fields, without those that name the person asking (`user`, `metadata`)."""
@@ -44,6 +45,7 @@ class OpenAiEngine:
             message = f"Model {spec.id} needs the http(s) base URL of its server as its source."
             raise FailedPreconditionError(message, code="model_settings_invalid")
         settings = ModelSettings(spec.settings_json)
+        self._continues = settings.flag("continue_final_message", False)
         settings.skip("embedding")  # heeded by the gateway, which lets no other model answer chats by default
         self._slots = settings.integer("n_parallel", _DEFAULT_N_PARALLEL, 1, 4_096)
         self._model = settings.text("model") or spec.id
@@ -95,6 +97,15 @@ class OpenAiEngine:
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """The request under the remote model's name; streamed when the client wants a stream."""
         return ChatCall(self._body(request, _FIELDS), streams=bool(request.get("stream")))
+
+    def continues(self, said: str) -> bool:
+        """Setting `continue_final_message`: the server is a vLLM or llama.cpp, since OpenAI's own API cannot."""
+        return self._continues
+
+    def count_body(self, text: str) -> Mapping[str, Any]:
+        """As vLLM and llama.cpp have it."""
+        flags = {"add_special_tokens": False, "add_special": False}
+        return {"model": self._model, "prompt": text, "content": text, **flags}
 
     def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
         """As a chat; one prompt is sent as such, since not every server knows lists."""

@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from inference_service.continuation import keeps
 from inference_service.engines.client import EngineClient
 from inference_service.engines.cpu import default_threads
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
@@ -87,7 +88,7 @@ class VllmEngine:
             on_line=self._log.hear,
         )
         self._connection = Connection("http://engine/v1", self._socket, {"Authorization": f"Bearer {key}"})
-        template = self._settings.template.jinja or model.base.template
+        self._template = template = self._settings.template.jinja or model.base.template
         self._requests = VllmRequests(
             model=_ADAPTER_NAME if model.adapter else _BASE_NAME,
             ctx_len=command.ctx_len,
@@ -155,6 +156,18 @@ class VllmEngine:
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """See `vllm_request.py`."""
         return self._requests.chat_call(request)
+
+    def continues(self, said: str) -> bool:
+        """Unless the template trims it, or it both begins and ends with a space, which makes transformers trim it.
+
+        What comes out of a parser of thoughts would be taken for thoughts again.
+        """
+        spaced = said != said.lstrip() and said != said.rstrip()
+        return keeps(self._template, said) and not spaced and not self._settings.reasoning_parser
+
+    def count_body(self, text: str) -> Mapping[str, Any]:
+        """Without the tokens that begin a prompt."""
+        return {"prompt": text, "add_special_tokens": False}
 
     def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
         """See `vllm_request.py`."""

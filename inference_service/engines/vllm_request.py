@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from inference_service.continuation import CHAT_FIELDS
 from inference_service.embeddings import batches
 from inference_service.engines.engine import ChatCall, CompletionCall, EmbedCall
 from inference_service.engines.plain_text import PlainText
@@ -19,7 +20,7 @@ _FIELDS: Final = frozenset(
         *("messages", "max_tokens", "n", "stop", "seed", "temperature", "top_p", "logprobs", "top_logprobs"),
         *("presence_penalty", "frequency_penalty", "logit_bias", "response_format", "reasoning_effort"),
         *("top_k", "min_p", "min_tokens", "ignore_eos"),
-        "cache_salt",  # ours, never a client's: `relay.py` writes it
+        *("cache_salt", *CHAT_FIELDS),  # ours, never a client's: `relay.py` writes them
     }
 )
 """What may reach vLLM. It knows many more fields, some of them not for strangers: templates and their arguments, prompt

@@ -59,6 +59,12 @@ class FakeEngine:
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         return ChatCall(request, streams=True)
 
+    def continues(self, said: str) -> bool:
+        return False
+
+    def count_body(self, text: str) -> Mapping[str, Any]:
+        return {"prompt": text}
+
     def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
         return CompletionCall(request, streams=True)
 

@@ -23,11 +23,14 @@ from tests.inference_service.scripted_words import (
     pieces_of,
     prompts_of,
     reason_of,
+    said_before,
+    tokens_of,
 )
 
 MAX_PROMPT_WORDS = 1000
 TOO_LONG = f"This model's maximum context length is {MAX_PROMPT_WORDS} tokens."
 DIMENSIONS = 8
+PROMPT_TOKENS = 7
 
 
 class ScriptedEngine:
@@ -71,6 +74,7 @@ class ScriptedEngine:
         app.router.add_post("/v1/chat/completions", self._answer)
         app.router.add_post("/v1/completions", self._complete)
         app.router.add_post("/v1/embeddings", self._embed)
+        app.router.add_post("/tokenize", self._tokenize)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -111,7 +115,7 @@ class ScriptedEngine:
                 return await self._stream_completion(request, body, choices)
             said = [piece async for piece in self._pieces(body)]
             whole = [completion_choice(body, index, said, ends=True) for index in choices]
-            return web.json_response({"choices": whole, "usage": usage(len(said) * len(choices))})
+            return web.json_response({"choices": whole, "usage": usage(body, len(said) * len(choices))})
         finally:
             self._transports.discard(request.transport)
             await self._note(None, -1)
@@ -128,7 +132,7 @@ class ScriptedEngine:
                 await self._send(response, [completion_choice(body, index, [piece], after=count)])
                 count += 1
             await self._send(response, [{"index": index, "text": "", "finish_reason": reason_of(body)}])
-        await self._send(response, [], usage=usage(count * len(choices)))
+        await self._send(response, [], usage=usage(body, count * len(choices)))
         await response.write(b"data: [DONE]\n\n")
         return response
 
@@ -147,6 +151,9 @@ class ScriptedEngine:
         tokens = 2 * len(vectors)
         return web.json_response({"data": data[::-1], "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
 
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        return web.json_response({"tokens": tokens_of((await request.json())["prompt"])})
+
     async def _note(self, body: dict[str, Any] | None, change: int) -> None:
         async with self._changed:
             self.active += change
@@ -155,7 +162,7 @@ class ScriptedEngine:
             self._changed.notify_all()
 
     async def _pieces(self, body: dict[str, Any]) -> AsyncIterator[str]:
-        for index, piece in enumerate(pieces_of(body)):
+        for index, piece in enumerate(pieces_of(body), said_before(body)):
             if index >= self.free_tokens:
                 await self._free.wait()
             await asyncio.sleep(0)
@@ -170,7 +177,7 @@ class ScriptedEngine:
             message["tool_calls"] = [{"id": "call_1", "type": "function", "function": function}]
         choice = {"message": message, "logprobs": logprobs_of(body, said), "finish_reason": reason_of(body)}
         choices = [{"index": index, **choice} for index in range(body.get("n", 1))]
-        return web.json_response({"id": "x", "choices": choices, "usage": usage(len(said))})
+        return web.json_response({"id": "x", "choices": choices, "usage": usage(body, len(said))})
 
     async def _stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -191,7 +198,7 @@ class ScriptedEngine:
         for index in indexes:
             await self._send(response, [{"index": index, "delta": {}, "finish_reason": reason_of(body)}])
         if (body.get("stream_options") or {}).get("include_usage"):
-            await self._send(response, [], usage=usage(count * len(indexes)))
+            await self._send(response, [], usage=usage(body, count * len(indexes)))
         await response.write(b"data: [DONE]\n\n")
         return response
 
@@ -207,5 +214,7 @@ def vector_of(text: object) -> list[float]:
     return [byte / length for byte in digest]
 
 
-def usage(completion_tokens: int) -> dict[str, int]:
-    return {"prompt_tokens": 7, "completion_tokens": completion_tokens, "total_tokens": 7 + completion_tokens}
+def usage(body: dict[str, Any], completion_tokens: int) -> dict[str, int]:
+    prompt_tokens = PROMPT_TOKENS + said_before(body)
+    total_tokens = prompt_tokens + completion_tokens
+    return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total_tokens}

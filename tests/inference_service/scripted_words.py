@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -23,8 +24,24 @@ def pieces_of(body: dict[str, Any]) -> Iterator[str]:
         example = json.dumps(_example(schema))
         return iter((example[:5], example[5:]))
     limit = body.get("max_tokens")
-    words = map(token, count() if limit is None else range(limit))
+    first = said_before(body)
+    words = map(token, count(first) if limit is None else range(first, first + limit))
     return _until_stop(list(words), body["stop"]) if body.get("stop") and limit is not None else words
+
+
+def said_before(body: dict[str, Any]) -> int:
+    """How many tokens of the answer the request itself holds, to go on from there."""
+    if body.get("continue_final_message"):
+        assert body["add_generation_prompt"] is False
+        assert body["messages"][-1]["role"] == "assistant"
+        return len(tokens_of(body["messages"][-1]["content"]))
+    prompts = prompts_of(body) if "prompt" in body else []
+    return len(tokens_of(prompts[0])) if len(prompts) == 1 and isinstance(prompts[0], str) else 0
+
+
+def tokens_of(said: str) -> list[int]:
+    """The numbers of the tokens in a text of ours."""
+    return [int(number) for number in re.findall(r"w(\d+) ", said)]
 
 
 def function_of(body: dict[str, Any]) -> str | None:

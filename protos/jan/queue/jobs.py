@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
 
 from redis.asyncio import Redis
 
@@ -16,10 +17,13 @@ from jan.inference.v1 import jobs_pb2
 from jan.queue.bounds import EVEN, UNBOUNDED, QueueBounds, Weights
 from jan.queue.leases import Lease, LeaseKind, StalledLease, new_token
 from jan.queue.scripts import Scripts
+from jan.redis import StreamEntry
 
 # Three workers lost on one job say that the job is the cause.
 MAX_LOST_WORKERS = 3
 POISON = "poison"
+
+_PAGE = 4096  # events read at once
 
 _KINDS = {jobs_pb2.ENDPOINT_COMPLETIONS: "text_completion", jobs_pb2.ENDPOINT_EMBEDDINGS: "embedding"}
 _CANCELLED = jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled())
@@ -106,6 +110,24 @@ class JobQueue:
             lease=Lease(LeaseKind.JOB, id_.decode(), token, attempt),
             published=published,
         )
+
+    async def said(self, taken: TakenJob) -> list[jobs_pb2.JobEvent] | None:
+        """What earlier attempts at a taken job have published; None when its log has lost a part of that.
+
+        Raises redis.RedisError: Redis did not answer.
+        """
+        entries: list[StreamEntry] = []
+        while len(entries) < taken.published:
+            page = cast(
+                list[StreamEntry],
+                await self._redis.xrange(
+                    keys.log(taken.lease.id), min=f"{len(entries) + 1}-0", max=f"{taken.published}-0", count=_PAGE
+                ),
+            )
+            if not page or page[0][0] != b"%d-0" % (len(entries) + 1):
+                return None
+            entries += page
+        return [jobs_pb2.JobEvent.FromString(fields[b"p"]) for _, fields in entries]
 
     async def hand_back(self, taken: TakenJob) -> None:
         """Put a taken job back at its old place, as a worker does that stops; it counts no failure.

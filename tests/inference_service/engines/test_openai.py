@@ -10,11 +10,13 @@ from tests.inference_service.engines.contract import BusySlots, EngineContract
 from tests.inference_service.engines.embedding_contract import EmbeddingContract
 from tests.inference_service.scripted_engine import DIMENSIONS, ScriptedEngine
 
+SETTINGS = '{"model": "inner", "continue_final_message": true}'
+
 
 class TestOpenAi(EngineContract):
     @pytest.fixture
     def engine(self, scripted: ScriptedEngine) -> OpenAiEngine:
-        spec = ModelSpec(id="remote", engine="openai", source_url=scripted.url, settings_json='{"model": "inner"}')
+        spec = ModelSpec(id="remote", engine="openai", source_url=scripted.url, settings_json=SETTINGS)
         return OpenAiEngine(spec)
 
     @pytest.fixture
@@ -32,6 +34,11 @@ class TestOpenAi(EngineContract):
         async with client.chat(call.body):
             pass
         assert scripted.requests[0]["model"] == "inner"
+
+
+def test_a_server_that_nobody_vouches_for_goes_on_with_nothing() -> None:
+    """OpenAI's own API would take the begun answer for history, and answer anew."""
+    assert not OpenAiEngine(ModelSpec(id="remote", engine="openai", source_url="http://host/v1")).continues("")
 
 
 class TestOpenAiEmbeddings(EmbeddingContract):

@@ -229,7 +229,7 @@ class TestVllmEmbeddings(EmbeddingContract):
 async def test_two_models_answer_and_survive_a_kill(
     redis: Redis, vllm_models: Path, vllm_python: Path, run_dir: Path
 ) -> None:
-    """Both at once, then the first is killed in the middle of an answer: what was said is kept, the next one runs."""
+    """Both at once, then the first is killed in the middle of an answer, which goes on with the next one."""
     follower = LogFollower(redis)
     bench = Bench(redis, follower, launcher(vllm_models, vllm_python, run_dir))
     async with follower.running(), bench.worker() as running:
@@ -243,14 +243,16 @@ async def test_two_models_answer_and_survive_a_kill(
             assert called.end == "completed"
             assert called.events[-1].completed.finish_reason in reasons
 
-        job_id = await bench.submit(vllm(), {"max_tokens": 900, "ignore_eos": True})
+        request = {"max_tokens": 60, "ignore_eos": True, "temperature": 0}
+        uninterrupted = await bench.ask(vllm(), request)
+        job_id = await bench.submit(vllm(), request)
         await bench.read(job_id, chunks=3)
         demo, _ = running.models.all()
         family = family_of(engine_of(demo))
         os.kill(family[1].pid, signal.SIGKILL)
         said = await bench.read(job_id)
-        assert (said.end, said.error.code) == ("failed", "worker_lost")
-        assert said.text
+        assert (said.text, said.end) == (uninterrupted.text, "completed")
+        assert said.events[-1].completed == uninterrupted.events[-1].completed
         assert await all_gone(family)
 
         again, beside = await asyncio.gather(bench.ask(vllm()), bench.ask(with_tools))

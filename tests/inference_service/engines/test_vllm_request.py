@@ -22,7 +22,7 @@ def body(requests: VllmRequests = REQUESTS, **fields: Any) -> dict[str, Any]:
     [
         *("chat_template", "chat_template_kwargs", "prompt_embeds", "structured_outputs", "guided_json", "vllm_xargs"),
         *("mm_processor_kwargs", "media_io_kwargs", "kv_transfer_params", "logits_processors", "documents", "echo"),
-        *("add_generation_prompt", "continue_final_message", "request_id", "priority", "user", "metadata"),
+        *("request_id", "priority", "user", "metadata"),
         *("stop_token_ids", "allowed_token_ids", "bad_words", "truncate_prompt_tokens", "use_beam_search", "best_of"),
     ],
 )
