@@ -38,11 +38,12 @@ async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
         connect(settings.common.redis_url) as redis,
         open_models(launcher, inventory, settings.policy) as models,
     ):
-        control = ControlServicer(models, launcher, socket.gethostname())
+        host = socket.gethostname()
+        control = ControlServicer(models, launcher, host)
         async with serving(
             settings.common.inference_addr, lambda server: add_ControlServiceServicer_to_server(control, server)
         ):
-            worker = Worker(redis, models, most_jobs=settings.most_jobs, drain_time=settings.drain_time)
+            worker = Worker(redis, models, most_jobs=settings.most_jobs, drain_time=settings.drain_time, host=host)
             await worker.run(stop)
             models.dismiss_watchers()
 

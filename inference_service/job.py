@@ -9,7 +9,7 @@ from jan.queue.jobs import MAX_LOST_WORKERS
 
 
 class JobState(StrEnum):
-    """Where a taken job is; the last five end this worker's part in it."""
+    """Where a taken job is; the last six end this worker's part in it."""
 
     TAKEN = "taken"
     """It waits for its model."""
@@ -23,6 +23,8 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
     RELEASED = "released"
     """Handed back: it will run again, and go on from what was said."""
+    PASSED_ON = "passed on"
+    """Given back for another host, because this one cannot serve it."""
     ABANDONED = "abandoned"
     """Somebody else holds its lease; nothing more may be said."""
 
@@ -41,6 +43,8 @@ class Happening(StrEnum):
     """The engine broke off; the request is not known to be the reason."""
     DRAINED = "drained"
     """This worker stops and cannot wait any longer."""
+    NOT_HERE = "not here"
+    """This host cannot load its model; another may."""
     LEASE_LOST = "lease lost"
 
 
@@ -63,6 +67,9 @@ TRANSITIONS: Final[dict[tuple[JobState, Happening], JobState]] = {
     (JobState.TAKEN, Happening.ENGINE_LOST): JobState.RELEASED,
     (JobState.ASKED, Happening.ENGINE_LOST): JobState.RELEASED,
     (JobState.SPEAKING, Happening.ENGINE_LOST): JobState.RELEASED,
+    (JobState.TAKEN, Happening.NOT_HERE): JobState.PASSED_ON,
+    (JobState.ASKED, Happening.NOT_HERE): JobState.FAILED,
+    (JobState.SPEAKING, Happening.NOT_HERE): JobState.FAILED,
     (JobState.TAKEN, Happening.DRAINED): JobState.RELEASED,
     (JobState.ASKED, Happening.DRAINED): JobState.RELEASED,
     (JobState.SPEAKING, Happening.DRAINED): JobState.RELEASED,

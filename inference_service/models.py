@@ -17,7 +17,7 @@ from inference_service.background import Background
 from inference_service.changes import Changes
 from inference_service.copies import Copies, EngineMaker
 from inference_service.devices.device import Device, Inventory
-from inference_service.model import Model, ModelStatus, RunningModel
+from inference_service.model import Model, ModelState, ModelStatus, RunningModel
 from inference_service.planner import Planner
 from inference_service.registry import Registry
 from inference_service.residency import Policy, Resident
@@ -58,6 +58,18 @@ class Models:
     def closed(self) -> list[str]:
         """The keys of models that take no new jobs for now."""
         return [model.key for model in self._registry.all() if model.closed]
+
+    def running(self) -> set[str]:
+        """The keys of models in this host's memory that answer and take jobs."""
+        return {model.key for model in self._registry.all() if model.residents() and model.running and not model.closed}
+
+    def loading(self) -> set[str]:
+        """The keys of models that have their place in this host's memory, and do not answer yet."""
+        return {
+            model.key
+            for model in self._registry.all()
+            if model.state is ModelState.STARTING and model.residents() and not model.running
+        }
 
     def residents(self) -> tuple[Resident, ...]:
         """Every copy that holds memory of this host."""

@@ -28,16 +28,19 @@ from inference_service.forced_calls import Answer
 from inference_service.job import Happening, JobState, next_state
 from inference_service.model import RunningModel
 from inference_service.models import Models
+from inference_service.passing import may_be_elsewhere
 from inference_service.shapes import AnswerHead, AnswerWishes, Usage
 from inference_service.sse import DONE, EventReader
 from inference_service.whole import WholeAnswer, rewrite_whole
 from jan.backoff import Backoff
 from jan.errors import DeadlineExceededError, InternalError, InvalidArgumentError, JanError, UnavailableError
 from jan.inference.v1 import jobs_pb2
+from jan.queue.hosts import Hosts
 from jan.queue.jobs import JobQueue, TakenJob
 from jan.queue.leases import LeaseLostError
 from jan.queue.log import LogWriter
 from jan.telemetry import get_logger, request_id_var
+from jan.type.v1.error_pb2 import ErrorDetail
 from jan.type.v1.usage_pb2 import Usage as UsageProto
 
 logger = get_logger(__name__)
@@ -56,14 +59,17 @@ class EngineLostError(Exception):
 class Relay:
     """One taken job. `run` does the work; `interrupt` ends it early from outside."""
 
-    def __init__(self, taken: TakenJob, queue: JobQueue, models: Models, writer: LogWriter) -> None:
-        """`writer` publishes under the job's lease."""
+    def __init__(self, taken: TakenJob, queue: JobQueue, models: Models, writer: LogWriter, host: Hosts) -> None:
+        """`writer` publishes under the job's lease. `host` is this one."""
         self.taken = taken
         self.state = JobState.TAKEN
         self._job = taken.job
         self._queue = queue
         self._models = models
         self._writer = writer
+        self._host = host
+        self.not_here: JanError | None = None
+        """Why this host cannot serve it."""
         self._interruption: Happening | None = None
         self._answering: asyncio.Task[None] | None = None
         self._publishing = False
@@ -79,6 +85,11 @@ class Relay:
             self._interruption = happening
             if self._answering is not None and not self._publishing:
                 self._answering.cancel()
+
+    def pass_on(self, why: JanError) -> None:
+        """Give the job back for another host without trying."""
+        self.not_here = why
+        self.interrupt(Happening.NOT_HERE)
 
     async def run(self) -> JobState:
         """Do the job, then end or release it; returns the last state. Raises nothing but its own cancellation."""
@@ -244,17 +255,34 @@ class Relay:
         try:
             match self.state:
                 case JobState.FAILED:
-                    detail = (error or _worker_lost()).to_detail()
-                    failed = jobs_pb2.JobEvent(failed=jobs_pb2.Failed(error=detail))
-                    await self._end([failed.SerializeToString()])
+                    await self._fail((error or _worker_lost()).to_detail())
                 case JobState.CANCELLED:
                     await self._end([jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled()).SerializeToString()])
                 case JobState.RELEASED:
                     await self._persist(partial(self._queue.hand_back, self.taken))
+                case JobState.PASSED_ON:
+                    await self._pass_on()
                 case _:
                     pass
         except LeaseLostError:
             self.state = JobState.ABANDONED
+
+    async def _pass_on(self) -> None:
+        """Give the job back for another host; when no living host can serve it, end it with the reasons."""
+        assert self.not_here is not None
+        detail = self.not_here.to_detail()
+        why = f"{self._host.name}: {detail.message}"
+        reasons = await self._persist(partial(self._queue.pass_on, self.taken, self._host.id, why))
+        if not reasons:
+            return
+        if len(reasons) > 1:
+            detail.message = f"No engine host can serve model {self._job.model.id}. {' '.join(reasons)}"
+        self.state = JobState.FAILED
+        await self._fail(detail)
+
+    async def _fail(self, detail: ErrorDetail) -> None:
+        failed = jobs_pb2.JobEvent(failed=jobs_pb2.Failed(error=detail))
+        await self._end([failed.SerializeToString()])
 
     async def _persist(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask Redis however long it is away: each write may be repeated. Raises LeaseLostError."""
@@ -299,6 +327,9 @@ class Relay:
             case EngineLostError() as lost:
                 logger.warning("engine lost", job=self._job.id, reason=str(lost))
                 return Happening.ENGINE_LOST, self._engine_lost()
+            case JanError() as refusal if self.state is JobState.TAKEN and may_be_elsewhere(refusal):
+                self.not_here = refusal
+                return Happening.NOT_HERE, refusal
             case JanError() as refusal:
                 return Happening.REFUSED, refusal
             case defect:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 
 from redis.asyncio import Redis
@@ -17,9 +19,11 @@ from redis.exceptions import RedisError
 
 from inference_service.job import Happening, JobState
 from inference_service.models import Models
+from inference_service.passing import PassedOn
 from inference_service.relay import Relay
 from jan.inference.configurations import key_of
 from jan.queue.bell import Bell, SignalKind
+from jan.queue.hosts import Hosts
 from jan.queue.jobs import JobQueue, TakenJob
 from jan.queue.leases import LEASE_SECONDS, LeaseKind, LeaseState, LeaseWatch, renew
 from jan.queue.log import LogWriter
@@ -42,14 +46,22 @@ class Worker:
         *,
         most_jobs: int,
         drain_time: timedelta,
+        host: str = "engine host",
         lease_seconds: float = LEASE_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`most_jobs` bounds what is in hand over all models; leases are renewed four times in `lease_seconds`."""
+        """`most_jobs` bounds what is in hand over all models; leases are renewed four times in `lease_seconds`.
+
+        host: what people call this host, for reasons.
+        """
         self._scripts = Scripts.register(redis)
         self._queue = JobQueue(redis, self._scripts)
         self._bell = Bell(redis)
         self._leases = LeaseWatch(redis, LeaseKind.JOB, lease_seconds=lease_seconds)
+        self._hosts = Hosts(redis, self._scripts, host, lease_seconds=lease_seconds, monotonic=monotonic)
+        self._passed_on = PassedOn(monotonic)
         self._models = models
+        self._told: tuple[set[str], set[str]] | None = None
         self._most_jobs = most_jobs
         self._drain_time = drain_time
         self._beat_seconds = lease_seconds / 4
@@ -70,20 +82,31 @@ class Worker:
             ]
             try:
                 await stop.wait()
+                tasks.create_task(self._leave(), name="leave")
                 await self._drain(taking)
             finally:
                 self._stopping = self._over = True
             for task in others:
                 task.cancel()
 
+    async def _leave(self) -> None:
+        """Have no job kept for this host any more."""
+        with contextlib.suppress(RedisError, OSError):
+            await self._hosts.leave()
+
     async def _take_until_stopped(self, tasks: asyncio.TaskGroup) -> None:
         """Take whenever there may be something to take. Never cancelled, lest a job is taken and forgotten."""
         while not self._stopping:
             try:
+                if self._told != self._has():
+                    await self._beat()
                 while taken := await self._take():
                     self._start(taken, tasks)
             except (RedisError, OSError) as error:
                 logger.warning("Redis is away, no jobs are taken", error=str(error))
+            except Exception:
+                # What was taken has nobody now: its lease stands still, and the third time it is a dead letter.
+                logger.exception("a job could not be taken")
             await self._wake.wait()
             self._wake.clear()
 
@@ -93,20 +116,38 @@ class Worker:
             return None
         in_hand = Counter(key_of(relay.taken.job.model) for relay in self._relays.values())
         full = {key for key, count in in_hand.items() if count >= self._models.slots(key)}
-        return await self._queue.take([*full.union(self._models.closed())])
+        elsewhere, (running, loading) = self._hosts.elsewhere, self._has()
+        # What another host loads now will run there sooner than here.
+        full |= self._passed_on.resting() | (elsewhere.loading - running - loading) | set(self._models.closed())
+        return await self._queue.take(full, elsewhere.running - running - loading)
+
+    def _has(self) -> tuple[set[str], set[str]]:
+        """The models that answer here, and those on their way into this host's memory."""
+        return self._models.running(), self._models.loading()
+
+    async def _beat(self) -> None:
+        """Tell the other hosts what this one has."""
+        told = self._has()
+        await self._hosts.beat(*told)
+        self._told = told
 
     def _start(self, taken: TakenJob, tasks: asyncio.TaskGroup) -> None:
         """Work on a job, or hand it back when the stop came while it was on its way here."""
         writer = LogWriter(self._scripts, taken.lease, published=taken.published)
-        relay = Relay(taken, self._queue, self._models, writer)
+        relay = Relay(taken, self._queue, self._models, writer, self._hosts)
+        not_here = self._passed_on.why(taken.job.id)
         if self._stopping:
             relay.interrupt(Happening.DRAINED)
+        elif not_here is not None:
+            relay.pass_on(not_here)
         task = tasks.create_task(_work(relay), name=f"job-{taken.job.id}")
         self._relays[task] = relay
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[JobState]) -> None:
-        del self._relays[task]
+        relay = self._relays.pop(task)
+        if relay.state is JobState.PASSED_ON and relay.not_here is not None:
+            self._passed_on.note(relay.taken.job.id, key_of(relay.taken.job.model), relay.not_here)
         self._job_ended.set()
         self._wake.set()
 
@@ -128,8 +169,12 @@ class Worker:
             try:
                 await self._renew()
                 await self._reclaim()
+                if not self._stopping:
+                    await self._beat()
             except (RedisError, OSError) as error:
                 logger.warning("Redis is away, leases are not renewed", error=str(error))
+            except Exception:
+                logger.exception("leases could not be renewed")
 
     async def _renew(self) -> None:
         relays = list(self._relays.values())

@@ -23,6 +23,8 @@ DEAD_MAX_JOBS = 1_000
 # How long the jobs of a class are passed over before the next one counts as urgent as an interactive one.
 NORMAL_AGES_SECONDS = 10
 BATCH_AGES_SECONDS = 60
+# How long a job is left to a host that has its model already, before one without loads it too.
+ELSEWHERE_SECONDS = 2
 # What the time that jobs take remembers at each job's end of those before: about twenty jobs.
 PACE_MEMORY = 0.95
 
@@ -41,6 +43,9 @@ RUNNING = f"{PREFIX}queue:running"
 DEAD = f"{PREFIX}queue:dead"
 """Sorted set: ids of jobs that lost their worker too often, by when they were given up."""
 
+HOSTS = f"{PREFIX}hosts"
+"""Hash: each engine host that takes jobs, with what it told last: its beats, and the models that it has."""
+
 BELL = f"{PREFIX}bell"
 """Stream of signals to workers: field `submitted`, `released` or `cancelled` with a job id."""
 
@@ -49,7 +54,7 @@ def job(job_id: str) -> str:
     """Hash of a job.
 
     Fields: payload kind queue tenant cost weight sequence place enqueued started state attempt holder failures events
-    generation cancelled. The payload goes when the job has ended.
+    generation cancelled not_here. The payload goes when the job has ended.
     """
     return f"{PREFIX}job:{job_id}"
 

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from jan import keys
 from jan.inference.v1 import jobs_pb2
+from jan.queue.hosts import Hosts
 from jan.queue.jobs import JobQueue
 from jan.queue.log import LogWriter
 from jan.queue.runs import RunLeases
@@ -57,6 +58,10 @@ async def test_every_field_is_described_and_every_described_one_exists(redis: Re
     queue = JobQueue(redis, scripts)
     job = jobs_pb2.Job(id="j", tenant="ann", cost_tokens=3, model=jobs_pb2.ModelSpec(id="m"))
     await queue.submit(job)
+    taken = await queue.take()
+    assert taken is not None
+    await Hosts(redis, scripts, "other").beat((), ())
+    assert await queue.pass_on(taken, "here", "no memory") == []
     taken = await queue.take()
     assert taken is not None
     await queue.cancel("j")  # while it runs, so that the mark is there

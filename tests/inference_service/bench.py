@@ -13,6 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from inference_service.copies import EngineMaker
+from inference_service.devices.device import Inventory
 from inference_service.devices.host import HostInventory
 from inference_service.engines.launcher import Launcher
 from inference_service.measurements import Measurements
@@ -20,6 +21,7 @@ from inference_service.models import Models, open_models
 from inference_service.residency import Policy
 from inference_service.weights import WeightHomes
 from inference_service.worker import Worker
+from jan import keys
 from jan.ids import JobId
 from jan.inference.v1 import jobs_pb2
 from jan.queue.follower import LogFollower
@@ -72,15 +74,18 @@ class Bench:
         lease_seconds: float = 8.0,
         drain_seconds: float = 20.0,
         most_loaded: int = 2,
+        host: str = "here",
+        inventory: Inventory | None = None,
     ) -> AsyncIterator[RunningWorker]:
         policy = Policy(min_residency_seconds=0, patience_seconds=60, most_models=most_loaded)
-        async with open_models(self._maker, HostInventory(), policy) as models:
+        async with open_models(self._maker, inventory or HostInventory(), policy) as models:
             worker = Worker(
                 self.redis,
                 models,
                 most_jobs=100,
                 drain_time=timedelta(seconds=drain_seconds),
                 lease_seconds=lease_seconds,
+                host=host,
             )
             stop = asyncio.Event()
             task = asyncio.create_task(worker.run(stop), name="worker")
@@ -92,6 +97,11 @@ class Bench:
         if not task.cancelled():
             task.result()
 
+    async def until_hosts(self, count: int) -> None:
+        """Wait until so many engine hosts take jobs."""
+        while await self.redis.hlen(keys.HOSTS) != count:
+            pass
+
     async def submit(
         self,
         spec: jobs_pb2.ModelSpec,
@@ -99,13 +109,14 @@ class Bench:
         *,
         stream: bool = True,
         raw_body: bytes | None = None,
+        tenant: str = "ann",
         endpoint: jobs_pb2.Endpoint.ValueType = jobs_pb2.ENDPOINT_CHAT_COMPLETIONS,
         **fields: Any,
     ) -> str:
         body = {"model": spec.id, "messages": MESSAGES, "max_tokens": 5, **(request or {})}
         job = jobs_pb2.Job(
             id=JobId.new(),
-            tenant="ann",
+            tenant=tenant,
             model=spec,
             endpoint=endpoint,
             body=json.dumps(body).encode() if raw_body is None else raw_body,

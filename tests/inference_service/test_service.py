@@ -141,3 +141,25 @@ async def test_it_survives_a_restart_of_redis(own_redis: RedisServer, models_dir
             assert said.events[-1].completed.usage.completion_tokens >= len(said.chunks) - 2
             assert (await bench.ask(demo(), {"temperature": 0})).end == "completed"
         assert running.process.returncode is None
+
+
+async def test_two_services_share_a_queue_and_only_one_has_the_weights(
+    own_redis: RedisServer, models_dir: Path, run_dir: Path, tmp_path: Path
+) -> None:
+    """The one without is started first, and takes the first job."""
+    async with gateway(own_redis, models_dir, run_dir) as bench:
+        with tempfile.TemporaryDirectory(prefix="jan-run-") as other_run_dir:
+            async with service(own_redis, tmp_path / "nothing" / "models", Path(other_run_dir)) as without:
+                said = await bench.ask(demo())
+                assert (said.end, said.error.code) == ("failed", "model_file_missing")
+                async with service(own_redis, models_dir, run_dir) as able:
+                    await bench.until_hosts(2)
+                    jobs = [await bench.submit(demo(), tenant=str(number)) for number in range(4)]
+                    assert [(await bench.read(job)).end for job in jobs] == ["completed"] * 4
+                    (status,) = await able.statuses()
+                    assert status.state == control_pb2.MODEL_STATE_RUNNING
+                    able.process.terminate()
+                    assert await able.process.wait() == 0
+                said = await bench.ask(demo())
+                assert (said.end, said.error.code) == ("failed", "model_file_missing")
+                assert without.process.returncode is None

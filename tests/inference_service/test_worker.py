@@ -197,8 +197,8 @@ async def test_a_job_that_is_taken_while_the_stop_comes_is_handed_back(
     taken, arrives = asyncio.Event(), asyncio.Event()
     really_take = JobQueue.take
 
-    async def take_slowly(queue: JobQueue, full_models: Collection[str] = ()) -> TakenJob | None:
-        job = await really_take(queue, full_models)
+    async def take_slowly(queue: JobQueue, *models: Collection[str]) -> TakenJob | None:
+        job = await really_take(queue, *models)
         if job is not None:
             taken.set()
             await arrives.wait()

@@ -95,13 +95,17 @@ class JobQueue:
         if until:
             raise bounds.refusal(reason.decode(), until[0].decode())
 
-    async def take(self, full_models: Collection[str] = ()) -> TakenJob | None:
+    async def take(self, full_models: Collection[str] = (), models_elsewhere: Collection[str] = ()) -> TakenJob | None:
         """Take the job that is next in turn, except for models the worker has no room for; None when none waits.
+
+        models_elsewhere: other hosts have these models, so their jobs are left to them for `ELSEWHERE_SECONDS`.
 
         Raises redis.RedisError: a job may have been taken unseen; its lease stalls and it is released.
         """
         token = new_token()
-        taken = await self._scripts.take(keys=[keys.leases(LeaseKind.JOB)], args=[token, *full_models])
+        taken = await self._scripts.take(
+            keys=[keys.leases(LeaseKind.JOB)], args=[token, len(full_models), *full_models, *models_elsewhere]
+        )
         if taken is None:
             return None
         id_, payload, attempt, published = taken
@@ -135,6 +139,18 @@ class JobQueue:
         A job that was cancelled meanwhile ends as cancelled.
         """
         await self._release(taken.lease.id, taken.lease.token, seen="", last_event=b"")
+
+    async def pass_on(self, taken: TakenJob, host: str, why: str) -> list[str]:
+        """Put a taken job back for another host, because `host` cannot serve it; the attempt does not count.
+
+        When every living host has said that, the job stays with its holder, and the reason of each host is returned;
+        else nothing. A job that was cancelled meanwhile ends as cancelled.
+        """
+        outcome, *reasons = await self._scripts.pass_on(
+            keys=[keys.job(taken.lease.id), keys.leases(LeaseKind.JOB), keys.HOSTS],
+            args=[taken.lease.id, taken.lease.token, host, why, _CANCELLED.SerializeToString()],
+        )
+        return sorted(reason.decode() for reason in reasons) if outcome == b"nobody" else []
 
     async def reclaim(self, stalled: StalledLease) -> ReleaseOutcome:
         """Release a job whose worker went silent; the third time it ends `failed` with code `poison`, a dead letter.

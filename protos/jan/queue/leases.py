@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
@@ -91,6 +91,29 @@ class StalledLease:
         return self.seen.rpartition(":")[0]
 
 
+class StillWatch:
+    """Notices values that stand still, by this observer's own clock."""
+
+    def __init__(self, lease_seconds: float) -> None:
+        self._lease_seconds = lease_seconds
+        self._seen: dict[str, tuple[str, float]] = {}
+
+    def __contains__(self, id_: str) -> bool:
+        return id_ in self._seen
+
+    def forget(self) -> None:
+        """Begin anew: what was seen before says nothing any more."""
+        self._seen = {}
+
+    def observe(self, current: Mapping[str, str], now: float) -> list[str]:
+        """Look at the values as they are now; those that have not moved for the lease time."""
+        self._seen = {
+            id_: self._seen[id_] if self._seen.get(id_, ("", 0.0))[0] == value else (value, now)
+            for id_, value in current.items()
+        }
+        return [id_ for id_, (_, since) in self._seen.items() if now - since >= self._lease_seconds]
+
+
 class LeaseWatch:
     """Notices leases that stand still. One observer's memory; several observers may watch the same leases."""
 
@@ -106,7 +129,7 @@ class LeaseWatch:
         self._key = keys.leases(kind)
         self._lease_seconds = lease_seconds
         self._monotonic = monotonic
-        self._seen: dict[str, tuple[str, float]] = {}
+        self._still = StillWatch(lease_seconds)
         self._looked_at: float | None = None
 
     async def stalled(self) -> list[StalledLease]:
@@ -121,19 +144,10 @@ class LeaseWatch:
         values = cast(dict[bytes, bytes], await self._redis.hgetall(self._key))
         now = self._looked_at = self._monotonic()
         if unseen or now - began >= self._lease_seconds:
-            self._seen = {}
-        return self._observe({id_.decode(): value.decode() for id_, value in values.items()}, now)
+            self._still.forget()
+        current = {id_.decode(): value.decode() for id_, value in values.items()}
+        return [StalledLease(id_, current[id_]) for id_ in self._still.observe(current, now)]
 
     def holds(self, id_: str) -> bool:
         """Whether anybody held this at the last look."""
-        return id_ in self._seen
-
-    def _observe(self, current: dict[str, str], now: float) -> list[StalledLease]:
-        remembered = {
-            id_: self._seen[id_] if self._seen.get(id_, ("", 0.0))[0] == value else (value, now)
-            for id_, value in current.items()
-        }
-        self._seen = remembered
-        return [
-            StalledLease(id_, value) for id_, (value, since) in remembered.items() if now - since >= self._lease_seconds
-        ]
+        return id_ in self._still

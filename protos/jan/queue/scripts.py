@@ -44,6 +44,8 @@ class Scripts:
     cancel: AsyncScript
     requeue: AsyncScript
     look: AsyncScript
+    pass_on: AsyncScript
+    beat: AsyncScript
     acquire: AsyncScript
     abandon: AsyncScript
 

@@ -2,13 +2,21 @@
 -- in it the queue that waited longest, in that the tenant with the lowest virtual time. Queues of models that the
 -- worker has no room for are passed over.
 -- KEYS leases
--- ARGV the taker's token, then the full models' ids
+-- ARGV the taker's token, number of full models, their ids, then the ids of models that other hosts have
 -- Returns {job id, payload, attempt, events published so far} or nil when nothing waits.
 local leases, token = KEYS[1], ARGV[1]
-local full = {}
-for i = 2, #ARGV do full[ARGV[i]] = true end
+local full, elsewhere = {}, {}
+for i = 3, #ARGV do (i < 3 + ARGV[2] and full or elsewhere)[ARGV[i]] = true end
 local patience = {['2'] = NORMAL_AGES_SECONDS * 1000, ['3'] = BATCH_AGES_SECONDS * 1000}
 local now = now_ms()
+
+-- Whether the next job of a queue has waited so long for a host that has its model that any host may take it.
+local function waits_long(name)
+  local tenant = redis.call('ZRANGE', tenants_key(name), 0, 0)[1]
+  local place = tenant and redis.call('ZRANGE', line_key(name, tenant), 0, 0)[1]
+  local since = place and redis.call('HGET', job_key(string.match(place, '^%S+ (.*)$')), 'enqueued')
+  return not since or now < tonumber(since) or now - since >= ELSEWHERE_SECONDS * 1000
+end
 
 -- The queues that may be taken from, the first one first.
 local function candidates()
@@ -17,7 +25,8 @@ local function candidates()
   for i = 1, #queues, 2 do
     local name, since = queues[i], tonumber(queues[i + 1])
     local class = string.match(name, '^%d+')
-    if not full[model_of(name)] then
+    local model = model_of(name)
+    if not full[model] and (not elsewhere[model] or waits_long(name)) then
       if since > now then  -- Redis's clock went back: the wait begins anew
         since = now
         redis.call('ZADD', QUEUED_MODELS, now, name)
