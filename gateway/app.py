@@ -49,6 +49,7 @@ from gateway.routes import (
     storage,
     thread_models,
     threads,
+    tokens,
     trash,
 )
 from gateway.runs.executor import RunExecutor
@@ -79,6 +80,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
         chat_completions,
         completions,
         embeddings,
+        tokens,
         runs,
         imports,
         threads,

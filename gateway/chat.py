@@ -25,7 +25,15 @@ def chat_completion_job(request: ChatCompletionRequest, model: models_pb2.Model,
         include_usage=request.wants_usage,
     )
     completion_id = CompletionId.new()
-    return chat_job(completion_id, completion_id, model, body, tenant=tenant, stream=bool(request.stream))
+    return chat_job(
+        completion_id,
+        completion_id,
+        model,
+        body,
+        tenant=tenant,
+        stream=bool(request.stream),
+        answer_must_fit=bool(request.max_completion_tokens or request.max_tokens),
+    )
 
 
 def chat_body(
@@ -53,6 +61,7 @@ def chat_job(
     stream: bool,
     timeout_seconds: int = REQUEST_SECONDS,
     spec: jobs_pb2.ModelSpec | None = None,
+    answer_must_fit: bool = False,
 ) -> jobs_pb2.Job:
     """A chat job; see `new_job`."""
     return new_job(
@@ -66,6 +75,7 @@ def chat_job(
         answer_tokens=_answer_tokens(body),
         timeout_seconds=timeout_seconds,
         spec=spec,
+        answer_must_fit=answer_must_fit,
     )
 
 

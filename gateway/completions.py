@@ -33,5 +33,6 @@ def completion_job(request: CompletionRequest, model: models_pb2.Model, tenant: 
         tenant=tenant,
         response_id=completion_id,
         stream=bool(request.stream),
+        answer_must_fit=request.max_tokens is not None,
         answer_tokens=int(body["max_tokens"]) * len(request.prompt) * (request.n or 1),
     )

@@ -80,6 +80,19 @@ class InferenceClient:
         answers = await self._ask_all(lambda stub: call(stub.StopModel, request, deadline_seconds=_STOP_SECONDS))
         return answers[0].status
 
+    async def tokenize(self, request: control_pb2.TokenizeRequest) -> control_pb2.TokenizeResponse:
+        """What a model makes of a text or a chat; it is loaded for that where a job would have it.
+
+        Raises JanError: it cannot be loaded, or cannot be asked.
+        """
+        stub = await self._best_host(request.model)
+        return await call(stub.Tokenize, request, deadline_seconds=_START_SECONDS)
+
+    async def detokenize(self, request: control_pb2.DetokenizeRequest) -> str:
+        """The text of tokens; as `tokenize`."""
+        stub = await self._best_host(request.model)
+        return (await call(stub.Detokenize, request, deadline_seconds=_START_SECONDS)).text
+
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[Changes]:
         """All states of all hosts' models, then each change as it happens; None when the gateway is about to end."""

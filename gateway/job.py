@@ -30,10 +30,12 @@ def new_job(
     answer_tokens: int = 0,
     timeout_seconds: int = REQUEST_SECONDS,
     spec: jobs_pb2.ModelSpec | None = None,
+    answer_must_fit: bool = False,
 ) -> jobs_pb2.Job:
     """A job that sends `body` to an endpoint of the model's engine; `answer_tokens` is what fairness counts for it.
 
-    spec: the model in another configuration than its own.
+    spec: the model in another configuration than its own. answer_must_fit: refuse a prompt that does not fit the
+    model's context together with `max_tokens`, as OpenAI does where the request itself names that.
     """
     encoded = orjson.dumps(body)
     job = jobs_pb2.Job(
@@ -48,6 +50,7 @@ def new_job(
         cost_tokens=min(_MAX_COST, len(encoded) // _BYTES_PER_TOKEN + answer_tokens),
         response_id=response_id,
         response_created=int(time.time()),
+        answer_must_fit=answer_must_fit,
     )
     job.timeout.FromSeconds(timeout_seconds)
     return job

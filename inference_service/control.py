@@ -14,6 +14,7 @@ from inference_service.engines.launcher import Launcher
 from inference_service.engines.model_settings import parse_settings
 from inference_service.fitting import FitAnswer, answer_fit
 from inference_service.models import Models
+from inference_service.tokens import TokenQuestion
 from inference_service.wire import (
     device_to_proto,
     devices_from_proto,
@@ -87,6 +88,27 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
     async def StopModel(self, request: control_pb2.StopModelRequest, context: Context) -> control_pb2.StopModelResponse:
         """Unload a model once its answers are whole."""
         return control_pb2.StopModelResponse(status=status_to_proto(await self._models.stop(request.model_id)))
+
+    async def Tokenize(self, request: control_pb2.TokenizeRequest, context: Context) -> control_pb2.TokenizeResponse:
+        """What a model makes of a text or a chat."""
+        question = TokenQuestion(
+            request.text,
+            json.loads(request.chat_json) if request.HasField("chat_json") else None,
+            add_special=request.add_special,
+            pieces=request.with_pieces,
+        )
+        async with self._models.use(request.model) as running:
+            found = await running.engine.tokenize(running.client, question)
+            ctx_len = running.engine.ctx_len or 0
+        return control_pb2.TokenizeResponse(tokens=found.ids, pieces=found.pieces, ctx_len=ctx_len)
+
+    async def Detokenize(
+        self, request: control_pb2.DetokenizeRequest, context: Context
+    ) -> control_pb2.DetokenizeResponse:
+        """The text of tokens."""
+        async with self._models.use(request.model) as running:
+            text = await running.engine.detokenize(running.client, request.tokens)
+        return control_pb2.DetokenizeResponse(text=text)
 
     async def WatchModels(
         self, request: control_pb2.WatchModelsRequest, context: Context

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from inference_service.chunks import ChunkStream
 from inference_service.completions import CompletionStream, CompletionWishes, WholeCompletion
+from inference_service.context_check import check_fits
 from inference_service.continuation import CHAT_FIELDS, NOTHING, Begun, is_plain, text_of, without_echo
 from inference_service.embeddings import EmbeddingList
 from inference_service.engines.client import ENGINE_UNREACHABLE
@@ -171,6 +172,7 @@ class Relay:
         call = running.engine.chat_call(begun.request(request))
         head = AnswerHead(self._job.response_id, self._job.response_created, self._job.model.id)
         wishes = AnswerWishes.of(request)
+        await self._check_fits(running, call.body, request)
         async with running.client.chat(call.body) as content:
             if call.streams:
                 if self._job.stream:
@@ -190,12 +192,18 @@ class Relay:
             answer: Answer = CompletionStream(head, wishes, begun=bool(self.taken.published))
         else:
             answer = WholeCompletion(head, wishes)
+        await self._check_fits(running, call.body, request)
         async with running.client.complete(call.body) as content:
             if call.streams:
                 await self._relay(content, begun.read_by(answer, request))
             else:
                 _hear([await content.read()], answer)
                 await self._complete(answer.end(), answer.finish_reason, answer.usage)
+
+    async def _check_fits(self, running: RunningModel, body: Mapping[str, Any], request: Mapping[str, Any]) -> None:
+        """Raises InvalidArgumentError; not for an answer that goes on, whose request was good once."""
+        if self._job.answer_must_fit and not self.taken.published:
+            await check_fits(running, body, request.get("max_completion_tokens") or request.get("max_tokens"))
 
     async def _embed(self, running: RunningModel, request: Mapping[str, Any]) -> None:
         embeddings = EmbeddingList(self._job.model.id, request)

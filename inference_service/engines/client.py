@@ -18,7 +18,12 @@ ENGINE_UNREACHABLE = "engine_unreachable"
 """The code of an UnavailableError that says: nothing of the request was answered, it may be asked again."""
 
 _CONNECT_SECONDS = 10.0
-_ASKED = {"/chat/completions": "messages", "/completions": "prompt", "/embeddings": "input"}
+_ASKED = {
+    "/chat/completions": "messages",
+    "/completions": "prompt",
+    "/embeddings": "input",
+    "/apply-template": "messages",
+}
 _MAX_ERROR_BYTES = 64 * 1024
 
 
@@ -77,6 +82,14 @@ class EngineClient:
     async def embed(self, body: Mapping[str, Any]) -> Any:
         """Ask for embeddings; the parsed answer. Raises as `ask`; ValueError: it is no JSON."""
         async with self.ask("/embeddings", body) as content:
+            return orjson.loads(await content.read())
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """What the engine answers to a question of its own kind at `path`, which is relative to its root.
+
+        Raises as `ask`.
+        """
+        async with self._post(self._root(path), body, _ASKED.get(path, "")) as content:
             return orjson.loads(await content.read())
 
     async def count_tokens(self, body: Mapping[str, Any]) -> int:

@@ -12,9 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from inference_service.forced_calls import Answer, ForcedCall, ForcedCallAnswer
+from inference_service.tokens import TokenQuestion, Tokens
+
+if TYPE_CHECKING:
+    from inference_service.engines.client import EngineClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,10 @@ class Engine(Protocol):
         """How many requests it answers side by side; more would only wait inside it."""
 
     @property
+    def ctx_len(self) -> int | None:
+        """Tokens of context for each request, prompt and answer together; None when nobody here knows."""
+
+    @property
     def is_local(self) -> bool:
         """Whether it takes memory of this host while it runs."""
 
@@ -123,6 +131,12 @@ class Engine(Protocol):
 
         Raises InvalidArgumentError: leaving a field out would change the answer, for example `suffix`.
         """
+
+    async def tokenize(self, client: EngineClient, question: TokenQuestion) -> Tokens:
+        """What the model makes of a text or a chat. Raises InvalidArgumentError: it cannot be asked that."""
+
+    async def detokenize(self, client: EngineClient, tokens: Sequence[int]) -> str:
+        """The text of tokens. Raises InvalidArgumentError: it cannot be asked that, or has no such token."""
 
     def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
         """Translate a validated OpenAI embeddings request, `input` being a list of texts or of lists of tokens.

@@ -15,6 +15,7 @@ from typing import Any, Final
 from inference_service.continuation import CHAT_FIELDS, keeps
 from inference_service.devices.memory import resident_bytes
 from inference_service.embeddings import batches
+from inference_service.engines import llamacpp_tokens
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.engines.grammar_cost import check_request
@@ -26,6 +27,7 @@ from inference_service.engines.prompt_template import ChatTemplate, add_stops, c
 from inference_service.engines.purpose import check_embeds, refuse_suffix
 from inference_service.forced_calls import ForcedCall
 from inference_service.placement import Placement
+from inference_service.tokens import TokenQuestion, Tokens
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.formats.description import LyingHeaderError
 from jan.formats.gguf import read_gguf
@@ -156,6 +158,11 @@ class LlamaCppEngine:
         return self._settings.n_parallel
 
     @property
+    def ctx_len(self) -> int:
+        """The setting."""
+        return self._settings.ctx_len
+
+    @property
     def is_local(self) -> bool:
         """Weights and KV cache are here."""
         return True
@@ -262,6 +269,14 @@ class LlamaCppEngine:
             body["logprobs"] = 1  # none would mean no log probabilities at all
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         return CompletionCall(body, streams=True, echo=echo)
+
+    async def tokenize(self, client: EngineClient, question: TokenQuestion) -> Tokens:
+        """See `llamacpp_tokens.py`."""
+        return await llamacpp_tokens.tokenize(client, question)
+
+    async def detokenize(self, client: EngineClient, tokens: Sequence[int]) -> str:
+        """See `llamacpp_tokens.py`."""
+        return await llamacpp_tokens.detokenize(client, tokens)
 
     def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
         """An embeddings request for llama.cpp, whose vectors are always whole.

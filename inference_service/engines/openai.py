@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from inference_service.continuation import CHAT_FIELDS
 from inference_service.embeddings import batches
+from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.remote_keys import RemoteKeys
-from jan.errors import FailedPreconditionError
+from inference_service.tokens import TokenQuestion, Tokens
+from jan.errors import FailedPreconditionError, InvalidArgumentError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
 _DEFAULT_N_PARALLEL: Final = 64
@@ -47,6 +49,7 @@ class OpenAiEngine:
         settings = ModelSettings(spec.settings_json)
         self._continues = settings.flag("continue_final_message", False)
         settings.skip("embedding")  # heeded by the gateway, which lets no other model answer chats by default
+        self._model_id = spec.id
         self._slots = settings.integer("n_parallel", _DEFAULT_N_PARALLEL, 1, 4_096)
         self._model = settings.text("model") or spec.id
         self._warnings = settings.finish("openai")
@@ -57,6 +60,11 @@ class OpenAiEngine:
     def slots(self) -> int:
         """Setting `n_parallel`: how much of the remote server we take at once."""
         return self._slots
+
+    @property
+    def ctx_len(self) -> None:
+        """Its server knows."""
+        return
 
     @property
     def is_local(self) -> bool:
@@ -114,6 +122,14 @@ class OpenAiEngine:
             body["prompt"] = request["prompt"][0]
         return CompletionCall(body, streams=bool(request.get("stream")))
 
+    async def tokenize(self, client: EngineClient, question: TokenQuestion) -> Tokens:
+        """OpenAI's API cannot be asked that. Raises InvalidArgumentError."""
+        raise _no_tokens(self._model_id)
+
+    async def detokenize(self, client: EngineClient, tokens: Sequence[int]) -> str:
+        """OpenAI's API cannot be asked that. Raises InvalidArgumentError."""
+        raise _no_tokens(self._model_id)
+
     def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
         """The request under the remote model's name; whether it embeds is for its server to say."""
         more = {"dimensions": request["dimensions"]} if request.get("dimensions") is not None else {}
@@ -126,6 +142,11 @@ class OpenAiEngine:
         if request.get("stream"):
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return body
+
+
+def _no_tokens(model_id: str) -> InvalidArgumentError:
+    message = f"Model {model_id} runs elsewhere, and its server tells nothing of its tokens."
+    return InvalidArgumentError(message, param="model", code="tokens_unknown")
 
 
 def _is_http(url: str) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from inference_service.continuation import keeps
+from inference_service.engines import vllm_tokens
 from inference_service.engines.client import EngineClient
 from inference_service.engines.cpu import default_threads
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
@@ -27,6 +28,7 @@ from inference_service.engines.vllm_request import VllmRequests
 from inference_service.engines.vllm_settings import DEFAULT_CTX_LEN, VllmSettings, structured_outputs
 from inference_service.hf_folder import SafetensorsModel
 from inference_service.placement import Placement
+from inference_service.tokens import TokenQuestion, Tokens
 from jan.errors import FailedPreconditionError, JanError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.telemetry import get_logger
@@ -105,6 +107,11 @@ class VllmEngine:
         return self._settings.n_parallel * (self._settings.data_parallel or 1)
 
     @property
+    def ctx_len(self) -> int:
+        """The setting, else the model's own within reason."""
+        return self._requests.ctx_len
+
+    @property
     def is_local(self) -> bool:
         """Weights and KV cache are here."""
         return True
@@ -172,6 +179,14 @@ class VllmEngine:
     def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
         """See `vllm_request.py`."""
         return self._requests.completion_call(request)
+
+    async def tokenize(self, client: EngineClient, question: TokenQuestion) -> Tokens:
+        """See `vllm_tokens.py`."""
+        return await vllm_tokens.tokenize(client, self._requests.model, question)
+
+    async def detokenize(self, client: EngineClient, tokens: Sequence[int]) -> str:
+        """See `vllm_tokens.py`."""
+        return await vllm_tokens.detokenize(client, self._requests.model, tokens)
 
     def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
         """See `vllm_request.py`. Raises InvalidArgumentError: it is not loaded as a pooling model."""

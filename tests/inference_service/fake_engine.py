@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from inference_service.assess import Assessment
 from inference_service.devices.declared import DeclaredInventory
 from inference_service.devices.device import Device
+from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.hosting import HostingSettings
 from inference_service.model import ModelStatus
 from inference_service.models import Models, open_models
 from inference_service.placement import Demand, Placement
 from inference_service.residency import Policy
+from inference_service.tokens import TokenQuestion, Tokens
 from jan.errors import JanError
 from jan.inference.configurations import key_of
 from jan.inference.v1.jobs_pb2 import ModelSpec
@@ -67,6 +69,14 @@ class FakeEngine:
 
     def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
         return CompletionCall(request, streams=True)
+
+    ctx_len = 100
+
+    async def tokenize(self, client: EngineClient, question: TokenQuestion) -> Tokens:
+        return Tokens(list(question.text.encode()))
+
+    async def detokenize(self, client: EngineClient, tokens: Sequence[int]) -> str:
+        return bytes(tokens).decode()
 
     def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:
         return EmbedCall([request])

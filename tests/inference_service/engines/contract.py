@@ -17,12 +17,15 @@ import pytest
 
 from inference_service.chunks import ChunkStream
 from inference_service.completions import CompletionStream, CompletionWishes, WholeCompletion
+from inference_service.context_check import check_fits
 from inference_service.continuation import Begun
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import Engine
 from inference_service.forced_calls import Answer
+from inference_service.model import Copy, Model, RunningModel
 from inference_service.shapes import AnswerHead, AnswerWishes
 from inference_service.sse import DONE, EventReader
+from inference_service.tokens import TokenQuestion, chat_of
 from inference_service.whole import WholeAnswer, rewrite_whole
 from jan.errors import InvalidArgumentError
 
@@ -65,6 +68,7 @@ class Trait(StrEnum):
     """How an engine may differ."""
 
     WHOLE_ANSWERS_STREAM = "a whole answer is streamed from it and gathered here"
+    TELLS_NO_TOKENS = "it cannot be asked what its tokens are"
     NO_TOOLS_IN_TEMPLATE = "its model's chat template has no tools: left to itself it answers in prose"
 
 
@@ -130,6 +134,58 @@ class EngineContract:
                 pass
         assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
         assert "maximum context length is 10" in caught.value.message  # 1000 or 1024 tokens
+
+    async def test_its_tokens_are_those_that_it_reads(self, engine: Engine, client: EngineClient) -> None:
+        if Trait.TELLS_NO_TOKENS in self.traits:
+            for asking in (engine.tokenize(client, TokenQuestion("a")), engine.detokenize(client, [1])):
+                with pytest.raises(InvalidArgumentError) as caught:
+                    await asking
+                assert (caught.value.code, engine.ctx_len) == ("tokens_unknown", None)
+            return
+        chat = {"messages": MESSAGES, "max_tokens": 1}
+        told = await whole(engine, client, chat)
+        assert (
+            len((await engine.tokenize(client, TokenQuestion(chat=chat_of(chat)))).ids)
+            == told["usage"]["prompt_tokens"]
+        )
+        gone_on = await completed(engine, client, {"prompt": ["One, two,"], "max_tokens": 1})
+        assert len((await engine.tokenize(client, TokenQuestion("One, two,"))).ids) == gone_on["usage"]["prompt_tokens"]
+        found = await engine.tokenize(client, TokenQuestion("One, two,", add_special=False, pieces=True))
+        assert len(found.pieces) == len(found.ids) > 2
+        assert await engine.detokenize(client, found.ids) == "One, two,"
+        with pytest.raises(InvalidArgumentError) as caught:
+            await engine.detokenize(client, [2**31 - 1])
+        assert caught.value.param == "tokens"
+
+    async def test_prompt_and_answer_must_fit_together_when_that_is_asked(
+        self, engine: Engine, client: EngineClient
+    ) -> None:
+        running = RunningModel(Model("model-1"), Copy(0, None), engine, client)
+        chat = engine.chat_call({"messages": MESSAGES}).body
+        if engine.ctx_len is None:
+            await check_fits(running, chat, 10**9)
+            return
+        tokens = len((await engine.tokenize(client, TokenQuestion(chat=chat_of(chat)))).ids)
+        room = engine.ctx_len - tokens
+        for limit in (None, 1, room):
+            await check_fits(running, chat, limit)
+        with pytest.raises(InvalidArgumentError) as caught:
+            await check_fits(running, chat, room + 1)
+        assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
+        assert caught.value.message == (
+            f"This model's maximum context length is {engine.ctx_len} tokens. However, you requested "
+            f"{engine.ctx_len + 1} tokens ({tokens} in the messages, {room + 1} in the completion). "
+            "Please reduce the length of the messages or completion."
+        )
+        for prompts, longest in ((["a b c d", "a"], "a b c d"), ([[1, 81, 4626], [1]], None)):
+            body = engine.completion_call({"prompt": prompts}).body
+            tokens = len((await engine.tokenize(client, TokenQuestion(longest))).ids) if longest else 3
+            await check_fits(running, body, engine.ctx_len - tokens)
+            with pytest.raises(InvalidArgumentError, match=rf"\({tokens} in your prompt; {engine.ctx_len} for the"):
+                await check_fits(running, body, engine.ctx_len)
+        # What leaves no room at all is refused by the engine itself, with or without a limit.
+        too_long = engine.chat_call({"messages": [{"role": "user", "content": "word " * 5000}]}).body
+        await check_fits(running, too_long, 1)
 
     async def test_passes_on_only_known_fields(self, engine: Engine) -> None:
         strange = {"chat_template": "x", "prompt_embeds": "x", "grammar": "x", "n_discard": 1, "user": "ann"}

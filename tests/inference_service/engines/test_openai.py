@@ -6,7 +6,7 @@ from inference_service.engines.client import EngineClient
 from inference_service.engines.openai import OpenAiEngine
 from jan.errors import FailedPreconditionError
 from jan.inference.v1.jobs_pb2 import ModelSpec
-from tests.inference_service.engines.contract import BusySlots, EngineContract
+from tests.inference_service.engines.contract import BusySlots, EngineContract, Trait
 from tests.inference_service.engines.embedding_contract import EmbeddingContract
 from tests.inference_service.scripted_engine import DIMENSIONS, ScriptedEngine
 
@@ -14,6 +14,8 @@ SETTINGS = '{"model": "inner", "continue_final_message": true}'
 
 
 class TestOpenAi(EngineContract):
+    traits = frozenset({Trait.TELLS_NO_TOKENS})
+
     @pytest.fixture
     def engine(self, scripted: ScriptedEngine) -> OpenAiEngine:
         spec = ModelSpec(id="remote", engine="openai", source_url=scripted.url, settings_json=SETTINGS)

@@ -60,6 +60,16 @@ class ControlServiceStub:
                 request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.StopModelRequest.SerializeToString,
                 response_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.StopModelResponse.FromString,
                 _registered_method=True)
+        self.Tokenize = channel.unary_unary(
+                '/jan.inference.v1.ControlService/Tokenize',
+                request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.TokenizeRequest.SerializeToString,
+                response_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.TokenizeResponse.FromString,
+                _registered_method=True)
+        self.Detokenize = channel.unary_unary(
+                '/jan.inference.v1.ControlService/Detokenize',
+                request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.DetokenizeRequest.SerializeToString,
+                response_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.DetokenizeResponse.FromString,
+                _registered_method=True)
         self.WatchModels = channel.unary_stream(
                 '/jan.inference.v1.ControlService/WatchModels',
                 request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.WatchModelsRequest.SerializeToString,
@@ -107,6 +117,21 @@ class ControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Tokenize(self, request, context):
+        """Tells the tokens that a model makes of a text or a chat, loading it as a job would. INVALID_ARGUMENT: it cannot be
+        asked that, or its chat template refuses the chat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Detokenize(self, request, context):
+        """Tells the text of tokens, loading the model as a job would. INVALID_ARGUMENT: it has no such token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchModels(self, request, context):
         """Tells the states of all models, then each change as it happens. Ends when the reader lags far behind.
         """
@@ -141,6 +166,16 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.StopModel,
                     request_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.StopModelRequest.FromString,
                     response_serializer=jan_dot_inference_dot_v1_dot_control__pb2.StopModelResponse.SerializeToString,
+            ),
+            'Tokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tokenize,
+                    request_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.TokenizeRequest.FromString,
+                    response_serializer=jan_dot_inference_dot_v1_dot_control__pb2.TokenizeResponse.SerializeToString,
+            ),
+            'Detokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Detokenize,
+                    request_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.DetokenizeRequest.FromString,
+                    response_serializer=jan_dot_inference_dot_v1_dot_control__pb2.DetokenizeResponse.SerializeToString,
             ),
             'WatchModels': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchModels,
@@ -284,6 +319,60 @@ class ControlService:
             '/jan.inference.v1.ControlService/StopModel',
             jan_dot_inference_dot_v1_dot_control__pb2.StopModelRequest.SerializeToString,
             jan_dot_inference_dot_v1_dot_control__pb2.StopModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.inference.v1.ControlService/Tokenize',
+            jan_dot_inference_dot_v1_dot_control__pb2.TokenizeRequest.SerializeToString,
+            jan_dot_inference_dot_v1_dot_control__pb2.TokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Detokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.inference.v1.ControlService/Detokenize',
+            jan_dot_inference_dot_v1_dot_control__pb2.DetokenizeRequest.SerializeToString,
+            jan_dot_inference_dot_v1_dot_control__pb2.DetokenizeResponse.FromString,
             options,
             channel_credentials,
             insecure,

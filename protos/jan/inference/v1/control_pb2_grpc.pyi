@@ -28,6 +28,12 @@ class ControlServiceStub:
     """Loads a model as a job would. FAILED_PRECONDITION, NOT_FOUND, UNAVAILABLE: why it could not be loaded."""
     StopModel: _aio.UnaryUnaryMultiCallable[_control_pb2.StopModelRequest, _control_pb2.StopModelResponse]
     """Unloads a model once its answers are whole; a load under way is broken off. It is at rest when this returns."""
+    Tokenize: _aio.UnaryUnaryMultiCallable[_control_pb2.TokenizeRequest, _control_pb2.TokenizeResponse]
+    """Tells the tokens that a model makes of a text or a chat, loading it as a job would. INVALID_ARGUMENT: it cannot be
+    asked that, or its chat template refuses the chat.
+    """
+    Detokenize: _aio.UnaryUnaryMultiCallable[_control_pb2.DetokenizeRequest, _control_pb2.DetokenizeResponse]
+    """Tells the text of tokens, loading the model as a job would. INVALID_ARGUMENT: it has no such token."""
     WatchModels: _aio.UnaryStreamMultiCallable[_control_pb2.WatchModelsRequest, _control_pb2.WatchModelsResponse]
     """Tells the states of all models, then each change as it happens. Ends when the reader lags far behind."""
 
@@ -75,6 +81,24 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_control_pb2.StopModelRequest, _abc.Awaitable[_control_pb2.StopModelResponse]],
     ) -> _abc.Awaitable[_control_pb2.StopModelResponse]:
         """Unloads a model once its answers are whole; a load under way is broken off. It is at rest when this returns."""
+
+    @_abc_1.abstractmethod
+    def Tokenize(
+        self,
+        request: _control_pb2.TokenizeRequest,
+        context: _aio.ServicerContext[_control_pb2.TokenizeRequest, _abc.Awaitable[_control_pb2.TokenizeResponse]],
+    ) -> _abc.Awaitable[_control_pb2.TokenizeResponse]:
+        """Tells the tokens that a model makes of a text or a chat, loading it as a job would. INVALID_ARGUMENT: it cannot be
+        asked that, or its chat template refuses the chat.
+        """
+
+    @_abc_1.abstractmethod
+    def Detokenize(
+        self,
+        request: _control_pb2.DetokenizeRequest,
+        context: _aio.ServicerContext[_control_pb2.DetokenizeRequest, _abc.Awaitable[_control_pb2.DetokenizeResponse]],
+    ) -> _abc.Awaitable[_control_pb2.DetokenizeResponse]:
+        """Tells the text of tokens, loading the model as a job would. INVALID_ARGUMENT: it has no such token."""
 
     @_abc_1.abstractmethod
     def WatchModels(

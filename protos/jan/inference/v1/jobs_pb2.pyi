@@ -148,6 +148,7 @@ class Job(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     RESPONSE_ID_FIELD_NUMBER: _builtins.int
     RESPONSE_CREATED_FIELD_NUMBER: _builtins.int
+    ANSWER_MUST_FIT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The job's id, unique for ever: submitting it again changes nothing."""
     request_id: _builtins.str
@@ -168,6 +169,8 @@ class Job(_message.Message):
     """The id that the answer bears, for example "chatcmpl-…"."""
     response_created: _builtins.int
     """The answer's `created`, in Unix seconds."""
+    answer_must_fit: _builtins.bool
+    """Whether prompt and max_tokens must fit the context together; otherwise the answer ends where the context does."""
     @_builtins.property
     def model(self) -> Global___ModelSpec:
         """The model to answer with."""
@@ -191,10 +194,11 @@ class Job(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         response_id: _builtins.str = ...,
         response_created: _builtins.int = ...,
+        answer_must_fit: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cost_tokens", b"cost_tokens", "endpoint", b"endpoint", "id", b"id", "model", b"model", "priority", b"priority", "request_id", b"request_id", "response_created", b"response_created", "response_id", b"response_id", "stream", b"stream", "tenant", b"tenant", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_must_fit", b"answer_must_fit", "body", b"body", "cost_tokens", b"cost_tokens", "endpoint", b"endpoint", "id", b"id", "model", b"model", "priority", b"priority", "request_id", b"request_id", "response_created", b"response_created", "response_id", b"response_id", "stream", b"stream", "tenant", b"tenant", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,66 @@
+"""A model's own tokens: what can be asked about them, and whether prompt and answer fit its context together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from jan.errors import InvalidArgumentError
+
+_TEMPLATE_TOKENS: Final = 512
+_TOKENS_OF_A_ROLE: Final = 16
+"""More than chat templates put around a conversation and around each of its messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenQuestion:
+    """A text, or a chat as the model's template tells it: OpenAI's `messages` and `tools`, which go before the text.
+
+    add_special: put what begins every prompt of the model before a text. pieces: tell each token's bytes, too.
+    """
+
+    text: str = ""
+    chat: Mapping[str, Any] | None = None
+    add_special: bool = True
+    pieces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens in order. pieces: what each of them stands for, when that was asked."""
+
+    ids: Sequence[int]
+    pieces: Sequence[bytes] = ()
+
+
+def chat_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a chat request its template is told."""
+    return {name: body[name] for name in ("messages", "tools", "tool_choice") if body.get(name) is not None}
+
+
+def most_tokens(body: Mapping[str, Any]) -> int:
+    """More tokens than a request's prompt can have: a token stands for a byte at least."""
+    if "messages" in body:
+        return len(orjson.dumps(chat_of(body))) + _TEMPLATE_TOKENS + _TOKENS_OF_A_ROLE * len(body["messages"])
+    return max(len(prompt.encode()) if isinstance(prompt, str) else len(prompt) for prompt in body["prompt"]) + 16
+
+
+def too_much(ctx_len: int, prompt_tokens: int, answer_tokens: int, *, chat: bool) -> InvalidArgumentError:
+    """OpenAI's sentence, with the numbers, for a prompt and an answer that do not fit together."""
+    limit = f"This model's maximum context length is {ctx_len} tokens"
+    asked = prompt_tokens + answer_tokens
+    if chat:
+        message = (
+            f"{limit}. However, you requested {asked} tokens ({prompt_tokens} in the messages, {answer_tokens} in the "
+            "completion). Please reduce the length of the messages or completion."
+        )
+    else:
+        message = (
+            f"{limit}, however you requested {asked} tokens ({prompt_tokens} in your prompt; {answer_tokens} for the "
+            "completion). Please reduce your prompt; or completion length."
+        )
+    param = "messages" if chat else "prompt"
+    return InvalidArgumentError(message, code="context_length_exceeded", param=param)
