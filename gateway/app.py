@@ -43,6 +43,7 @@ from gateway.routes import (
     imports,
     message_files,
     messages,
+    model_imports,
     models,
     pulls,
     runs,
@@ -75,6 +76,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
     for module in (
         health,
         pulls,
+        model_imports,
         models,
         devices,
         chat_completions,

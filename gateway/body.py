@@ -137,6 +137,6 @@ def _param(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part.isidentifier() and part.islower():
+        elif part.isidentifier() and part[0].islower():
             path += f".{part}" if path else part
     return path

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 
 from grpc import aio
 
@@ -25,6 +25,8 @@ from jan.storage.v1 import (
     imports_pb2_grpc,
     messages_pb2,
     messages_pb2_grpc,
+    model_imports_pb2,
+    model_imports_pb2_grpc,
     models_pb2,
     models_pb2_grpc,
     paging_pb2,
@@ -61,6 +63,7 @@ class StorageClient:
         self._assistants = assistants_pb2_grpc.AssistantServiceStub(channel)
         self._assistant_imports = assistant_imports_pb2_grpc.AssistantImportServiceStub(channel)
         self._models = models_pb2_grpc.ModelServiceStub(channel)
+        self._model_imports = model_imports_pb2_grpc.ModelImportServiceStub(channel)
         self._runs = runs_pb2_grpc.RunServiceStub(channel)
         self._reports = report_pb2_grpc.ReportServiceStub(channel)
         self._trash = trash_pb2_grpc.TrashServiceStub(channel)
@@ -234,6 +237,15 @@ class StorageClient:
     async def update_model(self, request: models_pb2.UpdateModelRequest) -> models_pb2.Model:
         """Change what a model's description says."""
         return (await call(self._models.UpdateModel, request, repeatable=not request.if_revision)).model
+
+    async def import_model(
+        self, request: model_imports_pb2.ImportModelRequest
+    ) -> AsyncGenerator[model_imports_pb2.ImportModelResponse, None]:
+        """Take weights of storage's machine in as a model: progress, then the model. Close the generator."""
+        answers = download(self._model_imports.ImportModel, request, deadline_seconds=ARCHIVE_SECONDS)
+        async with aclosing(answers):
+            async for answer in answers:
+                yield answer
 
     async def delete_model(self, model_id: str, if_revision: Sequence[str] = ()) -> str:
         """Move a model into the trash; answers its entry there."""

@@ -26,6 +26,7 @@ async def serve(settings: StorageSettings, stop: asyncio.Event) -> None:
             demo_weights=settings.demo_weights,
             trash_days=settings.trash_days,
             hf_cache=settings.hf_cache,
+            import_paths=settings.import_paths,
         )
         try:
             wants_restart = await server.serve(store, settings.common.storage_addr, stop, watch=True)

@@ -16,6 +16,7 @@ from jan.storage.v1 import (
     files_pb2_grpc,
     imports_pb2_grpc,
     messages_pb2_grpc,
+    model_imports_pb2_grpc,
     models_pb2_grpc,
     pulls_pb2_grpc,
     report_pb2_grpc,
@@ -35,6 +36,7 @@ from storage_service.servicers.assistants import AssistantServicer, AssistantVie
 from storage_service.servicers.files import FileServicer
 from storage_service.servicers.imports import ImportServicer
 from storage_service.servicers.messages import MessageServicer
+from storage_service.servicers.model_imports import ModelImportServicer
 from storage_service.servicers.models import ModelServicer
 from storage_service.servicers.pulls import PullServicer
 from storage_service.servicers.report import ReportServicer
@@ -153,6 +155,9 @@ def add_servicers(
     assistants_pb2_grpc.add_AssistantServiceServicer_to_server(assistants, server)
     assistant_imports_pb2_grpc.add_AssistantImportServiceServicer_to_server(imports, server)
     models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(access, store.models, store.model_changes), server)
+    model_imports_pb2_grpc.add_ModelImportServiceServicer_to_server(
+        ModelImportServicer(access, store.model_imports), server
+    )
     files_pb2_grpc.add_FileServiceServicer_to_server(FileServicer(access, store), server)
     imports_pb2_grpc.add_ImportServiceServicer_to_server(ImportServicer(access, store), server)
     trash_pb2_grpc.add_TrashServiceServicer_to_server(TrashServicer(access, store, leave), server)

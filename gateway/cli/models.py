@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import quote
 
+from gateway.cli import model_sources
 from gateway.cli.server import Server
 from gateway.cli.text import safe, size, table
 
@@ -24,7 +25,7 @@ Command = Callable[[Server, argparse.Namespace], Coroutine[Any, Any, int]]
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Make the commands known."""
-    group = commands.add_parser("models", help="list models, look at them, start, stop and remove them")
+    group = commands.add_parser("models", help="get models, look at them, start, stop and remove them")
     models = group.add_subparsers(title="commands", required=True)
     _add(models, "list", _list, "every model with its state", with_id=False)
     _add(models, "show", _show, "all that is known of one model")
@@ -34,6 +35,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     fit = _add(models, "fit", _fit, "say whether a model fits in memory; exit code 1 when it does not")
     fit.add_argument("--ctx-len", type=int, help="tokens of context for each request")
     fit.add_argument("--n-parallel", type=int, help="requests side by side")
+    model_sources.add_to(models)
     _add(models, "rm", _remove, "move a model into the trash; it can be undone for a while")
 
 
@@ -50,7 +52,7 @@ def render(model: dict[str, Any]) -> str:
         ("state", _state(model)),
         ("activity", model["activity"]),
         ("engine", f"{model['engine']} ({model['format']})"),
-        ("size", size(model["size_bytes"])),
+        ("size", size(model.get("size_bytes"))),
         ("devices", _devices(model)),
         ("settings", json.dumps(model["settings"]) if model["settings"] else ""),
         ("parameters", json.dumps(model["parameters"]) if model["parameters"] else ""),
@@ -81,10 +83,10 @@ async def _list(server: Server, options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(answer, indent=2))
     elif not answer["data"]:
-        print("There is no model yet; docs/models.md says how to get one.")
+        print("There is no model yet: `janroot models pull SOURCE` downloads one.")
     else:
         rows = [
-            [safe(model["id"]), _state(model), size(model["size_bytes"]), _devices(model), _remarks(model)]
+            [safe(model["id"]), _state(model), size(model.get("size_bytes")), _devices(model), _remarks(model)]
             for model in answer["data"]
         ]
         print(table(["MODEL", "STATE", "SIZE", "DEVICES", "REMARKS"], rows))

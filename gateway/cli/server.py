@@ -15,6 +15,8 @@ from jan.settings import Environment, SettingsError
 
 # An import tells how far it is every now and then.
 _SILENCE_SECONDS = 600.0
+# A proxy, or a gateway that waits for another service.
+_AWAY = (502, 503, 504)
 # A report is one line.
 _MAX_LINE_BYTES = 64 * 1024 * 1024
 # A server that listens on every address is asked on this machine's own.
@@ -23,6 +25,10 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 class ServerError(Exception):
     """Why there is no answer, in a sentence for people."""
+
+
+class ConnectionBrokenError(ServerError):
+    """Nobody answers there, or an answer broke off: what was asked for may go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,27 +104,31 @@ class Server:
             raise ServerError(f"{self.url} does not answer as Janroot does: {reason}.") from None
 
     async def events(
-        self, path: str, body: AsyncIterator[bytes], content_type: str
+        self, path: str, body: AsyncIterator[bytes] | bytes | None = None, content_type: str = ""
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """Send a body and read the events that come back, up to `[DONE]`. Raises ServerError, also in mid-stream."""
+        """Send a body, if there is one, and read the events that come back, up to `[DONE]`.
+
+        Raises ServerError, also in mid-stream.
+        """
         timeout = aiohttp.ClientTimeout(total=None, sock_read=_SILENCE_SECONDS)
-        headers = self._headers() | {"Content-Type": content_type}
+        headers = self._headers() | ({"Content-Type": content_type} if content_type else {})
         try:
             async with (
                 aiohttp.ClientSession(headers=headers, timeout=timeout, read_bufsize=_MAX_LINE_BYTES) as session,
-                session.post(self.url.rstrip("/") + path, data=body) as answer,
+                session.request("GET" if body is None else "POST", self.url.rstrip("/") + path, data=body) as answer,
             ):
                 if answer.status != 200:
-                    raise ServerError(_message(await answer.json()))
+                    broken = answer.status in _AWAY
+                    raise (ConnectionBrokenError if broken else ServerError)(_message(await answer.json()))
                 async for line in answer.content:
                     if line.startswith(b"data: {"):
                         value = json.loads(line.removeprefix(b"data: "))
-                        if "error" in value:
+                        if value.get("error") and "object" not in value:  # objects tell of errors of their own
                             raise ServerError(_message(value))
                         yield value
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             reason = str(error) or "it took too long"
-            raise ServerError(f"{self.url} does not answer as Janroot does: {reason}.") from None
+            raise ConnectionBrokenError(f"{self.url} does not answer as Janroot does: {reason}.") from None
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"} if self.key else {}

@@ -99,6 +99,11 @@ class Draft:
         self.size += len(data)
 
     @telling_no_room()
+    def sync(self) -> None:
+        """Make durable what was written so far."""
+        _sync(self._fd, self.path)
+
+    @telling_no_room()
     def finish(self) -> None:
         """Make what was written durable; nothing can be added any more. It still needs `publish`."""
         _sync(self._fd, self.path)

@@ -62,7 +62,11 @@ class ModelChanges:
         check_revision(found.revision, if_revision)
         if found.value is None:
             raise atomic.ChangedMeanwhileError
-        jsonfile.write(path, form.change(found.value, change), found.signature)
+        raw = form.change(found.value, change)
+        if not fields.time_ms(raw, "created", "created_at"):
+            # The file's own time stood in for it, and changes now: the oldest model answers those who name none.
+            raw["created"] = served.model.created_ms
+        jsonfile.write(path, raw, found.signature)
         return self._models.get(served.model.id)
 
     def _put(self, deletion: trash.Deletion, path: Path) -> None:

@@ -20,6 +20,7 @@ from storage_service.store.lock import JanrootLock
 from storage_service.store.message_files import MessageFiles
 from storage_service.store.messages import Appending, Messages
 from storage_service.store.model_changes import ModelChanges
+from storage_service.store.model_imports.imports import ModelImports
 from storage_service.store.models import Models
 from storage_service.store.pulls.cache import BlobCache
 from storage_service.store.pulls.pulls import Pulls
@@ -49,6 +50,7 @@ class Store:
         self.assistant_imports = AssistantImports(where, self.assistants)
         self.files = Files(where, clock, stopwatch)
         self.models = Models(where)
+        self.model_imports = ModelImports(where, self.models, clock)
         self.model_changes = ModelChanges(where, self.models, self.trash)
         self.pulls = Pulls(where, clock, stopwatch, blobs)
         self.threads = Threads(where, clock, self.trash)
@@ -67,10 +69,12 @@ class Store:
         trash_days: int = DEFAULT_DAYS,
         stopwatch: Stopwatch = time.monotonic,
         hf_cache: Path | None = None,
+        import_paths: Sequence[Path] = (),
     ) -> Self:
         """Take a janroot, make what is missing in it, and find its threads, or most of them: see `Census`.
 
-        hf_cache: a Hugging Face cache whose files need no download; None for none.
+        hf_cache: a Hugging Face cache whose files need no download; None for none. import_paths: the folders that
+        models may be imported from.
 
         Raises JanrootInUseError: another process has it. StorageFullError: no room for the first files.
         """
@@ -86,6 +90,7 @@ class Store:
             seed.demo_model(where, demo_weights)
             where.make_collections()
             store = cls(where, lock, clock, trash_days, stopwatch, BlobCache(hf_cache))
+            store.model_imports.allow(import_paths)
             seed.default_assistant(where, store.assistants)
             store.files.sweep()
             store.census.begin()

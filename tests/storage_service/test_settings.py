@@ -21,3 +21,12 @@ def test_the_demo_weights_are_the_ones_named(tmp_path: Path) -> None:
 def test_a_socket_path_that_the_kernel_would_cut_is_refused() -> None:
     with pytest.raises(SettingsError, match="JANROOT_STORAGE_ADDR"):
         StorageSettings.from_environment({"JANROOT_STORAGE_ADDR": "unix:/" + "x" * 120})
+
+
+def test_folders_to_import_from_are_absolute_ones_with_colons_between() -> None:
+    settings = StorageSettings.from_environment({"JANROOT_IMPORT_PATHS": "/srv/models:/mnt/big disk/: "})
+    assert settings.import_paths == (Path("/srv/models"), Path("/mnt/big disk"))
+    assert StorageSettings.from_environment({}).import_paths == ()
+    for wrong in ("models", "/srv/../etc"):
+        with pytest.raises(SettingsError, match="JANROOT_IMPORT_PATHS"):
+            StorageSettings.from_environment({"JANROOT_IMPORT_PATHS": wrong})

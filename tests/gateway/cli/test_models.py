@@ -83,7 +83,7 @@ async def test_a_model_is_removed_and_the_way_back_is_told(gateway: Gateway) -> 
     code, said, _ = await models(gateway, "rm", MODEL_ID)
     [entry] = (await gateway.json("GET", "/v1/trash"))["data"]
     assert (code, f"POST /v1/trash/{entry['id']}/restore undoes it" in said) == (0, True)
-    assert (await models(gateway, "list"))[1].startswith("There is no model yet")
+    assert (await models(gateway, "list"))[1].startswith("There is no model yet: ")
 
 
 async def test_what_cannot_be_is_told_in_a_sentence(gateway: Gateway) -> None:

@@ -203,12 +203,15 @@ def test_every_generation_is_changed_in_its_own_form(store: Store, janroot: Path
 def test_unknown_keys_and_keys_that_are_not_shown_stay(store: Store, janroot: Path) -> None:
     file = {"format": "gguf", "extra": {"deep": [1]}, "settings": {"api_key": "sk-123", "none": None}}
     put(janroot / "models/m/model.json", file)
+    created_ms = store.models.get(ModelId("m")).created_ms
     store.model_changes.change(ModelId("m"), ModelChange(settings={"ngl": 3}, metadata={"tags": ["a"]}))
     assert json.loads((janroot / "models/m/model.json").read_text()) == file | {
         "settings": {"api_key": "sk-123", "none": None, "ngl": 3},
         "parameters": {},
         "metadata": {"tags": ["a"]},
+        "created": created_ms,
     }
+    assert store.models.get(ModelId("m")).created_ms == created_ms
 
 
 def test_only_the_state_that_was_seen_is_changed_or_deleted(store: Store, janroot: Path) -> None:
