@@ -16,7 +16,7 @@ from gateway.fetch import Fetcher
 from gateway.pulls.client import PullClient
 from gateway.pulls.hub import Hub
 from gateway.pulls.plan import Planner
-from gateway.pulls.transfer import Transfer
+from gateway.pulls.transfer import Patience, Transfer
 from jan.backoff import Backoff
 from jan.errors import (
     ConflictError,
@@ -52,6 +52,7 @@ class Puller:
     def __init__(self, pulls: PullClient, fetcher: Fetcher, hub: Hub) -> None:
         self.pulls = pulls
         self.planner = Planner(fetcher, hub)
+        self.patience = Patience()
         self._fetcher = fetcher
         self._hub = hub
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -139,7 +140,7 @@ class Puller:
 
         async def fetch(file: pulls_pb2.PullFile) -> None:
             async with gate:
-                await Transfer(self.pulls, self._fetcher, self._hub, pull.id, file).run(Backoff(most_seconds=30.0))
+                await Transfer(self.pulls, self._fetcher, self._hub, pull.id, file).run(self.patience)
 
         tasks = [asyncio.create_task(fetch(file), name=f"file of {pull.id}") for file in pull.files]
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from gateway.fetch import Ask, Fetcher, FilePart
 from gateway.pulls.client import Piece, PullClient
@@ -15,8 +16,6 @@ from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
 
-# In a row, without a byte in between.
-MAX_FAILURES = 6
 # A file that was wrong once may have been changed while it came.
 MAX_CORRUPT = 2
 WRITE_BYTES = 1024 * 1024
@@ -24,6 +23,19 @@ WRITE_BYTES = 1024 * 1024
 _RANGE = "download_range"
 _PASSING = frozenset({"download_cut_short", "download_too_slow", "download_unreachable", "download_busy", _RANGE})
 _CORRUPT = "download_corrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often in a row a file is asked for in vain before it is given up, and how long between: 2 minutes in all."""
+
+    max_failures: int = 10
+    first_seconds: float = 0.25
+    most_seconds: float = 30.0
+
+    def backoff(self) -> Backoff:
+        """The pauses between."""
+        return Backoff(first_seconds=self.first_seconds, most_seconds=self.most_seconds)
 
 
 class Transfer:
@@ -39,8 +51,9 @@ class Transfer:
         self._anew = False
         """Whether to begin at 0, because what is here and what the server has now do not belong together."""
 
-    async def run(self, backoff: Backoff) -> None:
+    async def run(self, patience: Patience) -> None:
         """Fetch it until it is whole. Raises JanError: why that cannot be, or is over for us."""
+        backoff = patience.backoff()
         if self._file.whole or (self._file.sha256 and await self._link(backoff)):
             return
         failures = corrupt = most = 0
@@ -52,7 +65,11 @@ class Transfer:
                 corrupt += error.code == _CORRUPT
                 # A server that does not know parts gets no further by beginning anew.
                 failures = 1 if self._received > most else failures + 1
-                if error.code not in _PASSING | {_CORRUPT} or failures >= MAX_FAILURES or corrupt >= MAX_CORRUPT:
+                if (
+                    error.code not in _PASSING | {_CORRUPT}
+                    or failures >= patience.max_failures
+                    or corrupt >= MAX_CORRUPT
+                ):
                     raise
                 self._anew = error.code == _RANGE
                 reason: JanError = error

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from gateway.keys import PULLS
+from gateway.pulls.transfer import Patience
 from tests.fixtures.gateway import Gateway, running_gateway
 from tests.fixtures.model_host import ModelHost, model_host
 from tests.fixtures.redis import RedisServer
@@ -66,12 +68,14 @@ async def pulling(
     storage_server: StorageServer, redis_server: RedisServer, redis: object, host: ModelHost
 ) -> AsyncIterator[Pulling]:
     async with running_gateway(storage_server, redis_server, **downloads_from(host)) as gateway:
+        gateway.app[PULLS].patience = Patience(max_failures=4, first_seconds=0.01)
         yield Pulling(gateway, host, storage_server)
 
 
-def downloads_from(host: ModelHost) -> dict[str, str]:
+def downloads_from(host: ModelHost, *others: ModelHost) -> dict[str, str]:
+    """The settings of a gateway whose hub is `host`."""
     return {
-        "JANROOT_DOWNLOAD_HOSTS": host.url.removeprefix("http://"),
+        "JANROOT_DOWNLOAD_HOSTS": ",".join(one.url.removeprefix("http://") for one in (host, *others)),
         "HF_ENDPOINT": host.url,
         "JANROOT_HF_TOKEN": HUB_TOKEN,
     }
