@@ -84,7 +84,7 @@ class Transfer:
                 backoff.reset()
             most = max(most, self._received)
             await backoff.wait()
-            await self._look_again()
+            await self._look_again(backoff)
 
     async def _link(self, backoff: Backoff) -> bool:
         while True:
@@ -132,12 +132,14 @@ class Transfer:
         self._received = await self._pulls.write(self._pull_id, piece)
         return offset + len(data)
 
-    async def _look_again(self) -> None:
+    async def _look_again(self, backoff: Backoff) -> None:
         """What storage has of it now; it may have lost what was not yet durable."""
-        try:
-            pull = await self._pulls.get(self._pull_id)
-        except (UnavailableError, DeadlineExceededError):
-            return
+        while True:
+            try:
+                pull = await self._pulls.get(self._pull_id)
+                break
+            except (UnavailableError, DeadlineExceededError):
+                await backoff.wait()
         self._file = next((file for file in pull.files if file.name == self._file.name), self._file)
         self._received = self._file.received_bytes
 
