@@ -9,17 +9,21 @@ from aiohttp import web
 
 from gateway.assistant_downloads import AssistantDownloads
 from gateway.body import MAX_JSON_BYTES
+from gateway.chats import Chats
 from gateway.fetch import Fetcher
+from gateway.idempotency import keep_answers
 from gateway.inference import InferenceClient
 from gateway.jobs import JobClient
 from gateway.keys import (
     ASSISTANT_DOWNLOADS,
+    CHATS,
     FOLLOWER,
     INFERENCE,
     JOBS,
     METRICS,
     PULLS,
     READINESS,
+    RECORDED,
     RUNS,
     SETTINGS,
     STORAGE,
@@ -30,6 +34,7 @@ from gateway.pulls.client import PullClient
 from gateway.pulls.hub import Hub
 from gateway.pulls.puller import Puller
 from gateway.readiness import Readiness
+from gateway.recorded_answers import RecordedAnswers
 from gateway.routes import (
     archives,
     assistant_imports,
@@ -65,7 +70,8 @@ from jan.rpc import open_channel
 
 def build_app(settings: GatewaySettings) -> web.Application:
     """The whole gateway for these settings; connections are made as they are needed."""
-    app = web.Application(middlewares=[observe, catch, protect], client_max_size=MAX_JSON_BYTES)
+    # Inside of `keep_answers` every error is an answer already, so that it can be kept.
+    app = web.Application(middlewares=[observe, catch, protect, keep_answers, catch], client_max_size=MAX_JSON_BYTES)
     app[SETTINGS] = settings
     app[METRICS] = GatewayMetrics()
     app.on_response_prepare.append(add_headers)
@@ -129,7 +135,10 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         app[READINESS] = Readiness(storage_client, redis, inference)
         follower = app[FOLLOWER] = LogFollower(redis)
         await stack.enter_async_context(follower.running())
-        jobs = app[JOBS] = JobClient(JobQueue(redis, scripts), follower)
+        app[CHATS] = Chats(redis)
+        recorded = app[RECORDED] = RecordedAnswers(redis, scripts)
+        await stack.enter_async_context(recorded.running())
+        jobs = app[JOBS] = JobClient(JobQueue(redis, scripts), follower, app[SETTINGS].queue_bounds)
         stack.push_async_callback(jobs.close)
         executor = app[RUNS] = RunExecutor(redis, scripts, storage_client, jobs, app[METRICS])
         await stack.enter_async_context(executor.running())

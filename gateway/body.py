@@ -81,7 +81,7 @@ def json_response(value: Any, *, status: int = 200, headers: dict[str, str] | No
 
 
 async def _read_json_bytes(request: web.Request) -> bytes:
-    data = await _read(request) if request.can_read_body else b""
+    data = await read_bytes(request)
     if not data:
         return b"{}"
     if request.content_type != "application/json" and not request.content_type.endswith("+json"):
@@ -90,8 +90,11 @@ async def _read_json_bytes(request: web.Request) -> bytes:
     return data
 
 
-async def _read(request: web.Request) -> bytes:
-    """The whole body. Raises InvalidArgumentError: it is not encoded as it says, or does not come."""
+async def read_bytes(request: web.Request) -> bytes:
+    """The whole body, which aiohttp keeps, so it may be read again.
+
+    Raises InvalidArgumentError: it is not encoded as it says, or does not come; web.HTTPRequestEntityTooLarge.
+    """
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await request.read()

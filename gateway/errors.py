@@ -20,9 +20,11 @@ _HTTP: dict[type[JanError], tuple[int, str, str | None]] = {
     errors.PermissionDeniedError: (403, "permission_error", None),
     errors.NotFoundError: (404, _INVALID_REQUEST, None),
     errors.ConflictError: (409, _INVALID_REQUEST, None),
+    errors.GoneError: (410, _INVALID_REQUEST, None),
     errors.PreconditionFailedError: (412, _INVALID_REQUEST, "precondition_failed"),
     errors.TooLargeError: (413, _INVALID_REQUEST, "request_too_large"),
     errors.UnsupportedMediaTypeError: (415, _INVALID_REQUEST, "unsupported_media_type"),
+    errors.UnprocessableError: (422, _INVALID_REQUEST, None),
     errors.ResourceExhaustedError: (429, "rate_limit_error", "rate_limit_exceeded"),
     errors.InternalError: (500, _SERVER, None),
     errors.UnavailableError: (503, _SERVER, None),
@@ -48,6 +50,7 @@ def error_response(error: JanError) -> web.Response:
     response = web.Response(status=status, body=jan_error_body(error), content_type="application/json")
     if error.retry_after_seconds:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
+        response.headers["retry-after-ms"] = str(error.retry_after_seconds * 1000)
     if isinstance(error, errors.DeadlineExceededError) or error.code == OUTCOME_UNKNOWN:
         # It may have been done: a client that repeats it by itself would do it twice.
         response.headers["x-should-retry"] = "false"

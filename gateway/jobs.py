@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from jan.errors import DeadlineExceededError, UnavailableError
 from jan.inference.v1 import jobs_pb2
+from jan.queue.bounds import UNBOUNDED, QueueBounds
 from jan.queue.follower import LogFollower, LogRestartedError, LogSubscription
 from jan.queue.jobs import JobQueue
 from jan.telemetry import get_logger
@@ -27,45 +28,70 @@ ATTENDED_SECONDS = 600.0
 class JobClient:
     """Submits, follows and cancels jobs; made once for the application."""
 
-    def __init__(self, queue: JobQueue, follower: LogFollower) -> None:
+    def __init__(self, queue: JobQueue, follower: LogFollower, bounds: QueueBounds = UNBOUNDED) -> None:
+        """`bounds` hold for what is asked now; runs that were accepted are submitted whatever waits."""
         self._queue = queue
         self._follower = follower
+        self._bounds = bounds
         self._cancellations: set[asyncio.Task[None]] = set()
+        self._late_cancellations: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def attended(self, job: jobs_pb2.Job) -> AsyncIterator[JobEvents]:
         """Submit a job that lives only as long as somebody listens: leaving before its end cancels it.
 
-        Raises UnavailableError: the queue does not answer. Raises DeadlineExceededError: no end within ten minutes.
+        Raises ResourceExhaustedError: too much waits already, and nothing was submitted. Raises UnavailableError: the
+        queue does not answer. Raises DeadlineExceededError: no end within ten minutes.
         """
         async with self.followed(job.id) as events:
             try:
                 async with asyncio.timeout(ATTENDED_SECONDS):
-                    await self.submit(job)
+                    await self._submit(job, self._bounds)
                     yield events
             except TimeoutError:
                 raise DeadlineExceededError("The answer took too long.", code="timeout") from None
             finally:
-                if not events.ended:
+                if not events.ended:  # harmless for a job that was refused
                     self._cancel_in_background(job.id)
 
     @asynccontextmanager
-    async def followed(self, job_id: str) -> AsyncIterator[JobEvents]:
-        """Follow a job from its first event, submitted or not yet; leaving does not end it.
+    async def outlasting(self, job: jobs_pb2.Job) -> AsyncIterator[JobEvents]:
+        """Submit a job that goes on when its reader leaves; without an end ten minutes later it is cancelled.
+
+        Raises ResourceExhaustedError, UnavailableError: as `attended` does.
+        """
+        async with self.followed(job.id) as events:
+            await self._submit(job, self._bounds)
+            try:
+                yield events
+            finally:
+                if not events.ended:
+                    self._cancel_late(job.id)
+
+    @asynccontextmanager
+    async def followed(self, job_id: str, *, after: int = 0) -> AsyncIterator[JobEvents]:
+        """Follow a job from just after an event, submitted or not yet; leaving does not end it.
 
         Raises UnavailableError: the queue does not answer.
         """
         async with AsyncExitStack() as stack:
             try:
-                subscription = await stack.enter_async_context(self._follower.follow(job_id))
+                subscription = await stack.enter_async_context(self._follower.follow(job_id, after=after))
             except (RedisError, OSError) as error:
                 raise _unavailable(error) from None
             yield JobEvents(self._queue, subscription)
 
     async def submit(self, job: jobs_pb2.Job) -> None:
-        """Enqueue a job; nothing happens when it is known. Raises UnavailableError: the queue does not answer."""
+        """Enqueue a job that was accepted earlier, whatever waits; nothing happens when it is known.
+
+        Raises UnavailableError: the queue does not answer.
+        """
+        await self._submit(job, UNBOUNDED)
+
+    async def check_room(self, tenant: str, model_id: str) -> None:
+        """Look before a run is accepted: raises ResourceExhaustedError, UnavailableError, as `attended` does."""
         try:
-            await self._queue.submit(job)
+            await self._queue.check_room(tenant, jobs_pb2.ModelSpec(id=model_id), self._bounds)
         except (RedisError, OSError) as error:
             raise _unavailable(error) from None
 
@@ -84,8 +110,25 @@ class JobClient:
             raise _unavailable(error) from None
 
     async def close(self) -> None:
-        """Wait for cancellations that are under way."""
+        """Wait for cancellations that are under way; those of a later time are left to the worker's own time limit."""
+        for task in self._late_cancellations:
+            task.cancel()
         await asyncio.gather(*self._cancellations)
+
+    async def _submit(self, job: jobs_pb2.Job, bounds: QueueBounds) -> None:
+        try:
+            await self._queue.submit(job, bounds)
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from None
+
+    def _cancel_late(self, job_id: str) -> None:
+        task = asyncio.create_task(self._wait_and_cancel(job_id), name=f"cancel-late-{job_id}")
+        self._late_cancellations.add(task)
+        task.add_done_callback(self._late_cancellations.discard)
+
+    async def _wait_and_cancel(self, job_id: str) -> None:
+        await asyncio.sleep(ATTENDED_SECONDS)
+        await self._cancel_or_log(job_id)
 
     def _cancel_in_background(self, job_id: str) -> None:
         """Cancel from a task of our own: the caller's is being cancelled itself, because its client left."""
@@ -107,6 +150,8 @@ class JobEvents:
         self._queue = queue
         self._subscription = subscription
         self.ended = False
+        self.number = subscription.cursor
+        """The number of the last event that was yielded."""
 
     async def batches(self, idle_seconds: float | None = None) -> AsyncIterator[list[jobs_pb2.JobEvent]]:
         """Yield events as they come, those that came together as one list, an empty one in silence; ends with the job.
@@ -118,7 +163,7 @@ class JobEvents:
             async for entries in self._subscription.batches(idle_seconds or IDLE_SECONDS):
                 if entries:
                     heard = time.monotonic()
-                    self.ended = entries[-1].ends
+                    self.ended, self.number = entries[-1].ends, entries[-1].number
                 else:
                     await self._check_alive(heard)
                 yield [jobs_pb2.JobEvent.FromString(entry.payload) for entry in entries]

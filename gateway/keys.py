@@ -5,11 +5,13 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.assistant_downloads import AssistantDownloads
+from gateway.chats import Chats
 from gateway.inference import InferenceClient
 from gateway.jobs import JobClient
 from gateway.metrics import GatewayMetrics
 from gateway.pulls.puller import Puller
 from gateway.readiness import Readiness
+from gateway.recorded_answers import RecordedAnswers
 from gateway.runs.executor import RunExecutor
 from gateway.settings import GatewaySettings
 from gateway.storage import StorageClient
@@ -22,6 +24,8 @@ FOLLOWER = web.AppKey("follower", LogFollower)
 ASSISTANT_DOWNLOADS = web.AppKey("assistant_downloads", AssistantDownloads)
 PULLS = web.AppKey("pulls", Puller)
 INFERENCE = web.AppKey("inference", InferenceClient)
+CHATS = web.AppKey("chats", Chats)
+RECORDED = web.AppKey("recorded", RecordedAnswers)
 JOBS = web.AppKey("jobs", JobClient)
 RUNS = web.AppKey("runs", RunExecutor)
 READINESS = web.AppKey("readiness", Readiness)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from gateway.download_policy import DownloadPolicy
+from jan.queue.bounds import QueueBounds
 from jan.settings import CommonSettings, Environment, SettingsError
 
 AUTH_NONE = "none"
@@ -23,6 +24,7 @@ class GatewaySettings:
     first admin key; empty without authentication. trusted_hosts: further names that a `Host` header may bear.
     downloads: what may be fetched from other servers. hub_url: where Hugging Face repositories are. hub_token: what
     proves to that server, and to no other, who we are; empty for nothing.
+    queue_bounds: how many requests may wait at once.
     """
 
     common: CommonSettings
@@ -35,6 +37,7 @@ class GatewaySettings:
     downloads: DownloadPolicy
     hub_url: str
     hub_token: str
+    queue_bounds: QueueBounds
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> Self:
@@ -68,6 +71,10 @@ class GatewaySettings:
             downloads=DownloadPolicy.from_environment(environment),
             hub_url=environment.text("HF_ENDPOINT", "https://huggingface.co").rstrip("/"),
             hub_token=read_key(environment.text("JANROOT_HF_TOKEN", ""), "JANROOT_HF_TOKEN"),
+            queue_bounds=QueueBounds(
+                of_tenant=environment.integer("JANROOT_MAX_QUEUED_PER_PERSON", 512, 0, 1_000_000),
+                in_all=environment.integer("JANROOT_MAX_QUEUED", 4096, 0, 1_000_000),
+            ),
         )
 
 

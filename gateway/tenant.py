@@ -16,9 +16,23 @@ def tenant_of(request: web.Request, user: str | None = None) -> str:
     With keys, the key decides. Without, whatever tells people apart: a bearer token if one is sent (its digest, for
     the token is nobody's business), else the request's `user`, else the peer's address.
     """
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return f"key:{hashlib.sha256(token.strip().encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+    key = key_digest(request)
+    if key:
+        return f"key:{key[:16]}"
     if user and request.app[SETTINGS].auth != AUTH_KEYS:
         return f"user:{user[:64]}"
     return f"peer:{request.remote or 'unknown'}"
+
+
+def holder_of(request: web.Request) -> str:
+    """Who sent a request, for what is kept for that person alone: a key's whole digest, else the peer's address."""
+    key = key_digest(request)
+    return f"key:{key}" if key else f"peer:{request.remote or 'unknown'}"
+
+
+def key_digest(request: web.Request) -> str:
+    """The digest of the bearer token, which is nobody's business itself; empty without one."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return ""
+    return hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).hexdigest()

@@ -8,6 +8,7 @@ not hold here.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import unicodedata
 import warnings
 from collections.abc import AsyncGenerator, Awaitable
@@ -43,6 +44,31 @@ _MALFORMED = (
 )
 
 
+class UploadDigest:
+    """Tells two uploads apart by what they bring, not by the boundary that each form makes up for itself."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+
+    def begin_part(self, name: str, filename: str) -> None:
+        """A form's part begins."""
+        self._hash.update(f"\0{name}\0{filename}\0".encode("utf-8", "surrogateescape"))
+
+    def add(self, data: bytes) -> None:
+        """The next bytes of a part, or of a body that is the file itself."""
+        self._hash.update(data)
+        self.size_bytes += len(data)
+
+    def hexdigest(self) -> str:
+        """The digest of what came so far."""
+        return self._hash.hexdigest()
+
+
+DIGEST = web.RequestKey("upload_digest", UploadDigest)
+"""Set for a request whose upload is to be known again."""
+
+
 class Form:
     """A multipart form on its way in: first the pieces of its file from `pieces`, then its other `fields`."""
 
@@ -51,6 +77,7 @@ class Form:
         if request.content_type != "multipart/form-data":
             raise UnsupportedMediaTypeError("Send the file as Content-Type: multipart/form-data.")
         self._request = request
+        self._digest = request.get(DIGEST) or UploadDigest()
         self._most_bytes = MAX_FILE_BYTES if most_bytes is None else most_bytes
         if (request.content_length or 0) > self._most_bytes + MAX_FORM_BYTES:
             raise _too_large(self._most_bytes)
@@ -73,6 +100,7 @@ class Form:
                 if not isinstance(part, BodyPartReader):
                     raise InvalidArgumentError("A form's part cannot be a form itself.")
                 name, filename = _names(part)
+                self._digest.begin_part(name, filename or "")
                 if name != "file":
                     await self._read_field(name, part)
                 elif found or filename is None:
@@ -99,6 +127,7 @@ class Form:
             size += len(data)
             if size > self._most_bytes:
                 raise _too_large(self._most_bytes)
+            self._digest.add(data)
             yield bytes(data)
 
     async def _read_field(self, name: str, part: BodyPartReader) -> None:
@@ -107,6 +136,7 @@ class Form:
             value += await _in_time(part.read_chunk())
             if len(value) > MAX_FIELD_BYTES:
                 raise InvalidArgumentError(f"Invalid '{name}': it is too long.", param=name)
+        self._digest.add(value)
         if name in self.fields:
             raise InvalidArgumentError(f"Invalid '{name}': it was sent twice.", param=name)
         try:
@@ -123,15 +153,24 @@ async def body_pieces(request: web.Request, most_bytes: int) -> AsyncGenerator[b
     if (request.content_length or 0) > most_bytes:
         raise _too_large(most_bytes)
     size = 0
+    digest = request.get(DIGEST) or UploadDigest()
     try:
         while data := await _in_time(request.content.read(PIECE_BYTES)):
             size += len(data)
             if size > most_bytes:
                 raise _too_large(most_bytes)
+            digest.add(data)
             yield data
     except _MALFORMED:
         message = "We could not read the body of your request: it is not encoded as its headers say, or was cut off."
         raise InvalidArgumentError(message) from None
+
+
+async def hear_out(request: web.Request, most_bytes: int) -> None:
+    """Read an upload for its digest alone. Raises what reading it raises; TooLargeError beyond `most_bytes`."""
+    form = request.content_type == "multipart/form-data"
+    async for _ in Form(request, most_bytes).pieces() if form else body_pieces(request, most_bytes):
+        pass
 
 
 async def _in_time(reading: Awaitable[ResultT]) -> ResultT:

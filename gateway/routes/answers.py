@@ -8,8 +8,9 @@ from aiohttp import web
 
 from gateway.errors import jan_error_body
 from gateway.jobs import JobEvents
-from gateway.sse import DONE, KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
-from jan.errors import InternalError, JanError, UnavailableError
+from gateway.resumption import wants_numbers
+from gateway.sse import DONE, KEEP_ALIVE, KEEP_ALIVE_SECONDS, NUMBERED_KEEP_ALIVE, EventStream, frame, numbered
+from jan.errors import InternalError, JanError, ResourceExhaustedError, UnavailableError
 from jan.inference.v1 import jobs_pb2
 from jan.queue.follower import SlowReaderError
 
@@ -24,32 +25,49 @@ async def whole_answer(events: JobEvents) -> web.Response:
     return web.Response(body=answer, content_type="application/json")
 
 
-async def streamed_answer(request: web.Request, events: JobEvents) -> web.StreamResponse:
-    """A job's chunks as server-sent events. Raises what ended the job before it said anything."""
+async def streamed_answer(
+    request: web.Request, events: JobEvents, *, address: tuple[str, ...] = ()
+) -> web.StreamResponse:
+    """A job's chunks as server-sent events. Raises what ended the job before it said anything.
+
+    address: what names the stream when it can be taken up again.
+    """
     batches = events.batches(KEEP_ALIVE_SECONDS)
     # Until something is said, a failure is still a status; a long wait turns into a stream of comments.
     first: list[jobs_pb2.JobEvent] = await anext(batches, [])
     for event in first:
         raise_if_failed(event)
-    async with EventStream(request) as stream:
-        await stream.write(_frames(first))
-        try:
-            await _relay(stream, batches)
-        except SlowReaderError:
-            raise ConnectionAbortedError("the client reads more slowly than the model writes") from None
-        except JanError as error:
-            await stream.write(frame(jan_error_body(error)))
+    numbers = wants_numbers(request)
+    async with EventStream(request, address=address) as stream:
+        await _write(stream, events, first, numbers=numbers)
+        await relay(stream, events, batches, numbers=numbers)
     return stream.response
 
 
-async def _relay(stream: EventStream, batches: AsyncIterator[list[jobs_pb2.JobEvent]]) -> None:
-    async for batch in batches:
-        await stream.write(_frames(batch))
+async def relay(
+    stream: EventStream, events: JobEvents, batches: AsyncIterator[list[jobs_pb2.JobEvent]], *, numbers: bool
+) -> None:
+    """Write what a job says from here on, and how it ended. numbers: with the events' numbers."""
+    try:
+        async for batch in batches:
+            await _write(stream, events, batch, numbers=numbers)
+    except SlowReaderError:
+        await stream.fail(frame(jan_error_body(_too_slow())))
+    except JanError as error:
+        await stream.fail(frame(jan_error_body(error)))
 
 
-def _frames(batch: list[jobs_pb2.JobEvent]) -> bytes:
-    """What a batch of events looks like to the client; a comment for silence."""
-    return b"".join(map(_frame, batch)) if batch else KEEP_ALIVE
+async def _write(stream: EventStream, events: JobEvents, batch: list[jobs_pb2.JobEvent], *, numbers: bool) -> None:
+    if not batch:
+        await stream.write(NUMBERED_KEEP_ALIVE if numbers else KEEP_ALIVE)
+        return
+    frames = map(_frame, batch)
+    if numbers:
+        frames = map(numbered, range(events.number - len(batch) + 1, events.number + 1), frames)
+    if failure_of(batch[-1]) is None:
+        await stream.write(b"".join(frames))
+    else:
+        await stream.fail(b"".join(frames))
 
 
 def _frame(event: jobs_pb2.JobEvent) -> bytes:
@@ -78,3 +96,7 @@ def failure_of(event: jobs_pb2.JobEvent) -> JanError | None:
             return UnavailableError("The request was cancelled before it was answered.", code="cancelled")
         case _:
             return None
+
+
+def _too_slow() -> ResourceExhaustedError:
+    return ResourceExhaustedError("You read more slowly than the model writes.", code="slow_reader")

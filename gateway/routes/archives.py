@@ -17,7 +17,7 @@ from gateway.flags import read_flags
 from gateway.keys import STORAGE
 from gateway.routes.threads import thread_id_of
 from gateway.storage import MAX_PAGE_SIZE, StorageClient
-from gateway.uploads import IDLE_SECONDS, PIECE_BYTES
+from gateway.uploads import DIGEST, IDLE_SECONDS, PIECE_BYTES, UploadDigest
 from jan.errors import InvalidArgumentError, UnsupportedMediaTypeError
 from jan.ids import ThreadId
 from jan.storage.v1 import archives_pb2, messages_pb2, paging_pb2
@@ -93,6 +93,7 @@ async def _backup_parts(
     request: web.Request, *, dry_run: bool
 ) -> AsyncGenerator[archives_pb2.RestoreJanrootRequest, None]:
     """The body as it comes, in time, then what to do with it."""
+    digest = request.get(DIGEST) or UploadDigest()
     while True:
         try:
             async with asyncio.timeout(IDLE_SECONDS):
@@ -103,6 +104,7 @@ async def _backup_parts(
             raise InvalidArgumentError("The backup broke off.", code="incomplete_upload") from None
         if not data:
             break
+        digest.add(data)
         yield archives_pb2.RestoreJanrootRequest(data=data)
     yield archives_pb2.RestoreJanrootRequest(end=archives_pb2.EndOfBackup(dry_run=dry_run))
 

@@ -12,11 +12,12 @@ from gateway.convert.threads import new_thread, thread_from_proto
 from gateway.keys import JOBS, RUNS, STORAGE
 from gateway.paging import list_envelope, read_page
 from gateway.path_ids import path_id
+from gateway.resumption import starting_after, wants_stream
 from gateway.routes.threads import thread_id_of
 from gateway.runs import derived_ids, states
 from gateway.runs.creation import find_assistant, new_run
 from gateway.runs.log import event_frame
-from gateway.runs.stream import stream_run
+from gateway.runs.stream import resume_run, stream_run
 from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun
 from gateway.tenant import tenant_of
 from jan.errors import ConflictError, FailedPreconditionError
@@ -38,6 +39,7 @@ async def create_run(request: web.Request) -> web.StreamResponse:
     thread = await storage.get_thread(thread_id_of(request))
     assistant = await find_assistant(storage, body.assistant_id)
     run = await new_run(storage, thread, assistant, body, tenant_of(request))
+    await request.app[JOBS].check_room(run.tenant, run.model)
     messages = [new_message(message, thread.id) for message in body.additional_messages or ()]
     run = await storage.create_run(runs_pb2.CreateRunRequest(run=run, additional_messages=messages))
     return await _answer(request, run, stream=bool(body.stream))
@@ -53,6 +55,7 @@ async def create_thread_and_run(request: web.Request) -> web.StreamResponse:
     draft = new_thread(body.thread, assistant_id=assistant.id)
     # The run is checked whole before the thread exists, so that a refused request leaves nothing behind.
     run = await new_run(storage, draft.thread, assistant, body, tenant_of(request))
+    await request.app[JOBS].check_room(run.tenant, run.model)
     thread = await storage.create_thread(draft)
     run.thread_id = thread.id
     run = await storage.create_run(runs_pb2.CreateRunRequest(run=run))
@@ -69,9 +72,12 @@ async def list_runs(request: web.Request) -> web.Response:
 
 
 @routes.get("/v1/threads/{thread_id}/runs/{run_id}")
-async def get_run(request: web.Request) -> web.Response:
-    """Read a run; tells poll helpers to come back soon while it is active."""
+async def get_run(request: web.Request) -> web.StreamResponse:
+    """Read a run; tells poll helpers to come back soon while it is active. `stream=true` gives its events instead."""
+    after = starting_after(request) if wants_stream(request) else None
     run = await request.app[STORAGE].get_run(thread_id_of(request), run_id_of(request))
+    if after is not None:
+        return await resume_run(request, run, after)
     return json_response(run_from_proto(run), headers=POLL_AFTER if run.status in states.ACTIVE else None)
 
 

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from gateway.jobs import JobClient
 from gateway.metrics import GatewayMetrics
-from gateway.runs import derived_ids
+from gateway.runs import derived_ids, states
 from gateway.runs.execution import TEMPORARY, RunExecution
 from gateway.runs.log import RunLog, error_frame
 from gateway.storage import StorageClient
@@ -53,7 +53,7 @@ class RunExecutor:
         self._storage = storage
         self._jobs = jobs
         self._metrics = metrics
-        self._leases = RunLeases(scripts)
+        self._leases = RunLeases(redis, scripts)
         self._watch = LeaseWatch(redis, LeaseKind.RUN)
         self._held: dict[str, _Held] = {}
 
@@ -77,6 +77,10 @@ class RunExecutor:
             task = asyncio.create_task(self._execute(run, held), name=f"run-{run.id}")
             self._held[run.id] = _Held(held.lease, task)
             self._metrics.active_runs.set(len(self._held))
+
+    async def is_retold(self, run_id: str) -> bool:
+        """Whether the run's events are told anew, since Redis forgot them. Raises redis.RedisError."""
+        return await self._leases.is_retold(run_id)
 
     async def _execute(self, run: runs_pb2.Run, held: HeldRun) -> None:
         writer = LogWriter(self._scripts, held.lease, published=held.published)
@@ -115,6 +119,8 @@ class RunExecutor:
         except NotFoundError:
             await self._end_deleted(run, log)
             return
+        if not writer.published and current.status != states.QUEUED:
+            await self._leases.mark_retold(run.id)
         execution = RunExecution(self._storage, self._jobs, log, current)
         try:
             await execution.execute()

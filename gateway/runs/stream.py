@@ -1,6 +1,8 @@
-"""Showing a run to a client as it happens: its event log, relayed as it stands."""
+"""Showing a run to a client as it happens: its event log, relayed as it stands, from any place in it."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 from redis.exceptions import RedisError
@@ -8,12 +10,16 @@ from redis.exceptions import RedisError
 from gateway.convert.runs import run_from_proto, status_name
 from gateway.jobs import queue_unavailable
 from gateway.keys import FOLLOWER, RUNS, STORAGE
+from gateway.resumption import check_place, log_bounds, wants_numbers
 from gateway.runs import states
 from gateway.runs.log import DONE, error_frame, event_frame
-from gateway.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream
-from jan.errors import JanError, NotFoundError, UnavailableError
-from jan.queue.follower import LogRestartedError, LogSubscription, SlowReaderError
+from gateway.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, NUMBERED_KEEP_ALIVE, EventStream, numbered
+from jan.errors import GoneError, JanError, NotFoundError, ResourceExhaustedError, UnavailableError
+from jan.queue.follower import LogEntry, LogRestartedError, LogSubscription, SlowReaderError
 from jan.storage.v1 import runs_pb2
+
+# The events that every telling of a run begins with alike: created, queued.
+_ALIKE = 2
 
 
 async def stream_run(request: web.Request, run: runs_pb2.Run, *, first: bytes) -> web.StreamResponse:
@@ -24,30 +30,75 @@ async def stream_run(request: web.Request, run: runs_pb2.Run, *, first: bytes) -
     try:
         async with request.app[FOLLOWER].follow(run.id) as subscription:
             await request.app[RUNS].start(run)
-            async with EventStream(request) as stream:
-                if first:
-                    await stream.write(first)
-                await _relay(request, run, subscription, stream)
-            return stream.response
+            stream = EventStream(request, address=_address(run), opening=first)
+            return await _relay(request, run, subscription, stream)
     except RedisError:
         raise queue_unavailable() from None
 
 
-async def _relay(request: web.Request, run: runs_pb2.Run, subscription: LogSubscription, stream: EventStream) -> None:
-    silent_end = False
+async def resume_run(
+    request: web.Request,
+    run: runs_pb2.Run,
+    after: int,
+    *,
+    opening: bytes = b"",
+    headers: Mapping[str, str] | None = None,
+) -> web.StreamResponse:
+    """Relay a run's events behind number `after`, each once, until its end.
+
+    Raises GoneError: they are not kept any longer; the run's messages are. InvalidArgumentError: no such event.
+    """
+    bounds = await log_bounds(request, run.id)
+    if bounds.last == 0 and (run.status in states.TERMINAL or after):
+        raise _gone(run)
+    check_place(bounds, after, _gone(run))
     try:
-        async for batch in subscription.batches(KEEP_ALIVE_SECONDS):
-            await stream.write(b"".join(entry.payload for entry in batch) or KEEP_ALIVE)
-            if not batch:
-                last_frames = await _last_frames(request, run)
-                if last_frames and silent_end:
-                    await stream.write(last_frames)
-                    return
-                silent_end = bool(last_frames)
-    except LogRestartedError:
-        await stream.write(error_frame(_lost(run)) + DONE)
-    except SlowReaderError:
-        raise ConnectionAbortedError("the client reads more slowly than the model writes") from None
+        if after > _ALIKE and await request.app[RUNS].is_retold(run.id):
+            raise _gone(run)
+        stream = EventStream(request, address=_address(run), opening=opening, headers=headers)
+        if bounds.ended and after == bounds.last:
+            async with stream:
+                return stream.response
+        async with request.app[FOLLOWER].follow(run.id, after=after) as subscription:
+            return await _relay(request, run, subscription, stream)
+    except RedisError:
+        raise queue_unavailable() from None
+
+
+async def _relay(
+    request: web.Request, run: runs_pb2.Run, subscription: LogSubscription, stream: EventStream
+) -> web.StreamResponse:
+    async with stream:
+        try:
+            await _relay_until_ended(request, run, subscription, stream)
+        except LogRestartedError:
+            await stream.fail(error_frame(_lost(run)) + DONE)
+        except SlowReaderError:
+            await stream.fail(error_frame(_too_slow()) + DONE)
+    return stream.response
+
+
+async def _relay_until_ended(
+    request: web.Request, run: runs_pb2.Run, subscription: LogSubscription, stream: EventStream
+) -> None:
+    with_numbers = wants_numbers(request)
+    silent_end = False
+    async for batch in subscription.batches(KEEP_ALIVE_SECONDS):
+        if batch:
+            await stream.write(_frames(batch, with_numbers=with_numbers))
+            continue
+        await stream.write(NUMBERED_KEEP_ALIVE if with_numbers else KEEP_ALIVE)
+        last_frames = await _last_frames(request, run)
+        if last_frames and silent_end:
+            await stream.write(last_frames)
+            return
+        silent_end = bool(last_frames)
+
+
+def _frames(batch: Sequence[LogEntry], *, with_numbers: bool) -> bytes:
+    if with_numbers:
+        return b"".join(numbered(entry.number, entry.payload) for entry in batch)
+    return b"".join(entry.payload for entry in batch)
 
 
 async def _last_frames(request: web.Request, run: runs_pb2.Run) -> bytes:
@@ -66,5 +117,24 @@ async def _last_frames(request: web.Request, run: runs_pb2.Run) -> bytes:
     return event_frame(f"thread.run.{status_name(current.status)}", run_from_proto(current)) + DONE
 
 
+def _address(run: runs_pb2.Run) -> tuple[str, str, str]:
+    return ("run", run.thread_id, run.id)
+
+
 def _lost(run: runs_pb2.Run) -> UnavailableError:
     return UnavailableError(f"The stream was lost; read run {run.id} for its outcome.", code="stream_lost")
+
+
+def _too_slow() -> ResourceExhaustedError:
+    return ResourceExhaustedError(
+        "You read more slowly than the model writes; take the stream up again behind the last event that you have.",
+        code="slow_reader",
+    )
+
+
+def _gone(run: runs_pb2.Run) -> GoneError:
+    return GoneError(
+        f"The events of this run are not kept any longer. Read /v1/threads/{run.thread_id}/runs/{run.id} for its "
+        f"outcome and /v1/threads/{run.thread_id}/messages?run_id={run.id} for what it said.",
+        code="stream_expired",
+    )

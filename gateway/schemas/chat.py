@@ -1,7 +1,7 @@
 """POST /v1/chat/completions: what may be sent (OpenAI's CreateChatCompletionRequest).
 
 What would change the answer and cannot be honoured is refused by name. Accepted and ignored are hints that no model
-here takes (`reasoning_effort`, `service_tier`, `store`) and fields that nobody knows.
+here takes (`reasoning_effort`, `service_tier`) and fields that nobody knows.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ class ChatCompletionRequest(Sampling):
     model: Annotated[str, StringConstraints(min_length=1)]
     messages: Annotated[list[ChatMessage], Field(min_length=1), COUNTABLE]
     stream: bool | None = None
+    store: bool | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1, le=16)] | None = None
     logprobs: bool | None = None

@@ -92,6 +92,18 @@ class ConflictError(JanError):
     kind = "conflict"
 
 
+class GoneError(JanError):
+    """It was here, and is not kept any longer."""
+
+    kind = "gone"
+
+
+class UnprocessableError(JanError):
+    """The request contradicts an earlier one that it says to repeat."""
+
+    kind = "unprocessable"
+
+
 class TooLargeError(JanError):
     """The request is larger than its route takes."""
 
@@ -144,6 +156,8 @@ KINDS: dict[str, type[JanError]] = {
         FailedPreconditionError,
         PreconditionFailedError,
         ConflictError,
+        GoneError,
+        UnprocessableError,
         TooLargeError,
         UnsupportedMediaTypeError,
         ResourceExhaustedError,

@@ -12,6 +12,10 @@ PREFIX = "jan:"
 IDLE_TTL_SECONDS = 24 * 60 * 60
 # How long an ended job or run can still be followed from its log.
 ENDED_TTL_SECONDS = 10 * 60
+# How long a request that is being answered keeps its `Idempotency-Key` if its gateway dies.
+ANSWERING_TTL_SECONDS = 60
+# The longest answer that is kept for a repetition of its request.
+RECORDED_MAX_BYTES = 1_048_576
 # The most events that one log keeps; a token an event, this is longer than any context here.
 LOG_MAX_EVENTS = 65_536
 # The most signals kept for workers that look up late; they check the queue itself after a pause anyway.
@@ -97,3 +101,13 @@ def leases(kind: str) -> str:
 def poke(follower_id: str) -> str:
     """Stream that wakes one process's log reader when it gains a log to follow."""
     return f"{PREFIX}poke:{follower_id}"
+
+
+def recorded(name: str) -> str:
+    """String: the answer to a request with an `Idempotency-Key`, or that it is being answered."""
+    return f"{PREFIX}recorded:{name}"
+
+
+def chat(completion_id: str) -> str:
+    """String: whose chat this is that can be taken up again, as the digest of a key; empty for a chat without one."""
+    return f"{PREFIX}chat:{completion_id}"

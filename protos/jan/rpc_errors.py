@@ -13,6 +13,7 @@ from jan.errors import (
     ConflictError,
     DeadlineExceededError,
     FailedPreconditionError,
+    GoneError,
     InternalError,
     InvalidArgumentError,
     JanError,
@@ -24,6 +25,7 @@ from jan.errors import (
     TooLargeError,
     UnauthenticatedError,
     UnavailableError,
+    UnprocessableError,
     UnsupportedMediaTypeError,
 )
 from jan.telemetry import get_logger
@@ -44,6 +46,8 @@ _STATUS: dict[type[JanError], grpc.StatusCode] = {
     FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
     PreconditionFailedError: grpc.StatusCode.FAILED_PRECONDITION,
     ConflictError: grpc.StatusCode.ABORTED,
+    GoneError: grpc.StatusCode.NOT_FOUND,
+    UnprocessableError: grpc.StatusCode.INVALID_ARGUMENT,
     TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     UnsupportedMediaTypeError: grpc.StatusCode.INVALID_ARGUMENT,
     ResourceExhaustedError: grpc.StatusCode.RESOURCE_EXHAUSTED,

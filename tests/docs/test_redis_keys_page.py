@@ -65,8 +65,10 @@ async def test_every_field_is_described_and_every_described_one_exists(redis: Re
     taken = await queue.take()
     assert taken is not None
     await queue.cancel("j")  # while it runs, so that the mark is there
-    held = await RunLeases(scripts).acquire("run_1")
+    leases = RunLeases(redis, scripts)
+    held = await leases.acquire("run_1")
     assert held is not None
+    await leases.mark_retold("run_1")
     await LogWriter(scripts, held.lease).publish([b"event"])
 
     assert await fields(redis, keys.job("j")) == described_fields("## `jan:job:<job_id>`")

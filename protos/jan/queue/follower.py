@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -51,6 +52,15 @@ class LogEntry:
     ends: bool
 
 
+@dataclass(frozen=True, slots=True)
+class LogBounds:
+    """The first and the last event that a log holds, and whether it has ended. Without events both numbers are 0."""
+
+    first: int
+    last: int
+    ended: bool
+
+
 class LogSubscription:
     """One reader's place in one log."""
 
@@ -69,12 +79,19 @@ class LogSubscription:
         return self._failure is not None
 
     def deliver(self, entries: list[LogEntry]) -> None:
-        """Hand over entries; those at or before the cursor were delivered already."""
-        for entry in entries:
-            if entry.number > self.cursor and self._failure is None:
+        """Hand over entries; those at or before the cursor were delivered already.
+
+        A reader that has left something unread and would hold too much is dropped, and what it left is given up: it
+        can be read from the log again.
+        """
+        fresh = [entry for entry in entries if entry.number > self.cursor]
+        arriving = sum(len(entry.payload) for entry in fresh)
+        if self._pending and self._pending_bytes + arriving > MAX_PENDING_BYTES:
+            self._failure = self._failure or SlowReaderError
+            self._pending, self._pending_bytes = [], 0
+        for entry in fresh:
+            if self._failure is None:
                 self._take(entry)
-        if self._failure is None and self._pending_bytes > MAX_PENDING_BYTES:
-            self._failure = SlowReaderError
         self._arrived.set()
 
     def _take(self, entry: LogEntry) -> None:
@@ -121,6 +138,16 @@ class LogFollower:
         """Read in the background while the context is open."""
         async with background(self._read_for_ever(), "log-follower"):
             yield
+
+    async def bounds(self, log_id: str) -> LogBounds:
+        """What a log holds now. Raises redis.RedisError: Redis does not answer."""
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.xrange(keys.log(log_id), count=1)
+            pipeline.xrevrange(keys.log(log_id), count=1)
+            oldest, newest = cast(tuple[list[StreamEntry], list[StreamEntry]], await pipeline.execute())
+        if not oldest or not newest:
+            return LogBounds(0, 0, ended=False)
+        return LogBounds(_number(oldest[0][0]), _number(newest[0][0]), ended=b"e" in newest[0][1])
 
     @asynccontextmanager
     async def follow(self, log_id: str, *, after: int = 0) -> AsyncIterator[LogSubscription]:
@@ -188,9 +215,12 @@ class LogFollower:
         A reader that came while the read was under way may want what lies before that: it waits for the next read.
         """
         entries = [
-            LogEntry(int(raw_id.partition(b"-")[0]), fields[b"g"], fields[b"p"], b"e" in fields)
-            for raw_id, fields in raw_entries
+            LogEntry(_number(raw_id), fields[b"g"], fields[b"p"], b"e" in fields) for raw_id, fields in raw_entries
         ]
         for subscription in self._subscriptions.get(key, ()):
             if subscription.cursor >= start:
                 subscription.deliver(entries)
+
+
+def _number(raw_id: bytes) -> int:
+    return int(raw_id.partition(b"-")[0])

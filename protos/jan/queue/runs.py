@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from redis.asyncio import Redis
+
 from jan import keys
 from jan.queue.leases import Lease, LeaseKind, new_token
 from jan.queue.scripts import Scripts
@@ -20,7 +22,8 @@ class HeldRun:
 class RunLeases:
     """Takes and lets go of runs."""
 
-    def __init__(self, scripts: Scripts) -> None:
+    def __init__(self, redis: Redis, scripts: Scripts) -> None:
+        self._redis = redis
         self._scripts = scripts
 
     async def acquire(self, run_id: str, *, seen: str = "") -> HeldRun | None:
@@ -37,6 +40,14 @@ class RunLeases:
             return None
         attempt, published = taken
         return HeldRun(Lease(LeaseKind.RUN, run_id, token, attempt), published)
+
+    async def mark_retold(self, run_id: str) -> None:
+        """Note that the run's log is told anew, after Redis forgot what was told. Raises redis.RedisError."""
+        await self._redis.hset(keys.run(run_id), "retold", "1")
+
+    async def is_retold(self, run_id: str) -> bool:
+        """Whether numbers that a client has may be those of an earlier telling. Raises redis.RedisError."""
+        return bool(await self._redis.hexists(keys.run(run_id), "retold"))
 
     async def abandon(self, lease: Lease) -> None:
         """Let go of a run before its end, so that another gateway can take it at once."""

@@ -48,6 +48,7 @@ class Scripts:
     beat: AsyncScript
     acquire: AsyncScript
     abandon: AsyncScript
+    settle: AsyncScript
 
     @classmethod
     def register(cls, redis: Redis, *, clock: str = REDIS_CLOCK) -> Self:

@@ -119,7 +119,11 @@ async def test_a_dropped_reader_is_not_read_for(redis: Redis, follower: LogFollo
     writer = await open_log(redis, "a")
     async with follower.follow("a") as slow, follower.follow("b") as other:
         await writer.publish([b"x" * (MAX_PENDING_BYTES // 2)] * 3)
+        while slow.cursor < 3:
+            await redis.ping()
         await writer.publish([b"y"])
+        while not slow.is_dropped:
+            await redis.ping()
         batches = other.batches(idle_seconds=5)
         scripts = Scripts.register(redis)
         await JobQueue(redis, scripts).submit(jobs_pb2.Job(id="b"))
@@ -137,11 +141,23 @@ async def test_a_dropped_reader_is_not_read_for(redis: Redis, follower: LogFollo
 async def test_a_reader_that_does_not_read_is_dropped_and_may_resume(redis: Redis, follower: LogFollower) -> None:
     writer = await open_log(redis, "a")
     async with follower.follow("a") as subscription:
-        await writer.publish([b"x" * (MAX_PENDING_BYTES // 2)] * 3)
         batches = subscription.batches(idle_seconds=5)
-        seen = [entry.number for entry in await anext(batches)]
+        await writer.publish([b"seen"])
+        assert [entry.number for entry in await anext(batches)] == [1]
+        await writer.publish([b"x" * (MAX_PENDING_BYTES // 2)] * 2)
+        while subscription.cursor < 3:
+            await redis.ping()
+        await writer.publish([b"one too many"])
+        while not subscription.is_dropped:
+            await redis.ping()
         with pytest.raises(SlowReaderError):
             await anext(batches)
     await writer.publish([b"end"], ends=True)
-    assert seen == [1, 2, 3]
-    assert await read_numbers(follower, "a", after=seen[-1]) == [4]
+    assert await read_numbers(follower, "a", after=1) == [2, 3, 4, 5]
+
+
+async def test_one_event_may_be_longer_than_what_a_reader_may_leave(redis: Redis, follower: LogFollower) -> None:
+    writer = await open_log(redis, "a")
+    reading = asyncio.create_task(read_numbers(follower, "a"))
+    await writer.publish([b"x" * 3 * MAX_PENDING_BYTES, b"end"], ends=True)
+    assert await reading == [1, 2]

@@ -1,0 +1,141 @@
+"""Answers that are kept for a day, so that a request which is sent again is not done again (docs/promises.md P11).
+
+A record begins with the token of whoever answers, which fences every later write; a JSON line and the answer's body
+follow. While the request is being answered the record lives for a minute only and is renewed, so that a gateway that
+dies does not lock the key for a day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, cast
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from jan import keys
+from jan.queue.leases import new_token
+from jan.queue.scripts import Scripts
+from jan.tasks import background
+from jan.telemetry import get_logger
+
+logger = get_logger(__name__)
+
+RENEW_SECONDS = keys.ANSWERING_TTL_SECONDS / 4
+# How long requests whose clients left may go on after the gateway was told to stop.
+CLOSE_SECONDS = 5.0
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of a request.
+
+    route, body: what it was; body is the digest of what was sent, None while an upload still comes in. status: HTTP's,
+    0 while it is being answered. stream: where the answer is followed when it is a stream of events that may still go
+    on, else empty; content is what goes in front of these events then. size_bytes: an upload's length. too_large: it
+    was answered with more than is kept.
+    """
+
+    token: str
+    route: str
+    body: str | None
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    stream: tuple[str, ...] = ()
+    size_bytes: int = 0
+    too_large: bool = False
+    content: bytes = b""
+
+    def to_bytes(self) -> bytes:
+        """The record as Redis keeps it."""
+        facts = {name: getattr(self, name) for name in self.__slots__ if name not in ("token", "content")}
+        return self.token.encode() + orjson.dumps(facts) + b"\n" + self.content
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Record:
+        """The other way round."""
+        head, _, content = data.partition(b"\n")
+        length = len(new_token())
+        facts: dict[str, Any] = orjson.loads(head[length:])
+        return cls(**facts | {"token": head[:length].decode(), "content": content, "stream": tuple(facts["stream"])})
+
+
+class RecordedAnswers:
+    """The records in Redis, and the tasks that answer for clients who may have left; one for the application."""
+
+    def __init__(self, redis: Redis, scripts: Scripts) -> None:
+        self._redis = redis
+        self._scripts = scripts
+        self._answering: dict[str, str] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Renew the records of requests in hand while the context is open; then let those end that were begun."""
+        async with background(self._renew_for_ever(), "renew-recorded-answers"):
+            yield
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+
+    def run(self, work: Coroutine[object, object, ResultT], name: str) -> asyncio.Task[ResultT]:
+        """Work on a request in a task of the application's own, which outlives its client."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    async def claim(self, name: str, route: str, body: str | None) -> tuple[Record, bool]:
+        """Begin a request, or find what is known of it; True when the caller is to answer it now, and then settle it.
+
+        Raises redis.RedisError: nobody knows whether it was begun.
+        """
+        mine = Record(new_token(), route, body)
+        found = cast(
+            bytes | None,
+            await self._redis.set(
+                keys.recorded(name), mine.to_bytes(), nx=True, get=True, ex=keys.ANSWERING_TTL_SECONDS
+            ),
+        )
+        record = mine if found is None else Record.from_bytes(found)
+        # Our own token is found after a lost reply and a second try of the client library.
+        claimed = record.token == mine.token
+        if claimed:
+            self._answering[name] = mine.token
+        return record, claimed
+
+    async def keep(self, name: str, record: Record) -> None:
+        """Keep an answer for a day."""
+        if len(record.content) > keys.RECORDED_MAX_BYTES:
+            record = replace(record, content=b"", too_large=True)
+        await self._settle(name, record.token, record.to_bytes())
+
+    async def drop(self, name: str, record: Record) -> None:
+        """Forget a request that may be sent again: it was not done, or will not be done twice by doing it again."""
+        await self._settle(name, record.token, b"")
+
+    async def _settle(self, name: str, token: str, value: bytes) -> None:
+        self._answering.pop(name, None)
+        try:
+            await self._scripts.settle(keys=[keys.recorded(name)], args=[token, keys.IDLE_TTL_SECONDS, value])
+        except (RedisError, OSError) as error:
+            logger.warning("answer not recorded", error=str(error))
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            for name, token in list(self._answering.items()):
+                try:
+                    await self._scripts.settle(keys=[keys.recorded(name)], args=[token, keys.ANSWERING_TTL_SECONDS])
+                except (RedisError, OSError) as error:
+                    logger.warning("recorded answer not renewed", error=str(error))
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # its client left: nobody else will look
