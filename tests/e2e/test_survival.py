@@ -6,6 +6,7 @@ import signal
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -75,6 +76,45 @@ def test_a_killed_engine_comes_back(stack: Stack) -> None:
     engine.send_signal(signal.SIGKILL)
     engine.wait(timeout=10)
     ask(stack)
+
+
+def kill_engine(stack: Stack) -> None:
+    for engine in psutil.Process(stack.processes["inference_service"].pid).children():
+        engine.kill()
+
+
+def kill_service(stack: Stack) -> None:
+    stack.kill("inference_service")
+    stack.start("inference_service")
+
+
+@pytest.mark.parametrize("kill", [kill_engine, kill_service])
+def test_a_stream_goes_on_although_what_writes_it_is_killed(stack: Stack, kill: Callable[[Stack], None]) -> None:
+    """The client's one request ends as if nothing had happened: no error, the role once, all tokens counted."""
+    messages: Any = [{"role": "user", "content": "Tell a long story of a river and its town."}]
+    stream = stack.client.chat.completions.create(
+        model=MODEL,
+        messages=messages,
+        max_tokens=120,
+        temperature=0,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = []
+    for chunk in stream:
+        chunks.append(chunk)
+        if len(chunks) == 10:
+            kill(stack)
+    choices = [choice for chunk in chunks for choice in chunk.choices]
+    assert [choice.delta.role for choice in choices if choice.delta.role] == ["assistant"]
+    assert [choice.finish_reason for choice in choices if choice.finish_reason] == ["length"]
+    assert len({chunk.id for chunk in chunks}) == 1
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens == 120
+    assert chunks[-1].usage.prompt_tokens < 60  # what was said before the kill is no prompt
+    begun = "".join(choice.delta.content or "" for choice in choices[:10])
+    assert "".join(choice.delta.content or "" for choice in choices).count(begun) == 1
+    stack.until_ready()
 
 
 def test_what_cannot_be_served_is_said_at_once(stack: Stack) -> None:
