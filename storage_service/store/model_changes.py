@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jan.errors import ConflictError, FailedPreconditionError
 from jan.ids import ModelId, TrashId
-from storage_service.store import atomic, jsonfile, layout, trash
+from storage_service.store import atomic, jsonfile, layout, signature, trash
 from storage_service.store.forms import fields
 from storage_service.store.forms import models as form
 from storage_service.store.models import Models, Served
@@ -51,6 +51,8 @@ class ModelChanges:
 
     def _change(self, model_id: ModelId, change: form.ModelChange, if_revision: Collection[str]) -> Model:
         served = self._models.find(model_id)
+        if served.description.weights is not None:
+            return self._describe(served, change, if_revision)
         path = served.description.path
         if path.suffix != ".json":
             raise FailedPreconditionError(
@@ -67,6 +69,20 @@ class ModelChanges:
             # The file's own time stood in for it, and changes now: the oldest model answers those who name none.
             raw["created"] = served.model.created_ms
         jsonfile.write(path, raw, found.signature)
+        return self._models.get(served.model.id)
+
+    def _describe(self, served: Served, change: form.ModelChange, if_revision: Collection[str]) -> Model:
+        """Write the model.json that weights were put here without."""
+        own = served.description
+        if own.id != own.folder.removeprefix("models/"):
+            raise FailedPreconditionError(
+                f"The weights of '{own.id}' lie in {own.folder}/ with others; move them into models/{own.id}/ to "
+                "change it here.",
+                code="model_read_only",
+            )
+        check_revision(served.model.revision, if_revision)
+        raw = form.change(served.raw, change) | {"id": own.id, "created": served.model.created_ms}
+        jsonfile.write(self._layout.model(served.model.id) / layout.MODEL_FILE, raw, signature.NOTHING)
         return self._models.get(served.model.id)
 
     def _put(self, deletion: trash.Deletion, path: Path) -> None:

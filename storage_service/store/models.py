@@ -4,6 +4,7 @@ models/<id>/model.json              Jan 0.2 to 0.5, and ours; up to three levels
 models/<folder>/<name>.json         the draft of 2023: any number in a folder
 models/…/model.yml, <name>.yml      cortex
 llamacpp/models/<id>/model.yml      Jan 0.6 on; mlx/models/ for Apple's engine
+models/<name>.gguf, models/<id>/…   weights that nothing describes; see `dropped`
 assistants/<assistant>/models/…     an assistant's own, as Jan's specification has them; weights only, see `is_guest`
 """
 
@@ -17,9 +18,11 @@ from jan.errors import InvalidArgumentError, NotFoundError
 from jan.ids import ModelId
 from jan.telemetry import get_logger
 from storage_service.store import jsonfile, layout, yamlfile
+from storage_service.store.dropped import Dropped, came_ms, dropped
 from storage_service.store.forms import fields, yaml_models
 from storage_service.store.forms import models as form
 from storage_service.store.records import JsonObject, Model
+from storage_service.store.revisions import revision_of
 
 logger = get_logger(__name__)
 
@@ -42,6 +45,8 @@ class Description:
     folder: str
     engine: str = ""
     present: frozenset[str] = field(default=frozenset(), repr=False)
+    weights: Dropped | None = None
+    """Weights that no file describes; `path` is the first of them then."""
 
     @property
     def is_sure(self) -> bool:
@@ -67,6 +72,8 @@ class Description:
 
     def look(self) -> tuple[JsonObject | None, str]:
         """The same with its revision."""
+        if self.weights is not None:
+            return self.weights.description(), revision_of("\n".join(self.weights.files).encode())
         if self.path.suffix in _YAML:
             # The revision first: whoever changes what he did not see is refused then.
             return self._look_at_yaml(jsonfile.look(self.path).revision)
@@ -160,7 +167,7 @@ class Models:
             model_id = ModelId.parse(description.id)
         except InvalidArgumentError:
             return None
-        made_ms = jsonfile.changed_ms(description.path) or 0
+        made_ms = came_ms(description.path) if description.weights else jsonfile.changed_ms(description.path) or 0
         model = form.from_json(model_id, raw, made_ms, description.folder, description.present)
         if form.is_remote(model):
             return None if description.is_guest else model
@@ -183,7 +190,12 @@ def _below(home: Path, place: str, engine: str, prefix: str = "", depth: int = 0
         Description(_id(prefix, name), home / name, folder, engine, present) for name in present if _may_describe(name)
     ]
     yield from sorted(found, key=lambda description: (not description.is_sure, description.path.name))
-    if depth == _MAX_DEPTH or any(description.is_sure for description in found):
+    is_whole = any(description.is_sure for description in found)
+    if place == "models" and not is_whole and not any(description.read() for description in found):
+        for weights in dropped(prefix, present):
+            yield Description(weights.id, home / weights.files[0], folder, engine, present, weights)
+            is_whole |= not weights.files[0].endswith(".gguf")
+    if depth == _MAX_DEPTH or is_whole:
         return
     for entry in listed:
         if entry.is_dir(follow_symlinks=False):

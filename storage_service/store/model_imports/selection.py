@@ -16,9 +16,9 @@ _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 # sentence-transformers keeps the pooling of an embedding model in folders like 1_Pooling.
 _MODULE = re.compile(r"[0-9]_[A-Za-z]+", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", re.ASCII)
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.ASCII | re.IGNORECASE)
+SHARD = re.compile(r"(?P<stem>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.ASCII | re.IGNORECASE)
 _MAX_ENTRIES = 10_000
-_MAX_SHARDS = 500
+_MAXSHARDS = 500
 _TOLD = 10
 
 
@@ -62,7 +62,7 @@ def select(path: Path, paths: ImportPaths) -> Selection:
 def _only_gguf(names: list[str]) -> str:
     """The one GGUF model of a folder; projectors for images are none."""
     found = [name for name in names if name.lower().endswith(".gguf") and "mmproj" not in name.lower()]
-    firsts = [name for name in found if (shard := _SHARD.fullmatch(name)) is None or int(shard["number"]) == 1]
+    firsts = [name for name in found if (shard := SHARD.fullmatch(name)) is None or int(shard["number"]) == 1]
     if len(firsts) == 1:
         return firsts[0]
     if found:
@@ -80,12 +80,12 @@ def _gguf(path: Path, paths: ImportPaths) -> Selection:
         raise unusable("A safetensors model is several files: name their folder.")
     if not name.lower().endswith(".gguf"):
         raise unusable(f"{name[:100]} is no GGUF file, nor a folder of safetensors files.")
-    shard = _SHARD.fullmatch(name)
+    shard = SHARD.fullmatch(name)
     if shard is None:
         stem = usable(name[: -len(".gguf")])
         return Selection(stem, {f"{stem}.gguf": paths.plain_file(path)}, is_gguf=True)
     count = int(shard["count"])
-    if not 0 < int(shard["number"]) <= count <= _MAX_SHARDS:
+    if not 0 < int(shard["number"]) <= count <= _MAXSHARDS:
         raise unusable(f"{name[:100]} cannot be a part of {count}.")
     stem, files = usable(shard["stem"]), {}
     for number in range(1, count + 1):

@@ -134,10 +134,15 @@ class Kind(Enum):
         "Files that are named but not there.",
         "Put them back, if there is a copy.",
     )
+    DROPPED_WEIGHTS = (
+        Severity.INFO,
+        "Weights that no file describes; the model is served under their name.",
+        "Nothing; PATCH /v1/models/{id} writes a model.json with another name or settings.",
+    )
     NO_DESCRIPTION = (
         Severity.WARNING,
         "Weights that no file describes, so the model is not listed.",
-        'Put a model.json beside them; {"format": "gguf"} is enough.',
+        'Move them into a folder of their own below models/, with a model.json: {"format": "gguf"} is enough.',
     )
     OTHER_ENGINE = (
         Severity.INFO,

@@ -61,14 +61,18 @@ def models(where: layout.Layout) -> Iterator[Finding]:
     """Every description, and what lies about without one."""
     served: dict[str, str] = {}
     described: set[str] = set()
+    dropped: set[str] = set()
     for description in Models(where).descriptions():
         raw = description.read()
         place = f"{description.folder}/{description.path.name}"
-        if description.path.is_symlink():
+        if description.path.is_symlink() and (description.is_sure or description.folder not in described):
             yield Finding(place, Kind.LINK)
         elif raw is None and description.is_sure:
             yield Finding(place, Kind.INVALID_DESCRIPTION)
-        if description.is_sure or raw is not None:
+        if description.weights is not None:
+            dropped |= {f"{description.folder}/{name}" for name in description.weights.files}
+            yield Finding(place, Kind.DROPPED_WEIGHTS)
+        elif description.is_sure or raw is not None:
             described.add(description.folder)
         if raw is None:
             continue
@@ -81,7 +85,7 @@ def models(where: layout.Layout) -> Iterator[Finding]:
             served[description.id] = place
             yield from _model(where, description, raw, place)
     for home in _HOMES:
-        yield from _lying_about(where.root / home, home, described)
+        yield from _lying_about(where.root / home, home, described, dropped)
 
 
 def _model(where: layout.Layout, description: Description, raw: JsonObject, place: str) -> Iterator[Finding]:
@@ -107,16 +111,17 @@ def _model(where: layout.Layout, description: Description, raw: JsonObject, plac
         yield Finding(place, Kind.MISSING_FILE, some(missing) or "no weights are named")
 
 
-def _lying_about(folder: Path, place: str, described: set[str], depth: int = 0) -> Iterator[Finding]:
+def _lying_about(folder: Path, place: str, described: set[str], dropped: set[str], depth: int = 0) -> Iterator[Finding]:
     """Links, and weights that nobody describes."""
     found = entries(folder)
     for entry in found:
         if entry.is_dir(follow_symlinks=False):
             inner = f"{place}/{entry.name}"
             if depth < _MAX_DEPTH and place not in described:
-                yield from _lying_about(Path(entry.path), inner, described, depth + 1)
+                yield from _lying_about(Path(entry.path), inner, described, dropped, depth + 1)
         elif entry.is_symlink() and entry.is_dir():
             yield Finding(f"{place}/{entry.name}", Kind.LINK)
     weights = [entry.name for entry in found if entry.name.endswith(_WEIGHTS) and not entry.is_dir()]
+    weights = [name for name in weights if f"{place}/{name}" not in dropped]
     if weights and place not in described:
         yield Finding(place, Kind.NO_DESCRIPTION, some(weights))

@@ -155,6 +155,7 @@ def test_an_adapter_needs_its_base(store: Store, janroot: Path, disk: Path) -> N
     jan_models.gen4_model(janroot, "base")
     model = take_in(store, folder, base_model="base")
     assert (model.settings, model.engine) == ({"base_model": "base"}, "vllm")
+    assert store.report(100).findings == ()  # the links of an import are as they should be
     with pytest.raises(InvalidArgumentError, match="Only LoRA adapters"):
         take_in(store, put(disk / "m.gguf"), base_model="base")
 

@@ -79,7 +79,7 @@ def test_broken_neighbours_hide_nobody(store: Store, janroot: Path, tmp_path: Pa
     (janroot / "models" / "weights only").mkdir()
     (janroot / "models" / "link").symlink_to(tmp_path)
     add(janroot, "a/b/c/too_deep", {})
-    assert [model.id for model in store.models.all()] == ["ok"]
+    assert [model.id for model in store.models.all()] == ["ok", "stray"]
     with pytest.raises(NotFoundError) as unknown:
         store.models.get(ModelId("broken"))
     assert unknown.value.code == "model_not_found"

@@ -38,7 +38,7 @@ def test_damage_hides_no_thread(store: Store, janroot: Path, tmp_path: Path) -> 
     for thread_id in expected:
         assert store.threads.get(ThreadId(thread_id)).id == thread_id
         store.messages.page(ThreadId(thread_id), ALL)
-    assert [model.id for model in store.models.all()] == ["absolute", "demo-7b-q4", "gone"]
+    assert [model.id for model in store.models.all()] == ["absolute", "demo-7b-q4", "gone", "weights-only"]
     assert {item.id for item in store.assistants.page(ALL).items} == {"jan", "other"}
 
 
@@ -73,7 +73,7 @@ def test_every_damage_of_folders_is_told(store: Store, janroot: Path, tmp_path: 
         ("threads/jan_1705000010/thread.json", Kind.LINK),
         ("models/broken/model.json", Kind.INVALID_DESCRIPTION),
         ("models/yaml/model.yml", Kind.INVALID_DESCRIPTION),
-        ("models/weights-only", Kind.NO_DESCRIPTION),
+        ("models/weights-only/lonely.gguf", Kind.DROPPED_WEIGHTS),
         ("models/gone/model.json", Kind.ID_MISMATCH),
         ("models/gone/model.json", Kind.MISSING_FILE),
         ("models/absolute/model.json", Kind.PATH_OUTSIDE),
