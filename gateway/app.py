@@ -22,6 +22,7 @@ from gateway.keys import (
     JOBS,
     METRICS,
     PULLS,
+    QUEUE,
     READINESS,
     RECORDED,
     RUNS,
@@ -33,6 +34,7 @@ from gateway.middleware import add_headers, catch, observe, protect
 from gateway.pulls.client import PullClient
 from gateway.pulls.hub import Hub
 from gateway.pulls.puller import Puller
+from gateway.queue import QueueClient
 from gateway.readiness import Readiness
 from gateway.recorded_answers import RecordedAnswers
 from gateway.routes import (
@@ -51,6 +53,7 @@ from gateway.routes import (
     model_imports,
     models,
     pulls,
+    queue,
     runs,
     storage,
     thread_models,
@@ -89,6 +92,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
         completions,
         embeddings,
         tokens,
+        queue,
         runs,
         imports,
         threads,
@@ -138,7 +142,9 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         app[CHATS] = Chats(redis)
         recorded = app[RECORDED] = RecordedAnswers(redis, scripts)
         await stack.enter_async_context(recorded.running())
-        jobs = app[JOBS] = JobClient(JobQueue(redis, scripts), follower, app[SETTINGS].queue_bounds)
+        job_queue = JobQueue(redis, scripts, app[SETTINGS].weights)
+        app[QUEUE] = QueueClient(redis, scripts, job_queue)
+        jobs = app[JOBS] = JobClient(job_queue, follower, app[SETTINGS].queue_bounds)
         stack.push_async_callback(jobs.close)
         executor = app[RUNS] = RunExecutor(redis, scripts, storage_client, jobs, app[METRICS])
         await stack.enter_async_context(executor.running())

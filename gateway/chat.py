@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.job import REQUEST_SECONDS, new_job
 from gateway.parameters import layered, stored_parameters
+from gateway.priority import Priority
 from gateway.schemas.chat import ChatCompletionRequest
 from jan.ids import CompletionId
 from jan.inference.v1 import jobs_pb2
@@ -15,7 +16,9 @@ from jan.storage.v1 import models_pb2
 _EXPECTED_ANSWER_TOKENS = 512
 
 
-def chat_completion_job(request: ChatCompletionRequest, model: models_pb2.Model, tenant: str) -> jobs_pb2.Job:
+def chat_completion_job(
+    request: ChatCompletionRequest, model: models_pb2.Model, tenant: str, priority: Priority
+) -> jobs_pb2.Job:
     """The job for POST /v1/chat/completions; the request's parameters go over the model's."""
     body = chat_body(
         model,
@@ -33,6 +36,7 @@ def chat_completion_job(request: ChatCompletionRequest, model: models_pb2.Model,
         tenant=tenant,
         stream=bool(request.stream),
         answer_must_fit=bool(request.max_completion_tokens or request.max_tokens),
+        priority=priority,
     )
 
 
@@ -59,6 +63,7 @@ def chat_job(
     *,
     tenant: str,
     stream: bool,
+    priority: Priority = jobs_pb2.PRIORITY_INTERACTIVE,
     timeout_seconds: int = REQUEST_SECONDS,
     spec: jobs_pb2.ModelSpec | None = None,
     answer_must_fit: bool = False,
@@ -73,6 +78,7 @@ def chat_job(
         response_id=response_id,
         stream=stream,
         answer_tokens=_answer_tokens(body),
+        priority=priority,
         timeout_seconds=timeout_seconds,
         spec=spec,
         answer_must_fit=answer_must_fit,
@@ -80,4 +86,4 @@ def chat_job(
 
 
 def _answer_tokens(body: dict[str, Any]) -> int:
-    return int(body.get("max_tokens", _EXPECTED_ANSWER_TOKENS))
+    return int(body.get("max_tokens", _EXPECTED_ANSWER_TOKENS)) * int(body.get("n", 1))

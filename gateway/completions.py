@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.job import new_job
 from gateway.parameters import layered, stored_parameters
+from gateway.priority import Priority
 from gateway.schemas.completions import CompletionRequest
 from jan.ids import TextCompletionId
 from jan.inference.v1 import jobs_pb2
@@ -14,7 +15,9 @@ from jan.storage.v1 import models_pb2
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
 
 
-def completion_job(request: CompletionRequest, model: models_pb2.Model, tenant: str) -> jobs_pb2.Job:
+def completion_job(
+    request: CompletionRequest, model: models_pb2.Model, tenant: str, priority: Priority
+) -> jobs_pb2.Job:
     """The job for POST /v1/completions; the request's parameters go over the model's.
 
     The model's `max_tokens` is meant for chats, so without one in the request it is OpenAI's default.
@@ -34,5 +37,6 @@ def completion_job(request: CompletionRequest, model: models_pb2.Model, tenant: 
         response_id=completion_id,
         stream=bool(request.stream),
         answer_must_fit=request.max_tokens is not None,
+        priority=priority,
         answer_tokens=int(body["max_tokens"]) * len(request.prompt) * (request.n or 1),
     )

@@ -51,8 +51,8 @@ def error_response(error: JanError) -> web.Response:
     if error.retry_after_seconds:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
         response.headers["retry-after-ms"] = str(error.retry_after_seconds * 1000)
-    if isinstance(error, errors.DeadlineExceededError) or error.code == OUTCOME_UNKNOWN:
-        # It may have been done: a client that repeats it by itself would do it twice.
+    if isinstance(error, errors.DeadlineExceededError) or error.code in (OUTCOME_UNKNOWN, "cancelled"):
+        # It may have been done, or is not wanted: a client that repeats it by itself would do it again.
         response.headers["x-should-retry"] = "false"
     return response
 

@@ -94,5 +94,17 @@ def _check_key(settings: GatewaySettings, request: web.Request) -> None:
         raise UnauthenticatedError("Incorrect API key provided.")
 
 
+def is_admin(settings: GatewaySettings, request: web.Request) -> bool:
+    """Whether the caller may see and do what concerns everybody.
+
+    That is the admin key. Without keys it is also whoever sends no token: only this machine is reached then, and what
+    tells people apart is their tokens.
+    """
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        return settings.auth == AUTH_NONE
+    return bool(settings.admin_key) and hmac.compare_digest(_digest(key.strip()), _digest(settings.admin_key))
+
+
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

@@ -1,4 +1,4 @@
-"""Making the job that answers a request; somebody waits for each of these, so they are interactive."""
+"""Making the job that answers a request."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from gateway.models import model_spec
+from gateway.priority import Priority
 from jan.inference.v1 import jobs_pb2
 from jan.storage.v1 import models_pb2
 from jan.telemetry import request_id_var
@@ -28,6 +29,7 @@ def new_job(
     response_id: str = "",
     stream: bool = False,
     answer_tokens: int = 0,
+    priority: Priority = jobs_pb2.PRIORITY_INTERACTIVE,
     timeout_seconds: int = REQUEST_SECONDS,
     spec: jobs_pb2.ModelSpec | None = None,
     answer_must_fit: bool = False,
@@ -42,7 +44,7 @@ def new_job(
         id=job_id,
         request_id=request_id_var.get(),
         tenant=tenant,
-        priority=jobs_pb2.PRIORITY_INTERACTIVE,
+        priority=priority,
         model=spec or model_spec(model),
         endpoint=endpoint,
         body=encoded,

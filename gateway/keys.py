@@ -10,6 +10,7 @@ from gateway.inference import InferenceClient
 from gateway.jobs import JobClient
 from gateway.metrics import GatewayMetrics
 from gateway.pulls.puller import Puller
+from gateway.queue import QueueClient
 from gateway.readiness import Readiness
 from gateway.recorded_answers import RecordedAnswers
 from gateway.runs.executor import RunExecutor
@@ -26,6 +27,7 @@ PULLS = web.AppKey("pulls", Puller)
 INFERENCE = web.AppKey("inference", InferenceClient)
 CHATS = web.AppKey("chats", Chats)
 RECORDED = web.AppKey("recorded", RecordedAnswers)
+QUEUE = web.AppKey("queue", QueueClient)
 JOBS = web.AppKey("jobs", JobClient)
 RUNS = web.AppKey("runs", RunExecutor)
 READINESS = web.AppKey("readiness", Readiness)

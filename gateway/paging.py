@@ -25,7 +25,7 @@ def read_page(
     if order not in _ORDERS:
         raise InvalidArgumentError(f"'order' must be 'asc' or 'desc', not {order[:20]!r}.", param="order")
     return paging_pb2.PageRequest(
-        page_size=_read_limit(request.query.get("limit"), default_limit, max_limit),
+        page_size=read_limit(request.query.get("limit"), default_limit, max_limit),
         order=_ORDERS[order],
         after=_read_cursor(request, "after", cursor_type),
         before=_read_cursor(request, "before", cursor_type),
@@ -43,7 +43,8 @@ def list_envelope(objects: Sequence[dict[str, Any]], *, has_more: bool) -> dict[
     }
 
 
-def _read_limit(text: str | None, default: int, most: int) -> int:
+def read_limit(text: str | None, default: int, most: int) -> int:
+    """Read `limit`. Raises InvalidArgumentError: it is out of bounds."""
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):

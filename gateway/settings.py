@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Self
 
 from gateway.download_policy import DownloadPolicy
-from jan.queue.bounds import QueueBounds
+from gateway.weights import read_weights
+from jan.queue.bounds import QueueBounds, Weights
 from jan.settings import CommonSettings, Environment, SettingsError
 
 AUTH_NONE = "none"
@@ -24,7 +25,7 @@ class GatewaySettings:
     first admin key; empty without authentication. trusted_hosts: further names that a `Host` header may bear.
     downloads: what may be fetched from other servers. hub_url: where Hugging Face repositories are. hub_token: what
     proves to that server, and to no other, who we are; empty for nothing.
-    queue_bounds: how many requests may wait at once.
+    queue_bounds: how many requests may wait at once. weights: the tenants' shares of the queue.
     """
 
     common: CommonSettings
@@ -34,6 +35,7 @@ class GatewaySettings:
     auth: str
     admin_key: str
     trusted_hosts: frozenset[str]
+    weights: Weights
     downloads: DownloadPolicy
     hub_url: str
     hub_token: str
@@ -68,6 +70,7 @@ class GatewaySettings:
                 for name in environment.text("JANROOT_TRUSTED_HOSTS", "").split(",")
                 if name.strip()
             ),
+            weights=read_weights(environment.text("JANROOT_QUEUE_WEIGHTS", "")),
             downloads=DownloadPolicy.from_environment(environment),
             hub_url=environment.text("HF_ENDPOINT", "https://huggingface.co").rstrip("/"),
             hub_token=read_key(environment.text("JANROOT_HF_TOKEN", ""), "JANROOT_HF_TOKEN"),

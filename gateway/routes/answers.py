@@ -8,61 +8,62 @@ from aiohttp import web
 
 from gateway.errors import jan_error_body
 from gateway.jobs import JobEvents
-from gateway.resumption import wants_numbers
-from gateway.sse import DONE, KEEP_ALIVE, KEEP_ALIVE_SECONDS, NUMBERED_KEEP_ALIVE, EventStream, frame, numbered
+from gateway.sse import DONE, EventStream, frame, numbered
+from gateway.waiting_room import WaitingRoom
 from jan.errors import InternalError, JanError, ResourceExhaustedError, UnavailableError
 from jan.inference.v1 import jobs_pb2
 from jan.queue.follower import SlowReaderError
 
 
-async def whole_answer(events: JobEvents) -> web.Response:
-    """A job's whole answer as it was said. Raises what ended the job early."""
+async def whole_answer(request: web.Request, job_id: str, events: JobEvents) -> web.Response:
+    """A job's whole answer as it was said; its headers tell where it stood in the queue. Raises what ended it early."""
     answer = b""
-    async for batch in events.batches():
+    room = WaitingRoom(request, job_id)
+    async for batch in room.batches(events):
         for event in batch:
             raise_if_failed(event)
             answer += event.chunk.data
-    return web.Response(body=answer, content_type="application/json")
+    return web.Response(body=answer, content_type="application/json", headers=room.headers)
 
 
 async def streamed_answer(
-    request: web.Request, events: JobEvents, *, address: tuple[str, ...] = ()
+    request: web.Request, job_id: str, events: JobEvents, *, address: tuple[str, ...] = ()
 ) -> web.StreamResponse:
     """A job's chunks as server-sent events. Raises what ended the job before it said anything.
 
     address: what names the stream when it can be taken up again.
     """
-    batches = events.batches(KEEP_ALIVE_SECONDS)
+    room = WaitingRoom(request, job_id)
+    batches = room.batches(events)
     # Until something is said, a failure is still a status; a long wait turns into a stream of comments.
     first: list[jobs_pb2.JobEvent] = await anext(batches, [])
     for event in first:
         raise_if_failed(event)
-    numbers = wants_numbers(request)
-    async with EventStream(request, address=address) as stream:
-        await _write(stream, events, first, numbers=numbers)
-        await relay(stream, events, batches, numbers=numbers)
+    async with EventStream(request, address=address, headers=room.headers) as stream:
+        await _write(stream, events, first, room)
+        await relay(stream, events, batches, room)
     return stream.response
 
 
 async def relay(
-    stream: EventStream, events: JobEvents, batches: AsyncIterator[list[jobs_pb2.JobEvent]], *, numbers: bool
+    stream: EventStream, events: JobEvents, batches: AsyncIterator[list[jobs_pb2.JobEvent]], room: WaitingRoom
 ) -> None:
-    """Write what a job says from here on, and how it ended. numbers: with the events' numbers."""
+    """Write what a job says from here on, and how it ended. `batches` are the room's."""
     try:
         async for batch in batches:
-            await _write(stream, events, batch, numbers=numbers)
+            await _write(stream, events, batch, room)
     except SlowReaderError:
         await stream.fail(frame(jan_error_body(_too_slow())))
     except JanError as error:
         await stream.fail(frame(jan_error_body(error)))
 
 
-async def _write(stream: EventStream, events: JobEvents, batch: list[jobs_pb2.JobEvent], *, numbers: bool) -> None:
+async def _write(stream: EventStream, events: JobEvents, batch: list[jobs_pb2.JobEvent], room: WaitingRoom) -> None:
     if not batch:
-        await stream.write(NUMBERED_KEEP_ALIVE if numbers else KEEP_ALIVE)
+        await stream.write(room.comment)
         return
     frames = map(_frame, batch)
-    if numbers:
+    if room.numbers:
         frames = map(numbered, range(events.number - len(batch) + 1, events.number + 1), frames)
     if failure_of(batch[-1]) is None:
         await stream.write(b"".join(frames))

@@ -12,11 +12,13 @@ from gateway.chats import Chats
 from gateway.keys import CHATS, JOBS, STORAGE
 from gateway.models import find_model
 from gateway.path_ids import path_id
+from gateway.priority import priority_of
 from gateway.resumption import check_place, log_bounds, starting_after, wants_numbers, wants_stream
 from gateway.routes.answers import relay, streamed_answer, whole_answer
 from gateway.schemas.chat import ChatCompletionRequest
-from gateway.sse import KEEP_ALIVE_SECONDS, EventStream
+from gateway.sse import EventStream
 from gateway.tenant import key_digest, tenant_of
+from gateway.waiting_room import WaitingRoom
 from jan.errors import GoneError, InvalidArgumentError
 from jan.ids import CompletionId
 from jan.inference.v1 import jobs_pb2
@@ -34,11 +36,12 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
     body = await read_body(request, ChatCompletionRequest)
     body.check_supported()
     model = await find_model(request.app[STORAGE], body.model)
-    job = chat_completion_job(body, model, tenant_of(request, body.user))
+    priority = priority_of(request, stream=bool(body.stream), service_tier=body.service_tier)
+    job = chat_completion_job(body, model, tenant_of(request, body.user), priority)
     if job.stream and (body.store or wants_numbers(request)):
         return await _resumable_answer(request, job)
     async with request.app[JOBS].attended(job) as events:
-        return await (streamed_answer(request, events) if job.stream else whole_answer(events))
+        return await (streamed_answer if job.stream else whole_answer)(request, job.id, events)
 
 
 @routes.get("/v1/chat/completions/{completion_id}")
@@ -85,7 +88,8 @@ async def resume_chat(
         async with stream:
             return stream.response
     async with request.app[JOBS].followed(id_, after=after) as events, stream:
-        await relay(stream, events, events.batches(KEEP_ALIVE_SECONDS), numbers=wants_numbers(request))
+        room = WaitingRoom(request, id_)
+        await relay(stream, events, room.batches(events), room)
     return stream.response
 
 
@@ -93,4 +97,4 @@ async def _resumable_answer(request: web.Request, job: jobs_pb2.Job) -> web.Stre
     chats: Chats = request.app[CHATS]
     await chats.remember(job.id, key_digest(request))
     async with request.app[JOBS].outlasting(job) as events:
-        return await streamed_answer(request, events, address=("chat", job.id))
+        return await streamed_answer(request, job.id, events, address=("chat", job.id))

@@ -8,6 +8,7 @@ from gateway.body import read_body
 from gateway.completions import completion_job
 from gateway.keys import JOBS, STORAGE
 from gateway.models import find_model
+from gateway.priority import priority_of
 from gateway.routes.answers import streamed_answer, whole_answer
 from gateway.schemas.completions import CompletionRequest
 from gateway.tenant import tenant_of
@@ -21,6 +22,7 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     body = await read_body(request, CompletionRequest)
     body.check_supported()
     model = await find_model(request.app[STORAGE], body.model)
-    job = completion_job(body, model, tenant_of(request, body.user))
+    priority = priority_of(request, stream=bool(body.stream))
+    job = completion_job(body, model, tenant_of(request, body.user), priority)
     async with request.app[JOBS].attended(job) as events:
-        return await (streamed_answer(request, events) if job.stream else whole_answer(events))
+        return await (streamed_answer if job.stream else whole_answer)(request, job.id, events)

@@ -10,6 +10,7 @@ from gateway.body import read_body
 from gateway.job import new_job
 from gateway.keys import JOBS, STORAGE
 from gateway.models import find_model
+from gateway.priority import priority_of
 from gateway.routes.answers import whole_answer
 from gateway.schemas.embeddings import EmbeddingsRequest
 from gateway.tenant import tenant_of
@@ -26,6 +27,7 @@ async def create_embeddings(request: web.Request) -> web.Response:
     model = await find_model(request.app[STORAGE], asked.model)
     body: dict[str, Any] = asked.model_dump(include={"input", "encoding_format", "dimensions"}, exclude_none=True)
     tenant = tenant_of(request, asked.user)
-    job = new_job(JobId.new(), jobs_pb2.ENDPOINT_EMBEDDINGS, model, body, tenant=tenant)
+    priority = priority_of(request, stream=False)
+    job = new_job(JobId.new(), jobs_pb2.ENDPOINT_EMBEDDINGS, model, body, tenant=tenant, priority=priority)
     async with request.app[JOBS].attended(job) as events:
-        return await whole_answer(events)
+        return await whole_answer(request, job.id, events)

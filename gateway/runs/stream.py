@@ -12,8 +12,10 @@ from gateway.jobs import queue_unavailable
 from gateway.keys import FOLLOWER, RUNS, STORAGE
 from gateway.resumption import check_place, log_bounds, wants_numbers
 from gateway.runs import states
+from gateway.runs.derived_ids import job_id
 from gateway.runs.log import DONE, error_frame, event_frame
-from gateway.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, NUMBERED_KEEP_ALIVE, EventStream, numbered
+from gateway.sse import KEEP_ALIVE_SECONDS, EventStream, numbered
+from gateway.waiting_room import WaitingRoom
 from jan.errors import GoneError, JanError, NotFoundError, ResourceExhaustedError, UnavailableError
 from jan.queue.follower import LogEntry, LogRestartedError, LogSubscription, SlowReaderError
 from jan.storage.v1 import runs_pb2
@@ -82,12 +84,13 @@ async def _relay_until_ended(
     request: web.Request, run: runs_pb2.Run, subscription: LogSubscription, stream: EventStream
 ) -> None:
     with_numbers = wants_numbers(request)
+    room = WaitingRoom(request, job_id(run.id, 1))
     silent_end = False
     async for batch in subscription.batches(KEEP_ALIVE_SECONDS):
         if batch:
             await stream.write(_frames(batch, with_numbers=with_numbers))
             continue
-        await stream.write(NUMBERED_KEEP_ALIVE if with_numbers else KEEP_ALIVE)
+        await stream.write(await room.look())
         last_frames = await _last_frames(request, run)
         if last_frames and silent_end:
             await stream.write(last_frames)

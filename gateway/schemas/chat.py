@@ -116,6 +116,7 @@ class ChatCompletionRequest(Sampling):
     best_of: Any = None
     metadata: Metadata | None = None
     user: str | None = None
+    service_tier: str | None = None
 
     _passed_on: ClassVar[tuple[str, ...]] = (
         "temperature",

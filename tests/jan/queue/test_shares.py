@@ -12,6 +12,7 @@ from jan import keys
 from jan.inference.v1 import jobs_pb2
 from jan.queue.bounds import Weights
 from jan.queue.jobs import JobQueue
+from jan.queue.log import LogWriter
 from jan.queue.look import look
 from tests.jan.queue.simulation import SimulatedHost
 from tests.jan.queue.virtual import VirtualTime
@@ -69,6 +70,30 @@ async def test_shares_of_a_minute_follow_weights_though_estimates_are_wrong(redi
     total = sum(host.tokens.values())
     for tenant, weight in weights.items():
         assert host.tokens[tenant] / total == pytest.approx(weight / 7, rel=0.1)
+
+
+async def test_nobody_saves_up_turns_by_staying_away(time: VirtualTime, queue: JobQueue) -> None:
+    """Ann's job was thought to be large and was not; what she gets back is no more than a newcomer's place."""
+    await queue.submit(job("large", "ann", cost=10_000))
+    taken = await queue.take()
+    assert taken is not None
+    for number in range(20):
+        await queue.submit(job(f"bob{number}", "bob"))
+    await take(queue, 10)
+    await LogWriter(time.scripts, taken.lease).publish([b"end"], ends=True, spent_tokens=1)
+    for number in range(20):
+        await queue.submit(job(f"ann{number}", "ann"))
+    names = await take(queue, 10)
+    assert sum(name.startswith("bob") for name in names) == 5
+
+
+async def take(queue: JobQueue, count: int) -> list[str]:
+    names = []
+    for _ in range(count):
+        taken = await queue.take()
+        assert taken is not None
+        names.append(taken.job.id)
+    return names
 
 
 @pytest.mark.slow
