@@ -56,3 +56,21 @@ def test_a_bad_setting_is_told_in_one_sentence(environment: dict[str, str], part
     with pytest.raises(SettingsError, match=part) as raised:
         read(**environment)
     assert "\n" not in str(raised.value)
+
+
+def test_weights_are_json_or_a_file_of_it(tmp_path: Path) -> None:
+    text = '{"user:ann": 2, "*": 0.5}'
+    path = tmp_path / "weights.json"
+    path.write_text(text)
+    for value in (text, str(path)):
+        weights = read(JANROOT_QUEUE_WEIGHTS=value).weights
+        assert (weights.of("user:ann"), weights.of("user:bob")) == (2.0, 0.5)
+    assert read().weights.of("anybody") == 1.0
+
+
+@pytest.mark.parametrize(
+    "value", ["{", '{"a": 0}', '{"a": 101}', '{"a": "2"}', '{"a": true}', "/nowhere/at/all", "[1]"]
+)
+def test_weights_that_cannot_be_used_are_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match="JANROOT_QUEUE_WEIGHTS"):
+        read(JANROOT_QUEUE_WEIGHTS=value)
