@@ -66,11 +66,16 @@ class Assessment:
 
 
 def assess(
-    spec: ModelSpec, homes: WeightHomes, default_idle_seconds: float | None, *, vllm_on_cpu: bool = False
+    spec: ModelSpec,
+    homes: WeightHomes,
+    default_idle_seconds: float | None,
+    *,
+    vllm_on_cpu: bool = False,
+    described: ModelDescription | None = None,
 ) -> Assessment:
     """Read the headers of a model's files, and its settings. Reads files: not for the event loop.
 
-    vllm_on_cpu: the vLLM here was built for CPUs.
+    vllm_on_cpu: the vLLM here was built for CPUs. described: what the headers say of a model that is not here.
 
     Raises FailedPreconditionError: no engine here runs it, or its files or settings are unusable. NotFoundError: a
     file is missing.
@@ -84,7 +89,7 @@ def assess(
     if profile is None:
         message = f"Model {spec.id} needs engine {spec.engine!r}, which this server does not have."
         raise FailedPreconditionError(message, code="engine_unsupported")
-    return _with_demand(found, spec, _describe(spec, homes), profile)
+    return _with_demand(found, spec, described or _describe(spec, homes), profile)
 
 
 def _with_demand(found: Assessment, spec: ModelSpec, model: ModelDescription, profile: EngineProfile) -> Assessment:

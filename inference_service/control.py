@@ -16,6 +16,7 @@ from inference_service.fitting import FitAnswer, answer_fit
 from inference_service.models import Models
 from inference_service.tokens import TokenQuestion
 from inference_service.wire import (
+    description_from_proto,
     device_to_proto,
     devices_from_proto,
     needs_to_proto,
@@ -58,7 +59,8 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
 
     async def FitModel(self, request: control_pb2.FitModelRequest, context: Context) -> control_pb2.FitModelResponse:
         """Whether the model would fit on this host's devices, or on others that the request describes."""
-        assessment = await self._launcher.assess(_with_overrides(request))
+        described = description_from_proto(request.sizes) if request.HasField("sizes") else None
+        assessment = await self._launcher.assess(_with_overrides(request), described)
         response = control_pb2.FitModelResponse(
             host=self._host, ctx_len=assessment.ctx_tokens, n_parallel=assessment.n_parallel
         )

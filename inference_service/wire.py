@@ -11,6 +11,7 @@ from inference_service.model import ModelState, ModelStatus
 from inference_service.placement import Placement
 from inference_service.residency import Resident
 from jan.errors import InvalidArgumentError
+from jan.formats.description import LyingHeaderError, ModelDescription, checked
 from jan.inference.configurations import model_of
 from jan.inference.v1 import control_pb2
 
@@ -37,6 +38,25 @@ def status_to_proto(status: ModelStatus) -> control_pb2.ModelStatus:
         activity=status.activity,
         placements=map(placement_to_proto, status.placements),
     )
+
+
+def description_from_proto(sizes: control_pb2.ModelSizes) -> ModelDescription:
+    """What a model's headers say. Raises InvalidArgumentError: a number that no model has."""
+    try:
+        return checked(
+            ModelDescription(
+                weights_bytes=sizes.weights_bytes,
+                layers=sizes.layers,
+                attention_heads=sizes.attention_heads,
+                kv_heads=sizes.kv_heads,
+                kv_elements=sizes.kv_elements,
+                embedding_length=sizes.embedding_length,
+                vocabulary=sizes.vocabulary,
+                context_tokens=sizes.context_tokens,
+            )
+        )
+    except LyingHeaderError as reason:
+        raise InvalidArgumentError(f"The model cannot be: {reason}.") from None
 
 
 def placement_to_proto(placement: Placement) -> control_pb2.Placement:

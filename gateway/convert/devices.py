@@ -7,6 +7,7 @@ from typing import Any
 from gateway.convert.models import placement_from_proto
 from gateway.models import model_spec
 from gateway.schemas.models import FitModel, PlannedDevice
+from jan.formats.description import ModelDescription
 from jan.inference.v1 import control_pb2
 from jan.storage.v1 import models_pb2
 
@@ -38,6 +39,20 @@ def fit_request(model: models_pb2.Model, asked: FitModel) -> control_pb2.FitMode
         else:
             request.device_ids.append(device)
     return request
+
+
+def sizes_to_proto(described: ModelDescription) -> control_pb2.ModelSizes:
+    """What a model's headers say, for the engine hosts."""
+    return control_pb2.ModelSizes(
+        weights_bytes=described.weights_bytes,
+        layers=described.layers,
+        attention_heads=described.attention_heads,
+        kv_heads=described.kv_heads,
+        kv_elements=described.kv_elements,
+        embedding_length=described.embedding_length,
+        vocabulary=described.vocabulary,
+        context_tokens=described.context_tokens,
+    )
 
 
 def fit_from_proto(model_id: str, answer: control_pb2.FitModelResponse) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -12,6 +11,7 @@ from urllib.parse import unquote
 
 from gateway.convert.json_fields import to_text
 from gateway.fetch import Ask, Fetcher, Limits
+from gateway.pulls.at_once import at_once
 from gateway.pulls.hub import Hub, HubFile, HubRepo
 from gateway.pulls.selection import choose
 from gateway.pulls.source import HubSource, UrlSource, parse_source
@@ -24,7 +24,6 @@ MAX_FILE_BYTES = 2**41
 LIMITS = Limits(MAX_FILE_BYTES, total_seconds=7 * 24 * 3600.0)
 MAX_SOURCES = 100
 
-_AT_ONCE = 4
 _MAGIC_BYTES = 4
 _SHARD = re.compile(r"(?P<stem>.*)-00001-of-(?P<count>\d{5})\.gguf", re.ASCII)
 _SECRET = re.compile(r"sig|token|key|secret|expires|credential|policy", re.IGNORECASE)
@@ -96,7 +95,7 @@ class Planner:
     async def plan_sources(self, named: Sequence[Named], wanted: str) -> Plan:
         """The plan for a list of files. Raises as `plan`."""
         model_id = ModelId.parse(wanted)
-        files = await self._at_once([self._file_of(one) for one in named])
+        files = await at_once([self._file_of(one) for one in named], "look at a file")
         return _plan(model_id, ", ".join(str(UrlSource(one.url)) for one in named)[:500], files)
 
     async def _plan_repo(self, source: HubSource, wanted: str) -> Plan:
@@ -114,7 +113,7 @@ class Planner:
                 param="model",
                 code="invalid_source",
             )
-        files = await self._at_once([self._file_of(Named(url)) for url in _shards(source.url)])
+        files = await at_once([self._file_of(Named(url)) for url in _shards(source.url)], "look at a file")
         model_id = ModelId.parse(wanted or _usable(_stem(files[0].name)))
         return _plan(model_id, str(source), files)
 
@@ -159,23 +158,6 @@ class Planner:
             message = f"What is at {UrlSource(url)} is no GGUF file: it does not begin as one."
             raise FailedPreconditionError(message, code="model_file_invalid")
         return pulls_pb2.PullFile(name=name, url=url, size_bytes=size, validator=validator)
-
-    @staticmethod
-    async def _at_once(probes: list[Any]) -> list[pulls_pb2.PullFile]:
-        gate = asyncio.Semaphore(_AT_ONCE)
-
-        async def gated(probe: Any) -> pulls_pb2.PullFile:
-            async with gate:
-                file: pulls_pb2.PullFile = await probe
-                return file
-
-        tasks = [asyncio.create_task(gated(probe), name="look at a file") for probe in probes]
-        try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
 
 
 def _plan(model_id: ModelId, source: str, files: Sequence[pulls_pb2.PullFile], author: str = "") -> Plan:

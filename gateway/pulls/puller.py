@@ -13,7 +13,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from gateway.fetch import Fetcher
+from gateway.pulls.at_once import at_once
 from gateway.pulls.client import PullClient
+from gateway.pulls.headers import HeaderReader
 from gateway.pulls.hub import Hub
 from gateway.pulls.plan import Planner
 from gateway.pulls.transfer import Patience, Transfer
@@ -34,7 +36,6 @@ from jan.telemetry import get_logger
 logger = get_logger(__name__)
 
 MAX_AT_ONCE = 4
-MAX_FILES_AT_ONCE = 4
 # A claim lasts ten seconds.
 RENEW_SECONDS = 2.0
 LOOK_SECONDS = 2.0
@@ -52,6 +53,7 @@ class Puller:
     def __init__(self, pulls: PullClient, fetcher: Fetcher, hub: Hub) -> None:
         self.pulls = pulls
         self.planner = Planner(fetcher, hub)
+        self.headers = HeaderReader(fetcher, hub)
         self.patience = Patience()
         self._fetcher = fetcher
         self._hub = hub
@@ -136,18 +138,8 @@ class Puller:
                 task.result()
 
     async def _fetch_files(self, pull: pulls_pb2.Pull) -> None:
-        gate = asyncio.Semaphore(MAX_FILES_AT_ONCE)
-
-        async def fetch(file: pulls_pb2.PullFile) -> None:
-            async with gate:
-                await Transfer(self.pulls, self._fetcher, self._hub, pull.id, file).run(self.patience)
-
-        tasks = [asyncio.create_task(fetch(file), name=f"file of {pull.id}") for file in pull.files]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                await end(task)
+        transfers = [Transfer(self.pulls, self._fetcher, self._hub, pull.id, file) for file in pull.files]
+        await at_once([transfer.run(self.patience) for transfer in transfers], f"file of {pull.id}")
         await self._repeat(lambda: self.pulls.publish(pull.id))
         logger.info("model downloaded", model=pull.model_id, pull=pull.id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.fetch import Ask, Fetcher, FilePart
 from gateway.pulls.client import Piece, PullClient
@@ -27,11 +27,15 @@ _CORRUPT = "download_corrupt"
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often in a row a file is asked for in vain before it is given up, and how long between: 2 minutes in all."""
+    """How often in a row a file is asked for in vain before it is given up, and how long between: 2 minutes in all.
+
+    stall_seconds: how long 64 KiB of it may take.
+    """
 
     max_failures: int = 10
     first_seconds: float = 0.25
     most_seconds: float = 30.0
+    stall_seconds: float = 30.0
 
     def backoff(self) -> Backoff:
         """The pauses between."""
@@ -48,12 +52,14 @@ class Transfer:
         self._pull_id = pull_id
         self._file = file
         self._received = file.received_bytes
+        self._limits = LIMITS
         self._anew = False
         """Whether to begin at 0, because what is here and what the server has now do not belong together."""
 
     async def run(self, patience: Patience) -> None:
         """Fetch it until it is whole. Raises JanError: why that cannot be, or is over for us."""
         backoff = patience.backoff()
+        self._limits = replace(LIMITS, piece_seconds=patience.stall_seconds)
         if self._file.whole or (self._file.sha256 and await self._link(backoff)):
             return
         failures = corrupt = most = 0
@@ -105,7 +111,7 @@ class Transfer:
                 validator=self._file.validator if provable else "",
                 token=self._hub.token_for(self._file.url),
             )
-            async with self._fetcher.open(ask, LIMITS) as part:
+            async with self._fetcher.open(ask, self._limits) as part:
                 await self._take(ask, part, size)
         await self._pulls.finish_file(self._pull_id, self._file.name)
 

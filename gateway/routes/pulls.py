@@ -8,16 +8,17 @@ import orjson
 from aiohttp import web
 
 from gateway.body import json_response, read_body
+from gateway.convert.devices import fit_from_proto, fit_request, sizes_to_proto
 from gateway.convert.pulls import ENDED, failure_body, progress_from_proto, pull_from_proto
-from gateway.keys import PULLS, STORAGE
+from gateway.keys import INFERENCE, PULLS, STORAGE
 from gateway.models import find_model
 from gateway.path_ids import path_id
 from gateway.pulls.plan import Named
-from gateway.schemas.pulls import CancelPull, PullModel, PullNamedModel
+from gateway.schemas.pulls import CancelPull, FitSource, PullModel, PullNamedModel
 from gateway.sse import DONE, KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
 from jan.errors import ConflictError, DeadlineExceededError, InvalidArgumentError, UnavailableError
 from jan.ids import PullId
-from jan.storage.v1 import pulls_pb2
+from jan.storage.v1 import models_pb2, pulls_pb2
 
 routes = web.RouteTableDef()
 
@@ -57,6 +58,19 @@ async def pull_named_model(request: web.Request) -> web.StreamResponse:
         raise ConflictError(f"The model '{model.id}' has nothing that is still to be downloaded.", code="model_exists")
     plan = await request.app[PULLS].planner.plan_sources(missing, model.id)
     return await _begin(request, plan.request(described=True), stream=body.stream)
+
+
+@routes.post("/v1/models/fit")
+async def fit_source(request: web.Request) -> web.Response:
+    """Whether a model would fit that is not here yet; of its files only the heads are fetched."""
+    body = await read_body(request, FitSource)
+    puller = request.app[PULLS]
+    plan = await puller.planner.plan(body.source, revision=body.revision or "")
+    # Its settings would be those of a fresh download.
+    model = models_pb2.Model(id=plan.model_id, engine=plan.engine, format=plan.format, settings_json="{}")
+    question = fit_request(model, body)
+    question.sizes.CopyFrom(sizes_to_proto(await puller.headers.describe(plan)))
+    return json_response(fit_from_proto(plan.model_id, await request.app[INFERENCE].fit(question)))
 
 
 @routes.get("/v1/models/pull")

@@ -9,6 +9,7 @@ from pydantic import Field
 from gateway.download_policy import MAX_URL_LENGTH
 from gateway.pulls.plan import MAX_SOURCES
 from gateway.schemas.common import RequestModel
+from gateway.schemas.models import FitModel
 
 _Source = Annotated[str, Field(min_length=1, max_length=MAX_URL_LENGTH)]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
@@ -42,6 +43,13 @@ class PullNamedModel(RequestModel):
     """POST /v1/models/{model_id}/pull: the files that its model.json names."""
 
     stream: bool = False
+
+
+class FitSource(FitModel):
+    """POST /v1/models/fit: as for a model that is here, for one that is not."""
+
+    source: _Source
+    revision: Annotated[str, Field(max_length=200)] | None = None
 
 
 class CancelPull(RequestModel):

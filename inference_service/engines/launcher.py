@@ -19,6 +19,7 @@ from inference_service.placement import Demand, Placement
 from inference_service.remote_keys import RemoteKeys
 from inference_service.weights import WeightHomes, resolve_weights
 from jan.errors import FailedPreconditionError
+from jan.formats.description import ModelDescription
 from jan.formats.weights import check_gguf
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
@@ -38,13 +39,15 @@ class Launcher:
     remote_keys: RemoteKeys = field(default_factory=RemoteKeys)
     """Keys for models that are elsewhere."""
 
-    async def assess(self, spec: ModelSpec) -> Assessment:
+    async def assess(self, spec: ModelSpec, described: ModelDescription | None = None) -> Assessment:
         """What the model needs of this host, as its files tell and earlier loads have taught.
+
+        described: what the headers say of a model that is not here yet.
 
         Raises FailedPreconditionError: no engine here runs this model, or its files or settings are unusable.
         NotFoundError: a file is missing.
         """
-        return await asyncio.to_thread(self._assess, spec)
+        return await asyncio.to_thread(self._assess, spec, described)
 
     async def make(self, spec: ModelSpec, placement: Placement | None) -> Engine:
         """An engine for one copy of the model on the devices of its placement, not started yet. Raises as `assess`."""
@@ -62,9 +65,9 @@ class Launcher:
         """Remember what a copy really holds of its devices, right after loading."""
         await asyncio.to_thread(self.measurements.note, demand, measured_bytes, devices)
 
-    def _assess(self, spec: ModelSpec) -> Assessment:
+    def _assess(self, spec: ModelSpec, described: ModelDescription | None) -> Assessment:
         on_cpu = spec.engine == "vllm" and vllm_python.is_for_cpus(vllm_python.needed(self.vllm_python, spec.id))
-        found = assess(spec, self.homes, self.idle_seconds, vllm_on_cpu=on_cpu)
+        found = assess(spec, self.homes, self.idle_seconds, vllm_on_cpu=on_cpu, described=described)
         if found.demand is None:
             return found
         footprint = self.measurements.correct(spec.id, found.demand.footprint)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from gateway.keys import PULLS
+from gateway.pulls.transfer import Patience
 from tests.fixtures.model_host import ModelHost
 from tests.fixtures.tiny_models import tiny_gguf
 from tests.gateway.pulls.conftest import Pulling
@@ -140,6 +142,17 @@ async def test_redirects_without_end(pulling: Pulling) -> None:
     pulling.host.add("/a.gguf", b"", leads_to="/a.gguf")
     assert (await refused(pulling, model=f"{pulling.host.url}/a.gguf"))["code"] == "download_redirected"
     assert len(pulling.host.requests) == 6
+
+
+async def test_a_server_that_stalls_is_left_and_asked_again(pulling: Pulling) -> None:
+    pulling.gateway.app[PULLS].patience = Patience(first_seconds=0.01, stall_seconds=1.0)
+    file = pulling.host.add("/a.gguf", GGUF, hold_after=2**20)
+    pull = await pulling.begin(f"{pulling.host.url}/a.gguf")
+    await pulling.host.holding.wait()
+    file.hold_after = None
+    assert (await pulling.end(pull))["state"] == "completed"
+    assert is_here(pulling)
+    assert len(pulling.host.requests) > 2
 
 
 async def test_a_server_that_has_enough_for_now_is_asked_again(pulling: Pulling) -> None:

@@ -400,6 +400,7 @@ class FitModelRequest(_message.Message):
     N_PARALLEL_FIELD_NUMBER: _builtins.int
     DEVICE_IDS_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
+    SIZES_FIELD_NUMBER: _builtins.int
     ctx_len: _builtins.int
     """Tokens of context for each request; absent for what the model's settings say."""
     n_parallel: _builtins.int
@@ -416,6 +417,10 @@ class FitModelRequest(_message.Message):
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Device]:
         """Devices to plan with instead of the host's own; empty for the host's."""
 
+    @_builtins.property
+    def sizes(self) -> Global___ModelSizes:
+        """What the model's headers say, for one whose files are not here; absent for one whose files are read."""
+
     def __init__(
         self,
         *,
@@ -424,10 +429,11 @@ class FitModelRequest(_message.Message):
         n_parallel: _builtins.int | None = ...,
         device_ids: _abc.Iterable[_builtins.str] | None = ...,
         devices: _abc.Iterable[Global___Device] | None = ...,
+        sizes: Global___ModelSizes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ctx_len", b"_ctx_len", "_n_parallel", b"_n_parallel", "ctx_len", b"ctx_len", "model", b"model", "n_parallel", b"n_parallel"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ctx_len", b"_ctx_len", "_n_parallel", b"_n_parallel", "ctx_len", b"ctx_len", "model", b"model", "n_parallel", b"n_parallel", "sizes", b"sizes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ctx_len", b"_ctx_len", "_n_parallel", b"_n_parallel", "ctx_len", b"ctx_len", "device_ids", b"device_ids", "devices", b"devices", "model", b"model", "n_parallel", b"n_parallel"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ctx_len", b"_ctx_len", "_n_parallel", b"_n_parallel", "ctx_len", b"ctx_len", "device_ids", b"device_ids", "devices", b"devices", "model", b"model", "n_parallel", b"n_parallel", "sizes", b"sizes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ctx_len: _TypeAlias = _typing.Literal["ctx_len"]  # noqa: Y015
     _WhichOneofArgType__ctx_len: _TypeAlias = _typing.Literal["_ctx_len", b"_ctx_len"]  # noqa: Y015
@@ -439,6 +445,56 @@ class FitModelRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__n_parallel) -> _WhichOneofReturnType__n_parallel | None: ...
 
 Global___FitModelRequest: _TypeAlias = FitModelRequest  # noqa: Y015
+
+@_typing.final
+class ModelSizes(_message.Message):
+    """What a model's headers say of it (`jan.formats.ModelDescription`); 0 where they do not tell."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEIGHTS_BYTES_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    ATTENTION_HEADS_FIELD_NUMBER: _builtins.int
+    KV_HEADS_FIELD_NUMBER: _builtins.int
+    KV_ELEMENTS_FIELD_NUMBER: _builtins.int
+    EMBEDDING_LENGTH_FIELD_NUMBER: _builtins.int
+    VOCABULARY_FIELD_NUMBER: _builtins.int
+    CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
+    weights_bytes: _builtins.int
+    """Its weights, in bytes."""
+    layers: _builtins.int
+    """Its layers."""
+    attention_heads: _builtins.int
+    """Attention heads of a layer."""
+    kv_heads: _builtins.int
+    """Key-value heads, the most that one layer has."""
+    kv_elements: _builtins.int
+    """Numbers that the KV cache holds for one token, over all layers."""
+    embedding_length: _builtins.int
+    """The width of its embeddings."""
+    vocabulary: _builtins.int
+    """The tokens it knows."""
+    context_tokens: _builtins.int
+    """The longest context it was made for, in tokens."""
+    def __init__(
+        self,
+        *,
+        weights_bytes: _builtins.int = ...,
+        layers: _builtins.int = ...,
+        attention_heads: _builtins.int = ...,
+        kv_heads: _builtins.int = ...,
+        kv_elements: _builtins.int = ...,
+        embedding_length: _builtins.int = ...,
+        vocabulary: _builtins.int = ...,
+        context_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention_heads", b"attention_heads", "context_tokens", b"context_tokens", "embedding_length", b"embedding_length", "kv_elements", b"kv_elements", "kv_heads", b"kv_heads", "layers", b"layers", "vocabulary", b"vocabulary", "weights_bytes", b"weights_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelSizes: _TypeAlias = ModelSizes  # noqa: Y015
 
 @_typing.final
 class FitModelResponse(_message.Message):
