@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from inference_service.model import RunningModel
-from inference_service.tokens import TokenQuestion, chat_of, most_tokens, too_much
+from inference_service.tokens import TokenQuestion, chat_of, most_tokens, parts_of, prompts_of, too_much
 
 
 async def check_fits(running: RunningModel, body: Mapping[str, Any], limit: int | None) -> None:
@@ -32,9 +32,15 @@ async def _count(running: RunningModel, body: Mapping[str, Any]) -> int:
     engine, client = running.engine, running.client
     if "messages" in body:
         return len((await engine.tokenize(client, TokenQuestion(chat=chat_of(body)))).ids)
-    prompts = [body["prompt"]] if isinstance(body["prompt"], str) else body["prompt"]
+    return max([await _count_prompt(running, prompt) for prompt in prompts_of(body)])
+
+
+async def _count_prompt(running: RunningModel, prompt: Any) -> int:
+    """The tokens of a text, of tokens, or of both in turn; what begins every prompt goes before a text alone."""
+    engine, client = running.engine, running.client
+    alone = isinstance(prompt, str)
     counts = [
-        len((await engine.tokenize(client, TokenQuestion(prompt))).ids) if isinstance(prompt, str) else len(prompt)
-        for prompt in prompts
+        len((await engine.tokenize(client, TokenQuestion(part, add_special=alone))).ids) if isinstance(part, str) else 1
+        for part in parts_of(prompt)
     ]
-    return max(counts)
+    return sum(counts)

@@ -14,7 +14,7 @@ from inference_service.engines.launcher import Launcher
 from inference_service.engines.model_settings import parse_settings
 from inference_service.fitting import FitAnswer, answer_fit
 from inference_service.models import Models
-from inference_service.tokens import TokenQuestion
+from inference_service.tokens import TokenQuestion, chat_of
 from inference_service.wire import (
     description_from_proto,
     device_to_proto,
@@ -93,13 +93,14 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
 
     async def Tokenize(self, request: control_pb2.TokenizeRequest, context: Context) -> control_pb2.TokenizeResponse:
         """What a model makes of a text or a chat."""
-        question = TokenQuestion(
-            request.text,
-            json.loads(request.chat_json) if request.HasField("chat_json") else None,
-            add_special=request.add_special,
-            pieces=request.with_pieces,
-        )
         async with self._models.use(request.model) as running:
+            chat = json.loads(request.chat_json) if request.HasField("chat_json") else None
+            question = TokenQuestion(
+                request.text,
+                None if chat is None else chat_of(running.engine.chat_call(chat).body),
+                add_special=request.add_special,
+                pieces=request.with_pieces,
+            )
             found = await running.engine.tokenize(running.client, question)
             ctx_len = running.engine.ctx_len or 0
         return control_pb2.TokenizeResponse(tokens=found.ids, pieces=found.pieces, ctx_len=ctx_len)

@@ -10,6 +10,7 @@ import orjson
 
 from jan.errors import InvalidArgumentError
 
+_OF_CHATS: Final = ("messages", "tools", "tool_choice", "add_generation_prompt")
 _TEMPLATE_TOKENS: Final = 512
 _TOKENS_OF_A_ROLE: Final = 16
 """More than chat templates put around a conversation and around each of its messages."""
@@ -38,14 +39,29 @@ class Tokens:
 
 def chat_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """What of a chat request its template is told."""
-    return {name: body[name] for name in ("messages", "tools", "tool_choice") if body.get(name) is not None}
+    return {name: body[name] for name in _OF_CHATS if body.get(name) is not None}
 
 
 def most_tokens(body: Mapping[str, Any]) -> int:
     """More tokens than a request's prompt can have: a token stands for a byte at least."""
     if "messages" in body:
         return len(orjson.dumps(chat_of(body))) + _TEMPLATE_TOKENS + _TOKENS_OF_A_ROLE * len(body["messages"])
-    return max(len(prompt.encode()) if isinstance(prompt, str) else len(prompt) for prompt in body["prompt"]) + 16
+    return max(map(_most_of_prompt, prompts_of(body))) + _TOKENS_OF_A_ROLE
+
+
+def _most_of_prompt(prompt: Any) -> int:
+    return sum(len(part.encode()) if isinstance(part, str) else 1 for part in parts_of(prompt))
+
+
+def prompts_of(body: Mapping[str, Any]) -> Sequence[Any]:
+    """The prompts of a completion; engines are told one alone without a list."""
+    prompt = body["prompt"]
+    return [prompt] if isinstance(prompt, str) else prompt
+
+
+def parts_of(prompt: Any) -> Sequence[str | int]:
+    """A prompt as texts and tokens."""
+    return [prompt] if isinstance(prompt, str) else prompt
 
 
 def too_much(ctx_len: int, prompt_tokens: int, answer_tokens: int, *, chat: bool) -> InvalidArgumentError:

@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.convert.json_fields import from_text, sent_to_text
 from gateway.convert.times import seconds
+from gateway.parameters import OF_REQUESTS, unused_parameters
 from gateway.schemas.models import ModifyModel
 from jan.inference.v1 import control_pb2
 from jan.storage.v1 import models_pb2
@@ -17,10 +18,19 @@ TO_DOWNLOAD = "to_download"
 def model_from_proto(model: models_pb2.Model, status: control_pb2.ModelStatus | None = None) -> dict[str, Any]:
     """OpenAI's `model`; Jan's fields follow. Where weights lie and whom a remote model asks stays with the server.
 
-    status: what an engine host says; None for a model at rest. Its warnings name settings that are not honoured.
+    status: what an engine host says; None for a model at rest. Its warnings name settings that are not honoured, and
+    parameters that are not are named beside them.
     """
     at_rest = status is None
-    status = status or control_pb2.ModelStatus(state=control_pb2.MODEL_STATE_READY)
+    told = control_pb2.ModelStatus(state=control_pb2.MODEL_STATE_READY)
+    told.CopyFrom(status or told)
+    parameters = from_text(model.parameters_json, {})
+    unused = [
+        f"Parameter {name} is not used."
+        for name in unused_parameters(parameters, model.engine)
+        if name not in OF_REQUESTS
+    ]
+    told.warnings.extend(unused)
     return {
         "id": model.id,
         "object": "model",
@@ -32,10 +42,10 @@ def model_from_proto(model: models_pb2.Model, status: control_pb2.ModelStatus | 
         "engine": model.engine,
         "format": model.format,
         "settings": from_text(model.settings_json, {}),
-        "parameters": from_text(model.parameters_json, {}),
+        "parameters": parameters,
         "metadata": from_text(model.metadata_json, {}),
         "size_bytes": model.size_bytes if model.HasField("size_bytes") else None,
-        **_life(status),
+        **_life(told),
         **({"state": TO_DOWNLOAD} if at_rest and model.missing_files else {}),
     }
 

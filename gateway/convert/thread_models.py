@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.model_settings import layered_settings, usable_settings
-from gateway.parameters import NAMES, known_parameters, layered, spelt
+from gateway.parameters import NAMES, layered, unused_parameters
 from gateway.thread_models import Layer, Overrides
 from jan.storage.v1 import models_pb2
 
@@ -48,7 +48,6 @@ def thread_model(
 
 def _not_applied(overrides: Overrides, engine: str) -> list[str]:
     """What the thread says and nobody heeds: parameters that cannot be understood, settings its engine has not."""
-    known = known_parameters(overrides.parameters)
-    unknown = [f"parameters.{name}" for name in overrides.parameters if spelt(name) not in known]
+    unknown = [f"parameters.{name}" for name in unused_parameters(overrides.parameters, engine)]
     usable = usable_settings(overrides.settings, engine)
     return unknown + [f"settings.{name}" for name in overrides.settings if name not in usable]

@@ -19,12 +19,13 @@ from inference_service.engines import llamacpp_tokens
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.engines.grammar_cost import check_request
+from inference_service.engines.llamacpp_fim import FimTokens, find_fim, with_suffix
 from inference_service.engines.llamacpp_server import KEY_VARIABLE, POOLINGS
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.engines.plain_text import PlainText
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
 from inference_service.engines.prompt_template import ChatTemplate, add_stops, chat_template
-from inference_service.engines.purpose import check_embeds, refuse_suffix
+from inference_service.engines.purpose import check_embeds
 from inference_service.forced_calls import ForcedCall
 from inference_service.placement import Placement
 from inference_service.tokens import TokenQuestion, Tokens
@@ -43,12 +44,18 @@ _DEFAULT_N_PARALLEL: Final = 4
 _CACHE_TYPES: Final = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl", "f32")
 """What the KV cache may be stored as, the default first."""
 
+SAMPLING: Final = (
+    *("top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n", "min_keep", "ignore_eos"),
+    *("mirostat", "mirostat_tau", "mirostat_eta", "dynatemp_range", "dynatemp_exponent"),
+)
+"""Jan's and llama.cpp's own parameters of sampling, in llama.cpp's spelling."""
+
 _FIELDS: Final = frozenset(
     {
         *("messages", "max_tokens", "n", "stop", "seed", "temperature", "top_p", "logprobs", "top_logprobs"),
         *("presence_penalty", "frequency_penalty", "logit_bias", "response_format"),
         *("tools", "tool_choice", "parallel_tool_calls"),
-        *("top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n"),  # Jan's and llama.cpp's own sampling
+        *SAMPLING,
         *CHAT_FIELDS,
     }
 )
@@ -59,7 +66,7 @@ _COMPLETION_FIELDS: Final = frozenset(
     {
         *("prompt", "max_tokens", "n", "stop", "seed", "temperature", "top_p", "logprobs"),
         *("presence_penalty", "frequency_penalty", "logit_bias"),
-        *("top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n"),
+        *SAMPLING,
     }
 )
 
@@ -150,6 +157,8 @@ class LlamaCppEngine:
         self._load_timeout = load_timeout
         self._template_has_tools = False
         self._plain = PlainText()
+        self._metadata: Mapping[str, Any] = {}
+        self._fim: FimTokens | None = None
         self._template = ""
 
     @property
@@ -197,6 +206,7 @@ class LlamaCppEngine:
                 raise self._start_failed(exited) from None
             try:
                 properties = await client.get_json("/props")
+                self._fim = await find_fim(client, self._metadata)
             except UnavailableError as silent:
                 await self.stop()
                 message = self._ended("The engine started, but does not answer.", [str(silent.__cause__)])
@@ -256,9 +266,10 @@ class LlamaCppEngine:
 
         Raises InvalidArgumentError: it cannot do what was asked.
         """
-        refuse_suffix(request)
         body = {key: value for key, value in request.items() if key in _COMPLETION_FIELDS and value is not None}
         self._check_choices(body)
+        if request.get("suffix"):
+            body["prompt"] = with_suffix(self._fim, body["prompt"], request["suffix"])
         if body.get("max_tokens") == 0:
             raise InvalidArgumentError("This model writes one token at least.", param="max_tokens")
         echo: list[str] = request["prompt"] if request.get("echo") else []
@@ -292,6 +303,7 @@ class LlamaCppEngine:
         try:
             with self._weights.open("rb") as file:
                 header = read_gguf(file, self._weights.stat().st_size)
+                self._metadata = header.values
                 self._plain = PlainText(special_tokens(file, header))
         except LyingHeaderError:
             pass  # the engine will not open it either, and says why

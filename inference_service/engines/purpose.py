@@ -39,5 +39,8 @@ def check_embeds(embedding: bool, model_id: str) -> None:
 def refuse_suffix(request: Mapping[str, Any]) -> None:
     """Raises InvalidArgumentError: a text is to be filled in before another, which an engine here cannot do."""
     if request.get("suffix"):
-        message = "This model cannot fill in text before a suffix; leave 'suffix' out."
+        message = (
+            "vLLM cannot fill in text before a suffix. Leave 'suffix' out, or ask a GGUF model that has tokens for it "
+            "(FIM), such as a Qwen Coder."
+        )
         raise InvalidArgumentError(message, param="suffix", code="unsupported_parameter")

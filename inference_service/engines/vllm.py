@@ -71,6 +71,7 @@ class VllmEngine:
         self._settings = VllmSettings.parse(spec.settings_json)
         self._model_id = spec.id
         self._load_timeout = load_timeout
+        self._vocabulary = model.base.description.vocabulary
         key = secrets.token_urlsafe(24)
         name = hashlib.sha256(f"{spec.id} {sorted(placement.environment.items())}".encode()).hexdigest()[:8]
         self._socket = run_dir / "engines" / f"{name}.sock"
@@ -185,7 +186,9 @@ class VllmEngine:
         return await vllm_tokens.tokenize(client, self._requests.model, question)
 
     async def detokenize(self, client: EngineClient, tokens: Sequence[int]) -> str:
-        """See `vllm_tokens.py`."""
+        """See `vllm_tokens.py`. Raises InvalidArgumentError: the model has no such token; vLLM passes those over."""
+        if self._vocabulary and any(token >= self._vocabulary for token in tokens):
+            raise vllm_tokens.no_such_token()
         return await vllm_tokens.detokenize(client, self._requests.model, tokens)
 
     def embed_call(self, request: Mapping[str, Any]) -> EmbedCall:

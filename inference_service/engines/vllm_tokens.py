@@ -7,7 +7,7 @@ from typing import Any
 
 from inference_service.engines.client import EngineClient
 from inference_service.tokens import TokenQuestion, Tokens
-from jan.errors import InternalError, InvalidArgumentError
+from jan.errors import InvalidArgumentError
 
 
 async def tokenize(client: EngineClient, model: str, question: TokenQuestion) -> Tokens:
@@ -22,9 +22,10 @@ async def tokenize(client: EngineClient, model: str, question: TokenQuestion) ->
 
 
 async def detokenize(client: EngineClient, model: str, tokens: Sequence[int]) -> str:
-    """The text of tokens. Raises InvalidArgumentError: the model has no such token."""
-    try:
-        return str((await client.post("/detokenize", {"model": model, "tokens": list(tokens)}))["prompt"])
-    except InternalError:
-        message = "The model does not have all of these tokens."
-        raise InvalidArgumentError(message, param="tokens", code="invalid_value") from None
+    """The text of tokens. Raises as `EngineClient.post`."""
+    return str((await client.post("/detokenize", {"model": model, "tokens": list(tokens)}))["prompt"])
+
+
+def no_such_token() -> InvalidArgumentError:
+    """The answer to a number beyond the vocabulary."""
+    return InvalidArgumentError("The model does not have all of these tokens.", param="tokens", code="invalid_value")

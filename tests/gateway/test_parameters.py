@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.parameters import layered, stored_parameters
+from gateway.parameters import NAMES, OF_REQUESTS, layered, stored_parameters, unused_parameters
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,9 @@ from gateway.parameters import layered, stored_parameters
         ({"max_tokens": -100_000, "temperature": 1e300, "top_p": -4}, {}),
         ({"max_tokens": 1e300, "seed": 2**63}, {}),
         ({"temperature": True, "top_k": None, "min_p": []}, {}),
+        ({"typ_p": "0.5", "mirostat": 2.0}, {"typical_p": 0.5, "mirostat": 2}),
+        ({"ignore_eos": "true"}, {"ignore_eos": True}),
+        ({"ignore_eos": 1, "mirostat": 3, "mirostat_eta": -1}, {}),
         ({"engine": "nitro", "grammar": "root ::= x"}, {}),
     ],
 )
@@ -32,3 +35,30 @@ def test_layers_go_over_each_other_key_by_key() -> None:
         "b": 1,
         "stop": ["x"],
     }
+
+
+JANS = (
+    *("temperature", "token_limit", "top_k", "top_p", "stream", "max_tokens", "stop", "frequency_penalty", "engine"),
+    *("presence_penalty", "seed", "min_p", "typ_p", "repeat_penalty", "repeat_last_n", "mirostat", "mirostat_tau"),
+    *("mirostat_eta", "dynatemp_range", "dynatemp_exponent", "min_keep", "ignore_eos"),
+)
+GONE = ("max_temperature", "tfs_z", "n_probs", "penalize_nl")
+"""What Jan and cortex wrote that no engine here has any more, or that makes no difference to an answer."""
+NOT_VLLMS = (
+    *("typ_p", "repeat_last_n", "mirostat", "mirostat_tau", "mirostat_eta", "dynatemp_range", "dynatemp_exponent"),
+    "min_keep",
+)
+
+
+@pytest.mark.parametrize(
+    ("engine", "unused"),
+    [("llamacpp", ()), ("vllm", NOT_VLLMS), ("openai", ("top_k", "min_p", "repeat_penalty", "ignore_eos", *NOT_VLLMS))],
+)
+def test_every_parameter_of_jans_is_heeded_or_named(engine: str, unused: tuple[str, ...]) -> None:
+    written = dict.fromkeys([*JANS, *GONE], 1) | {"stop": ["x"], "ignore_eos": False}
+    assert set(unused_parameters(written, engine)) == {*unused, *GONE, *OF_REQUESTS}
+
+
+def test_what_cannot_be_understood_is_named_and_nothing_is_not() -> None:
+    assert unused_parameters({"top_p": 7, "seed": None, "grammar": "x"}, "llamacpp") == ["top_p", "grammar"]
+    assert "typical_p" in NAMES

@@ -41,6 +41,7 @@ def test_a_model_is_openais_with_jans_fields() -> None:
         "settings": {"ctx_len": 2048},
         "parameters": {"temperature": 0.7},
         "metadata": {"tags": ["7B"], "size": 5},
+        "size_bytes": None,
         "state": "ready",
         "progress": None,
         "activity": None,
@@ -58,3 +59,10 @@ def test_a_host_says_the_state_the_warnings_and_the_error() -> None:
     model = model_from_proto(models_pb2.Model(id="m"), status)
     assert (model["state"], model["warnings"]) == ("error", ["ctx_len is ignored."])
     assert model["error"] == {"code": "model_file_missing", "message": "The file is missing."}
+
+
+def test_parameters_that_change_nothing_are_named_beside_the_hosts_warnings() -> None:
+    status = control_pb2.ModelStatus(model_id="m", warnings=["ctx_len is ignored."])
+    model = model_from_proto(models_pb2.Model(id="m", engine="vllm", parameters_json='{"tfs_z":1,"top_p":1}'), status)
+    assert model["warnings"] == ["ctx_len is ignored.", "Parameter tfs_z is not used."]
+    assert status.warnings == ["ctx_len is ignored."]
