@@ -13,6 +13,7 @@ from inference_service.background import Background
 from inference_service.devices.device import DeviceKind
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import Engine
+from inference_service.engines.process import ENGINE_CRASHED
 from inference_service.model import Copy, Model, ModelState
 from inference_service.placement import Demand, Placement
 from inference_service.registry import Registry
@@ -129,7 +130,7 @@ class Copies:
     async def _watch(self, model: Model, copy: Copy, engine: Engine) -> None:
         """Note the crash of a running engine."""
         how = await engine.wait_exit()
-        await self._lose(model, copy, UnavailableError(how, code="engine_crashed", retry_after_seconds=1))
+        await self._lose(model, copy, UnavailableError(how, code=ENGINE_CRASHED, retry_after_seconds=1))
 
     async def _lose(self, model: Model, copy: Copy, error: JanError) -> None:
         """Give up a copy that crashed or cannot be watched, unless it is being unloaded."""

@@ -22,6 +22,7 @@ from inference_service.completions import CompletionStream, CompletionWishes, Wh
 from inference_service.context_check import check_fits
 from inference_service.continuation import CHAT_FIELDS, NOTHING, Begun, is_plain, text_of, without_echo
 from inference_service.embeddings import EmbeddingList
+from inference_service.engines import process
 from inference_service.engines.client import ENGINE_UNREACHABLE
 from inference_service.engines.errors import error_of
 from inference_service.engines.purpose import check_purpose
@@ -335,6 +336,8 @@ class Relay:
             case EngineLostError() as lost:
                 logger.warning("engine lost", job=self._job.id, reason=str(lost))
                 return Happening.ENGINE_LOST, self._engine_lost()
+            case UnavailableError(code=process.ENGINE_CRASHED) as killed if self.state is JobState.TAKEN:
+                return Happening.ENGINE_LOST, killed
             case JanError() as refusal if self.state is JobState.TAKEN and may_be_elsewhere(refusal):
                 self.not_here = refusal
                 return Happening.NOT_HERE, refusal

@@ -35,6 +35,7 @@ class EngineClient:
         self._base_url = connection.base_url
         # Some servers repeat the key that they refuse.
         self._secrets = [value.removeprefix("Bearer ").encode() for value in connection.headers.values()]
+        self._answers: set[aiohttp.StreamReader] = set()
         self._session = aiohttp.ClientSession(
             connector=_connector(connection),
             headers=dict(connection.headers),
@@ -52,7 +53,13 @@ class EngineClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close every connection; answers that still stream are cut off."""
+        """Close every connection; answers that still stream are cut off.
+
+        Those who read them are told here: aiohttp forgets the reader of a connection that is closed on our side
+        (`ResponseHandler.close`, seen with 3.14), and he would wait for ever.
+        """
+        for content in self._answers:
+            content.set_exception(aiohttp.ClientConnectionError("The connection to the engine was closed."))
         await self._session.close()
 
     async def is_healthy(self) -> bool:
@@ -121,11 +128,13 @@ class EngineClient:
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnavailableError("The engine cannot be reached.", code=ENGINE_UNREACHABLE) from error
+        self._answers.add(response.content)
         try:
             if response.status != 200:
                 raise error_of(response.status, await self._error_body(response), asked)
             yield response.content
         finally:
+            self._answers.discard(response.content)
             response.close()
 
     async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:

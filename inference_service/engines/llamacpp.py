@@ -320,7 +320,8 @@ class LlamaCppEngine:
         reason = next((sentence for needle, sentence in _EXPLANATIONS if needle in text), "")
         what = reason or f"The engine {describe_exit(exited.returncode)} while it was loading."
         message = self._ended(what, exited.lines)
-        return UnavailableError(message, code="engine_start_failed", retry_after_seconds=5)
+        code = "engine_start_failed" if reason else exited.code
+        return UnavailableError(message, code=code, retry_after_seconds=5)
 
     def _ended(self, what: str, lines: Sequence[str]) -> str:
         """For clients: what happened and where more is said. The engine's own words may tell paths: for our log."""

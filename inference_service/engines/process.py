@@ -15,6 +15,9 @@ from inference_service.engines import guard, tether
 from inference_service.engines.log import EngineLog
 from jan.errors import UnavailableError
 
+ENGINE_CRASHED = "engine_crashed"
+"""The code of an UnavailableError that says: something ended the engine's process, so the job may run again."""
+
 _READY_POLL_SECONDS = 0.02
 _HANDED_DOWN = (
     "PATH",
@@ -37,6 +40,11 @@ class ProcessExitedError(Exception):
         super().__init__(describe_exit(returncode))
         self.returncode = returncode
         self.lines = tuple(lines)
+
+    @property
+    def code(self) -> str:
+        """What it is called: a signal came from elsewhere, an exit code is the engine's own decision."""
+        return ENGINE_CRASHED if self.returncode < 0 else "engine_start_failed"
 
 
 class EngineProcess:

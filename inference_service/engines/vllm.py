@@ -208,7 +208,8 @@ class VllmEngine:
         message = self._ended(what, exited.lines)
         if self._log.lasts:
             return FailedPreconditionError(message, code="model_settings_invalid")
-        return UnavailableError(message, code="engine_start_failed", retry_after_seconds=5)
+        code = "engine_start_failed" if self._log.cause else exited.code
+        return UnavailableError(message, code=code, retry_after_seconds=5)
 
     def _ended(self, what: str, lines: Sequence[str]) -> str:
         """For clients: what happened and where more is said. The engine's own words may tell paths: for our log."""
