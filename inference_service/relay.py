@@ -33,6 +33,7 @@ from inference_service.models import Models
 from inference_service.passing import may_be_elsewhere
 from inference_service.shapes import AnswerHead, AnswerWishes, Usage
 from inference_service.sse import DONE, EventReader
+from inference_service.tokens import TokenQuestion
 from inference_service.whole import WholeAnswer, rewrite_whole
 from jan.backoff import Backoff
 from jan.errors import DeadlineExceededError, InternalError, InvalidArgumentError, JanError, UnavailableError
@@ -146,7 +147,8 @@ class Relay:
         is_chat = self._job.endpoint == jobs_pb2.ENDPOINT_CHAT_COMPLETIONS
         if not running.engine.continues(said if is_chat else ""):
             raise _worker_lost()
-        return Begun(said, await running.client.count_tokens(running.engine.count_body(said)))
+        tokens = await running.engine.tokenize(running.client, TokenQuestion(said, add_special=False))
+        return Begun(said, len(tokens.ids))
 
     async def _ask(self, running: RunningModel, request: Mapping[str, Any], said: str) -> None:
         try:

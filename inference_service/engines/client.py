@@ -12,7 +12,7 @@ import orjson
 
 from inference_service.engines.engine import Connection
 from inference_service.engines.errors import error_of
-from jan.errors import InternalError, UnavailableError
+from jan.errors import UnavailableError
 
 ENGINE_UNREACHABLE = "engine_unreachable"
 """The code of an UnavailableError that says: nothing of the request was answered, it may be asked again."""
@@ -98,14 +98,6 @@ class EngineClient:
         """
         async with self._post(self._root(path), body, _ASKED.get(path, "")) as content:
             return orjson.loads(await content.read())
-
-    async def count_tokens(self, body: Mapping[str, Any]) -> int:
-        """How many tokens a text has. Raises as `ask`; InternalError: it answers something else."""
-        async with self._post(self._root("/tokenize"), body, "prompt") as content:
-            try:
-                return len(orjson.loads(await content.read())["tokens"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise InternalError("The engine said something that is no list of tokens.") from error
 
     def ask(self, path: str, body: Mapping[str, Any]) -> AbstractAsyncContextManager[aiohttp.StreamReader]:
         """Ask one of OpenAI's endpoints; see `_post`."""

@@ -123,9 +123,6 @@ class Engine(Protocol):
         `add_generation_prompt` false; its answer does not repeat the text.
         """
 
-    def count_body(self, text: str) -> Mapping[str, Any]:
-        """The body that makes its `POST /tokenize` answer with the tokens of this text and no others."""
-
     def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
         """Translate a validated OpenAI completion request, `prompt` being a list of texts or of lists of tokens.
 

@@ -257,10 +257,6 @@ class LlamaCppEngine:
         """Unless the template trims it."""
         return keeps(self._template, said)
 
-    def count_body(self, text: str) -> Mapping[str, Any]:
-        """Without the tokens that begin a prompt, and with special ones taken for the text they are."""
-        return {"content": text, "add_special": False, "parse_special": False}
-
     def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
         """A text completion for llama.cpp, always streamed; it does not echo, so that is done here.
 

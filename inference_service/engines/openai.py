@@ -14,7 +14,7 @@ from inference_service.engines.engine import ChatCall, CompletionCall, Connectio
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.remote_keys import RemoteKeys
 from inference_service.tokens import TokenQuestion, Tokens
-from jan.errors import FailedPreconditionError, InvalidArgumentError
+from jan.errors import FailedPreconditionError, InternalError, InvalidArgumentError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
 _DEFAULT_N_PARALLEL: Final = 64
@@ -110,11 +110,6 @@ class OpenAiEngine:
         """Setting `continue_final_message`: the server is a vLLM or llama.cpp, since OpenAI's own API cannot."""
         return self._continues
 
-    def count_body(self, text: str) -> Mapping[str, Any]:
-        """As vLLM and llama.cpp have it."""
-        flags = {"add_special_tokens": False, "add_special": False}
-        return {"model": self._model, "prompt": text, "content": text, **flags}
-
     def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
         """As a chat; one prompt is sent as such, since not every server knows lists."""
         body = self._body(request, _COMPLETION_FIELDS)
@@ -123,8 +118,18 @@ class OpenAiEngine:
         return CompletionCall(body, streams=bool(request.get("stream")))
 
     async def tokenize(self, client: EngineClient, question: TokenQuestion) -> Tokens:
-        """OpenAI's API cannot be asked that. Raises InvalidArgumentError."""
-        raise _no_tokens(self._model_id)
+        """OpenAI's API cannot be asked that, but a server that goes on with answers counts the tokens of a text.
+
+        Raises InvalidArgumentError.
+        """
+        if not self._continues or question.chat is not None or question.pieces:
+            raise _no_tokens(self._model_id)
+        flags = {"add_special_tokens": question.add_special, "add_special": question.add_special}
+        body = {"model": self._model, "prompt": question.text, "content": question.text, **flags}
+        try:
+            return Tokens((await client.post("/tokenize", body))["tokens"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InternalError("The model's server said something that is no list of tokens.") from error
 
     async def detokenize(self, client: EngineClient, tokens: Sequence[int]) -> str:
         """OpenAI's API cannot be asked that. Raises InvalidArgumentError."""

@@ -173,10 +173,6 @@ class VllmEngine:
         spaced = said != said.lstrip() and said != said.rstrip()
         return keeps(self._template, said) and not spaced and not self._settings.reasoning_parser
 
-    def count_body(self, text: str) -> Mapping[str, Any]:
-        """Without the tokens that begin a prompt."""
-        return {"prompt": text, "add_special_tokens": False}
-
     def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
         """See `vllm_request.py`."""
         return self._requests.completion_call(request)

@@ -64,9 +64,6 @@ class FakeEngine:
     def continues(self, said: str) -> bool:
         return False
 
-    def count_body(self, text: str) -> Mapping[str, Any]:
-        return {"prompt": text}
-
     def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
         return CompletionCall(request, streams=True)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -18,10 +17,8 @@ import pytest
 from inference_service.chunks import ChunkStream
 from inference_service.completions import CompletionStream, CompletionWishes, WholeCompletion
 from inference_service.context_check import check_fits
-from inference_service.continuation import Begun
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import Engine
-from inference_service.forced_calls import Answer
 from inference_service.model import Copy, Model, RunningModel
 from inference_service.shapes import AnswerHead, AnswerWishes
 from inference_service.sse import DONE, EventReader
@@ -322,44 +319,6 @@ class EngineContract:
             assert (await whole(engine, client, request))["choices"][0]["message"]["content"]
         assert await whole(engine, client, {"messages": MESSAGES, "max_tokens": 1})
 
-    @pytest.mark.parametrize("place", [1, 6, 11, 12])
-    async def test_goes_on_with_a_begun_answer(self, engine: Engine, client: EngineClient, place: int) -> None:
-        usage = {"include_usage": True}
-        request = {"messages": MESSAGES, "max_tokens": 12, "temperature": 0, "stream": True, "stream_options": usage}
-        chunks = await streamed(engine, client, request)
-        pieces = [piece for chunk in chunks for choice in chunk["choices"] if (piece := choice["delta"].get("content"))]
-        begun = await begin(engine, client, "".join(pieces[:place]))
-        assert place <= begun.tokens <= 12  # under load vLLM puts several tokens into a piece
-        answer = ChunkStream(HEAD, AnswerWishes.of(request), begun=True)
-        call = engine.chat_call(begun.request(request))
-        rest = await read(call.body, begun.read_by(call.read_by(answer), request), client.chat)
-        deltas = [choice["delta"] for chunk in rest for choice in chunk["choices"]]
-        assert "".join(delta.get("content", "") for delta in deltas) == "".join(pieces[place:])
-        assert all("role" not in delta for delta in deltas)
-        assert (answer.finish_reason, rest[-1]["usage"]) == ("length", without_cache(chunks[-1]["usage"], rest))
-
-    @pytest.mark.parametrize("place", [1, 6])
-    @pytest.mark.parametrize("echo", [False, True])
-    async def test_goes_on_with_a_begun_text(
-        self, engine: Engine, client: EngineClient, place: int, echo: bool
-    ) -> None:
-        request = {
-            "prompt": ["One, two,"],
-            "max_tokens": 6,
-            "temperature": 0,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            "echo": echo,
-        }
-        chunks = await completed_in_chunks(engine, client, {**request, "echo": False})
-        pieces = [piece for chunk in chunks for choice in chunk["choices"] if (piece := choice["text"])]
-        begun = await begin(engine, client, "".join(pieces[:place]))
-        call = engine.completion_call(begun.request(request))
-        answer = CompletionStream(HEAD, CompletionWishes.of(request, call.echo), begun=True)
-        rest = await read(call.body, begun.read_by(answer, request), client.complete)
-        assert "".join(choice["text"] for chunk in rest for choice in chunk["choices"]) == "".join(pieces[place:])
-        assert (answer.finish_reason, rest[-1]["usage"]) == ("length", without_cache(chunks[-1]["usage"], rest))
-
     async def test_goes_on_with_prompts(self, engine: Engine, client: EngineClient) -> None:
         request = {"prompt": ["One, two,", "The capital of France is"], "n": 2, "max_tokens": 3, "temperature": 0}
         answer = await completed(engine, client, request)
@@ -456,32 +415,6 @@ def suppress_too_long() -> Iterator[None]:
     except InvalidArgumentError as refused:
         if refused.code != "context_length_exceeded":
             raise
-
-
-async def begin(engine: Engine, client: EngineClient, said: str) -> Begun:
-    """What the worker makes of the text that was said."""
-    assert engine.continues(said)
-    return Begun(said, await client.count_tokens(engine.count_body(said)))
-
-
-async def read(
-    body: Mapping[str, Any],
-    answer: Answer,
-    ask: Callable[[Mapping[str, Any]], AbstractAsyncContextManager[Any]],
-) -> list[dict[str, Any]]:
-    """Everything that `answer` says to the engine's answer to `body`."""
-    said: list[bytes] = []
-    async with ask(body) as content:
-        async for chunk in engine_chunks(content):
-            said += answer.feed(chunk)
-    assert answer.complete
-    return [json.loads(chunk) for chunk in said + answer.end()]
-
-
-def without_cache(usage: dict[str, Any], rest: list[dict[str, Any]]) -> dict[str, Any]:
-    """The usage that is expected: what was remembered of a prompt is another matter the second time."""
-    details = "prompt_tokens_details"
-    return {**usage, details: rest[-1]["usage"][details]} if details in usage else usage
 
 
 async def completed(engine: Engine, client: EngineClient, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from inference_service.engines.process import EngineProcess, ProcessExitedError
 from inference_service.placement import Placement
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
+from tests.inference_service.engines.continuation_contract import ContinuationContract
 from tests.inference_service.engines.contract import FORGED, MESSAGES, TOOLS, BusySlots, EngineContract, Trait, whole
 from tests.inference_service.engines.embedding_contract import EmbeddingContract, embedded, vectors_of
 
@@ -51,7 +52,7 @@ async def posted(client: EngineClient, path: str, body: object) -> dict[str, Any
 
 
 @pytest.mark.engine
-class TestLlamaCpp(EngineContract):
+class TestLlamaCpp(EngineContract, ContinuationContract):
     traits = frozenset({Trait.WHOLE_ANSWERS_STREAM, Trait.NO_TOOLS_IN_TEMPLATE})
 
     @pytest.fixture

@@ -6,11 +6,10 @@ from inference_service.engines.client import EngineClient
 from inference_service.engines.openai import OpenAiEngine
 from jan.errors import FailedPreconditionError
 from jan.inference.v1.jobs_pb2 import ModelSpec
+from tests.inference_service.engines.continuation_contract import ContinuationContract
 from tests.inference_service.engines.contract import BusySlots, EngineContract, Trait
 from tests.inference_service.engines.embedding_contract import EmbeddingContract
 from tests.inference_service.scripted_engine import DIMENSIONS, ScriptedEngine
-
-SETTINGS = '{"model": "inner", "continue_final_message": true}'
 
 
 class TestOpenAi(EngineContract):
@@ -18,7 +17,7 @@ class TestOpenAi(EngineContract):
 
     @pytest.fixture
     def engine(self, scripted: ScriptedEngine) -> OpenAiEngine:
-        spec = ModelSpec(id="remote", engine="openai", source_url=scripted.url, settings_json=SETTINGS)
+        spec = ModelSpec(id="remote", engine="openai", source_url=scripted.url, settings_json='{"model": "inner"}')
         return OpenAiEngine(spec)
 
     @pytest.fixture
@@ -41,6 +40,13 @@ class TestOpenAi(EngineContract):
 def test_a_server_that_nobody_vouches_for_goes_on_with_nothing() -> None:
     """OpenAI's own API would take the begun answer for history, and answer anew."""
     assert not OpenAiEngine(ModelSpec(id="remote", engine="openai", source_url="http://host/v1")).continues("")
+
+
+class TestOpenAiThatGoesOn(ContinuationContract):
+    @pytest.fixture
+    def engine(self, scripted: ScriptedEngine) -> OpenAiEngine:
+        settings = '{"continue_final_message": true}'
+        return OpenAiEngine(ModelSpec(id="remote", engine="openai", source_url=scripted.url, settings_json=settings))
 
 
 class TestOpenAiEmbeddings(EmbeddingContract):

@@ -30,6 +30,7 @@ from jan.errors import FailedPreconditionError, InvalidArgumentError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.queue.follower import LogFollower
 from tests.inference_service.bench import Bench
+from tests.inference_service.engines.continuation_contract import ContinuationContract
 from tests.inference_service.engines.contract import FORGED, MESSAGES, TOOLS, BusySlots, EngineContract, Trait, whole
 from tests.inference_service.engines.embedding_contract import EmbeddingContract
 
@@ -92,7 +93,7 @@ async def engine(vllm_models: Path, vllm_python: Path, module_run_dir: Path) -> 
 
 
 @pytest.mark.asyncio(loop_scope="module")
-class TestVllm(EngineContract):
+class TestVllm(EngineContract, ContinuationContract):
     """One engine for the whole contract: whatever a test does to it, the next one finds it ready."""
 
     traits = frozenset({Trait.NO_TOOLS_IN_TEMPLATE})
