@@ -9,11 +9,12 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.cli import model_sources
-from gateway.cli.server import Server
+from gateway.cli.server import Server, ServerError
 from gateway.cli.text import safe, size, table
 
 MODELS = "/v1/models"
 ASK_SECONDS = 60.0
+_FIT = f"{MODELS}/fit"
 # Loading may wait for others to make room; stopping waits for the answers being written.
 _LOAD_SECONDS = 1_800.0
 _STOP_SECONDS = 620.0
@@ -32,7 +33,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     start = _add(models, "start", _start, "load a model; it says when it runs")
     start.add_argument("--no-wait", action="store_true", help="do not wait until it runs")
     _add(models, "stop", _stop, "unload a model once the answers being written are whole")
-    fit = _add(models, "fit", _fit, "say whether a model fits in memory; exit code 1 when it does not")
+    fit = _add(
+        models, "fit", _fit, "say whether a model fits in memory, before its download too; exit code 1 when it does not"
+    )
     fit.add_argument("--ctx-len", type=int, help="tokens of context for each request")
     fit.add_argument("--n-parallel", type=int, help="requests side by side")
     model_sources.add_to(models)
@@ -72,7 +75,8 @@ def _add(
 ) -> argparse.ArgumentParser:
     parser = models.add_parser(name, help=about, description=about)
     if with_id:
-        parser.add_argument("id", help="the model's id, as `janroot models list` tells it")
+        what = "the model's id, as `janroot models list` tells it"
+        parser.add_argument("id", help=f"{what}, or a URL or repository" if name == "fit" else what)
     parser.add_argument("--json", action="store_true", help="print the server's answer as it is")
     parser.set_defaults(run=run)
     return parser
@@ -109,8 +113,13 @@ async def _stop(server: Server, options: argparse.Namespace) -> int:
 
 async def _fit(server: Server, options: argparse.Namespace) -> int:
     asked = {"ctx_len": options.ctx_len, "n_parallel": options.n_parallel}
-    body = json.dumps({name: value for name, value in asked.items() if value is not None}).encode()
-    answer = await _post(server, model_path(options.id, "fit"), body, ASK_SECONDS)
+    body = {name: value for name, value in asked.items() if value is not None}
+    try:
+        answer = await _post(server, model_path(options.id, "fit"), json.dumps(body).encode(), ASK_SECONDS)
+    except ServerError as error:
+        if error.code != "model_not_found" or not _may_be_source(options.id):
+            raise
+        answer = await _post(server, _FIT, json.dumps(body | {"source": options.id}).encode(), ASK_SECONDS)
     print(json.dumps(answer, indent=2) if options.json else render_fit(answer))
     return 0 if answer["fits"] else 1
 
@@ -148,6 +157,11 @@ async def _post(server: Server, path: str, body: bytes, seconds: float) -> dict[
 def _told(model: dict[str, Any], options: argparse.Namespace) -> int:
     print(json.dumps(model, indent=2) if options.json else render(model))
     return 0
+
+
+def _may_be_source(text: str) -> bool:
+    """Whether it could be a URL or a repository, of which the answer is sought before the download."""
+    return "/" in text or ":" in text
 
 
 def _state(model: dict[str, Any]) -> str:

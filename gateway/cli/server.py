@@ -24,7 +24,11 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class ServerError(Exception):
-    """Why there is no answer, in a sentence for people."""
+    """Why there is no answer, in a sentence for people. code: the server's, if it refused with one."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class ConnectionBrokenError(ServerError):
@@ -97,7 +101,8 @@ class Server:
                 session.request(method, self.url.rstrip("/") + path, data=body) as answer,
             ):
                 if answer.status != 200:
-                    raise ServerError(f"{self.url} answered {answer.status}: {_message(await answer.json())}")
+                    body = await answer.json()
+                    raise ServerError(f"{self.url} answered {answer.status}: {_message(body)}", _code(body))
                 yield answer
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             reason = str(error) or "it took too long"
@@ -132,6 +137,11 @@ class Server:
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+
+
+def _code(body: Any) -> str:
+    error = body.get("error") if isinstance(body, dict) else None
+    return str(error.get("code") or "") if isinstance(error, dict) else ""
 
 
 def _message(body: Any) -> str:

@@ -17,7 +17,7 @@ from gateway.models import find_model, model_spec
 from gateway.preconditions import etag, read_if_match
 from gateway.schemas.models import FitModel, ModifyModel, StartModel, StartNamedModel, StopNamedModel
 from gateway.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
-from jan.errors import DeadlineExceededError, NotFoundError, UnavailableError
+from jan.errors import ConflictError, DeadlineExceededError, NotFoundError, UnavailableError
 from jan.inference.v1 import control_pb2
 from jan.storage.v1 import models_pb2, pulls_pb2
 from jan.telemetry import get_logger
@@ -85,10 +85,21 @@ async def modify_model(request: web.Request) -> web.Response:
 async def delete_model(request: web.Request) -> web.Response:
     """Move a model into the trash and unload it once the answers being written are whole.
 
-    In this order: nothing can load it again in between. 409 when LoRA adapters need it.
+    In this order: nothing can load it again in between. 409 when LoRA adapters need it, and while it is downloaded.
     """
     storage = request.app[STORAGE]
-    model = await find_model(storage, request.match_info["model_id"])
+    wanted = request.match_info["model_id"]
+    try:
+        model = await find_model(storage, wanted)
+    except NotFoundError:
+        coming = (await _coming(request)).get(wanted)
+        if coming is None:
+            raise
+        raise ConflictError(
+            f"The model '{wanted}' is being downloaded; DELETE /v1/models/pull/{coming.id} ends that.",
+            code="model_downloading",
+            param="model",
+        ) from None
     trash_id = await storage.delete_model(model.id, read_if_match(request))
     try:
         await request.app[INFERENCE].stop(model.id)

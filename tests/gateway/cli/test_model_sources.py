@@ -56,6 +56,16 @@ def record(state: str) -> dict[str, Any]:
     return progress(3_000) | {"object": "model.pull", "model": "demo", "state": state, "error": None}
 
 
+FIT = {
+    "why": "It does not fit: it needs 40.0 GiB.",
+    "fits": False,
+    "needs": {"weights": 4_000, "kv_cache": 300, "overhead": 20, "total": 4_320},
+    "ctx_len": 8192,
+    "n_parallel": 4,
+    "measured": False,
+}
+
+
 class Puller:
     """Says of downloads what a test wants said; each of `streams` is what one reader hears."""
 
@@ -71,6 +81,11 @@ class Puller:
         match request.method, request.path:
             case "GET", "/v1/models/pull":
                 return web.json_response({"object": "list", "data": [record("downloading")]})
+            case "POST", "/v1/models/fit":
+                return web.json_response(FIT)
+            case "POST", path if path.endswith("/fit"):
+                error = {"message": "No.", "type": "invalid_request_error", "param": None, "code": "model_not_found"}
+                return web.json_response({"error": error}, status=404)
             case "DELETE", _:
                 return web.json_response(record("cancelled"))
         stream = self.streams.pop(0) if self.streams else None
@@ -152,6 +167,15 @@ async def test_ctrl_c_leaves_the_download_and_says_how_to_end_it() -> None:
     goes_on += f"`janroot models cancel {PULL}` ends it.\n"
     assert complained in (goes_on, "janroot: stopped.\n")  # the latter before it had read the first event
     assert [method for method, _, _ in puller.asked] == ["POST"]
+
+
+async def test_whether_it_would_fit_is_told_before_the_download() -> None:
+    async with pulling() as (puller, url):
+        code, out, _ = await said(await start(url, "fit", "org/demo:Q4_K_M", "--ctx-len", "8192"))
+        assert (code, out.splitlines()[0]) == (1, FIT["why"])
+        assert puller.asked[-1] == ("POST", "/v1/models/fit", {"ctx_len": 8192, "source": "org/demo:Q4_K_M"})
+        assert (await said(await start(url, "fit", "demo")))[0] == 2
+        assert puller.asked[-1][1].endswith("/demo/fit")
 
 
 @pytest.mark.parametrize("name", [PULL, "demo"])

@@ -1,0 +1,33 @@
+"""`janroot models pull` and `cancel` against a real gateway that downloads from a server of this machine."""
+
+from __future__ import annotations
+
+from tests.fixtures.tiny_models import tiny_gguf
+from tests.gateway.cli.test_model_sources import said, start
+from tests.gateway.pulls.conftest import Pulling
+
+GGUF = tiny_gguf(200_000 // 128 * 128)
+
+
+async def test_a_model_is_pulled_and_a_second_time_is_refused(pulling: Pulling) -> None:
+    pulling.host.add("/a.gguf", GGUF)
+    url = f"{pulling.host.url}/a.gguf"
+    assert await said(await start(pulling.gateway.url, "pull", url, "--id", "org/a")) == (
+        *(0, f"org/a is here: {len(GGUF) / 1000:.0f} KB.\n"),
+        "",
+    )
+    assert (pulling.models / "org/a/a.gguf").read_bytes() == GGUF
+    code, _, complained = await said(await start(pulling.gateway.url, "pull", url, "--id", "org/a"))
+    assert (code, complained.startswith("janroot: There is a model")) == (2, True)
+
+
+async def test_a_download_under_way_is_not_deleted_but_cancelled(pulling: Pulling) -> None:
+    pulling.host.add("/a.gguf", GGUF, hold_after=100_000)
+    pull = await pulling.begin(f"{pulling.host.url}/a.gguf")
+    await pulling.host.holding.wait()
+    error = await pulling.gateway.json("DELETE", "/v1/models/a", status=409)
+    assert (error["error"]["code"], pull["id"] in error["error"]["message"]) == ("model_downloading", True)
+    assert await said(await start(pulling.gateway.url, "cancel", "a")) == (0, "a: cancelled.\n", "")
+    pulling.host.go_on.set()
+    assert (await pulling.end(pull))["state"] == "cancelled"
+    assert (await pulling.gateway.json("DELETE", "/v1/models/a", status=404))["error"]["code"] == "model_not_found"
