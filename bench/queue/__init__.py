@@ -1,0 +1,1 @@
+"""What the queue costs, beside a plain Redis list and stream (`make bench-queue`)."""
