@@ -89,9 +89,12 @@ lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 take
 	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
 
-.PHONY: up-check compose-check chaos-storage chaos-short bench bench-engines bench-storage bench-queue clean
+.PHONY: up-check rolling-check compose-check chaos-storage chaos-short bench bench-engines bench-storage bench-queue clean
 up-check: setup-dev ## Start a second Janroot beside yours, talk to it, kill each process once, stop it
 	@exec $(IN_VENV) -m deploy.checks.up
+
+rolling-check: setup-dev ## Restart each of two gateways, two engine hosts, storage and Redis under load; no request may fail
+	@exec $(IN_VENV) -m pytest -q -s tests/e2e/test_rolling.py $(PYTEST)
 
 compose-check: setup-dev ## Build the images, bring the containers up, talk to them, take them down
 	@exec $(IN_VENV) -m deploy.checks.compose

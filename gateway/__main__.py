@@ -8,7 +8,7 @@ import os
 from aiohttp import web
 
 from gateway.app import build_app
-from gateway.server import new_runner
+from gateway.server import leave, new_runner
 from gateway.settings import GatewaySettings
 from jan.service import run_service
 from jan.telemetry import get_logger
@@ -21,9 +21,11 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
     runner = new_runner(build_app(settings))
     await runner.setup()
     try:
-        await web.TCPSite(runner, settings.bind, settings.port, backlog=BACKLOG).start()
+        site = web.TCPSite(runner, settings.bind, settings.port, backlog=BACKLOG)
+        await site.start()
         get_logger(__name__).info("listening", address=settings.bind, port=settings.port)
         await stop.wait()
+        await leave(runner, site)
     finally:
         await runner.cleanup()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -20,6 +21,7 @@ from gateway.keys import (
     FOLLOWER,
     INFERENCE,
     JOBS,
+    LEAVING,
     METRICS,
     PULLS,
     QUEUE,
@@ -75,6 +77,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
     """The whole gateway for these settings; connections are made as they are needed."""
     # Inside of `keep_answers` every error is an answer already, so that it can be kept.
     app = web.Application(middlewares=[observe, catch, protect, keep_answers, catch], client_max_size=MAX_JSON_BYTES)
+    app[LEAVING] = asyncio.Event()
     app[SETTINGS] = settings
     app[METRICS] = GatewayMetrics()
     app.on_response_prepare.append(add_headers)

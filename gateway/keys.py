@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
 from gateway.assistant_downloads import AssistantDownloads
@@ -18,6 +20,8 @@ from gateway.settings import GatewaySettings
 from gateway.storage import StorageClient
 from jan.queue.follower import LogFollower
 
+LEAVING = web.AppKey("leaving", asyncio.Event)
+"""Set once the gateway was told to stop."""
 SETTINGS = web.AppKey("settings", GatewaySettings)
 METRICS = web.AppKey("metrics", GatewayMetrics)
 STORAGE = web.AppKey("storage", StorageClient)

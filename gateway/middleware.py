@@ -13,7 +13,7 @@ from aiohttp import web
 
 from gateway import guard
 from gateway.errors import error_response, framework_error_response
-from gateway.keys import METRICS, REQUEST_ID, SETTINGS, STARTED
+from gateway.keys import LEAVING, METRICS, REQUEST_ID, SETTINGS, STARTED
 from jan.errors import InternalError, JanError
 from jan.ids import RequestId
 from jan.telemetry import get_logger, request_id_var
@@ -75,6 +75,9 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     started = request.get(STARTED, time.monotonic())
     response.headers["openai-processing-ms"] = str(int((time.monotonic() - started) * 1000))
     response.headers["X-Content-Type-Options"] = "nosniff"
+    if request.app[LEAVING].is_set():
+        response.force_close()
+        response.headers["Connection"] = "close"
 
 
 def route_name(request: web.Request) -> str:

@@ -7,6 +7,7 @@ change that, so two of its classes are extended here; tests/gateway/test_server.
 from __future__ import annotations
 
 import asyncio
+import time
 from http import HTTPStatus
 from typing import Self
 
@@ -15,6 +16,7 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
 from gateway.errors import error_body
+from gateway.keys import LEAVING
 from jan.ids import RequestId
 from jan.telemetry import get_logger
 
@@ -22,6 +24,8 @@ logger = get_logger(__name__)
 
 # How long open requests may go on after SIGTERM (docs/promises.md P16).
 DRAIN_SECONDS = 20.0
+# How long open connections may still send a request after SIGTERM.
+GRACE_SECONDS = 1.0
 # Room for ids that are far too long, so that our own 404 answers them.
 MAX_LINE_BYTES = 64 * 1024
 # How long the rest of a refused request is read and thrown away, so that its sender sees the answer.
@@ -43,6 +47,27 @@ def new_runner(app: web.Application) -> web.AppRunner:
     )
 
 
+async def leave(runner: web.AppRunner, site: web.BaseSite) -> None:
+    """Take no more connections, and let those that are open send what they are about to send; their answers close them.
+
+    Without that, a client which connected just before the stop would see its connection break (docs/promises.md P16).
+    """
+    runner.app[LEAVING].set()
+    # What the kernel has accepted is handed over before the socket is closed.
+    await asyncio.sleep(0)
+    await site.stop()
+    give_up_at = time.monotonic() + GRACE_SECONDS
+    # aiohttp tells nobody when a connection becomes idle or goes.
+    while _has_idle_connections(runner) and time.monotonic() < give_up_at:  # noqa: ASYNC110
+        await asyncio.sleep(GRACE_SECONDS / 20)
+
+
+def _has_idle_connections(runner: web.AppRunner) -> bool:
+    return runner.server is not None and any(
+        isinstance(connection, _Protocol) and connection.is_idle for connection in runner.server.connections
+    )
+
+
 class _Protocol(RequestHandler):
     """One connection."""
 
@@ -57,6 +82,11 @@ class _Protocol(RequestHandler):
         """End."""
         self._head_deadline.cancel()
         super().connection_lost(exc)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request of this connection is in hand."""
+        return self._current_request is None
 
     def _close_if_silent(self) -> None:
         if self._request_count == 0:

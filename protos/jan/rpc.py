@@ -23,9 +23,9 @@ from jan.errors import UnavailableError
 from jan.rpc_errors import (
     OUTCOME_UNKNOWN,
     UNKNOWN_OUTCOME,
-    detail_of,
     from_broken_stream,
     from_rpc_error,
+    is_away,
     stalled,
     tell,
 )
@@ -181,7 +181,7 @@ async def call(
         try:
             return await method(request, timeout=deadline_seconds, metadata=metadata)
         except aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE or detail_of(error) is not None:
+            if not is_away(error):
                 raise from_rpc_error(error) from None
             if not repeatable:
                 raise UnavailableError(UNKNOWN_OUTCOME, code=OUTCOME_UNKNOWN) from None

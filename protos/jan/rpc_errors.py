@@ -57,6 +57,11 @@ _STATUS: dict[type[JanError], grpc.StatusCode] = {
     InternalError: grpc.StatusCode.INTERNAL,
 }
 
+# gRPC's own words for a service that is not there, or is leaving; ours say more than a status.
+_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+# The same for one that was killed in the middle of a stream.
+_KILLED = (*_AWAY, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)
+
 
 async def tell(context: aio.ServicerContext[Any, Any], error: Exception, name: str) -> aio.AbortError:
     """Answer with what a handler raised, from inside its `except`; what is to be raised to gRPC then.
@@ -102,7 +107,7 @@ def from_rpc_error(error: aio.AioRpcError) -> JanError:
     if detail is not None:
         return JanError.from_detail(detail)
     match error.code():
-        case grpc.StatusCode.UNAVAILABLE:
+        case code if code in _AWAY:
             return UnavailableError("A part of the server is not answering; try again.", retry_after_seconds=1)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return not_in_time()
@@ -112,13 +117,17 @@ def from_rpc_error(error: aio.AioRpcError) -> JanError:
             return InternalError("A part of the server failed on this request.")
 
 
+def is_away(error: aio.AioRpcError) -> bool:
+    """Whether a service was not reached, or left while it was asked."""
+    return detail_of(error) is None and error.code() in _AWAY
+
+
 def from_broken_stream(error: aio.AioRpcError, *, all_said: bool) -> JanError:
     """The error for a stream of requests that ended early; `all_said`: it may have been done all the same.
 
     Our services say more than a status. A bare one of these is gRPC's own word for a service that was killed.
     """
-    killed = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED)
-    if detail_of(error) is not None or error.code() not in killed:
+    if detail_of(error) is not None or error.code() not in _KILLED:
         return from_rpc_error(error)
     if all_said:
         return UnavailableError(UNKNOWN_OUTCOME, code=OUTCOME_UNKNOWN)
