@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference_service.engines.model_settings import ModelSettings
@@ -11,6 +11,7 @@ from inference_service.weights import WeightHomes
 from jan.errors import FailedPreconditionError
 from jan.formats.description import LyingHeaderError
 from jan.formats.hf_folder import HfModel, read_hf_folder, read_lora_folder
+from jan.formats.hf_templates import chat_templates
 from jan.formats.hf_tokens import special_tokens
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
@@ -19,13 +20,14 @@ from jan.inference.v1.jobs_pb2 import ModelSpec
 class SafetensorsModel:
     """What an engine is to load: a folder, and on top of it an adapter's folder of a certain rank, if there is one.
 
-    special_tokens: what its tokenizer reads as more than text.
+    special_tokens: what its tokenizer reads as more than text. templates: all its chat templates by name.
     """
 
     base: HfModel
     adapter: Path | None = None
     adapter_rank: int = 0
     special_tokens: Sequence[str] = ()
+    templates: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_model(spec: ModelSpec, homes: WeightHomes) -> SafetensorsModel:
@@ -35,17 +37,10 @@ def read_model(spec: ModelSpec, homes: WeightHomes) -> SafetensorsModel:
     """
     own = homes.folder(spec.id, spec.folder)
     base_id = ModelSettings(spec.settings_json).text("base_model")
-    if not base_id:
-        base = read_hf_folder(own, spec.id)
-        return SafetensorsModel(base, special_tokens=_special_tokens(base, spec.id))
-    rank = read_lora_folder(own, spec.id)
-    base = read_hf_folder(homes.folder(base_id, ""), base_id)
-    return SafetensorsModel(base, own, rank, _special_tokens(base, base_id))
-
-
-def _special_tokens(model: HfModel, model_id: str) -> list[str]:
+    adapter, rank = (own, read_lora_folder(own, spec.id)) if base_id else (None, 0)
+    base = read_hf_folder(homes.folder(base_id, "") if base_id else own, base_id or spec.id)
     try:
-        return special_tokens(model.folder)
+        return SafetensorsModel(base, adapter, rank, special_tokens(base.folder), chat_templates(base.folder))
     except (LyingHeaderError, OSError) as reason:
-        message = f"Model {model_id} is not usable: {reason}."
+        message = f"Model {base_id or spec.id} is not usable: {reason}."
         raise FailedPreconditionError(message, code="model_file_invalid") from None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -27,6 +27,10 @@ class TokenQuestion:
     chat: Mapping[str, Any] | None = None
     add_special: bool = True
     pieces: bool = False
+
+    def told_by(self, tell: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> TokenQuestion:
+        """The same question with its chat, if it has one, as `tell` tells it."""
+        return self if self.chat is None else replace(self, chat=tell(self.chat))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,14 @@ import orjson
 
 from inference_service.engines.engine import Connection
 from inference_service.engines.errors import error_of
-from jan.errors import UnavailableError
+from inference_service.engines.traffic import Question
+from jan.errors import InternalError, UnavailableError
 
 ENGINE_UNREACHABLE = "engine_unreachable"
 """The code of an UnavailableError that says: nothing of the request was answered, it may be asked again."""
+
+ENGINE_STUCK = "engine_stuck"
+"""The code of an InternalError that says: asked again, it would stop the engine again."""
 
 _CONNECT_SECONDS = 10.0
 _ASKED = {
@@ -36,6 +40,7 @@ class EngineClient:
         # Some servers repeat the key that they refuse.
         self._secrets = [value.removeprefix("Bearer ").encode() for value in connection.headers.values()]
         self._answers: set[aiohttp.StreamReader] = set()
+        self._traffic = connection.traffic
         self._session = aiohttp.ClientSession(
             connector=_connector(connection),
             headers=dict(connection.headers),
@@ -73,8 +78,15 @@ class EngineClient:
     async def get_json(self, path: str) -> Any:
         """What the engine answers at `path`, which is relative to its root. Raises UnavailableError."""
         try:
+            return orjson.loads(await self.get_text(path))
+        except ValueError as error:
+            raise UnavailableError("The engine does not answer.", code=ENGINE_UNREACHABLE) from error
+
+    async def get_text(self, path: str) -> str:
+        """As `get_json`, as it stands."""
+        try:
             async with self._session.get(self._root(path), timeout=aiohttp.ClientTimeout(total=5)) as response:
-                return orjson.loads(await response.read())
+                return await response.text()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise UnavailableError("The engine does not answer.", code=ENGINE_UNREACHABLE) from error
 
@@ -113,21 +125,29 @@ class EngineClient:
         reading: it broke off.
         """
         data = orjson.dumps(body)
+        with self._traffic.asking() as question:
+            response = await self._send(url, data, question)
+            question.answered = True
+            self._answers.add(response.content)
+            try:
+                if response.status != 200:
+                    raise error_of(response.status, await self._error_body(response), asked)
+                yield response.content
+            finally:
+                self._answers.discard(response.content)
+                response.close()
+
+    async def _send(self, url: str, data: bytes, question: Question) -> aiohttp.ClientResponse:
         try:
             # A redirect would carry the prompt, and maybe the key, to somebody else.
-            response = await self._session.post(
+            return await self._session.post(
                 url, data=data, headers={"Content-Type": "application/json"}, allow_redirects=False
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if question.stuck:
+                message = "The engine did not come to an end with this request, and was ended."
+                raise InternalError(message, code=ENGINE_STUCK) from error
             raise UnavailableError("The engine cannot be reached.", code=ENGINE_UNREACHABLE) from error
-        self._answers.add(response.content)
-        try:
-            if response.status != 200:
-                raise error_of(response.status, await self._error_body(response), asked)
-            yield response.content
-        finally:
-            self._answers.discard(response.content)
-            response.close()
 
     async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
         body = await response.content.read(_MAX_ERROR_BYTES)

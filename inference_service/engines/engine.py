@@ -4,7 +4,7 @@ An engine is one loaded model. The service starts it, asks it over HTTP and stop
 is none of our code. A new engine is one file beside this one that keeps this promise, and a row in `launcher.py`.
 
 Codes of the errors raised here, finer than their kind: `engine_unsupported`, `engine_start_failed`, `engine_crashed`,
-`model_file_missing`, `model_file_invalid`, `model_settings_invalid`.
+`engine_stuck`, `template_unsafe`, `model_file_missing`, `model_file_invalid`, `model_settings_invalid`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from inference_service.engines.traffic import Traffic
 from inference_service.forced_calls import Answer, ForcedCall, ForcedCallAnswer
 from inference_service.tokens import TokenQuestion, Tokens
 
@@ -26,11 +27,13 @@ class Connection:
     """Where a running engine listens and how to be let in.
 
     `base_url` ends without a slash and includes `/v1`; with `socket_path` the URL's host is only decoration.
+    traffic: what is asked over it.
     """
 
     base_url: str
     socket_path: Path | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    traffic: Traffic = field(default_factory=Traffic, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,13 +27,15 @@ from inference_service.engines.plain_text import PlainText
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
 from inference_service.engines.prompt_template import ChatTemplate, add_stops, chat_template
 from inference_service.engines.purpose import check_embeds
+from inference_service.engines.stuck import StuckWatch, Verdicts
+from inference_service.engines.template_check import TemplateCheck
 from inference_service.forced_calls import ForcedCall
 from inference_service.placement import Placement
 from inference_service.tokens import TokenQuestion, Tokens
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.formats.description import LyingHeaderError
 from jan.formats.gguf import read_gguf
-from jan.formats.gguf_texts import special_tokens
+from jan.formats.gguf_texts import chat_templates, special_tokens
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.telemetry import get_logger
 
@@ -150,9 +153,12 @@ class LlamaCppEngine:
         self._socket = run_dir / "engines" / f"{name}.sock"
         argv = [sys.executable, "-m", "inference_service.engines.llamacpp_server"]
         argv += [f"--socket={self._socket}", f"--model={weights}", *self._settings.arguments()]
+        if placement.shares and not placement.on_gpu:
+            argv.append(f"--memory-bytes={sum(share.size_bytes for share in placement.shares)}")
         self._log_name = f"engine-{spec.id.replace('/', '_')}.log"
         environment = {KEY_VARIABLE: key, **placement.environment}
-        self._process = EngineProcess(argv, environment, run_dir / "logs" / self._log_name)
+        self._log_path = run_dir / "logs" / self._log_name
+        self._process = EngineProcess(argv, environment, self._log_path)
         self._connection = Connection("http://engine/v1", self._socket, {"Authorization": f"Bearer {key}"})
         self._load_timeout = load_timeout
         self._template_has_tools = False
@@ -160,6 +166,8 @@ class LlamaCppEngine:
         self._metadata: Mapping[str, Any] = {}
         self._fim: FimTokens | None = None
         self._template = ""
+        self._templates: dict[str, str] = {}
+        self._check = TemplateCheck.in_llamacpp(run_dir)
 
     @property
     def slots(self) -> int:
@@ -197,8 +205,12 @@ class LlamaCppEngine:
         return ""
 
     async def start(self) -> Connection:
-        """Load the model. Raises UnavailableError: why it could not be loaded."""
+        """Load the model.
+
+        Raises UnavailableError: why it could not be loaded. FailedPreconditionError: its chat template is not safe.
+        """
         await asyncio.to_thread(self._prepare)
+        await self._check.check(self._model_id, self._templates, self._settings.chat_template.jinja, self._log_path)
         async with EngineClient(self._connection) as client:
             try:
                 await self._process.start(client.is_healthy, self._load_timeout)
@@ -221,9 +233,11 @@ class LlamaCppEngine:
         await asyncio.to_thread(self._socket.unlink, missing_ok=True)
 
     async def wait_exit(self) -> str:
-        """What to say of a child that ended by itself."""
-        returncode = await self._process.wait_exit()
-        return self._ended(f"The engine {describe_exit(returncode)}.", await self._process.last_words())
+        """What to say of a child that ended by itself, or was ended because it was stuck."""
+        async with EngineClient(self._connection) as client:
+            watch = StuckWatch(Verdicts(self._connection.traffic, self.slots), partial(busy_slots, client))
+            how = await watch.wait_exit(self._process)
+        return self._ended(how, await self._process.last_words())
 
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """A chat request for llama.cpp; always streamed, because only then does a closed connection free the slot.
@@ -247,9 +261,7 @@ class LlamaCppEngine:
                 body["messages"] = forced.told_to(request["messages"])
         else:
             add_stops(body, self._settings.chat_template.stops)
-        body["messages"] = self._plain.messages(body["messages"])
-        if "tools" in body:
-            body["tools"] = self._plain.of(body["tools"])
+        body = self._plain.chat(body)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         return ChatCall(body, streams=True, forced=forced)
 
@@ -279,7 +291,7 @@ class LlamaCppEngine:
 
     async def tokenize(self, client: EngineClient, question: TokenQuestion) -> Tokens:
         """See `llamacpp_tokens.py`."""
-        return await llamacpp_tokens.tokenize(client, question)
+        return await llamacpp_tokens.tokenize(client, question.told_by(self._plain.chat))
 
     async def detokenize(self, client: EngineClient, tokens: Sequence[int]) -> str:
         """See `llamacpp_tokens.py`."""
@@ -301,6 +313,7 @@ class LlamaCppEngine:
                 header = read_gguf(file, self._weights.stat().st_size)
                 self._metadata = header.values
                 self._plain = PlainText(special_tokens(file, header))
+                self._templates = chat_templates(file, header)
         except LyingHeaderError:
             pass  # the engine will not open it either, and says why
 
@@ -323,3 +336,8 @@ class LlamaCppEngine:
         """For clients: what happened and where more is said. The engine's own words may tell paths: for our log."""
         logger.warning("engine ended", reason=what, last_lines=[line[:300] for line in lines[-3:]])
         return f"{what} Its log {self._log_name} says more."
+
+
+async def busy_slots(client: EngineClient) -> int:
+    """How many requests a llama.cpp works on. Raises UnavailableError: it does not answer."""
+    return sum(slot["is_processing"] for slot in await client.get_json("/slots"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ POOLINGS = {"mean": 1, "cls": 2, "last": 3}
 """How the vectors of all tokens become one: llama.cpp's `llama_pooling_type`."""
 
 _QUIET = 2  # llama.cpp's level of warnings and errors: at 3 it writes eight lines per request
+_LOADING_BYTES = 4 * 2**30  # what loading may need beside twice what is expected
+_REQUESTS_BYTES = 2 * 2**30  # what all requests together may need: prompts, grammars, the prompt cache
 _PROMPT_CACHE_MIB = 512  # llama.cpp's own default is 8192, more than a small machine has
 
 
@@ -36,6 +39,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--ngl", type=int, help="layers on the GPU; llama.cpp decides when absent")
     parser.add_argument("--cpu-threads", type=int, help="all cores but one when absent")
     parser.add_argument("--chat-template", help="Jinja text instead of the model's own")
+    parser.add_argument("--memory-bytes", type=int, help="what the model is expected to take; bounds what it may")
     parser.add_argument("--cache-type", help="how the KV cache is stored; f16 when absent")
     parser.add_argument("--embedding", action="store_true", help="compute embeddings, not only text")
     parser.add_argument("--pooling", choices=POOLINGS, help="how; as the model was made for, or last, when absent")
@@ -80,10 +84,29 @@ def _serve(args: argparse.Namespace) -> object:
     params.cpuparams.n_threads = args.cpu_threads or default_threads()
     if args.chat_template is not None:
         params.chat_template = args.chat_template
+    if args.memory_bytes is not None:
+        _limit_memory(2 * args.memory_bytes + _LOADING_BYTES)
     try:
-        return Server(params)
+        server = Server(params)
     except RuntimeError as error:
         sys.exit(f"llama.cpp could not start: {error}")
+    if args.memory_bytes is not None:
+        _limit_memory(_data_bytes() + _REQUESTS_BYTES)
+    return server
+
+
+def _limit_memory(size_bytes: int) -> None:
+    """No chat template or request takes the machine's memory: allocations beyond fail (docs/security.md S21).
+
+    Counts what is written to, not the weights that are mapped from their file (RLIMIT_DATA, getrlimit(2)).
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (size_bytes if most < 0 else min(size_bytes, most), most))
+
+
+def _data_bytes() -> int:
+    (line,) = (line for line in Path("/proc/self/status").read_text("ascii").splitlines() if line.startswith("VmData:"))
+    return int(line.split()[1]) * 1024
 
 
 def _embed(params: Any, args: argparse.Namespace) -> None:

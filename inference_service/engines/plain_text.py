@@ -46,6 +46,11 @@ class PlainText:
             return [self.of(item) for item in value]
         return value
 
+    def chat(self, chat: Mapping[str, Any]) -> dict[str, Any]:
+        """A chat request with plain `messages` and `tools`."""
+        plain = {**chat, "messages": self.messages(chat["messages"])}
+        return plain if chat.get("tools") is None else {**plain, "tools": self.of(chat["tools"])}
+
     def messages(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """A conversation; in the arguments of calls, which are JSON in text, also what JSON's escapes hide.
 

@@ -118,6 +118,10 @@ class EngineProcess:
             self._signal_group(signal.SIGKILL)
         await self._child.wait()
 
+    def kill(self) -> None:
+        """SIGKILL to the group at once; `wait_exit` tells when it is done."""
+        self._signal_group(signal.SIGKILL)
+
     async def _spawn(self) -> None:
         read_fd, write_fd = os.pipe()
         try:

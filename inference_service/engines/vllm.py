@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from inference_service.engines.engine import ChatCall, CompletionCall, Connectio
 from inference_service.engines.plain_text import PlainText
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
 from inference_service.engines.purpose import check_embeds
+from inference_service.engines.stuck import StuckWatch, Verdicts
+from inference_service.engines.template_check import TemplateCheck
 from inference_service.engines.vllm_log import VllmLog
 from inference_service.engines.vllm_request import VllmRequests
 from inference_service.engines.vllm_settings import DEFAULT_CTX_LEN, VllmSettings, structured_outputs
@@ -42,7 +45,10 @@ _MAX_LOGPROBS: Final = 21  # OpenAI's 20, and one more: see `vllm_request.py`
 _KV_BLOCK_TOKENS: Final = 128  # the largest that vLLM takes by itself
 _LORA_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank may be
 _POLL_SECONDS: Final = 0.25  # it takes from twenty seconds to minutes
+_MUTE_SECONDS: Final = 120.0  # its server answers at once, whatever the model is doing
 _UNKNOWN_KV_BYTES: Final = 4 * 2**30
+
+_UNDER_WAY: Final = ("vllm:num_requests_running{", "vllm:num_requests_waiting{")
 
 _QUIET: Final = {
     # Nothing of it may call home or fetch anything: what a model needs is in its folder.
@@ -77,6 +83,9 @@ class VllmEngine:
         self._socket = run_dir / "engines" / f"{name}.sock"
         self._template_file = run_dir / "engines" / f"{name}.jinja"
         self._log_name = f"engine-{spec.id.replace('/', '_')}.log"
+        self._log_path = run_dir / "logs" / self._log_name
+        self._templates = model.templates
+        self._check = TemplateCheck.in_vllm(python, run_dir)
         self._log = VllmLog()
         command = VllmCommand(self._settings, model, placement)
         argv = [str(python), "-I", "-m", SERVER, f"--uds={self._socket}", *command.arguments()]
@@ -85,7 +94,7 @@ class VllmEngine:
         self._process = EngineProcess(
             argv,
             {**_QUIET, "VLLM_API_KEY": key, **command.environment()},
-            run_dir / "logs" / self._log_name,
+            self._log_path,
             has_children=True,
             poll_seconds=_POLL_SECONDS,
             on_line=self._log.hear,
@@ -143,6 +152,7 @@ class VllmEngine:
         """
         self._log.begin()
         await asyncio.to_thread(self._prepare)
+        await self._check.check(self._model_id, self._templates, self._settings.template.jinja, self._log_path)
         async with EngineClient(self._connection) as client:
             try:
                 await self._process.start(client.is_healthy, self._load_timeout)
@@ -156,10 +166,11 @@ class VllmEngine:
         await asyncio.to_thread(self._socket.unlink, missing_ok=True)
 
     async def wait_exit(self) -> str:
-        """What to say of a server that ended by itself."""
-        returncode = await self._process.wait_exit()
-        lines = await self._process.last_words()
-        return self._ended(self._log.cause or f"The engine {describe_exit(returncode)}.", lines)
+        """What to say of a server that ended by itself, or was ended because it was stuck."""
+        async with EngineClient(self._connection) as client:
+            verdicts = Verdicts(self._connection.traffic, self.slots, mute_seconds=_MUTE_SECONDS)
+            how = await StuckWatch(verdicts, partial(busy_requests, client)).wait_exit(self._process)
+        return self._ended(self._log.cause or how, await self._process.last_words())
 
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """See `vllm_request.py`."""
@@ -179,7 +190,8 @@ class VllmEngine:
 
     async def tokenize(self, client: EngineClient, question: TokenQuestion) -> Tokens:
         """See `vllm_tokens.py`."""
-        return await vllm_tokens.tokenize(client, self._requests.model, question)
+        plain = question.told_by(self._requests.plain.chat)
+        return await vllm_tokens.tokenize(client, self._requests.model, plain)
 
     async def detokenize(self, client: EngineClient, tokens: Sequence[int]) -> str:
         """See `vllm_tokens.py`. Raises InvalidArgumentError: the model has no such token; vLLM passes those over."""
@@ -211,6 +223,12 @@ class VllmEngine:
         """For clients: what happened and where more is said. The engine's own words may tell paths: for our log."""
         logger.warning("engine ended", reason=what, last_lines=[line[:300] for line in lines[-3:]])
         return f"{what} Its log {self._log_name} says more."
+
+
+async def busy_requests(client: EngineClient) -> int:
+    """How many requests a vLLM says that it computes or lets wait. Raises UnavailableError: it does not answer."""
+    lines = (await client.get_text("/metrics")).splitlines()
+    return sum(int(float(line.rsplit(" ", 1)[1])) for line in lines if line.startswith(_UNDER_WAY))
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,7 @@ class VllmRequests:
             body |= {"tools": request["tools"], "tool_choice": "auto"}
             if request.get("parallel_tool_calls") is not None:
                 body["parallel_tool_calls"] = request["parallel_tool_calls"]
-        body["messages"] = self.plain.messages(body["messages"])
-        if "tools" in body:
-            body["tools"] = self.plain.of(body["tools"])
+        body = self.plain.chat(body)
         streams = bool(request.get("stream")) or forced is not None
         if streams:
             body |= {"stream": True, "stream_options": {"include_usage": True}}

@@ -155,6 +155,8 @@ class TestLlamaCpp(EngineContract, ContinuationContract):
 class TestLlamaCppWithTools:
     """A template that knows tools, as models have that were trained for them."""
 
+    traits = TestLlamaCpp.traits
+
     @pytest.fixture
     async def engine(self, demo_gguf: Path, run_dir: Path) -> AsyncIterator[LlamaCppEngine]:
         engine = make_engine(demo_gguf, run_dir, ctx_len=2048, prompt_template=TEMPLATE_WITH_TOOLS)
