@@ -116,6 +116,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
 async def end_watches(app: web.Application) -> None:
     """Close the streams that never end by themselves, so that the rest may drain."""
     app[INFERENCE].end_watches()
+    app[PULLS].is_leaving.set()
 
 
 async def connections(app: web.Application) -> AsyncIterator[None]:

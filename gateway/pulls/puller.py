@@ -57,6 +57,8 @@ class Puller:
         self.patience = Patience()
         self._fetcher = fetcher
         self._hub = hub
+        self.is_leaving = asyncio.Event()
+        """Set when the gateway is about to end: those who watch are let go, and may watch on another."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
 

@@ -125,10 +125,20 @@ async def _follow(request: web.Request, pull: pulls_pb2.Pull) -> web.StreamRespo
             elif loop.time() - said_at > KEEP_ALIVE_SECONDS:
                 await stream.write(KEEP_ALIVE)
                 said_at = loop.time()
-            await asyncio.sleep(PROGRESS_SECONDS)
+            if await _is_leaving(request):
+                return stream.response
             pull = await _again(request, pull)
         await stream.write(_last(pull) + DONE)
     return stream.response
+
+
+async def _is_leaving(request: web.Request) -> bool:
+    """Wait for the next moment to tell something; whether the gateway is about to end."""
+    try:
+        async with asyncio.timeout(PROGRESS_SECONDS):
+            return await request.app[PULLS].is_leaving.wait()
+    except TimeoutError:
+        return False
 
 
 async def _again(request: web.Request, pull: pulls_pb2.Pull) -> pulls_pb2.Pull:

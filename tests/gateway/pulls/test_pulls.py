@@ -63,6 +63,15 @@ async def test_a_download_goes_on_when_its_reader_leaves(pulling: Pulling) -> No
     assert (await pulling.end(pull))["state"] == "completed"
 
 
+async def test_a_gateway_that_ends_lets_those_go_who_watch(pulling: Pulling) -> None:
+    pulling.host.add("/a.gguf", GGUF, hold_after=100_000)
+    pull = await pulling.begin(f"{pulling.host.url}/a.gguf")
+    async with pulling.gateway.client.get(f"/v1/models/pull/{pull['id']}/events") as answer:
+        await pulling.host.holding.wait()
+        await pulling.gateway.app.shutdown()
+        assert b"[DONE]" not in await answer.read()
+
+
 async def test_a_model_that_is_here_is_not_downloaded_again(pulling: Pulling) -> None:
     pulling.host.add("/a.gguf", GGUF)
     url = f"{pulling.host.url}/a.gguf"
