@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+from openai import AsyncOpenAI
 from redis.asyncio import Redis
 
 from jan import keys
@@ -153,6 +154,21 @@ async def test_a_waiting_stream_tells_its_place_before_it_begins(
         comments = [line for line in text.splitlines() if line.startswith(":")]
         assert set(comments) <= {f": queued position={place}{eta}" for place in (1, 2) for eta in ("", " eta=1")}
         assert text.endswith("data: [DONE]\n\n")
+
+
+async def test_the_stock_client_passes_over_what_a_waiting_stream_tells(
+    gateway: Gateway, redis: Redis, worker: ScriptedWorker
+) -> None:
+    client = AsyncOpenAI(base_url=f"{gateway.url}v1", api_key="ann", max_retries=0)
+    async with asked(gateway, redis, ("ann", chat(stream=True))):
+        stream = await client.chat.completions.create(
+            model=MODEL_ID, messages=[{"role": "user", "content": "Hi"}], stream=True
+        )
+        assert stream.response.headers["X-Janroot-Queue-Position"] == "2"
+        await worker.answer()
+        await worker.answer()
+        assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "Hello there"
+    await client.close()
 
 
 async def test_a_whole_answer_tells_where_it_stood(gateway: Gateway, redis: Redis, worker: ScriptedWorker) -> None:

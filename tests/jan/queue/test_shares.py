@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import cast
 
 import pytest
 from redis.asyncio import Redis
@@ -83,8 +84,25 @@ async def test_nobody_saves_up_turns_by_staying_away(time: VirtualTime, queue: J
     await LogWriter(time.scripts, taken.lease).publish([b"end"], ends=True, spent_tokens=1)
     for number in range(20):
         await queue.submit(job(f"ann{number}", "ann"))
-    names = await take(queue, 10)
-    assert sum(name.startswith("bob") for name in names) == 5
+    # Like any newcomer she is next, and the first of equals by name; from there on they take turns.
+    assert await take(queue, 6) == ["ann0", "ann1", "bob10", "ann2", "bob11", "ann3"]
+
+
+async def test_nothing_is_kept_of_tenants_who_are_not_ahead(redis: Redis, queue: JobQueue) -> None:
+    for number in range(50):
+        await queue.submit(job(f"j{number}", f"person{number}"))
+        await take(queue, 1)
+    await queue.submit(job("large", "ann", cost=10_000))
+    await queue.submit(job("after", "bob"))
+    await take(queue, 2)
+    members = cast(list[bytes], await redis.zrange(keys.virtual_times("2:m"), 0, -1))
+    assert b"t:ann" in members
+    assert len(members) <= 53
+    for number in range(3):
+        await queue.submit(job(f"later{number}", "bob"))
+        await take(queue, 1)
+    members = cast(list[bytes], await redis.zrange(keys.virtual_times("2:m"), 0, -1))
+    assert set(members) == {b"now", b"t:ann", b"t:bob"}
 
 
 async def take(queue: JobQueue, count: int) -> list[str]:
