@@ -230,6 +230,8 @@ async def test_models_are_read_from_their_folders(storage_server: StorageServer)
     await asyncio.to_thread((folder / "model.json").write_text, file)
     listed = await rpc.call(storage_server.models.ListModels, models_pb2.ListModelsRequest())
     found = await rpc.call(storage_server.models.GetModel, models_pb2.GetModelRequest(model_id="vendor/demo"))
+    assert found.model.revision
+    found.model.ClearField("revision")  # which lists leave out
     assert list(listed.models) == [found.model]
     assert (found.model.engine, list(found.model.files)) == ("llamacpp", ["w.gguf"])
     assert found.model.settings_json == '{"ctx_len":64}'
