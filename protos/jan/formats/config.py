@@ -12,7 +12,7 @@ from typing import Any, Final
 from jan.formats.description import LyingHeaderError, ModelDescription, checked
 
 MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
-_MAX_DEPTH: Final = 8
+_MAX_DEPTH: Final = 32
 
 
 def parse_config(data: bytes) -> dict[str, Any]:
@@ -63,8 +63,9 @@ def describe_config(config: dict[str, Any], weights_bytes: int) -> ModelDescript
 
 
 def _wants_code(value: Any, depth: int = 0) -> bool:
+    """Whether any part says `auto_map`. Raises LyingHeaderError: it nests deeper than any configuration."""
+    if depth > _MAX_DEPTH:
+        raise LyingHeaderError("its config.json nests deeper than any")
     if isinstance(value, dict):
-        return bool(value.get("auto_map")) or (
-            depth < _MAX_DEPTH and any(_wants_code(item, depth + 1) for item in value.values())
-        )
-    return isinstance(value, list) and depth < _MAX_DEPTH and any(_wants_code(item, depth + 1) for item in value)
+        return bool(value.get("auto_map")) or any(_wants_code(item, depth + 1) for item in value.values())
+    return isinstance(value, list) and any(_wants_code(item, depth + 1) for item in value)

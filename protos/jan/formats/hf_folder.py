@@ -22,6 +22,7 @@ _PROGRAMS: Final = (".py", ".pyc", ".so", ".bin", ".pt", ".pth", ".pkl", ".pickl
 """Python, machine code, and what Python unpickles."""
 
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "vocab.txt", "spiece.model")
+_MAX_INDEX_BYTES: Final = 64 * 1024 * 1024
 _MAX_FILES: Final = 10_000
 _MAX_DEPTH: Final = 5
 
@@ -45,6 +46,7 @@ def read_hf_folder(folder: Path, model_id: str) -> HfModel:
     configs = {str(name): _read_json(folder / name, model_id) for name in names if name.name.endswith("config.json")}
     description = describe_safetensors_folder(folder, model_id)
     top = {str(name) for name in names if len(name.parts) == 1}
+    _check_index(folder, top, model_id)
     if not top.intersection(_TOKENIZERS):
         raise _missing(model_id, "tokenizer")
     return HfModel(folder, description, _template(folder, top, configs.get("tokenizer_config.json", {})))
@@ -74,26 +76,37 @@ def _checked_names(folder: Path, model_id: str) -> list[Path]:
 
 
 def _files(folder: Path, model_id: str, depth: int = 0) -> Iterator[Path]:
-    """Every file below a folder; links to files count, links to folders are not followed."""
+    """Every file below a folder, links to files too. A link to a folder is refused: an engine would follow it."""
     for count, path in enumerate(sorted(folder.iterdir())):
         if count >= _MAX_FILES or depth >= _MAX_DEPTH:
             raise _invalid(f"The folder of model {model_id} holds more than a model does.")
-        if path.is_dir() and not path.is_symlink():
+        if path.is_dir() and path.is_symlink():
+            raise _invalid(f"{path.name} of model {model_id} is a link to a folder, which no model has inside.")
+        if path.is_dir():
             if not path.name.startswith("."):  # .cache of Hugging Face's downloads, .git: vLLM does not look there
                 yield from _files(path, model_id, depth + 1)
         else:
             yield path
 
 
-def _read_json(path: Path, model_id: str) -> dict[str, Any]:
+def _read_json(path: Path, model_id: str, most_bytes: int = MAX_CONFIG_BYTES) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
+        if path.stat().st_size > most_bytes:
             raise _invalid(f"{path.name} of model {model_id} is larger than any configuration.")
         return parse_config(path.read_bytes())
     except OSError as error:
         raise _invalid(f"{path.name} of model {model_id} cannot be read: {error.strerror}.") from None
     except LyingHeaderError as reason:
         raise _invalid(f"Model {model_id} is not usable: {reason}.") from None
+
+
+def _check_index(folder: Path, top: set[str], model_id: str) -> None:
+    """Refuse a list of parts that names what is not a file of weights in this very folder."""
+    for index in sorted(name for name in top if name.endswith(".safetensors.index.json")):
+        parts = _read_json(folder / index, model_id, _MAX_INDEX_BYTES).get("weight_map")
+        named = set(map(str, parts.values())) if isinstance(parts, dict) else {"no files"}
+        for name in sorted(named - {name for name in top if name.endswith(".safetensors")}):
+            raise _invalid(f"{index} of model {model_id} names {name[:100]!r}, which is no file of weights beside it.")
 
 
 def _template(folder: Path, top: set[str], tokenizer_config: dict[str, Any]) -> str:

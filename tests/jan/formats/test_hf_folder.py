@@ -113,3 +113,46 @@ def test_a_lying_header_is_refused(folder: Path, data: bytes) -> None:
     (folder / "model.safetensors").write_bytes(data)
     with pytest.raises(FailedPreconditionError, match="not a usable model"):
         read_hf_folder(folder, "m")
+
+
+def test_code_hidden_deeply_is_refused_too(folder: Path) -> None:
+    for depth, reason in ((20, "auto_map"), (100, "nests deeper")):
+        asks: dict[str, Any] = {"auto_map": {"AutoModel": "modeling_x.Model"}}
+        for _ in range(depth):
+            asks = {"inner": [asks]} if depth == 100 else {"inner": asks}
+        (folder / "config.json").write_text(json.dumps({**CONFIG, **asks}))
+        with pytest.raises(FailedPreconditionError, match=reason):
+            read_hf_folder(folder, "m")
+
+
+def test_a_link_to_a_folder_is_refused(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "modeling_x.py").touch()
+    (folder / "1_Pooling").symlink_to(elsewhere)
+    with pytest.raises(FailedPreconditionError, match="link to a folder"):
+        read_hf_folder(folder, "m")
+
+
+def test_a_loop_of_links_and_a_link_to_nowhere_are_no_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("model.safetensors")
+    with pytest.raises(FailedPreconditionError, match="cannot be read"):
+        read_hf_folder(folder, "m")
+
+
+@pytest.mark.parametrize(
+    "named", ["../model.safetensors", "/etc/passwd", "missing.safetensors", "tokenizer.json", "a\nb", 5, None]
+)
+def test_an_index_names_weights_beside_it_only(folder: Path, named: object) -> None:
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"w": "model.safetensors"}}))
+    read_hf_folder(folder, "m")
+    index.write_text(json.dumps({"weight_map": {"w": named}}))
+    with pytest.raises(FailedPreconditionError, match="no file of weights beside it"):
+        read_hf_folder(folder, "m")
+
+
+def test_an_index_without_a_map_is_refused(folder: Path) -> None:
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": ["model.safetensors"]}')
+    with pytest.raises(FailedPreconditionError, match="no file of weights beside it"):
+        read_hf_folder(folder, "m")
