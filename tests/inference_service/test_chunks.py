@@ -152,3 +152,23 @@ def test_any_text_survives() -> None:
 def test_what_is_no_chunk_raises(wrong: dict[str, Any]) -> None:
     with pytest.raises((KeyError, TypeError, AttributeError)):
         run(wrong)
+
+
+def test_parallel_calls_keep_their_places() -> None:
+    """Their pieces come mixed, as several calls of one answer may; each delta says which it belongs to."""
+    begun = [
+        {"index": place, "id": f"c{place}", "type": "function", "function": {"name": f"f{place}", "arguments": ""}}
+        for place in (0, 1)
+    ]
+    pieces = [(1, '{"b'), (0, '{"a"'), (1, '":2}'), (0, ":1}")]
+    said = run(
+        chunk({"tool_calls": begun}),
+        *(chunk({"tool_calls": [{"index": place, "function": {"arguments": text}}]}) for place, text in pieces),
+        chunk({}, "tool_calls"),
+    )
+    told = [call for delta in deltas(said) for call in delta.get("tool_calls") or ()]
+    for place, arguments in ((0, '{"a":1}'), (1, '{"b":2}')):
+        mine = [call for call in told if call["index"] == place]
+        assert [call["id"] for call in mine if call.get("id")] == [f"c{place}"]
+        assert "".join(call["function"]["arguments"] for call in mine) == arguments
+    assert said[-1]["choices"][0]["finish_reason"] == "tool_calls"
