@@ -18,7 +18,7 @@ from tests.fixtures.gateway import MODEL_ID, Gateway
 from tests.fixtures.worker import ScriptedWorker, TakenByTest
 from tests.gateway.routes.test_runs import new_thread, start, texts, until_ended
 
-READERS = 12
+READERS = 6
 PIECE = "x" * 64 * 1024
 
 

@@ -29,6 +29,8 @@ BLOCK_SECONDS = 1.0
 READ_COUNT = 512
 # A reader that does not read holds at most this much (docs/promises.md P13).
 MAX_PENDING_BYTES = 1024 * 1024
+# What a reader is given at once.
+BATCH_BYTES = 64 * 1024
 
 
 class SlowReaderError(Exception):
@@ -115,14 +117,29 @@ class LogSubscription:
             except TimeoutError:
                 yield []
                 continue
-            batch, self._pending, self._pending_bytes = self._pending, [], 0
-            self._arrived.clear()
+            batch = self._next_batch()
             if batch:
                 yield batch
                 if batch[-1].ends:
                     return
+            if self._pending:
+                continue
             if self._failure is not None:
                 raise self._failure(self.log_id)
+            self._arrived.clear()
+
+    def _next_batch(self) -> list[LogEntry]:
+        """What to hand over next: at least one entry if there is any, and not much more than BATCH_BYTES.
+
+        A reader in the middle of a slow write holds a batch, in several copies, beside what is pending here.
+        """
+        count = size = 0
+        while count < len(self._pending) and size < BATCH_BYTES:
+            size += len(self._pending[count].payload)
+            count += 1
+        batch, self._pending = self._pending[:count], self._pending[count:]
+        self._pending_bytes -= size
+        return batch
 
 
 class LogFollower:
@@ -179,6 +196,7 @@ class LogFollower:
     async def _read_for_ever(self) -> None:
         backoff = Backoff()
         poked: bytes | str = "0"
+        count = READ_COUNT
         while True:
             starts: dict[str, int] = {}
             for key, subscriptions in self._subscriptions.items():
@@ -188,10 +206,13 @@ class LogFollower:
             cursors: dict[str, bytes | str] = {self._poke_key: poked}
             cursors |= {key: f"{start}-0" for key, start in starts.items()}
             try:
-                reply = await read_streams(self._redis, cursors, block_seconds=BLOCK_SECONDS, count=READ_COUNT)
+                reply = await read_streams(self._redis, cursors, block_seconds=BLOCK_SECONDS, count=count)
                 poked = self._distribute(reply, starts, poked)
                 backoff.reset()
+                count = min(READ_COUNT, 2 * count)
             except (RedisError, OSError) as error:
+                # The reply may have been more than comes in time: asking for as much again would fail for ever.
+                count = max(1, count // 4)
                 logger.warning("log reader lost Redis", error=str(error))
                 await backoff.wait()
             except Exception:  # every open stream depends on this loop: it outlives a mistake
