@@ -34,6 +34,10 @@ status: setup ## Say which of the four processes run, and under which pid
 doctor: setup ## Say what is unusual in the janroot of the running Janroot (ARGS=--all for everything)
 	@exec $(JANROOT) doctor $(ARGS)
 
+.PHONY: models
+models: setup ## List models, get, change and remove them (ARGS="list", ARGS="pull SOURCE", ARGS="import PATH")
+	@exec $(JANROOT) models $(ARGS)
+
 .PHONY: import assistants-import
 import: setup ## Take in a zip, a conversations.json or a folder (ARGS="PATH", ARGS="PATH --dry-run")
 	@exec $(JANROOT) import $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.fixtures.engine_host import EngineHost
 from tests.fixtures.tiny_models import tiny_gguf
 from tests.gateway.cli.test_model_sources import said, start
 from tests.gateway.pulls.conftest import Pulling
@@ -31,3 +32,13 @@ async def test_a_download_under_way_is_not_deleted_but_cancelled(pulling: Pullin
     pulling.host.go_on.set()
     assert (await pulling.end(pull))["state"] == "cancelled"
     assert (await pulling.gateway.json("DELETE", "/v1/models/a", status=404))["error"]["code"] == "model_not_found"
+
+
+async def test_whether_it_would_fit_is_told_before_the_download(pulling: Pulling, engine_host: EngineHost) -> None:
+    pulling.host.add("/a.gguf", GGUF)
+    url = f"{pulling.host.url}/a.gguf"
+    async with pulling.gateway.client.get("/v1/devices") as answer:  # a channel may still rest from an earlier test
+        assert answer.status == 200
+    code, told, complained = await said(await start(pulling.gateway.url, "fit", url, "--n-parallel", "2"))
+    assert (code, told.startswith("It fits now: "), "for 2 requests of " in told, complained) == (0, True, True, "")
+    assert pulling.left_over() == []
