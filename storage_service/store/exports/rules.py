@@ -90,10 +90,15 @@ class Rules:
 
 
 def _top_of_its_own(place: str) -> str:
-    """The first folder below the janroot that a file belongs to: one that a restore replaced may lie in another."""
+    """The first folder below the janroot that a file belongs to, or did before it came to the trash.
+
+    A janroot that a restore replaced may lie in another; deleted models are models.
+    """
     segments = place.split("/")
     while segments[:2] == [SERVER, "trash"] and len(segments) > 3 and segments[2].startswith("janroot-"):
         segments = segments[3:]
+    if segments[:2] == [SERVER, "trash"] and len(segments) > 3 and segments[2].startswith("model-"):
+        return "models"
     return segments[0]
 
 

@@ -70,11 +70,7 @@ class ModelImport:
         self.model_id = wanted.model_id or ModelId.parse(self.selection.stem)
         self._check_place()
         self._check_base(wanted.base_model)
-        self._place.mkdir()
-        for name, source in self.selection.files.items():
-            (self._place / name).parent.mkdir(exist_ok=True)
-            (self._place / name).symlink_to(source)
-            self.sizes[name] = os.stat(source).st_size
+        self._link()
         self._check_contents()
         if wanted.copy:
             self._check_room()
@@ -104,6 +100,14 @@ class ModelImport:
     def discard(self) -> None:
         """Leave nothing behind but what was published."""
         atomic.remove_tree(self._place)
+
+    @atomic.telling_no_room()
+    def _link(self) -> None:
+        self._place.mkdir()
+        for name, source in self.selection.files.items():
+            (self._place / name).parent.mkdir(exist_ok=True)
+            (self._place / name).symlink_to(source)
+            self.sizes[name] = os.stat(source).st_size
 
     def _check_place(self) -> None:
         folder = self._layout.model(self.model_id)

@@ -48,15 +48,20 @@ def select(path: Path, paths: ImportPaths) -> Selection:
     """
     if not os.path.isdir(paths.real(path)):
         return _gguf(path, paths)
-    try:
-        names = sorted(os.listdir(path))
-    except OSError as error:
-        raise unusable(f"The folder cannot be read: {error.strerror}.") from None
-    if len(names) > _MAX_ENTRIES:
-        raise unusable("The folder holds more than a model does.")
+    names = _names(path)
     if any(name.endswith(_WEIGHTS) for name in names):
         return _folder(path, names, paths)
     return _gguf(path / _only_gguf(names), paths)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise unusable(f"{folder.name} cannot be read: {error.strerror}.") from None
+    if len(names) > _MAX_ENTRIES:
+        raise unusable(f"{folder.name} holds more than a model does.")
+    return names
 
 
 def _only_gguf(names: list[str]) -> str:
@@ -104,7 +109,7 @@ def _folder(path: Path, names: list[str], paths: ImportPaths) -> Selection:
         f"{folder}/{name}"
         for folder in names
         if _MODULE.fullmatch(folder) and os.path.isdir(paths.real(path / folder))
-        for name in sorted(os.listdir(path / folder))
+        for name in _names(path / folder)
         if name.endswith((_WEIGHTS, *_BESIDE)) and _NAME.fullmatch(name)
     ]
     taken = [*weights, *beside, *modules]

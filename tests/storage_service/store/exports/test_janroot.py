@@ -101,13 +101,17 @@ def test_weights_are_left_out_and_named(store: Store, janroot: Path) -> None:
     for depth in (2, 3):
         put(janroot / (f"{replaced}/" * depth) / "models/demo/demo.gguf", b"G")
         put(janroot / (f"{replaced}/" * depth) / "files/kept.gguf", b"G")
+    deleted = ".server/trash/model-1704504633000-0123abcd/vendor%2Fname"
+    put(janroot / deleted / "model.json", {"format": "gguf"})
+    put(janroot / deleted / "w.gguf", b"G")
     files, about, _ = archive(store, Rules(Kind.BACKUP))
+    assert f"{deleted}/model.json" in files
     lying = {str(path.relative_to(janroot)) for path in janroot.rglob("*.gguf")}
     weights = lying - files.keys()
-    assert weights == {f"{replaced}/" * depth + "models/demo/demo.gguf" for depth in range(4)}
+    assert weights == {f"{replaced}/" * depth + "models/demo/demo.gguf" for depth in range(4)} | {f"{deleted}/w.gguf"}
     assert {"path": "models/demo/demo.gguf", "reason": "weights", "bytes": 1000} in about["left_out"]
     assert {"path": "models/demo/large", "reason": "weights", "bytes": 64 * 1024 * 1024} in about["left_out"]
-    assert about["left_out_count"] == len(about["left_out"]) == 7
+    assert about["left_out_count"] == len(about["left_out"]) == 8
 
 
 def test_an_export_holds_no_key_and_nothing_of_the_server(store: Store, janroot: Path) -> None:
