@@ -19,11 +19,8 @@ async def at_once(work: Sequence[Coroutine[Any, Any, Result]], name: str) -> lis
     found: dict[int, Result] = {}
 
     async def one(number: int, coroutine: Coroutine[Any, Any, Result]) -> None:
-        try:
-            async with gate:
-                found[number] = await coroutine
-        finally:
-            coroutine.close()  # one that never got its turn
+        async with gate:
+            found[number] = await coroutine
 
     tasks = [asyncio.create_task(one(*numbered), name=name) for numbered in enumerate(work)]
     try:
@@ -31,4 +28,6 @@ async def at_once(work: Sequence[Coroutine[Any, Any, Result]], name: str) -> lis
     finally:
         for task in tasks:
             await end(task)
+        for coroutine in work:
+            coroutine.close()  # those that never got their turn
     return [found[number] for number in range(len(tasks))]

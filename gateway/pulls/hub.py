@@ -60,14 +60,18 @@ class Hub:
 
     def _ask(self, source: HubSource) -> ModelInfo:
         # Imported when it is needed: it takes a quarter of a second and 30 MB, and many servers never download.
+        from httpx2 import HTTPError  # noqa: PLC0415
         from huggingface_hub import HfApi, errors  # noqa: PLC0415
 
         # False, or it would take the token of whoever started us.
         api = HfApi(endpoint=self.url, token=self.token or False, library_name="janroot")
         try:
-            return api.model_info(
+            info = api.model_info(
                 source.repo, revision=source.revision or None, files_metadata=True, timeout=_ASK_SECONDS
             )
+            if info.gated:
+                api.auth_check(source.repo)  # its files are listed for everybody, and given to few
+            return info
         except errors.GatedRepoError:
             raise gated(source.repo) from None
         except errors.RevisionNotFoundError:
@@ -77,7 +81,7 @@ class Hub:
             raise _missing(message) from None
         except errors.HfHubHTTPError as error:
             raise _refused(source, error.response.status_code) from None
-        except (OSError, ValueError) as error:
+        except (HTTPError, OSError, ValueError) as error:
             raise UnavailableError(f"The hub does not answer as it should ({type(error).__name__}).") from None
 
 

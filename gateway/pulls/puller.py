@@ -112,7 +112,9 @@ class Puller:
             self._tasks[pull.id] = task
             task.add_done_callback(partial(self._forget, pull.id))
 
-    def _forget(self, pull_id: str, _: asyncio.Task[None]) -> None:
+    def _forget(self, pull_id: str, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("a defect ended a download; it is tried again", pull=pull_id, exc_info=task.exception())
         del self._tasks[pull_id]
         self._wake.set()
 

@@ -134,6 +134,15 @@ async def test_what_a_hub_does_not_give(
     assert (await pulling.gateway.json("GET", "/v1/models/pull"))["data"] == []
 
 
+async def test_a_hub_that_does_not_answer(
+    storage_server: StorageServer, redis_server: RedisServer, redis: object, host: ModelHost
+) -> None:
+    settings = downloads_from(host) | {"HF_ENDPOINT": "http://127.0.0.1:9", "JANROOT_DOWNLOAD_HOSTS": "127.0.0.1:9"}
+    async with running_gateway(storage_server, redis_server, **settings) as gateway:
+        answer = await gateway.json("POST", "/v1/models/pull", {"model": "acme/Tiny"}, status=503)
+        assert "The hub does not answer" in answer["error"]["message"]
+
+
 async def test_bytes_that_are_not_the_hubs_are_given_up(pulling: Pulling, hub: FakeHub) -> None:
     hub.add(HubRepository("acme/Tiny", files=GGUF))
     wrong = tiny_gguf(2**16, seed=99)

@@ -13,7 +13,6 @@ import pytest
 
 from gateway.convert.pulls import ENDED
 from gateway.pulls.client import PullClient
-from jan.errors import JanError
 from jan.storage.v1 import pulls_pb2
 from storage_service.store.pulls.part import SYNC_BYTES
 from tests.fixtures.gateway import Gateway, running_gateway
@@ -54,10 +53,7 @@ async def gateway_process(redis: RedisServer, address: str, host: ModelHost) -> 
 async def received(pulls: PullClient, pull_id: str, least: int) -> int:
     """Wait until storage has so much of the file; how much that is."""
     while True:
-        try:
-            pull = await pulls.get(pull_id)
-        except JanError:
-            continue
+        pull = await pulls.get(pull_id)
         if pull.files[0].received_bytes >= least:
             return pull.files[0].received_bytes
 
