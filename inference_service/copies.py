@@ -30,7 +30,7 @@ class EngineMaker(Protocol):
     async def assess(self, spec: ModelSpec) -> Assessment:
         """What the model needs of this host. Raises JanError: why it cannot be run here."""
 
-    async def make(self, spec: ModelSpec, placement: Placement | None) -> Engine:
+    async def make(self, spec: ModelSpec, placement: Placement | None, copy: int) -> Engine:
         """An engine for one copy of the model, not started yet. Raises JanError: why there is none."""
 
     async def learn(self, demand: Demand, measured_bytes: int, devices: int) -> None:
@@ -50,7 +50,7 @@ class Copies:
         """Start the engine of a copy that has its place; without a trace when that fails."""
         begun = self._registry.monotonic()
         try:
-            engine = copy.engine = await self._maker.make(spec, copy.placement)
+            engine = copy.engine = await self._maker.make(spec, copy.placement, copy.number)
             model.warnings = (*warnings, *engine.warnings)
             async with self._reporting(model, engine):
                 copy.client = EngineClient(await engine.start())

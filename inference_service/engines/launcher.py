@@ -13,14 +13,13 @@ from inference_service.engines.engine import Engine
 from inference_service.engines.llamacpp import LlamaCppEngine
 from inference_service.engines.openai import OpenAiEngine
 from inference_service.engines.vllm import VllmEngine
-from inference_service.hf_folder import read_model
+from inference_service.headers import Headers
 from inference_service.measurements import Measurements
 from inference_service.placement import Demand, Placement
 from inference_service.remote_keys import RemoteKeys
 from inference_service.weights import WeightHomes, resolve_weights
 from jan.errors import FailedPreconditionError
 from jan.formats.description import ModelDescription
-from jan.formats.weights import check_gguf
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
 
@@ -38,6 +37,8 @@ class Launcher:
     """The interpreter that has vLLM."""
     remote_keys: RemoteKeys = field(default_factory=RemoteKeys)
     """Keys for models that are elsewhere."""
+    headers: Headers = field(default_factory=Headers)
+    """What was read of model files lately."""
 
     async def assess(self, spec: ModelSpec, described: ModelDescription | None = None) -> Assessment:
         """What the model needs of this host, as its files tell and earlier loads have taught.
@@ -49,15 +50,18 @@ class Launcher:
         """
         return await asyncio.to_thread(self._assess, spec, described)
 
-    async def make(self, spec: ModelSpec, placement: Placement | None) -> Engine:
-        """An engine for one copy of the model on the devices of its placement, not started yet. Raises as `assess`."""
+    async def make(self, spec: ModelSpec, placement: Placement | None, copy: int = 0) -> Engine:
+        """An engine for one copy of the model on the devices of its placement, not started yet. Raises as `assess`.
+
+        copy: its number among the living ones, which names its log.
+        """
         if spec.engine == "openai":
             return OpenAiEngine(spec, self.remote_keys)
         if spec.engine == "llamacpp" and placement is not None:
             weights = await asyncio.to_thread(self._checked_gguf, spec)
-            return LlamaCppEngine(spec, weights, placement, self.run_dir, self.load_timeout)
+            return LlamaCppEngine(spec, weights, placement, self.run_dir, self.load_timeout, copy=copy)
         if spec.engine == "vllm" and placement is not None:
-            return await asyncio.to_thread(self._vllm, spec, placement)
+            return await asyncio.to_thread(self._vllm, spec, placement, copy)
         message = f"Model {spec.id} needs engine {spec.engine!r}, which this server does not have."
         raise FailedPreconditionError(message, code="engine_unsupported")
 
@@ -67,7 +71,9 @@ class Launcher:
 
     def _assess(self, spec: ModelSpec, described: ModelDescription | None) -> Assessment:
         on_cpu = spec.engine == "vllm" and vllm_python.is_for_cpus(vllm_python.needed(self.vllm_python, spec.id))
-        found = assess(spec, self.homes, self.idle_seconds, vllm_on_cpu=on_cpu, described=described)
+        found = assess(
+            spec, self.homes, self.idle_seconds, vllm_on_cpu=on_cpu, described=described, headers=self.headers
+        )
         if found.demand is None:
             return found
         footprint = self.measurements.correct(spec.id, found.demand.footprint)
@@ -75,17 +81,16 @@ class Launcher:
 
     def _checked_gguf(self, spec: ModelSpec) -> Path:
         weights = resolve_weights(self.homes.folder(spec.id, spec.folder), spec.id, spec.files)
-        for path in weights:
-            if path.suffix.lower() == ".gguf":
-                check_gguf(path)
+        self.headers.gguf(weights)
         return weights[0]
 
-    def _vllm(self, spec: ModelSpec, placement: Placement) -> VllmEngine:
+    def _vllm(self, spec: ModelSpec, placement: Placement, copy: int) -> VllmEngine:
         return VllmEngine(
             spec,
-            read_model(spec, self.homes),
+            self.headers.safetensors(spec, self.homes),
             placement,
             python=vllm_python.needed(self.vllm_python, spec.id),
             run_dir=self.run_dir,
             load_timeout=self.load_timeout,
+            copy=copy,
         )

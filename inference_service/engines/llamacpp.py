@@ -21,7 +21,9 @@ from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.engines.grammar_cost import check_request
 from inference_service.engines.llamacpp_fim import FimTokens, find_fim, with_suffix
+from inference_service.engines.llamacpp_log import cause_of
 from inference_service.engines.llamacpp_server import KEY_VARIABLE, POOLINGS
+from inference_service.engines.log import log_name
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.engines.plain_text import PlainText
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
@@ -71,17 +73,6 @@ _COMPLETION_FIELDS: Final = frozenset(
         *("presence_penalty", "frequency_penalty", "logit_bias"),
         *SAMPLING,
     }
-)
-
-_EXPLANATIONS: Final = (
-    ("unknown model architecture", "This build of llama.cpp does not know the model's architecture."),
-    ("invalid magic", "The file is not a GGUF model."),
-    ("is not within the file bounds", "The model file is cut off."),
-    ("failed to allocate", "There is not enough memory for this model with this ctx_len and n_parallel."),
-    ("out of memory", "There is not enough memory for this model with this ctx_len and n_parallel."),
-    ("bad_alloc", "There is not enough memory for this model with this ctx_len and n_parallel."),
-    ("chat template", "llama.cpp cannot use the model's prompt_template."),
-    ("No module named 'xllamacpp'", "The llama.cpp engine is not installed here (the wheel xllamacpp)."),
 )
 
 
@@ -142,12 +133,20 @@ class LlamaCppEngine:
     """One GGUF model in one child process."""
 
     def __init__(
-        self, spec: ModelSpec, weights: Path, placement: Placement, run_dir: Path, load_timeout: timedelta
+        self,
+        spec: ModelSpec,
+        weights: Path,
+        placement: Placement,
+        run_dir: Path,
+        load_timeout: timedelta,
+        *,
+        copy: int = 0,
     ) -> None:
         """`weights` is the (first) GGUF file, already checked. Raises FailedPreconditionError: unusable settings."""
         self._model_id = spec.id
         self._settings = LlamaSettings.parse(spec.settings_json)
         self._weights = weights
+        self._placement = placement
         key = secrets.token_urlsafe(24)
         name = hashlib.sha256(f"{spec.id} {placement.visible_devices}".encode()).hexdigest()[:8]
         self._socket = run_dir / "engines" / f"{name}.sock"
@@ -155,7 +154,7 @@ class LlamaCppEngine:
         argv += [f"--socket={self._socket}", f"--model={weights}", *self._settings.arguments()]
         if placement.shares and not placement.on_gpu:
             argv.append(f"--memory-bytes={sum(share.size_bytes for share in placement.shares)}")
-        self._log_name = f"engine-{spec.id.replace('/', '_')}.log"
+        self._log_name = log_name(spec.id, copy)
         environment = {KEY_VARIABLE: key, **placement.environment}
         self._log_path = run_dir / "logs" / self._log_name
         self._process = EngineProcess(argv, environment, self._log_path)
@@ -325,8 +324,7 @@ class LlamaCppEngine:
             )
 
     def _start_failed(self, exited: ProcessExitedError) -> UnavailableError:
-        text = "\n".join(exited.lines)
-        reason = next((sentence for needle, sentence in _EXPLANATIONS if needle in text), "")
+        reason = cause_of("\n".join(exited.lines), self._placement)
         what = reason or f"The engine {describe_exit(exited.returncode)} while it was loading."
         message = self._ended(what, exited.lines)
         code = "engine_start_failed" if reason else exited.code

@@ -12,6 +12,12 @@ from typing import BinaryIO
 _TAIL_LINES = 60
 
 
+def log_name(model_id: str, copy: int) -> str:
+    """What the log of one copy of a model is called; a second copy has a log of its own."""
+    number = f".{copy + 1}" if copy else ""
+    return f"engine-{model_id.replace('/', '_')}{number}.log"
+
+
 class EngineLog:
     """Copies one pipe into `<path>`, and what was there before into `<path>.1`: at most twice `max_bytes` on disk.
 

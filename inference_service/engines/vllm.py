@@ -21,6 +21,7 @@ from inference_service.engines import vllm_tokens
 from inference_service.engines.client import EngineClient
 from inference_service.engines.cpu import default_threads
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
+from inference_service.engines.log import log_name
 from inference_service.engines.plain_text import PlainText
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
 from inference_service.engines.purpose import check_embeds
@@ -72,6 +73,7 @@ class VllmEngine:
         python: Path,
         run_dir: Path,
         load_timeout: timedelta,
+        copy: int = 0,
     ) -> None:
         """`python` has vLLM. Raises FailedPreconditionError: unusable settings."""
         self._settings = VllmSettings.parse(spec.settings_json)
@@ -82,7 +84,7 @@ class VllmEngine:
         name = hashlib.sha256(f"{spec.id} {sorted(placement.environment.items())}".encode()).hexdigest()[:8]
         self._socket = run_dir / "engines" / f"{name}.sock"
         self._template_file = run_dir / "engines" / f"{name}.jinja"
-        self._log_name = f"engine-{spec.id.replace('/', '_')}.log"
+        self._log_name = log_name(spec.id, copy)
         self._log_path = run_dir / "logs" / self._log_name
         self._templates = model.templates
         self._check = TemplateCheck.in_vllm(python, run_dir)

@@ -95,7 +95,7 @@ class FakeMaker:
         wanted = demand(self.size_gib, model_id=key_of(spec), shards=False)
         return Assessment(wanted, self.hosting)
 
-    async def make(self, spec: ModelSpec, placement: Placement | None) -> FakeEngine:
+    async def make(self, spec: ModelSpec, placement: Placement | None, copy: int) -> FakeEngine:
         return FakeEngine(self, spec, placement)
 
     async def learn(self, demand: Demand, measured_bytes: int, devices: int) -> None:

@@ -79,7 +79,7 @@ class BrokenMaker(FakeMaker):
         self._defects = defects
         self.made: list[BrokenEngine] = []
 
-    async def make(self, spec: ModelSpec, placement: Placement | None) -> FakeEngine:
+    async def make(self, spec: ModelSpec, placement: Placement | None, copy: int) -> FakeEngine:
         self._defects.step_on("make" if not self.made else "make another")
         engine = BrokenEngine(self._defects, self, spec, placement)
         self.made.append(engine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -14,9 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jan import rpc
+from jan import keys, rpc
 from jan.inference.v1 import control_pb2, control_pb2_grpc
+from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.queue.follower import LogFollower
+from jan.queue.leases import LeaseKind
 from jan.redis import connect
 from tests.fixtures.redis import RedisServer
 from tests.inference_service.bench import Bench, demo, launcher
@@ -47,6 +50,16 @@ class Service:
             answer = await rpc.call(stub.ListModelStatuses, control_pb2.ListModelStatusesRequest())
         return list(answer.models)
 
+    async def until_state(self, model_id: str, *states: control_pb2.ModelState.ValueType) -> None:
+        """Wait until a model is in one of the states."""
+        async with rpc.open_channel(self.address) as channel:
+            watching = control_pb2_grpc.ControlServiceStub(channel).WatchModels(control_pb2.WatchModelsRequest())
+            async for change in watching:
+                if change.status.model_id == model_id and change.status.state in states:
+                    watching.cancel()
+                    return
+        raise AssertionError("the service left")
+
     async def until_serving(self) -> None:
         async with rpc.open_channel(self.address) as channel:
             while not await rpc.is_serving(channel):
@@ -55,7 +68,7 @@ class Service:
 
 
 @asynccontextmanager
-async def service(own_redis: RedisServer, models_dir: Path, run_dir: Path) -> AsyncIterator[Service]:
+async def service(own_redis: RedisServer, models_dir: Path, run_dir: Path, **settings: str) -> AsyncIterator[Service]:
     address = f"unix:{run_dir}/inference_service.sock"
     environment = {
         **os.environ,
@@ -63,6 +76,7 @@ async def service(own_redis: RedisServer, models_dir: Path, run_dir: Path) -> As
         "JANROOT_PATH": str(models_dir.parent),
         "JANROOT_RUN_DIR": str(run_dir),
         "JANROOT_REDIS_URL": own_redis.url,
+        **settings,
     }
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "inference_service", env=environment)
     try:
@@ -163,3 +177,46 @@ async def test_two_services_share_a_queue_and_only_one_has_the_weights(
                 said = await bench.ask(demo())
                 assert (said.end, said.error.code) == ("failed", "model_file_missing")
                 assert without.process.returncode is None
+
+
+def second() -> ModelSpec:
+    """The demo model under another name."""
+    spec = demo()
+    spec.id, spec.folder = "second", "models/demo"
+    return spec
+
+
+@pytest.mark.parametrize("moment", ["loading", "evicting", "waiting"])
+async def test_sigterm_under_load_hands_back_what_waits_and_leaves_no_engine(
+    own_redis: RedisServer, models_dir: Path, run_dir: Path, moment: str
+) -> None:
+    limits = {"JANROOT_MAX_LOADED_MODELS": "1", "JANROOT_MIN_RESIDENCY_SECONDS": "0"}
+    async with gateway(own_redis, models_dir, run_dir) as bench:
+        async with service(own_redis, models_dir, run_dir, **limits) as running:
+            if moment == "loading":
+                jobs = [await bench.submit(spec, tenant=tenant) for spec in (demo(), second()) for tenant in "abc"]
+                await running.until_state("demo", control_pb2.MODEL_STATE_STARTING, control_pb2.MODEL_STATE_RUNNING)
+            elif moment == "evicting":
+                assert (await bench.ask(demo())).end == "completed"
+                gone = running.until_state("demo", control_pb2.MODEL_STATE_STOPPING, control_pb2.MODEL_STATE_READY)
+                evicting = asyncio.create_task(gone)
+                jobs = [await bench.submit(second(), tenant=tenant) for tenant in "abc"]
+                await evicting
+            else:
+                jobs = [await bench.submit(demo(), {"max_tokens": 60}, tenant=tenant) for tenant in "abcdef"]
+                jobs += [await bench.submit(second(), tenant=tenant) for tenant in "abc"]
+                await bench.read(jobs[0], chunks=3)
+            running.process.terminate()
+            async with asyncio.timeout(45):  # it would be killed after 40 s
+                assert await running.process.wait() == 0
+            assert not [process.cmdline() for process in psutil.process_iter() if _is_below(process, run_dir)]
+            held = await bench.redis.hgetall(keys.leases(LeaseKind.JOB))
+            assert held == {}
+        async with service(own_redis, models_dir, run_dir, **limits):
+            assert {(await bench.read(job)).end for job in jobs} == {"completed"}
+
+
+def _is_below(process: psutil.Process, run_dir: Path) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return any(str(run_dir) in word for word in process.cmdline())
+    return False

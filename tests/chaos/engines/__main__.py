@@ -21,8 +21,8 @@ def experiment(plan: Plan) -> Result:
     storm = Storm(plan.draw("engines"))
     asyncio.run(storm.rage(plan.amount(long=200, short=12)))
     if storm.findings:
-        again = f"engines {'long' if plan.long else 'short'} --seed {plan.seed}"
-        result.fail(f"round {storm.rounds}", storm.findings[:10], again)
+        again = f"once more: python -m tests.chaos.engines {'long' if plan.long else 'short'} --seed {plan.seed}"
+        result.fail(f"round {storm.rounds}", [*storm.findings[:10], again])
     kills = ", ".join(f"{count} {phase}" for phase, count in storm.kills.items())
     ends = ", ".join(f"{count} {end}" for end, count in sorted(storm.ends.items()))
     result.did.append(f"{storm.kills.total()} kills ({kills}) in {storm.rounds} rounds; {ends}")

@@ -50,7 +50,7 @@ def add_model(janroot: Path) -> None:
     model.mkdir(parents=True)
     (model / "config.json").write_text(json.dumps(CONFIG))
     (model / "tokenizer.json").write_text("{}")
-    (model / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    (model / "tokenizer_config.json").write_text("{}")
     (model / "model.safetensors").write_bytes(tiny_safetensors())
     settings = {"ctx_len": 2048, "n_parallel": 16}
     described = {"id": MODEL, "object": "model", "engine": "vllm", "format": "safetensors", "settings": settings}

@@ -1,0 +1,39 @@
+"""What llama.cpp's last words mean, in the users' words. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from inference_service.fit import in_words
+from inference_service.placement import Placement
+
+_CAUSES: Final = (
+    ("unknown model architecture", "This build of llama.cpp does not know the model's architecture."),
+    ("invalid magic", "The file is not a GGUF model."),
+    ("is not within the file bounds", "The model file is cut off."),
+    ("chat template", "llama.cpp cannot use the model's prompt_template."),
+    ("No module named 'xllamacpp'", "The llama.cpp engine is not installed here (the wheel xllamacpp)."),
+)
+_OUT_OF_MEMORY: Final = re.compile(r"failed to allocate|out of memory|bad_alloc")
+_WANTED_BYTES: Final = re.compile(r"failed to allocate buffer of size (\d+)")
+_WANTED_MIB: Final = re.compile(r"allocating (\d+(?:\.\d+)?) MiB on device")
+
+
+def cause_of(text: str, placement: Placement) -> str:
+    """Why it did not start, as a sentence; "" when its words are not known."""
+    sentence = next((sentence for needle, sentence in _CAUSES if needle in text), "")
+    if sentence or not _OUT_OF_MEMORY.search(text):
+        return sentence
+    return f"There is not enough memory for this model with this ctx_len and n_parallel{_numbers(text, placement)}."
+
+
+def _numbers(text: str, placement: Placement) -> str:
+    """How much it asked for at last, where it says so, and what the placement had counted with."""
+    wanted = [int(size) for size in _WANTED_BYTES.findall(text)]
+    wanted += [int(float(size) * 2**20) for size in _WANTED_MIB.findall(text)]
+    asked = [f"it asked for {in_words(max(wanted))} in one piece"] if wanted else []
+    for share in placement.shares:
+        size, free = in_words(share.size_bytes), in_words(share.device.free_bytes)
+        asked.append(f"{size} were counted for it of {free} free on {share.device.id}")
+    return ": " + ", ".join(asked) if asked else ""
