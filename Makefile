@@ -112,7 +112,7 @@ chaos-short: setup-dev ## The same with samples, in a few minutes (ARGS="--seed 
 chaos-engines: setup-dev ## Kill engines 200 times under load, and print what held (docs/chaos.md)
 	@exec $(IN_VENV) -m tests.chaos.engines long $(ARGS)
 
-chaos-engines-short: setup-dev ## The same with 12 kills, in a minute or so
+chaos-engines-short: setup-dev ## The same with 8 kills, in a minute or so
 	@exec $(IN_VENV) -m tests.chaos.engines short $(ARGS)
 
 bench: setup-dev ## Measure what Janroot adds to a chat, beside a direct baseline

@@ -19,7 +19,7 @@ def experiment(plan: Plan) -> Result:
     """Let it storm."""
     result = Result("F8", "SIGKILL of engine processes under load: runs and chats on llama.cpp and a scripted engine")
     storm = Storm(plan.draw("engines"))
-    asyncio.run(storm.rage(plan.amount(long=200, short=12)))
+    asyncio.run(storm.rage(plan.amount(long=200, short=8)))
     if storm.findings:
         again = f"once more: python -m tests.chaos.engines {'long' if plan.long else 'short'} --seed {plan.seed}"
         result.fail(f"round {storm.rounds}", [*storm.findings[:10], again])
