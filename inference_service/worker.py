@@ -86,6 +86,7 @@ class Worker:
                 await self._drain(taking)
             finally:
                 self._stopping = self._over = True
+                self._wake.set()  # a cancellation that was lost (see above) must not leave the taking asleep
             for task in others:
                 task.cancel()
 
