@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from jan.errors import FailedPreconditionError, NotFoundError
+from jan.formats.file_names import is_tellable
 
 _MODELS = "models/"
 _JANS = ("llamacpp/models/", "mlx/models/")
@@ -54,6 +55,8 @@ def _resolve(folder: Path, model_id: str, name: str) -> Path:
     if not name or relative.is_absolute() or ".." in relative.parts or "\\" in name or "\0" in name:
         raise _invalid(f"Model {model_id} names a file outside of its own folder.")
     path = folder / relative
+    if not is_tellable(name):
+        raise _invalid(f"Model {model_id} names a file with control characters, or in no encoding: {name[:100]!a}.")
     if not path.is_file():
         raise NotFoundError(f"The file {relative} of model {model_id} is missing.", code="model_file_missing")
     return path

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jan.errors import InvalidArgumentError, NotFoundError
+from jan.formats.file_names import is_tellable
 from jan.ids import ModelId
 from jan.telemetry import get_logger
-from storage_service.store import jsonfile, layout, yamlfile
+from storage_service.store import jsonfile, layout, plain, yamlfile
 from storage_service.store.dropped import Dropped, came_ms, dropped
 from storage_service.store.forms import fields, yaml_models
 from storage_service.store.forms import models as form
@@ -185,7 +186,7 @@ def _below(home: Path, place: str, engine: str, prefix: str = "", depth: int = 0
         logger.warning("folder skipped: not allowed to look inside", folder=f"{place}/{prefix}")
         return
     folder = f"{place}/{prefix}" if prefix else place
-    present = frozenset(entry.name for entry in listed if not entry.is_dir())
+    present = frozenset(entry.name for entry in listed if is_tellable(entry.name) and not plain.is_folder(entry))
     found = [
         Description(_id(prefix, name), home / name, folder, engine, present) for name in present if _may_describe(name)
     ]
@@ -230,6 +231,6 @@ def _size(folder: Path, model: Model, present: frozenset[str]) -> int | None:
 
 def _names(folder: Path) -> frozenset[str]:
     try:
-        return frozenset(os.listdir(folder))
+        return frozenset(filter(is_tellable, os.listdir(folder)))
     except OSError:
         return frozenset()

@@ -31,6 +31,14 @@ def open_file(path: Path, how: int) -> int:
     raise _refusal(path)
 
 
+def is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether a name in a folder leads to a folder; one that leads to itself, or to nowhere, does not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def check(path: Path) -> None:
     """See that a file can be written: it is a plain one, or not there. Raises FailedPreconditionError."""
     with contextlib.suppress(FileNotFoundError):

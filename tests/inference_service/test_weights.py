@@ -8,7 +8,9 @@ from inference_service.weights import WeightHomes, resolve_weights
 from jan.errors import FailedPreconditionError, NotFoundError
 
 
-@pytest.mark.parametrize("name", ["../demo/demo.gguf", "/etc/passwd", "a/../../b", "", "a\\b", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["../demo/demo.gguf", "/etc/passwd", "a/../../b", "", "a\\b", "a\0b", "a\nb", "\udcff"]
+)
 def test_names_stay_in_the_models_folder(models_dir: Path, name: str) -> None:
     with pytest.raises(FailedPreconditionError):
         resolve_weights(models_dir / "demo", "demo", [name])
@@ -21,6 +23,14 @@ def test_a_link_to_a_big_disk_is_followed(models_dir: Path) -> None:
 def test_a_missing_file_is_named(models_dir: Path) -> None:
     with pytest.raises(NotFoundError, match=r"other\.gguf"):
         resolve_weights(models_dir / "demo", "demo", ["other.gguf"])
+
+
+def test_a_loop_of_links_is_no_file(models_dir: Path) -> None:
+    (models_dir / "demo/loop.gguf").symlink_to("loop.gguf")
+    (models_dir / "loop").symlink_to("loop")
+    for folder, name in ((models_dir / "demo", "loop.gguf"), (models_dir / "loop", "m.gguf")):
+        with pytest.raises(NotFoundError, match=r"\.gguf of model demo is missing"):
+            resolve_weights(folder, "demo", [name])
 
 
 def test_a_model_without_files_is_refused(models_dir: Path) -> None:

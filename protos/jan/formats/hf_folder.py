@@ -16,6 +16,7 @@ from typing import Any, Final
 from jan.errors import FailedPreconditionError, NotFoundError
 from jan.formats.config import MAX_CONFIG_BYTES, parse_config
 from jan.formats.description import LyingHeaderError, ModelDescription
+from jan.formats.file_names import is_tellable
 from jan.formats.weights import describe_safetensors_folder
 
 _PROGRAMS: Final = (".py", ".pyc", ".so", ".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
@@ -70,6 +71,8 @@ def _checked_names(folder: Path, model_id: str) -> list[Path]:
         raise _missing(model_id, "folder")
     names = [path.relative_to(folder) for path in _files(folder, model_id)]
     for name in names:
+        if not is_tellable(str(name)):
+            raise _invalid(f"Model {model_id} has a file with control characters in its name: {str(name)[:100]!a}.")
         if name.suffix.lower() in _PROGRAMS:
             raise _invalid(f"{name} of model {model_id} can hold a program: only safetensors are loaded. Remove it.")
     return names
@@ -81,7 +84,8 @@ def _files(folder: Path, model_id: str, depth: int = 0) -> Iterator[Path]:
         if count >= _MAX_FILES or depth >= _MAX_DEPTH:
             raise _invalid(f"The folder of model {model_id} holds more than a model does.")
         if path.is_dir() and path.is_symlink():
-            raise _invalid(f"{path.name} of model {model_id} is a link to a folder, which no model has inside.")
+            name = path.name if is_tellable(path.name) else ascii(path.name)
+            raise _invalid(f"{name} of model {model_id} is a link to a folder, which no model has inside.")
         if path.is_dir():
             if not path.name.startswith("."):  # .cache of Hugging Face's downloads, .git: vLLM does not look there
                 yield from _files(path, model_id, depth + 1)

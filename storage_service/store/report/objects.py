@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jan.ids import AssistantId, ModelId
-from storage_service.store import jsonfile, layout, secrets
+from storage_service.store import jsonfile, layout, plain, secrets
 from storage_service.store.assistants import description_of
 from storage_service.store.forms import fields
 from storage_service.store.forms import models as form
@@ -119,9 +119,9 @@ def _lying_about(folder: Path, place: str, described: set[str], dropped: set[str
             inner = f"{place}/{entry.name}"
             if depth < _MAX_DEPTH and place not in described:
                 yield from _lying_about(Path(entry.path), inner, described, dropped, depth + 1)
-        elif entry.is_symlink() and entry.is_dir():
+        elif entry.is_symlink() and plain.is_folder(entry):
             yield Finding(f"{place}/{entry.name}", Kind.LINK)
-    weights = [entry.name for entry in found if entry.name.endswith(_WEIGHTS) and not entry.is_dir()]
+    weights = [entry.name for entry in found if entry.name.endswith(_WEIGHTS) and not plain.is_folder(entry)]
     weights = [name for name in weights if f"{place}/{name}" not in dropped]
     if weights and place not in described:
         yield Finding(place, Kind.NO_DESCRIPTION, some(weights))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,20 @@ def test_a_link_to_a_folder_is_refused(folder: Path, tmp_path_factory: pytest.Te
     (folder / "1_Pooling").symlink_to(elsewhere)
     with pytest.raises(FailedPreconditionError, match="link to a folder"):
         read_hf_folder(folder, "m")
+
+
+@pytest.mark.parametrize("odd", [b"a\nb.json", b"\x1b[2J.safetensors", b"\xff.txt"], ids=repr)
+def test_a_name_that_cannot_be_told_is_refused_in_one_line(folder: Path, odd: bytes) -> None:
+    (folder / os.fsdecode(odd)).touch()
+    with pytest.raises(FailedPreconditionError, match="control characters in its name") as caught:
+        read_hf_folder(folder, "m")
+    assert caught.value.message.isprintable()
+
+
+def test_a_folder_that_is_a_loop_of_links_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "m").symlink_to("m")
+    with pytest.raises(NotFoundError, match="folder of model m is missing"):
+        read_hf_folder(tmp_path / "m", "m")
 
 
 def test_a_loop_of_links_and_a_link_to_nowhere_are_no_weights(folder: Path) -> None:
