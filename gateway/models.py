@@ -57,6 +57,7 @@ def _embeds(model: models_pb2.Model) -> bool:
 
 def model_spec(model: models_pb2.Model) -> jobs_pb2.ModelSpec:
     """What an engine host needs to know of a model."""
+    base = model.base
     return jobs_pb2.ModelSpec(
         id=model.id,
         engine=model.engine,
@@ -65,4 +66,7 @@ def model_spec(model: models_pb2.Model) -> jobs_pb2.ModelSpec:
         files=model.files,
         source_url=model.source_url,
         folder=model.folder,
+        base=jobs_pb2.BaseModel(id=base.id, engine=base.engine, files=base.files, folder=base.folder)
+        if model.HasField("base")
+        else None,
     )

@@ -8,10 +8,11 @@ from typing import Final
 from inference_service.devices.device import DeviceKind
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.fit import KV_BITS, EngineProfile, estimate
+from inference_service.gguf_files import find_gguf
 from inference_service.headers import Headers
 from inference_service.hosting import HostingSettings
 from inference_service.placement import Demand
-from inference_service.weights import WeightHomes, resolve_weights
+from inference_service.weights import WeightHomes
 from jan.errors import FailedPreconditionError
 from jan.formats.description import ModelDescription
 from jan.inference.configurations import key_of
@@ -111,4 +112,4 @@ def _with_demand(found: Assessment, spec: ModelSpec, model: ModelDescription, pr
 def _describe(spec: ModelSpec, homes: WeightHomes, headers: Headers) -> ModelDescription:
     if spec.engine == "vllm":
         return headers.safetensors(spec, homes).base.description
-    return headers.gguf(resolve_weights(homes.folder(spec.id, spec.folder), spec.id, spec.files))
+    return headers.gguf(find_gguf(spec, homes))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from inference_service.engines.model_settings import ModelSettings
+from inference_service.adapters import base_of
+from inference_service.gguf_files import GgufFiles
 from inference_service.hf_folder import SafetensorsModel, read_model
 from inference_service.weights import WeightHomes
 from jan.formats.description import ModelDescription
@@ -25,18 +26,20 @@ class Headers:
         """Nothing was read yet."""
         self._read: dict[object, Any] = {}
 
-    def gguf(self, paths: Sequence[Path]) -> ModelDescription:
-        """A GGUF model, its headers believed. Raises as `describe_gguf_files`."""
-        return self._once(("gguf", *_states(paths)), lambda: describe_gguf_files(paths))
+    def gguf(self, files: GgufFiles) -> ModelDescription:
+        """A GGUF model, its headers believed, with its adapter. Raises as `describe_gguf_files`."""
+        adapters = [files.adapter] if files.adapter else []
+        state = ("gguf", *_states(files.model), "adapter", *_states(adapters))
+        return self._once(state, lambda: describe_gguf_files(files.model, files.adapter))
 
     def safetensors(self, spec: ModelSpec, homes: WeightHomes) -> SafetensorsModel:
         """A model in a folder, and its adapter. Raises as `read_model`."""
         folders = [homes.folder(spec.id, spec.folder)]
-        base_id = ModelSettings(spec.settings_json).text("base_model")
-        if base_id:
-            folders.append(homes.folder(base_id, ""))
+        base = base_of(spec)
+        if base is not None:
+            folders.append(homes.folder(base.id, base.folder))
         files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
-        return self._once((spec.id, base_id, *_states(files)), lambda: read_model(spec, homes))
+        return self._once((spec.id, *map(str, folders), *_states(files)), lambda: read_model(spec, homes))
 
     def _once(self, state: object, read: Callable[[], ReadT]) -> ReadT:
         if state not in self._read:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inference_service.engines.model_settings import ModelSettings
+from inference_service.adapters import base_of
 from inference_service.weights import WeightHomes
 from jan.errors import FailedPreconditionError
 from jan.formats.description import LyingHeaderError
@@ -33,14 +33,22 @@ class SafetensorsModel:
 def read_model(spec: ModelSpec, homes: WeightHomes) -> SafetensorsModel:
     """The model's own folder; with the setting `base_model` that model's, and its own as the adapter.
 
-    Raises as `read_hf_folder`. FailedPreconditionError: a folder lies elsewhere.
+    Raises as `read_hf_folder` and `base_of`. FailedPreconditionError: a folder lies elsewhere.
     """
     own = homes.folder(spec.id, spec.folder)
-    base_id = ModelSettings(spec.settings_json).text("base_model")
-    adapter, rank = (own, read_lora_folder(own, spec.id)) if base_id else (None, 0)
-    base = read_hf_folder(homes.folder(base_id, "") if base_id else own, base_id or spec.id)
+    named = base_of(spec)
+    adapter, rank = (own, read_lora_folder(own, spec.id)) if named else (None, 0)
+    base_id, folder = (named.id, homes.folder(named.id, named.folder)) if named else (spec.id, own)
+    _check_whole(folder, base_id, is_base=named is not None)
+    base = read_hf_folder(folder, base_id)
     try:
         return SafetensorsModel(base, adapter, rank, special_tokens(base.folder), chat_templates(base.folder))
     except (LyingHeaderError, OSError) as reason:
-        message = f"Model {base_id or spec.id} is not usable: {reason}."
+        message = f"Model {base_id} is not usable: {reason}."
         raise FailedPreconditionError(message, code="model_file_invalid") from None
+
+
+def _check_whole(folder: Path, model_id: str, *, is_base: bool) -> None:
+    if (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
+        what = "so it is no base of another" if is_base else "which its setting base_model must name the model of"
+        raise FailedPreconditionError(f"Model {model_id} is a LoRA adapter, {what}.", code="model_file_invalid")

@@ -271,5 +271,6 @@ def same_engine(one: ModelSpec | None, other: ModelSpec) -> bool:
         one is not None
         and (one.engine, one.format, one.source_url) == (other.engine, other.format, other.source_url)
         and (one.folder, list(one.files)) == (other.folder, list(other.files))
+        and one.base == other.base
         and same_settings(one.settings_json, other.settings_json)
     )

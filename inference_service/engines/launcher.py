@@ -13,11 +13,12 @@ from inference_service.engines.engine import Engine
 from inference_service.engines.llamacpp import LlamaCppEngine
 from inference_service.engines.openai import OpenAiEngine
 from inference_service.engines.vllm import VllmEngine
+from inference_service.gguf_files import GgufFiles, find_gguf
 from inference_service.headers import Headers
 from inference_service.measurements import Measurements
 from inference_service.placement import Demand, Placement
 from inference_service.remote_keys import RemoteKeys
-from inference_service.weights import WeightHomes, resolve_weights
+from inference_service.weights import WeightHomes
 from jan.errors import FailedPreconditionError
 from jan.formats.description import ModelDescription
 from jan.inference.v1.jobs_pb2 import ModelSpec
@@ -58,8 +59,8 @@ class Launcher:
         if spec.engine == "openai":
             return OpenAiEngine(spec, self.remote_keys)
         if spec.engine == "llamacpp" and placement is not None:
-            weights = await asyncio.to_thread(self._checked_gguf, spec)
-            return LlamaCppEngine(spec, weights, placement, self.run_dir, self.load_timeout, copy=copy)
+            files = await asyncio.to_thread(self._checked_gguf, spec)
+            return LlamaCppEngine(spec, files, placement, self.run_dir, self.load_timeout, copy=copy)
         if spec.engine == "vllm" and placement is not None:
             return await asyncio.to_thread(self._vllm, spec, placement, copy)
         message = f"Model {spec.id} needs engine {spec.engine!r}, which this server does not have."
@@ -79,10 +80,10 @@ class Launcher:
         footprint = self.measurements.correct(spec.id, found.demand.footprint)
         return replace(found, demand=replace(found.demand, footprint=footprint))
 
-    def _checked_gguf(self, spec: ModelSpec) -> Path:
-        weights = resolve_weights(self.homes.folder(spec.id, spec.folder), spec.id, spec.files)
-        self.headers.gguf(weights)
-        return weights[0]
+    def _checked_gguf(self, spec: ModelSpec) -> GgufFiles:
+        files = find_gguf(spec, self.homes)
+        self.headers.gguf(files)
+        return files
 
     def _vllm(self, spec: ModelSpec, placement: Placement, copy: int) -> VllmEngine:
         return VllmEngine(

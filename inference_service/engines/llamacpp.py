@@ -32,6 +32,7 @@ from inference_service.engines.purpose import check_embeds
 from inference_service.engines.stuck import StuckWatch, Verdicts
 from inference_service.engines.template_check import TemplateCheck
 from inference_service.forced_calls import ForcedCall
+from inference_service.gguf_files import GgufFiles
 from inference_service.placement import Placement
 from inference_service.tokens import TokenQuestion, Tokens
 from jan.errors import InvalidArgumentError, UnavailableError
@@ -96,6 +97,7 @@ class LlamaSettings:
         """Read a model's settings. Raises FailedPreconditionError: they are no JSON object."""
         settings = ModelSettings(settings_json)
         settings.skip("llama_model_path", "model_path")  # storage made the list of files from these
+        settings.text("base_model")  # storage looked it up
         return cls(
             ctx_len=settings.integer("ctx_len", _DEFAULT_CTX_LEN, 16, 10_000_000),
             n_parallel=settings.integer("n_parallel", _DEFAULT_N_PARALLEL, 1, 256),
@@ -135,23 +137,26 @@ class LlamaCppEngine:
     def __init__(
         self,
         spec: ModelSpec,
-        weights: Path,
+        files: GgufFiles,
         placement: Placement,
         run_dir: Path,
         load_timeout: timedelta,
         *,
         copy: int = 0,
     ) -> None:
-        """`weights` is the (first) GGUF file, already checked. Raises FailedPreconditionError: unusable settings."""
+        """`files` were checked already. Raises FailedPreconditionError: unusable settings."""
         self._model_id = spec.id
         self._settings = LlamaSettings.parse(spec.settings_json)
-        self._weights = weights
+        self._files = files.model
+        self._weights = weights = files.model[0]
         self._placement = placement
         key = secrets.token_urlsafe(24)
         name = hashlib.sha256(f"{spec.id} {placement.visible_devices}".encode()).hexdigest()[:8]
         self._socket = run_dir / "engines" / f"{name}.sock"
         argv = [sys.executable, "-m", "inference_service.engines.llamacpp_server"]
         argv += [f"--socket={self._socket}", f"--model={weights}", *self._settings.arguments()]
+        if files.adapter is not None:
+            argv.append(f"--adapter={files.adapter}")
         if placement.shares and not placement.on_gpu:
             argv.append(f"--memory-bytes={sum(share.size_bytes for share in placement.shares)}")
         self._log_name = log_name(spec.id, copy)
@@ -196,7 +201,9 @@ class LlamaCppEngine:
     def progress(self) -> float | None:
         """The part of the weights that is in memory, of which llama.cpp says nothing itself."""
         pid = self._process.pid
-        return min(0.99, resident_bytes(pid) / max(1, self._weights.stat().st_size)) if pid is not None else None
+        if pid is None:
+            return None
+        return min(0.99, resident_bytes(pid) / max(1, sum(path.stat().st_size for path in self._files)))
 
     @property
     def activity(self) -> str:

@@ -34,6 +34,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="llamacpp_server", description=__doc__)
     parser.add_argument("--socket", type=Path, required=True, help="where to listen; replaced if it exists")
     parser.add_argument("--model", type=Path, required=True, help="the GGUF file (the first of its parts)")
+    parser.add_argument("--adapter", type=Path, help="a LoRA adapter that goes on top of it")
     parser.add_argument("--ctx-len", type=int, required=True, help="tokens of context for each request")
     parser.add_argument("--n-parallel", type=int, required=True, help="requests answered side by side")
     parser.add_argument("--ngl", type=int, help="layers on the GPU; llama.cpp decides when absent")
@@ -59,10 +60,14 @@ def main(argv: Sequence[str]) -> None:
 
 def _serve(args: argparse.Namespace) -> object:
     # Imported late: the parent imports this module for KEY_VARIABLE and must not load 140 MB of libraries for it.
-    from xllamacpp import CommonParams, Server, ggml_type  # noqa: PLC0415
+    from xllamacpp import CommonAdapterLoraInfo, CommonParams, Server, ggml_type  # noqa: PLC0415
 
     params = CommonParams()
     params.model.path = str(args.model)
+    if args.adapter is not None:
+        adapter = CommonAdapterLoraInfo()
+        adapter.path, adapter.scale = str(args.adapter), 1.0
+        params.lora_adapters = [adapter]
     params.hostnames = [str(args.socket)]
     params.api_keys = [os.environ[KEY_VARIABLE]]
     params.n_ctx = args.ctx_len * args.n_parallel  # llama.cpp divides it among the slots

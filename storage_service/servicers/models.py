@@ -62,6 +62,7 @@ class ModelServicer(ModelServiceServicer):
 
 def to_proto(model: Model) -> pb.Model:
     """A model for the wire."""
+    base = model.base
     return pb.Model(
         id=model.id,
         created_at=values.timestamp(model.created_ms),
@@ -81,4 +82,5 @@ def to_proto(model: Model) -> pb.Model:
         size_bytes=model.size_bytes,
         sources=[pb.ModelSource(filename=source.filename, url=source.url) for source in model.sources],
         missing_files=model.missing,
+        base=pb.BaseModel(id=base.id, engine=base.engine, files=base.files, folder=base.folder) if base else None,
     )

@@ -97,7 +97,8 @@ class ModelChanges:
             ) from error
 
     def _check_unneeded(self, model_id: ModelId) -> None:
-        adapters = [model.id for model in self._models.all() if fields.text(model.settings, "base_model") == model_id]
+        based = [model for model in self._models.all() if model.base is not None and model.base.id == model_id]
+        adapters = [model.id for model in based if model.id != model_id]
         if adapters:
             raise ConflictError(
                 f"The model '{model_id}' is the base of {', '.join(adapters[:10])}, which cannot be used without it; "

@@ -22,7 +22,7 @@ from storage_service.store import jsonfile, layout, plain, yamlfile
 from storage_service.store.dropped import Dropped, came_ms, dropped
 from storage_service.store.forms import fields, yaml_models
 from storage_service.store.forms import models as form
-from storage_service.store.records import JsonObject, Model
+from storage_service.store.records import BaseModel, JsonObject, Model
 from storage_service.store.revisions import revision_of
 
 logger = get_logger(__name__)
@@ -110,6 +110,10 @@ class Models:
 
     def find(self, model_id: ModelId) -> Served:
         """The same with where it was found. Raises NotFoundError."""
+        served = self._find(model_id)
+        return replace(served, model=self._with_base(served.model))
+
+    def _find(self, model_id: ModelId) -> Served:
         folder = self._layout.model(model_id)
         usual = Description(model_id, folder / layout.MODEL_FILE, f"models/{model_id}", present=_names(folder))
         served = self._served(usual)
@@ -131,7 +135,7 @@ class Models:
                 logger.warning("model skipped: its description or its name is not usable", folder=description.folder)
             else:
                 found.setdefault(model.id, model)
-        return [found[model_id] for model_id in sorted(found)]
+        return [self._with_base(found[model_id]) for model_id in sorted(found)]
 
     def descriptions(self) -> Iterator[Description]:
         """Every file that may describe a model; of two for one id the first one counts."""
@@ -157,6 +161,17 @@ class Models:
             raw = description.read()
             if raw is not None or description.is_sure:
                 yield description, raw
+
+    def _with_base(self, model: Model) -> Model:
+        """A LoRA adapter with what is known of the model that it belongs to."""
+        base_id = fields.text(model.settings, "base_model")
+        if not base_id:
+            return model
+        try:
+            base = self._find(ModelId.parse(base_id)).model
+        except (InvalidArgumentError, NotFoundError):
+            return model
+        return replace(model, base=BaseModel(base.id, base.engine, base.files, base.folder))
 
     def _served(self, description: Description) -> Served | None:
         raw, revision = description.look()

@@ -185,6 +185,16 @@ class ModelSource:
 
 
 @dataclass(frozen=True, slots=True)
+class BaseModel:
+    """The model that a LoRA adapter belongs to; the fields are those of `Model`."""
+
+    id: ModelId
+    engine: str
+    files: tuple[str, ...]
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model that can be asked: `models/<id>/model.json`, or one of Jan's other forms.
 
@@ -211,6 +221,8 @@ class Model:
     sources: tuple[ModelSource, ...] = ()
     missing: tuple[str, ...] = ()
     """Files that `sources` names and that are not here; a model with any is still to be downloaded."""
+    base: BaseModel | None = None
+    """For a LoRA adapter, what its setting `base_model` names; None when there is no such model."""
 
 
 @dataclass(frozen=True, slots=True)

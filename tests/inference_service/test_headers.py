@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from inference_service import headers
+from inference_service.gguf_files import GgufFiles
 from inference_service.headers import Headers
 from jan.formats.description import ModelDescription
 from jan.formats.weights import describe_gguf_files
@@ -17,16 +18,17 @@ def test_headers_are_read_once_for_each_state_of_the_file(tmp_path: Path, monkey
     path.write_bytes(tiny_gguf())
     reads: list[int] = []
 
-    def counted(paths: list[Path]) -> ModelDescription:
+    def counted(paths: list[Path], adapter: Path | None) -> ModelDescription:
         reads.append(paths[0].stat().st_size)
-        return describe_gguf_files(paths)
+        return describe_gguf_files(paths, adapter)
 
     monkeypatch.setattr(headers, "describe_gguf_files", counted)
     known = Headers()
-    assert known.gguf([path]) is known.gguf([path])
+    files = GgufFiles([path])
+    assert known.gguf(files) is known.gguf(files)
     assert len(reads) == 1
     path.write_bytes(tiny_gguf(8192))
-    assert known.gguf([path]).weights_bytes == 8192
+    assert known.gguf(files).weights_bytes == 8192
     os.utime(path, ns=(0, 0))
-    known.gguf([path])
+    known.gguf(files)
     assert len(reads) == 3

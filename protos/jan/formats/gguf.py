@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, BinaryIO, Final
 
 from jan.formats.description import LyingHeaderError, ModelDescription, checked
@@ -78,16 +79,30 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Tensor:
+    """What is told of a tensor: its lengths, the fastest first, and its `ggml_type`."""
+
+    lengths: tuple[int, ...]
+    element_type: int
+
+    @property
+    def padded(self) -> tuple[int, ...]:
+        """Its lengths in all dimensions that there are."""
+        return self.lengths + (1,) * (_MAX_DIMENSIONS - len(self.lengths))
+
+
+@dataclass(frozen=True, slots=True)
 class GgufHeader:
     """What one file says: numbers, short texts and short lists of numbers by key; longer lists by their length.
 
-    places: where texts and lists are, for those who need more of them (`gguf_texts.py`).
+    places: where values are, for those who need more of them (`gguf_texts.py`).
     """
 
     values: Mapping[str, Value]
     lengths: Mapping[str, int]
     tensor_bytes: int
     places: Mapping[str, Place] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def read_gguf(file: BinaryIO, size_bytes: int) -> GgufHeader:
@@ -145,6 +160,7 @@ class _Reader:
         self._values: dict[str, Value] = {}
         self._lengths: dict[str, int] = {}
         self._places: dict[str, Place] = {}
+        self._tensors: dict[str, Tensor] = {}
 
     def read(self) -> GgufHeader:
         magic, version, tensors, pairs = self._unpack(_HEADER)
@@ -159,7 +175,8 @@ class _Reader:
             self._pair()
         extents = sorted(self._tensor() for _ in range(tensors))
         self._check_extents(extents)
-        return GgufHeader(self._values, self._lengths, sum(size for _, size in extents), self._places)
+        tensor_bytes = sum(size for _, size in extents)
+        return GgufHeader(self._values, self._lengths, tensor_bytes, self._places, self._tensors)
 
     def _pair(self) -> None:
         key = self._text(_MAX_KEY_BYTES, keep_bytes=_MAX_KEPT_TEXT_BYTES)
@@ -185,18 +202,19 @@ class _Reader:
 
     def _tensor(self) -> tuple[int, int]:
         """A tensor's offset and size in bytes."""
-        self._text(_MAX_NAME_BYTES)
+        name = self._text(_MAX_NAME_BYTES, keep_bytes=_MAX_NAME_BYTES)
         dimensions = self._number("<I")
         if dimensions > _MAX_DIMENSIONS:
             raise LyingHeaderError(f"a tensor has {dimensions} dimensions")
-        elements = 1
-        for _ in range(dimensions):
-            elements *= self._number("<Q")
+        lengths = tuple(self._number("<Q") for _ in range(dimensions))
+        elements = prod(lengths)
         # The densest format stores more than one bit for each element.
         if elements > self._size_bytes * 8:
             raise LyingHeaderError("a tensor is larger than the file")
         # Of a type that came after this table, an eighth of a byte for each element is known to be there.
-        block, block_bytes = _BLOCKS.get(self._number("<I"), (8, 1))
+        element_type = self._number("<I")
+        self._tensors[name] = Tensor(lengths, element_type)
+        block, block_bytes = _BLOCKS.get(element_type, (8, 1))
         return self._number("<Q"), -(-elements // block) * block_bytes
 
     def _value(self, value_type: int) -> Value:

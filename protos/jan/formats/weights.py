@@ -9,7 +9,8 @@ from typing import Any, BinaryIO, Final, TypeVar
 from jan.errors import FailedPreconditionError, NotFoundError
 from jan.formats.config import MAX_CONFIG_BYTES, describe_config, parse_config
 from jan.formats.description import LyingHeaderError, ModelDescription
-from jan.formats.gguf import describe_gguf, read_gguf
+from jan.formats.gguf import GgufHeader, describe_gguf, read_gguf
+from jan.formats.gguf_adapter import check_adapter, is_adapter
 from jan.formats.safetensors import read_safetensors
 
 HeaderT = TypeVar("HeaderT")
@@ -25,15 +26,54 @@ def check_gguf(path: Path) -> None:
     _read(path, read_gguf)
 
 
-def describe_gguf_files(paths: Sequence[Path]) -> ModelDescription:
+def is_gguf_adapter(path: Path) -> bool:
+    """Whether a GGUF file is a LoRA adapter. Raises FailedPreconditionError: it is not usable at all."""
+    return is_adapter(_read(path, read_gguf))
+
+
+def describe_gguf_files(paths: Sequence[Path], adapter: Path | None = None) -> ModelDescription:
     """A GGUF model in one file or several parts, the first of which describes it, whatever it is called.
 
-    Raises FailedPreconditionError: a file is not a usable model.
+    adapter: a LoRA adapter that goes on top of it, and is counted with its weights.
+
+    Raises FailedPreconditionError: a file is not a usable model, or not an adapter that fits it.
     """
     parts = [path for path in paths[1:] if path.suffix.lower() == ".gguf"]
     headers = [_read(path, read_gguf) for path in (paths[0], *parts)]
     more_bytes = sum(header.tensor_bytes for header in headers[1:])
+    if is_adapter(headers[0]):
+        what = "so it is no base of another" if adapter else "which its setting base_model must name the model of"
+        raise _invalid(f"{paths[0].name} is a LoRA adapter, {what}.")
+    _believed(paths[0], lambda: _check_parts(headers))
+    if adapter is not None:
+        more_bytes += _fitting(adapter, paths[0], headers).tensor_bytes
     return _believed(paths[0], lambda: describe_gguf(headers[0], more_bytes))
+
+
+def _check_parts(headers: Sequence[GgufHeader]) -> None:
+    """An engine opens as many parts as the first one says, whatever was looked at."""
+    count = headers[0].values.get("split.count", 1)
+    if count in (0, 1):
+        return
+    if count != len(headers):
+        raise LyingHeaderError(
+            f"it is one of {count} parts, of which {len(headers)} can be found; "
+            "they must be called <name>-00001-of-<number of parts>.gguf, with five digits each"
+        )
+    for number, header in enumerate(headers):
+        if (header.values.get("split.no"), header.values.get("split.count")) != (number, count):
+            raise LyingHeaderError(f"what is called its part {number + 1} of {count} says that it is another")
+
+
+def _fitting(adapter: Path, base: Path, parts: Sequence[GgufHeader]) -> GgufHeader:
+    header = _read(adapter, read_gguf)
+    if not is_adapter(header):
+        raise _invalid(f"{adapter.name} is a whole model and no LoRA adapter: remove its setting base_model.")
+    try:
+        check_adapter(header, parts)
+    except LyingHeaderError as reason:
+        raise _invalid(f"{adapter.name} is no LoRA adapter for {base.name}: {reason}.") from None
+    return header
 
 
 def describe_safetensors_folder(folder: Path, model_id: str) -> ModelDescription:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, NotFoundError, StorageFullError
+from jan.formats.description import ModelDescription
 from jan.formats.hf_folder import read_hf_folder, read_lora_folder
-from jan.formats.weights import describe_gguf_files
+from jan.formats.weights import describe_gguf_files, is_gguf_adapter
 from jan.ids import ModelId
 from storage_service.store import atomic, jsonfile, layout, plain
 from storage_service.store.clock import Clock
@@ -55,6 +56,7 @@ class ModelImport:
         self._clock = clock
         self.model_id = ModelId("model")
         self.selection = Selection("", {}, is_gguf=True)
+        self._base: Model | None = None
         self.copied: dict[str, int] = {}
         self.sizes: dict[str, int] = {}
 
@@ -62,14 +64,14 @@ class ModelImport:
         """Link what is taken, and read the header of every file; nothing is copied yet.
 
         Raises PermissionDeniedError, NotFoundError: see `ImportPaths.find`. FailedPreconditionError: what is there
-        makes no model. InvalidArgumentError: an adapter without its base. ConflictError: the id is taken.
-        StorageFullError: no room for copies.
+        makes no model. InvalidArgumentError: an adapter without its base, or with one of another kind. ConflictError:
+        the id is taken. StorageFullError: no room for copies.
         """
         path = paths.find(wanted.path)
         self.selection = select(path, paths)
         self.model_id = wanted.model_id or ModelId.parse(self.selection.stem)
         self._check_place()
-        self._check_base(wanted.base_model)
+        self._base = self._find_base(wanted.base_model)
         self._link()
         self._check_contents()
         if wanted.copy:
@@ -122,28 +124,54 @@ class ModelImport:
         if any((step / layout.MODEL_FILE).exists() or (step.exists() and not step.is_dir()) for step in above):
             raise ConflictError(f"'{self.model_id}' would lie inside of another model.", code=EXISTS, param="model")
 
-    def _check_base(self, base_model: str) -> None:
-        if not self.selection.is_adapter:
+    def _find_base(self, base_model: str) -> Model | None:
+        if not self._is_adapter():
             if base_model:
                 raise InvalidArgumentError("Only LoRA adapters have a 'base_model'.", param="base_model")
-            return
+            return None
         if not base_model:
             raise InvalidArgumentError(
                 "This is a LoRA adapter: say in 'base_model' to which model it belongs.", param="base_model"
             )
-        self._models.get(ModelId.parse(base_model))
+        base = self._models.get(ModelId.parse(base_model))
+        if base.format != self._format or base.base is not None:
+            kind = "a LoRA adapter itself" if base.base is not None else f"of the format '{base.format}'"
+            raise InvalidArgumentError(
+                f"This adapter belongs to a whole model in {self._format}, and '{base.id}' is {kind}.",
+                param="base_model",
+            )
+        return base
+
+    @property
+    def _format(self) -> str:
+        return "gguf" if self.selection.is_gguf else "safetensors"
+
+    def _is_adapter(self) -> bool:
+        if not self.selection.is_gguf:
+            return self.selection.is_adapter
+        return is_gguf_adapter(next(iter(self.selection.files.values())))
 
     def _check_contents(self) -> None:
         """Raises FailedPreconditionError: a header lies, a file is missing, or something wants to run a program."""
         try:
             if self.selection.is_gguf:
-                describe_gguf_files([self._place / name for name in self.selection.files])
+                self._describe_gguf()
             elif self.selection.is_adapter:
                 read_lora_folder(self._place, self.model_id)
             else:
                 read_hf_folder(self._place, self.model_id)
         except NotFoundError as error:
             raise FailedPreconditionError(error.message, code="model_file_invalid", param="modelPath") from None
+
+    def _describe_gguf(self) -> ModelDescription:
+        """A model, or an adapter with the base that it must fit, once that is downloaded."""
+        files = [self._place / name for name in self.selection.files]
+        if self._base is None:
+            return describe_gguf_files(files)
+        base = [self._layout.root / self._base.folder / name for name in self._base.files]
+        if not base or not all(path.is_file() for path in base):
+            return ModelDescription(weights_bytes=0)
+        return describe_gguf_files(base, files[0])
 
     def _check_room(self) -> None:
         needed = sum(self.sizes.values())
@@ -158,11 +186,10 @@ class ModelImport:
         weights = self.selection.weights()
         settings: JsonObject = {}
         if self.selection.is_gguf:
-            made_for = describe_gguf_files([self._place / name for name in weights]).context_tokens
-            ctx_len = min(_USUAL_CTX_LEN, made_for or _USUAL_CTX_LEN)
+            ctx_len = min(_USUAL_CTX_LEN, self._describe_gguf().context_tokens or _USUAL_CTX_LEN)
             settings = {"ctx_len": ctx_len, "llama_model_path": weights[0]}
-        elif wanted.base_model:
-            settings = {"base_model": wanted.base_model}
+        if self._base is not None:
+            settings["base_model"] = self._base.id
         return {
             "sources": [{"filename": name, "url": "N/A"} for name in weights],
             "id": self.model_id,
@@ -171,7 +198,7 @@ class ModelImport:
             "version": "1.0",
             "description": "User self import model",
             "created": self._clock(),
-            "format": "gguf" if self.selection.is_gguf else "safetensors",
+            "format": self._format,
             "settings": settings,
             "parameters": {},
             "metadata": {"author": "User", "tags": [], "size": sum(self.sizes[name] for name in weights)},

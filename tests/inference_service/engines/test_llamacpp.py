@@ -16,6 +16,7 @@ import pytest
 from inference_service.engines.client import EngineClient
 from inference_service.engines.llamacpp import LlamaCppEngine, LlamaSettings
 from inference_service.engines.process import EngineProcess, ProcessExitedError
+from inference_service.gguf_files import GgufFiles
 from inference_service.placement import Placement
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
@@ -41,7 +42,7 @@ Call as <tool_call>{"name": ..., "arguments": ...}</tool_call><|im_end|>
 def make_engine(weights: Path, run_dir: Path, **settings: object) -> LlamaCppEngine:
     given = {"ctx_len": 1024, "n_parallel": 2, **settings}
     spec = ModelSpec(id="demo", engine="llamacpp", format="gguf", settings_json=json.dumps(given))
-    return LlamaCppEngine(spec, weights, Placement((), ""), run_dir, LOAD_TIMEOUT)
+    return LlamaCppEngine(spec, GgufFiles([weights]), Placement((), ""), run_dir, LOAD_TIMEOUT)
 
 
 async def posted(client: EngineClient, path: str, body: object) -> dict[str, Any]:

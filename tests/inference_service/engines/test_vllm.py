@@ -27,7 +27,7 @@ from inference_service.model import Model
 from inference_service.placement import Placement, Share
 from inference_service.weights import WeightHomes
 from jan.errors import FailedPreconditionError, InvalidArgumentError
-from jan.inference.v1.jobs_pb2 import ModelSpec
+from jan.inference.v1.jobs_pb2 import BaseModel, ModelSpec
 from jan.queue.follower import LogFollower
 from tests.inference_service.bench import Bench
 from tests.inference_service.engines.continuation_contract import ContinuationContract
@@ -269,7 +269,9 @@ def engine_of(model: Model) -> VllmEngine:
 
 
 async def test_an_adapter_is_a_model_of_its_own(vllm_models: Path, vllm_python: Path, run_dir: Path) -> None:
-    tuned = await make(vllm_models, vllm_python, run_dir, vllm("tuned", base_model="demo"))
+    spec = vllm("tuned", base_model="demo")
+    spec.base.MergeFrom(BaseModel(id="demo", engine="vllm"))
+    tuned = await make(vllm_models, vllm_python, run_dir, spec)
     async with EngineClient(await tuned.start()) as client:
         request = {"messages": MESSAGES, "max_tokens": 8, "temperature": 0}
         adapted = await whole(tuned, client, request)

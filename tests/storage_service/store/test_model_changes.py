@@ -110,6 +110,17 @@ def test_the_base_of_adapters_is_not_deleted(store: Store, janroot: Path) -> Non
         store.model_changes.delete(ModelId(name))
 
 
+def test_a_base_is_found_by_its_own_name_too_and_a_model_that_names_itself_goes(store: Store, janroot: Path) -> None:
+    put(
+        janroot / "models/folder/model.json", {"id": "own-name", "format": "gguf", "settings": {"base_model": "folder"}}
+    )
+    store.model_changes.delete(ModelId("folder"))
+    put(janroot / "models/folder/model.json", {"id": "own-name", "format": "gguf"})
+    put(janroot / "models/lora/model.json", {"format": "gguf", "settings": {"base_model": "own-name"}})
+    with pytest.raises(ConflictError, match="the base of lora"):
+        store.model_changes.delete(ModelId("folder"))
+
+
 def test_nothing_is_put_over_a_model_that_came_meanwhile(store: Store, janroot: Path) -> None:
     jan_models.gen4_model(janroot, "demo")
     store.model_changes.delete(ModelId("demo"))

@@ -23,9 +23,10 @@ from jan.errors import (
 )
 from jan.ids import ModelId
 from storage_service.store.model_imports.imports import Wanted
-from storage_service.store.records import Model
+from storage_service.store.records import BaseModel, Model
 from storage_service.store.store import Store
 from tests.fixtures import jan_models
+from tests.fixtures.gguf_files import Matrix, gguf, lora, lora_gguf, pair, text
 from tests.fixtures.storage import limited_files
 from tests.fixtures.weights import lora_folder, safetensors_folder, tiny_gguf
 from tests.storage_service.store.crashes import Crash, crash_points
@@ -152,12 +153,48 @@ def test_an_adapter_needs_its_base(store: Store, janroot: Path, disk: Path) -> N
     for base, error in (("", InvalidArgumentError), ("nobody", NotFoundError), ("../x", InvalidArgumentError)):
         with pytest.raises(error):
             take_in(store, folder, base_model=base)
-    jan_models.gen4_model(janroot, "base")
+    jan_models.gen4_model(janroot, "other")
+    with pytest.raises(InvalidArgumentError, match="a whole model in safetensors, and 'other' is of the format 'gguf'"):
+        take_in(store, folder, base_model="other")
+    take_in(store, safetensors_folder(disk / "base"))
     model = take_in(store, folder, base_model="base")
     assert (model.settings, model.engine) == ({"base_model": "base"}, "vllm")
+    assert model.base is not None
+    assert (model.base.id, model.base.folder) == ("base", "models/base")
+    with pytest.raises(InvalidArgumentError, match="'lora' is a LoRA adapter itself"):
+        take_in(store, folder, "again", base_model="lora")
     assert store.report(100).findings == ()  # the links of an import are as they should be
     with pytest.raises(InvalidArgumentError, match="Only LoRA adapters"):
         take_in(store, put(disk / "m.gguf"), base_model="base")
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_gguf_adapter_must_fit_its_base(store: Store, janroot: Path, disk: Path, *, copy: bool) -> None:
+    query = "blk.0.attn_q.weight"
+    about = pair("general.architecture", 8, text("llama")) + pair("llama.context_length", 4, bytes([0, 1, 0, 0]))
+    take_in(store, put(disk / "base.gguf", gguf(about, 2, {query: Matrix((8, 4), bytes(128))})))
+    put(disk / "lora.gguf", lora_gguf(lora(query, 8, 4, strength=1)))
+    put(disk / "wrong.gguf", lora_gguf(lora(query, 8, 5, strength=1)))
+    with pytest.raises(InvalidArgumentError, match="say in 'base_model'"):
+        take_in(store, disk / "lora.gguf")
+    with pytest.raises(FailedPreconditionError, match=r"wrong\.gguf is no LoRA adapter for base\.gguf"):
+        take_in(store, disk / "wrong.gguf", base_model="base")
+    model = take_in(store, disk / "lora.gguf", base_model="base", copy=copy)
+    assert model.settings == {"base_model": "base", "ctx_len": 256, "llama_model_path": "lora.gguf"}
+    assert (model.engine, model.format, model.files) == ("llamacpp", "gguf", ("lora.gguf",))
+    assert model.base == BaseModel(ModelId("base"), "llamacpp", ("base.gguf",), "models/base")
+    assert [one.base for one in store.models.all()] == [None, model.base]
+    with pytest.raises(ConflictError, match="the base of lora"):
+        store.model_changes.delete(ModelId("base"))
+    with pytest.raises(InvalidArgumentError, match="'lora' is a LoRA adapter itself"):
+        take_in(store, disk / "lora.gguf", "again", base_model="lora")
+
+
+def test_a_gguf_adapter_may_come_before_the_weights_of_its_base(store: Store, janroot: Path, disk: Path) -> None:
+    jan_models.gen4_model(janroot, "base")
+    (janroot / "models/base/base.gguf").unlink()
+    put(disk / "lora.gguf", lora_gguf(lora("blk.0.attn_q.weight", 8, 4, strength=1)))
+    assert take_in(store, disk / "lora.gguf", base_model="base").settings["base_model"] == "base"
 
 
 def lying(folder: Path) -> Path:

@@ -92,6 +92,7 @@ class ModelSpec(_message.Message):
     SOURCE_URL_FIELD_NUMBER: _builtins.int
     FOLDER_FIELD_NUMBER: _builtins.int
     CONFIGURATION_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The model's id."""
     engine: _builtins.str
@@ -110,6 +111,10 @@ class ModelSpec(_message.Message):
     def files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The weights, relative to `folder`; empty for a remote model."""
 
+    @_builtins.property
+    def base(self) -> Global___BaseModel:
+        """For a LoRA adapter, what its setting `base_model` names; absent when there is no such model."""
+
     def __init__(
         self,
         *,
@@ -121,14 +126,51 @@ class ModelSpec(_message.Message):
         source_url: _builtins.str = ...,
         folder: _builtins.str = ...,
         configuration: _builtins.str = ...,
+        base: Global___BaseModel | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration", "engine", b"engine", "files", b"files", "folder", b"folder", "format", b"format", "id", b"id", "settings_json", b"settings_json", "source_url", b"source_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "configuration", b"configuration", "engine", b"engine", "files", b"files", "folder", b"folder", "format", b"format", "id", b"id", "settings_json", b"settings_json", "source_url", b"source_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+
+@_typing.final
+class BaseModel(_message.Message):
+    """The model that a LoRA adapter belongs to; the fields are those of ModelSpec."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    FOLDER_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The model's id."""
+    engine: _builtins.str
+    """What runs it: "llamacpp", "vllm", "openai"."""
+    folder: _builtins.str
+    """Where the weights lie, relative to the janroot; empty means models/<id>."""
+    @_builtins.property
+    def files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its weights, relative to `folder`; empty for a remote model."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        engine: _builtins.str = ...,
+        files: _abc.Iterable[_builtins.str] | None = ...,
+        folder: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "files", b"files", "folder", b"folder", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BaseModel: _TypeAlias = BaseModel  # noqa: Y015
 
 @_typing.final
 class Job(_message.Message):

@@ -43,6 +43,7 @@ class Model(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
     MISSING_FILES_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The folder's path below models/, for example "smollm2-135m-instruct" or "vendor/name"."""
     owned_by: _builtins.str
@@ -87,6 +88,10 @@ class Model(_message.Message):
     def missing_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Files that `sources` names and that are not here; a model with any is still to be downloaded."""
 
+    @_builtins.property
+    def base(self) -> Global___BaseModel:
+        """For a LoRA adapter, what its setting `base_model` names; absent when there is no such model."""
+
     def __init__(
         self,
         *,
@@ -108,16 +113,53 @@ class Model(_message.Message):
         size_bytes: _builtins.int | None = ...,
         sources: _abc.Iterable[Global___ModelSource] | None = ...,
         missing_files: _abc.Iterable[_builtins.str] | None = ...,
+        base: Global___BaseModel | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "created_at", b"created_at", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "base", b"base", "created_at", b"created_at", "size_bytes", b"size_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "created_at", b"created_at", "description", b"description", "engine", b"engine", "files", b"files", "folder", b"folder", "format", b"format", "id", b"id", "metadata_json", b"metadata_json", "missing_files", b"missing_files", "name", b"name", "owned_by", b"owned_by", "parameters_json", b"parameters_json", "revision", b"revision", "settings_json", b"settings_json", "size_bytes", b"size_bytes", "source_url", b"source_url", "sources", b"sources", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "base", b"base", "created_at", b"created_at", "description", b"description", "engine", b"engine", "files", b"files", "folder", b"folder", "format", b"format", "id", b"id", "metadata_json", b"metadata_json", "missing_files", b"missing_files", "name", b"name", "owned_by", b"owned_by", "parameters_json", b"parameters_json", "revision", b"revision", "settings_json", b"settings_json", "size_bytes", b"size_bytes", "source_url", b"source_url", "sources", b"sources", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
     _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__size_bytes) -> _WhichOneofReturnType__size_bytes | None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class BaseModel(_message.Message):
+    """The model that a LoRA adapter belongs to; the fields are those of Model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    FOLDER_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The model's id."""
+    engine: _builtins.str
+    """What runs it: "llamacpp", "vllm", "openai"."""
+    folder: _builtins.str
+    """Where its weights lie, relative to the janroot."""
+    @_builtins.property
+    def files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its weights, relative to `folder`; empty for a remote model."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        engine: _builtins.str = ...,
+        files: _abc.Iterable[_builtins.str] | None = ...,
+        folder: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "files", b"files", "folder", b"folder", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BaseModel: _TypeAlias = BaseModel  # noqa: Y015
 
 @_typing.final
 class ModelSource(_message.Message):
