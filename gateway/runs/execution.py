@@ -49,14 +49,17 @@ _RUN_ENDS = {
 class RunExecution:
     """Executes one run under a lease that the caller renews."""
 
-    def __init__(self, storage: StorageClient, jobs: JobClient, log: RunLog, run: runs_pb2.Run) -> None:
+    def __init__(
+        self, storage: StorageClient, jobs: JobClient, log: RunLog, run: runs_pb2.Run, deadline: float
+    ) -> None:
+        """`deadline`: when the run expires, by `time.monotonic`."""
         self._storage = storage
         self._jobs = jobs
         self._log = log
         self._run = run
         self._answer: Answer | None = None
         self._job_id = derived_ids.job_id(run.id, 1)
-        self._deadline = time.monotonic() + max(0.0, run.expires_at.seconds - time.time())
+        self._deadline = deadline
         self._expired = False
         self._stopping_since: float | None = None
         self._ended = False

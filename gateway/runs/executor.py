@@ -7,6 +7,7 @@ their gateway died or Redis forgot them, and take them over (docs/promises.md P6
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -66,15 +67,19 @@ class RunExecutor:
             await stack.enter_async_context(background(self._reconcile_for_ever(), "reconcile-runs"))
             yield
 
-    async def start(self, run: runs_pb2.Run, *, seen: str = "") -> None:
-        """Execute a run unless somebody does. A Redis that does not answer is no error: the reconciler comes back."""
+    async def start(self, run: runs_pb2.Run) -> None:
+        """Execute a run that was accepted just now. Redis being away is no error: the reconciler comes back."""
+        await self._take(run, "", time.monotonic() + _lifetime_seconds(run))
+
+    async def _take(self, run: runs_pb2.Run, seen: str, deadline: float) -> None:
+        """Execute a run unless somebody does."""
         try:
             held = await self._leases.acquire(run.id, seen=seen)
         except (RedisError, OSError) as error:
             logger.warning("run waits for Redis", run=run.id, error=str(error))
             return
         if held is not None:
-            task = asyncio.create_task(self._execute(run, held), name=f"run-{run.id}")
+            task = asyncio.create_task(self._execute(run, held, deadline), name=f"run-{run.id}")
             self._held[run.id] = _Held(held.lease, task)
             self._metrics.active_runs.set(len(self._held))
 
@@ -82,10 +87,10 @@ class RunExecutor:
         """Whether the run's events are told anew, since Redis forgot them. Raises redis.RedisError."""
         return await self._leases.is_retold(run_id)
 
-    async def _execute(self, run: runs_pb2.Run, held: HeldRun) -> None:
+    async def _execute(self, run: runs_pb2.Run, held: HeldRun, deadline: float) -> None:
         writer = LogWriter(self._scripts, held.lease, published=held.published)
         try:
-            await self._execute_until_ended(run, writer)
+            await self._execute_until_ended(run, writer, deadline)
         except LeaseLostError:
             logger.warning("run went to another gateway", run=run.id)
         finally:
@@ -96,12 +101,12 @@ class RunExecutor:
             del self._held[lease.id]
         self._metrics.active_runs.set(len(self._held))
 
-    async def _execute_until_ended(self, run: runs_pb2.Run, writer: LogWriter) -> None:
+    async def _execute_until_ended(self, run: runs_pb2.Run, writer: LogWriter, deadline: float) -> None:
         """Execute as often as it takes, under one lease. Raises LeaseLostError."""
         backoff = Backoff(most_seconds=5.0)
         while True:
             try:
-                await self._execute_once(run, writer)
+                await self._execute_once(run, writer, deadline)
                 return
             except LeaseLostError:
                 raise
@@ -111,7 +116,7 @@ class RunExecutor:
                 logger.exception("run failed, and could not be ended", run=run.id)
             await backoff.wait()
 
-    async def _execute_once(self, run: runs_pb2.Run, writer: LogWriter) -> None:
+    async def _execute_once(self, run: runs_pb2.Run, writer: LogWriter, deadline: float) -> None:
         """Execute a run to its end, be it a failure. Raises LeaseLostError, or anything that lets it be repeated."""
         log = RunLog(writer)
         try:
@@ -121,7 +126,7 @@ class RunExecutor:
             return
         if not writer.published and current.status != states.QUEUED:
             await self._leases.mark_retold(run.id)
-        execution = RunExecution(self._storage, self._jobs, log, current)
+        execution = RunExecution(self._storage, self._jobs, log, current, deadline)
         try:
             await execution.execute()
         except (LeaseLostError, *REPEATED):
@@ -186,7 +191,7 @@ class RunExecutor:
             if run.id in self._held:
                 continue
             if run.id in stalled or not self._watch.holds(run.id):
-                await self.start(run, seen=stalled.get(run.id, ""))
+                await self._take(run, stalled.get(run.id, ""), _deadline_by_wall_clock(run))
 
     async def _abandon_all(self) -> None:
         for held in list(self._held.values()):
@@ -195,3 +200,12 @@ class RunExecutor:
                 await self._leases.abandon(held.lease)
             except (RedisError, OSError) as error:
                 logger.warning("lease not given back", run=held.lease.id, error=str(error))
+
+
+def _lifetime_seconds(run: runs_pb2.Run) -> int:
+    return run.expires_at.seconds - run.created_at.seconds
+
+
+def _deadline_by_wall_clock(run: runs_pb2.Run) -> float:
+    """When a run of another time or gateway expires, by `time.monotonic`; a clock that jumped back gives none more."""
+    return time.monotonic() + min(_lifetime_seconds(run), max(0.0, run.expires_at.seconds - time.time()))

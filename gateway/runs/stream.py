@@ -27,15 +27,13 @@ _ALIKE = 2
 async def stream_run(request: web.Request, run: runs_pb2.Run, *, first: bytes) -> web.StreamResponse:
     """Start a run and relay its events until its end. A client that leaves does not stop it: the run is the server's.
 
-    first: frames in front of the run's own.
+    first: frames in front of the run's own. The run is stored, so it will be done: without Redis the stream waits, as
+    an error would be taken for a refusal, and the next try be refused in truth because this run is active.
     """
-    try:
-        async with request.app[FOLLOWER].follow(run.id) as subscription:
-            await request.app[RUNS].start(run)
-            stream = EventStream(request, address=_address(run), opening=first)
-            return await _relay(request, run, subscription, stream)
-    except RedisError:
-        raise queue_unavailable() from None
+    async with request.app[FOLLOWER].follow(run.id, waits_for_redis=True) as subscription:
+        await request.app[RUNS].start(run)
+        stream = EventStream(request, address=_address(run), opening=first)
+        return await _relay(request, run, subscription, stream)
 
 
 async def resume_run(

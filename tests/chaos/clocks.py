@@ -39,7 +39,7 @@ class ClockLane(Lane):
         super().__init__(folder, chance, bug)
         self._clock = folder / "harness.clock"
         self._set(0)
-        self._shim = _compile(folder / "harness.shim.so")
+        self._shim = compile_shim(folder / "harness.shim.so")
 
     def environment(self) -> Mapping[str, str]:
         """See Lane."""
@@ -81,7 +81,8 @@ def jumps(seed: int, starts: int, bug: str = "") -> Lane:
         return lane
 
 
-def _compile(library: Path) -> Path | None:
+def compile_shim(library: Path) -> Path | None:
+    """The libc clock of ours as a library; None where there is no gcc."""
     gcc = shutil.which("gcc")
     if gcc is None:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -98,6 +99,34 @@ async def test_a_refusal_is_kept_and_a_server_error_is_not(gateway: Gateway, mon
         assert (await post(gateway, "/v1/threads", {}, key="other"))[0] == 503
     status, _, headers = await post(gateway, "/v1/threads", {}, key="other")
     assert (status, REPLAYED in headers) == (200, False)
+
+
+async def test_what_redis_would_not_take_is_settled_when_it_does(
+    gateway: Gateway, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk of Redis neither locks a key for a minute nor forgets what was answered."""
+    create = gateway.app[STORAGE].create_thread
+
+    async def on_a_full_disk(*arguments: Any, **named: Any) -> Any:
+        await redis.config_set("maxmemory", "1")
+        if named.pop("fails", False):
+            raise UnavailableError("Not now.")
+        return await create(*arguments, **named)
+
+    try:
+        monkeypatch.setattr(gateway.app[STORAGE], "create_thread", partial(on_a_full_disk, fails=True))
+        refused = await post(gateway, "/v1/threads", {}, key="refused")
+        await redis.config_set("maxmemory", "0")
+        await until_settled(gateway)
+        monkeypatch.setattr(gateway.app[STORAGE], "create_thread", on_a_full_disk)
+        done = await post(gateway, "/v1/threads", {}, key="done")
+    finally:
+        await redis.config_set("maxmemory", "0")
+    await until_settled(gateway)
+    monkeypatch.undo()
+    assert (refused[0], (await post(gateway, "/v1/threads", {}, key="refused"))[0]) == (503, 200)
+    again = await post(gateway, "/v1/threads", {}, key="done")
+    assert (done[0], again[2][REPLAYED], done[1] == again[1]) == (200, "true", True)
 
 
 async def test_a_request_that_is_being_answered_is_not_begun_again(gateway: Gateway, worker: ScriptedWorker) -> None:

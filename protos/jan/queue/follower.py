@@ -167,15 +167,22 @@ class LogFollower:
         return LogBounds(_number(oldest[0][0]), _number(newest[0][0]), ended=b"e" in newest[0][1])
 
     @asynccontextmanager
-    async def follow(self, log_id: str, *, after: int = 0) -> AsyncIterator[LogSubscription]:
+    async def follow(
+        self, log_id: str, *, after: int = 0, waits_for_redis: bool = False
+    ) -> AsyncIterator[LogSubscription]:
         """Follow a log from just after a number; it may not exist yet.
 
-        Raises redis.RedisError: the follower could not be told; nothing is followed.
+        waits_for_redis: follow it once Redis answers again; else redis.RedisError is raised when the follower could
+        not be told, and nothing is followed.
         """
         subscription = LogSubscription(log_id, after)
         self._subscriptions[keys.log(log_id)].add(subscription)
         try:
-            await self._poke()
+            try:
+                await self._poke()
+            except (RedisError, OSError):
+                if not waits_for_redis:
+                    raise  # else the next read finds it by itself, after a second at most
             yield subscription
         finally:
             self._forget(subscription)

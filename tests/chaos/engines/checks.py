@@ -78,7 +78,7 @@ async def of_redis(redis: Redis) -> list[Finding]:
         waiting = int(await redis.get(keys.WAITING) or 0)
         return f"{held} {queued} {running} {waiting}" if held or queued or running or waiting else ""
 
-    return [Finding(LEFT, found) for found in await _in_the_end(left)]
+    return [Finding(LEFT, found) for found in await in_the_end(left)]
 
 
 async def of_processes(engines: Engines) -> list[Finding]:
@@ -87,10 +87,10 @@ async def of_processes(engines: Engines) -> list[Finding]:
     async def orphans() -> str:
         return "; ".join(await asyncio.to_thread(engines.orphans))
 
-    return [Finding(ORPHANS, found) for found in await _in_the_end(orphans)]
+    return [Finding(ORPHANS, found) for found in await in_the_end(orphans)]
 
 
-async def _in_the_end(look: Callable[[], Any]) -> list[str]:
+async def in_the_end(look: Callable[[], Any]) -> list[str]:
     """What is found at every look for a while; nothing once a look finds nothing."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _PATIENCE_SECONDS

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from tests.fixtures.tiny_models import CONFIG, tiny_safetensors
 
@@ -65,13 +66,18 @@ def main(argv: Sequence[str]) -> None:
     asyncio.run(_serve(socket))
 
 
-async def _serve(socket: str) -> None:
-    await asyncio.sleep(LOAD_SECONDS)
-    app = web.Application()
+def application(middlewares: Sequence[Middleware] = ()) -> web.Application:
+    """The server, for whoever has another place for it to listen."""
+    app = web.Application(middlewares=middlewares)
     app.router.add_get("/health", _health)
     app.router.add_post("/tokenize", _tokenize)
     app.router.add_post("/v1/chat/completions", _chat)
-    runner = web.AppRunner(app, handler_cancellation=True)
+    return app
+
+
+async def _serve(socket: str) -> None:
+    await asyncio.sleep(LOAD_SECONDS)
+    runner = web.AppRunner(application(), handler_cancellation=True)
     await runner.setup()
     await web.UnixSite(runner, socket).start()
     await asyncio.Event().wait()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -103,6 +105,18 @@ async def test_a_run_that_nobody_answers_expires(gateway: Gateway, monkeypatch: 
     ended = await until_ended(gateway, run)
     assert ended["status"] == "expired"
     assert await texts(gateway, thread_id) == [("user", "Hi")]
+
+
+async def test_a_clock_that_jumps_expires_no_run_that_was_accepted_just_now(
+    gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise P12. The clock of the executor alone: gRPC reckons with two, and in a process both jump together."""
+    jumped = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 3600)
+    monkeypatch.setattr(executor_module, "time", jumped)
+    thread_id = await new_thread(gateway, "Hi")
+    run = await start(gateway, thread_id)
+    await worker.answer(["in time"])
+    assert (await until_ended(gateway, run))["status"] == "completed"
 
 
 async def test_a_deleted_thread_ends_its_run_and_its_stream(gateway: Gateway, worker: ScriptedWorker) -> None:
@@ -273,3 +287,29 @@ async def read_stream(gateway: Gateway, thread_id: str) -> list[tuple[str, Any]]
     body = {"assistant_id": "jan", "stream": True}
     async with gateway.client.post(f"/v1/threads/{thread_id}/runs", json=body) as response:
         return parse_events(await response.text())
+
+
+async def test_the_stream_of_a_run_that_was_stored_waits_for_redis(
+    gateway: Gateway, redis: Redis, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error would be taken for a refusal, and the next try be refused in truth: the run is active."""
+    thread_id = await new_thread(gateway, "Hi")
+    create_run = gateway.app[STORAGE].create_run
+
+    async def and_then_redis_is_full(draft: Any) -> Any:
+        run = await create_run(draft)
+        await redis.config_set("maxmemory", "1")
+        return run
+
+    monkeypatch.setattr(gateway.app[STORAGE], "create_run", and_then_redis_is_full)
+    body = {"assistant_id": "jan", "model": MODEL_ID, "stream": True}
+    try:
+        async with gateway.client.post(f"/v1/threads/{thread_id}/runs", json=body) as answer:
+            assert answer.status == 200, await answer.text()
+            await redis.config_set("maxmemory", "0")
+            await worker.answer(["late"])
+            events = parse_events(await answer.text())
+    finally:
+        await redis.config_set("maxmemory", "0")
+    assert [event for event, _ in events][-2:] == ["thread.run.completed", "done"]
+    assert await texts(gateway, thread_id) == [("user", "Hi"), ("assistant", "late")]
