@@ -75,6 +75,7 @@ class Changes:
             else:
                 change.outcome = FailedPreconditionError(f"Model {model.id} was stopped.", code="model_stopped")
                 await change.break_off()
+                await self._registry.notify()
 
     async def close(self) -> None:
         """Bring every model to rest, and load none any more."""
@@ -85,7 +86,15 @@ class Changes:
         """Begin to load what is wanted, after unloading what runs; or only to unload."""
         change = model.change = Change(wanted)
         change.task = self._background.start(partial(self._carry_out, model, change), f"model-{model.id}")
+        # Not left to the task: one that is cancelled before its first step never runs, its `finally` neither.
+        change.task.add_done_callback(lambda _: self._over(model, change))
         return change
+
+    @staticmethod
+    def _over(model: Model, change: Change) -> None:
+        """Make room for the next change; harmless twice."""
+        if model.change is change:
+            model.change = None
 
     async def _carry_out(self, model: Model, change: Change) -> None:
         try:
@@ -101,7 +110,7 @@ class Changes:
             change.outcome = InternalError(f"Model {model.id} could not be {what}: the server failed.")
             model.fail(change.outcome)
         finally:
-            model.change = None
+            self._over(model, change)
             await self._registry.notify()
 
     async def _retire(self, model: Model) -> None:

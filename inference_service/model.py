@@ -96,9 +96,10 @@ class Change:
         await asyncio.wait({self.task})
 
     async def break_off(self) -> None:
-        """Cancel it and wait for its end."""
+        """Cancel it and wait for its end. Asked again it only waits: what it does at its end is not broken off."""
         assert self.task is not None
-        self.task.cancel()
+        if not self.task.cancelling():
+            self.task.cancel()
         await asyncio.wait({self.task})
 
 

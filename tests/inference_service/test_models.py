@@ -11,9 +11,11 @@ from inference_service.devices.declared import DeclaredInventory
 from inference_service.devices.device import DeviceKind
 from inference_service.hosting import HostingSettings
 from inference_service.model import TRANSITIONS, Model, ModelState, ModelStatus
-from inference_service.models import open_models
+from inference_service.models import Models, open_models
+from inference_service.placement import Placement
 from inference_service.residency import Policy
-from jan.errors import FailedPreconditionError, UnavailableError
+from jan.errors import FailedPreconditionError, JanError, UnavailableError
+from jan.inference.v1.jobs_pb2 import ModelSpec
 from tests.inference_service.fake_engine import FakeEngine, FakeMaker, host, settle, spec, status, until, use
 from tests.inference_service.test_placement import GIB, cpu, gpu
 
@@ -277,6 +279,61 @@ async def test_stopping_breaks_off_a_load_and_fails_those_who_wait_for_it(maker:
         assert models.residents() == ()
         maker.may_start.set()
         assert (await models.start(spec())).state is ModelState.RUNNING
+
+
+async def outcome(models: Models) -> str:
+    try:
+        await use(models, spec())
+    except JanError as error:
+        return error.code
+    return "served"
+
+
+async def test_a_stop_in_the_moment_in_which_a_load_begins(maker: FakeMaker) -> None:
+    """A change that is broken off before the first step of its task is over like any other."""
+    async with host(maker) as models:
+        async with models.use(spec()):
+            stops = [asyncio.create_task(models.stop("a"))]
+            await settle()
+            job = asyncio.create_task(outcome(models))  # both wake when the unload ends: the job begins to load,
+            await settle()
+            stops.append(asyncio.create_task(models.stop("a")))  # and this breaks that off
+            await settle()
+        told = await asyncio.gather(*stops)
+        assert [status.state for status in told] == [ModelState.READY] * 2
+        assert await job == "model_stopped"
+        assert maker.starts == ["a"]
+        assert await outcome(models) == "served"
+
+
+async def test_a_load_that_is_stopped_twice_holds_its_memory_until_its_engine_has_ended() -> None:
+    may_end = asyncio.Event()
+
+    class SlowEngine(FakeEngine):
+        async def stop(self) -> None:
+            await may_end.wait()
+            await super().stop()
+
+    class SlowMaker(FakeMaker):
+        async def make(self, spec: ModelSpec, placement: Placement | None, copy: int) -> FakeEngine:
+            engine = SlowEngine(self, spec, placement)
+            self.running.add(engine)
+            return engine
+
+    maker = SlowMaker()
+    maker.may_start.clear()
+    async with host(maker) as models:
+        await models.start_soon(spec())
+        await settle()
+        stops = []
+        for _ in range(3):
+            stops.append(asyncio.create_task(models.stop("a")))
+            await settle()
+        assert len(models.residents()) == len(maker.running) == 1
+        may_end.set()
+        await asyncio.gather(*stops)
+        assert models.residents() == ()
+        assert not maker.running
 
 
 async def test_starting_may_be_waited_for_or_not(maker: FakeMaker) -> None:
