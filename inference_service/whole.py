@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -17,6 +17,9 @@ from inference_service.shapes import (
     logprobs_of,
     with_reasoning_content,
 )
+
+_SAID: Final = ("content", "refusal", "reasoning_content", "tool_calls")
+"""Tokens of a chunk with none of these are not in the answer: llama.cpp cuts the fence that models put around JSON."""
 
 
 @dataclass(slots=True)
@@ -97,7 +100,8 @@ def _gather(state: _Choice, choice: Mapping[str, Any]) -> None:
             pieces.append(delta[key])
     for call in delta.get("tool_calls") or ():
         _gather_call(state.calls, call)
-    state.logprobs.extend((choice.get("logprobs") or {}).get("content") or ())
+    if any(delta.get(key) for key in _SAID):
+        state.logprobs.extend((choice.get("logprobs") or {}).get("content") or ())
     state.finish_reason = choice.get("finish_reason") or state.finish_reason
 
 

@@ -63,7 +63,8 @@ def test_gathers_tool_calls() -> None:
 def test_gathers_log_probabilities() -> None:
     entry = {"token": "a", "logprob": -1.0, "bytes": None, "top_logprobs": []}
     spoken = {"delta": {"content": "a"}, "logprobs": {"content": [entry]}}
-    answer = gather(spoken, spoken, {"finish_reason": "stop"}, logprobs=True)
+    cut = {"delta": {"role": "assistant", "content": None}, "logprobs": {"content": [{**entry, "token": "```"}]}}
+    answer = gather(cut, spoken, spoken, {"finish_reason": "stop"}, logprobs=True)
     assert answer["choices"][0]["logprobs"] == {"content": [entry, entry], "refusal": None}
 
 

@@ -21,7 +21,17 @@ from inference_service.placement import Placement
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from tests.inference_service.engines.continuation_contract import ContinuationContract
-from tests.inference_service.engines.contract import FORGED, MESSAGES, TOOLS, BusySlots, EngineContract, Trait, whole
+from tests.inference_service.engines.contract import (
+    CITY,
+    FORGED,
+    MESSAGES,
+    TOOLS,
+    BusySlots,
+    EngineContract,
+    Trait,
+    streamed,
+    whole,
+)
 from tests.inference_service.engines.embedding_contract import EmbeddingContract, embedded, vectors_of
 
 LOAD_TIMEOUT = timedelta(seconds=50)
@@ -146,6 +156,21 @@ class TestLlamaCpp(EngineContract, ContinuationContract):
         with contextlib.suppress(InvalidArgumentError):
             await whole(engine, client, request)
         assert await whole(engine, client, {"messages": MESSAGES, "max_tokens": 1})
+
+    @pytest.mark.parametrize("max_tokens", [1, 2, 3, 4, 6, 40])
+    async def test_json_has_no_fence_wherever_it_is_cut_off(
+        self, engine: LlamaCppEngine, client: EngineClient, max_tokens: int
+    ) -> None:
+        """The model writes one first, as it is asked to here; its log probabilities are of what is told, too."""
+        asked = {"type": "json_schema", "json_schema": {"name": "x", "schema": CITY}}
+        messages = [{"role": "user", "content": "Write JSON in a ```json fence."}]
+        request = {"messages": messages, "max_tokens": max_tokens, "temperature": 0, "response_format": asked}
+        choice = (await whole(engine, client, {**request, "logprobs": True}))["choices"][0]
+        text = choice["message"]["content"]
+        assert text[:1] in ("", "{")
+        assert "".join(one["token"] for one in (choice["logprobs"] or {"content": []})["content"]) == text
+        chunks = await streamed(engine, client, {**request, "stream": True})
+        assert "".join(c["choices"][0]["delta"].get("content", "") for c in chunks) == text
 
     async def test_embeddings_need_a_setting(self, engine: LlamaCppEngine) -> None:
         with pytest.raises(InvalidArgumentError, match=r'set "embedding": true in the settings'):
