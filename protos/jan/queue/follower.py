@@ -38,7 +38,7 @@ class SlowReaderError(Exception):
 
 
 class LogRestartedError(Exception):
-    """The log began anew, because Redis forgot it; what was read of it and what would follow are two answers."""
+    """Redis forgot the log, or a part of it; what was read of it and what would follow are not one answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,8 @@ class LogSubscription:
         self._arrived.set()
 
     def _take(self, entry: LogEntry) -> None:
-        if self._generation not in (b"", entry.generation):
+        is_next = not self._generation or (entry.generation == self._generation and entry.number == self.cursor + 1)
+        if not is_next:
             self._failure = LogRestartedError
             return
         self._generation = entry.generation

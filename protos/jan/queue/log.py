@@ -28,8 +28,9 @@ class LogWriter:
         `spent_tokens` is what an ended job really used, prompt and answer: its tenant's share is put right by it.
 
         Safe to repeat: events already in the log are not appended again. Raises LeaseLostError: somebody else holds
-        the lease now. Raises redis.RedisError: unknown whether it was appended; repeat it. A call that was broken off
-        leaves the same doubt: the next call must bring the same events again before it brings others.
+        the lease now, or Redis forgot the log, and the job or run with it. Raises redis.RedisError: unknown whether it
+        was appended; repeat it. A call that was broken off leaves the same doubt: the next call must bring the same
+        events again before it brings others.
         """
         last = await self._scripts.publish(
             keys=[self._lease.holder_key, keys.log(self._lease.id), keys.leases(self._lease.kind)],

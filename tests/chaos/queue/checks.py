@@ -49,7 +49,7 @@ def _may_fail(asked: Asked, fault: Fault) -> bool:
 def _of_text(asked: Asked) -> list[Finding]:
     whole = answer_to(asked.question)
     said = asked.text or ""
-    heard_all = asked.end == "completed" and asked.kind != "polled run" and not asked.forgotten
+    heard_all = asked.end == "completed" and asked.kind != "polled run" and not (asked.forgotten or asked.found_runs)
     return (
         []
         if said == whole or (whole.startswith(said) and not heard_all)

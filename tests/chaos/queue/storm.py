@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -97,6 +98,7 @@ class Storm:
         for person in people:
             self.findings += await checks.of_person(person, fault)
         self.findings += await checks.of_redis(redis) + await checks.of_engine(engine)
+        print(f"{self.done.total()} {fault}", file=sys.stderr)
 
     def _may_be(self, finding: Finding) -> bool:
         """Whether it is a thread made again by a request of which nobody knew whether it was done."""

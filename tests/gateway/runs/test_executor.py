@@ -108,14 +108,21 @@ async def test_a_run_that_nobody_answers_expires(gateway: Gateway, monkeypatch: 
 
 
 async def test_a_clock_that_jumps_expires_no_run_that_was_accepted_just_now(
-    gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, redis: Redis, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise P12. The clock of the executor alone: gRPC reckons with two, and in a process both jump together."""
     jumped = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 3600)
     monkeypatch.setattr(executor_module, "time", jumped)
     thread_id = await new_thread(gateway, "Hi")
     run = await start(gateway, thread_id)
-    await worker.answer(["in time"])
+    job = await worker.take()
+    await job.begin()
+    await job.say("in time")
+    while (await gateway.json("GET", f"/v1/threads/{thread_id}/runs/{run['id']}"))["status"] == "queued":
+        pass
+    # By now the gateway has looked whether the run is over, and would have asked the worker to stop.
+    assert not await redis.hget(keys.job(job.job.id), "cancelled")
+    await job.finish()
     assert (await until_ended(gateway, run))["status"] == "completed"
 
 

@@ -115,6 +115,20 @@ async def test_a_log_that_begins_anew_is_not_taken_for_its_predecessor(redis: Re
             await anext(batches)
 
 
+async def test_a_log_that_lost_a_part_is_not_told_with_a_gap(redis: Redis, follower: LogFollower) -> None:
+    writer = await open_log(redis, "a")
+    async with follower.follow("a") as subscription:
+        batches = subscription.batches(idle_seconds=5)
+        await writer.publish([b"The capital"])
+        assert len(await anext(batches)) == 1
+        generation = await redis.hget(keys.job("a"), "generation")
+        await redis.xadd(
+            keys.log("a"), {"g": generation or b"", "p": b" Paris"}, id="3-0"
+        )  # and the second is not there
+        with pytest.raises(LogRestartedError):
+            await anext(batches)
+
+
 async def test_a_dropped_reader_is_not_read_for(redis: Redis, follower: LogFollower) -> None:
     writer = await open_log(redis, "a")
     async with follower.follow("a") as slow, follower.follow("b") as other:

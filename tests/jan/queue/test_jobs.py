@@ -276,3 +276,27 @@ async def test_a_cancelled_job_that_is_handed_back_ends(queue: JobQueue, redis: 
     await queue.hand_back(taken)
     assert await queue.take() is None
     assert len(await log_entries(redis, "j1")) == 1
+
+
+async def test_a_job_whose_log_alone_was_forgotten_is_forgotten_whole(queue: JobQueue, redis: Redis) -> None:
+    """Redis's clock jumped over its time to live: what comes next would leave a gap that nobody is told of."""
+    await queue.submit(job("j1"))
+    taken = await take(queue)
+    writer = LogWriter(Scripts.register(redis), taken.lease)
+    await writer.publish([b"The capital"])
+    await redis.delete(keys.log("j1"))
+    with pytest.raises(LeaseLostError):
+        await writer.publish([b" is Paris"])
+    assert not await queue.is_known("j1")
+    assert (await redis.hgetall(keys.leases(LeaseKind.JOB)), await redis.zcard(keys.RUNNING)) == ({}, 0)
+    assert await queue.submit(job("j1"))
+
+
+async def test_a_log_that_outlived_its_job_is_begun_anew(queue: JobQueue, redis: Redis) -> None:
+    await queue.submit(job("j1"))
+    await LogWriter(Scripts.register(redis), (await take(queue)).lease).publish([b"old", b"older"])
+    await redis.delete(keys.job("j1"), keys.leases(LeaseKind.JOB))
+    await queue.submit(job("j1"))
+    await LogWriter(Scripts.register(redis), (await take(queue)).lease).publish([b"new"])
+    [(number, entry)] = cast(list[StreamEntry], await redis.xrange(keys.log("j1")))
+    assert (number, entry[b"p"]) == (b"1-0", b"new")

@@ -3,7 +3,8 @@
 -- KEYS holder hash, log, leases
 -- ARGV id, token, number of the first event, '1' when the last one ends the log, tokens that an ended job really used
 --      ('' when that is not known), then the payloads
--- Returns the number of the last event in the log, or -1 when the token does not hold it.
+-- Returns the number of the last event in the log, or -1 when the token does not hold it, or when Redis forgot the log:
+-- the job or run is forgotten with it then.
 local holder, log, leases = KEYS[1], KEYS[2], KEYS[3]
 local id, token, first, ends, spent = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[5])
 local PAYLOADS = 6
@@ -29,6 +30,17 @@ local count = tonumber(fields[3])
 if fields[1] ~= 'running' then
   -- The same holder ended it before: a retry of the last call.
   if fields[1] == 'ended' and first + (#ARGV - PAYLOADS + 1) - 1 <= count then return count end
+  return -1
+end
+
+-- A clock of Redis that jumps may end one of the two alone. Going on would leave a gap that nobody is told of.
+local is_there = redis.call('EXISTS', log) == 1
+if count == 0 and is_there then redis.call('DEL', log) end
+if count > 0 and not is_there then
+  local name = redis.call('HGET', holder, 'queue')
+  if name then redis.call('ZREM', RUNNING, id .. ' ' .. model_of(name)) end
+  redis.call('DEL', holder)
+  redis.call('HDEL', leases, id)
   return -1
 end
 
