@@ -2,9 +2,10 @@
 
 Off unless the settings allow it. A name is looked up once, every address that it stands for is checked, and the
 connection is made to those addresses alone, so a name that points elsewhere a moment later leads nowhere. Redirects
-are followed for files of models only, one by one, each checked as the first URL was. Nothing of ours goes along: no
-cookie, no header of the client's, no proxy of the environment, and a key only to the origin that it is for. The
-answer is bounded in bytes, in time and in slowness, and its content type is not believed (docs/security.md S18).
+are followed for files of models, and by a hub's interface to its own origin; one by one, each checked as the first URL
+was. Nothing of ours goes along: no cookie, no header of the client's, no proxy of the environment, and a key only to
+the origin that it is for. The answer is bounded in bytes, in time and in slowness, and its content type is not believed
+(docs/security.md S18).
  Why this is our own code: docs/decisions/0022-fetching-is-our-own-code.md.
 """
 
@@ -16,7 +17,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -92,6 +93,15 @@ class FilePart:
     pieces: AsyncGenerator[bytes, None]
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an interface answers: any status, its headers by lower-case name, and all of its body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 async def system_lookup(host: str, port: int) -> list[str]:
     """The addresses of a name, as this machine sees them. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -137,19 +147,38 @@ class Fetcher:
 
         Raises as `fetch`, here and while pieces are read.
         """
+        async with self._last_answer(ask, limits) as answer:
+            part = _part_of(answer, limits)
+            async with aclosing(part.pieces):
+                yield part
+
+    async def ask(self, ask: Ask, limits: Limits) -> Reply:
+        """What an interface answers, whatever its status. Redirects are followed within its own origin alone.
+
+        Raises as `fetch`.
+        """
+        async with self._last_answer(ask, limits, within_origin=True) as answer:
+            _check_plain(answer)
+            body = b"".join([piece async for piece in _pieces(answer, limits)])
+            return Reply(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
+
+    @asynccontextmanager
+    async def _last_answer(
+        self, ask: Ask, limits: Limits, *, within_origin: bool = False
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The head of the answer that redirects lead to."""
         url = first = self._checked(ask.url)
         for _ in range(MAX_REDIRECTS + 1):
             headers = ask.headers()
             if ask.token and url.origin() == first.origin():
                 headers[hdrs.AUTHORIZATION] = f"Bearer {ask.token}"
             async with self._answer(url, limits, headers) as answer:
-                if answer.status in _REDIRECTS:
-                    url = self._led_on(url, answer)
-                    continue
-                part = _part_of(answer, limits)
-                async with aclosing(part.pieces):
-                    yield part
-                return
+                if answer.status not in _REDIRECTS:
+                    yield answer
+                    return
+                url = self._led_on(url, answer)
+            if within_origin and url.origin() != first.origin():
+                raise _failed("redirected", "It leads on to another server, which is not followed.")
         raise _failed("redirected", "The URL leads from one to another without end.")
 
     def _led_on(self, url: URL, answer: aiohttp.ClientResponse) -> URL:
@@ -204,7 +233,7 @@ def _check_head(answer: aiohttp.ClientResponse, limits: Limits) -> None:
         raise _failed("redirected", f"The URL leads on to '{target}', which is not followed; use that URL itself.")
     if answer.status != _OK:
         code = _CODES.get(answer.status, "busy" if answer.status >= 500 else "failed")
-        raise _failed(code, f"The other server answered with status {answer.status}.")
+        raise _failed(code, f"{_named(answer.url)} answered {answer.status}.")
     _check_plain(answer)
     if (answer.content_length or 0) > limits.max_bytes:
         raise _too_large(limits)
@@ -286,6 +315,11 @@ def _too_large(limits: Limits) -> InvalidArgumentError:
 
 def _failed(code: str, message: str) -> InvalidArgumentError:
     return InvalidArgumentError(message, param="url", code=f"download_{code}")
+
+
+def _named(url: URL) -> str:
+    """A URL as an error names it: without its query, which may be a secret."""
+    return _shown(str(url.with_query(None).with_fragment(None)))
 
 
 def _shown(text: str) -> str:

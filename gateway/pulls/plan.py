@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from gateway.convert.json_fields import to_text
 from gateway.fetch import Ask, Fetcher, Limits
@@ -26,7 +26,8 @@ MAX_SOURCES = 100
 
 _MAGIC_BYTES = 4
 _SHARD = re.compile(r"(?P<stem>.*)-00001-of-(?P<count>\d{5})\.gguf", re.ASCII)
-_SECRET = re.compile(r"sig|token|key|secret|expires|credential|policy", re.IGNORECASE)
+# Of a URL's query no more is written into a model.json: whatever else a server asks for may be a secret.
+_HARMLESS = frozenset({"download"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Planner:
         return _plan(model_id, ", ".join(str(UrlSource(one.url)) for one in named)[:500], files)
 
     async def _plan_repo(self, source: HubSource, wanted: str) -> Plan:
-        repo = await self._look(source)
+        repo = await self._hub.look(self._fetcher, source)
         chosen = choose(repo.files, source.what)
         stem = _stem(chosen[0].name) if chosen[0].name.endswith(".gguf") else repo.id.rpartition("/")[2]
         files = [self._hub_file(repo, file) for file in chosen]
@@ -121,7 +122,7 @@ class Planner:
         """One file, with what its server says of it."""
         source = parse_source(named.url, self._hub.url)
         if isinstance(source, HubSource):
-            repo = await self._look(source)
+            repo = await self._hub.look(self._fetcher, source)
             found = next((file for file in repo.files if file.name == source.what), None)
             if found is None:
                 message = f"The repository '{repo.id}' has no file {source.what[:64]!r}."
@@ -134,10 +135,6 @@ class Planner:
             raise InvalidArgumentError(f"The hub has another {file.name} than the one of that SHA-256.", param="sha256")
         file.sha256 = named.sha256.lower() or file.sha256
         return file
-
-    async def _look(self, source: HubSource) -> HubRepo:
-        await self._fetcher.check(self._hub.url)
-        return await self._hub.look(source)
 
     def _hub_file(self, repo: HubRepo, file: HubFile) -> pulls_pb2.PullFile:
         name = file.name.rpartition("/")[2]
@@ -192,5 +189,5 @@ def _shards(url: str) -> list[str]:
 
 
 def _without_secrets(url: str) -> str:
-    query = url.partition("?")[2]
-    return str(UrlSource(url)) if _SECRET.search(query) else url
+    kept = [(name, value) for name, value in parse_qsl(url.partition("#")[0].partition("?")[2]) if name in _HARMLESS]
+    return f"{UrlSource(url)}?{urlencode(kept)}" if kept else str(UrlSource(url))

@@ -1,6 +1,5 @@
 """Downloads of models: begun, grown, published, given up. What is said here of a download is durable."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from jan.errors import (
     InvalidArgumentError,
     JanError,
     NotFoundError,
-    StorageFullError,
 )
 from jan.ids import PullId
 from jan.telemetry import get_logger
@@ -24,14 +22,13 @@ from storage_service.store.pulls.claims import Claims, Speed
 from storage_service.store.pulls.names import check_files
 from storage_service.store.pulls.part import Part
 from storage_service.store.pulls.record import Pull, PullFile, PullState, from_json, to_json
+from storage_service.store.pulls.room import Room, still_to_come, taken_by
 
 logger = get_logger(__name__)
 
 MAX_PIECE_BYTES = 4 * 1024 * 1024
 # How many that have ended are remembered, for those who still ask how they ended.
 KEPT_ENDED = 50
-# What is left free for conversations, whatever is downloaded.
-RESERVE_BYTES = 64 * 1024 * 1024
 
 _FILES = "files"
 _UNFINISHED = (PullState.ACTIVE, PullState.ERROR)
@@ -76,6 +73,7 @@ class Pulls:
         self._clock = clock
         self._stopwatch = stopwatch
         self._cache = cache
+        self._room = Room(where.pulls, cache)
         self._claims = Claims(stopwatch)
         self._living: dict[PullId, _Living] = {}
         self._pulls = _read_all(where)
@@ -93,14 +91,15 @@ class Pulls:
         folder = self._layout.model(wanted.model_id)
         described = (folder / layout.MODEL_FILE).exists()
         unfinished = self._unfinished(wanted)
-        if unfinished is not None:
-            if unfinished.state == PullState.ERROR:
-                self._write(replace(unfinished, state=PullState.ACTIVE, error=None))
-            return self.get(unfinished.id)
+        if unfinished is not None and unfinished.is_same_as(wanted):
+            return self._go_on(unfinished)
         if wanted.model_json is None and not described:
             raise NotFoundError(f"The model '{wanted.model_id}' has no model.json.", code="model_not_found")
         publish.check_place(self._layout, wanted.model_id, described=wanted.model_json is None)
-        self._check_room(wanted)
+        released = taken_by(self._staged(unfinished.id)) if unfinished is not None else 0
+        self._room.check(wanted, {}, promised=self._promised(), released=released)
+        if unfinished is not None:
+            self._end(unfinished, PullState.CANCELLED)
         pull = replace(wanted, id=PullId.new(), created_ms=self._clock())
         atomic.make_dir(self._staged(pull.id))
         try:
@@ -160,6 +159,7 @@ class Pulls:
             file = self._note(pull, file, piece)
         if file.size_bytes is not None and piece.offset + len(piece.data) > file.size_bytes:
             raise InvalidArgumentError(f"{file.name} is longer than was said.", code="download_corrupt")
+        self._room.check_piece(len(piece.data))
         living = self._living[pull_id]
         part = living.parts[file.name]
         part.write(piece.offset, piece.data)
@@ -234,15 +234,12 @@ class Pulls:
         return told
 
     def _unfinished(self, wanted: Pull) -> Pull | None:
-        """The download that this one would repeat. Raises ConflictError: the model comes from elsewhere already."""
-        for pull in list(self._pulls.values()):
+        """The download that this one would repeat, or replace. Raises ConflictError: another one is under way."""
+        for pull in self._pulls.values():
             if pull.model_id != wanted.model_id or pull.state not in _UNFINISHED:
                 continue
-            if pull.is_same_as(wanted):
+            if pull.is_same_as(wanted) or pull.state == PullState.ERROR:
                 return pull
-            if pull.state == PullState.ERROR:
-                self._end(pull, PullState.CANCELLED)
-                return None
             raise ConflictError(
                 f"The model '{pull.model_id}' is being downloaded from elsewhere ({pull.id}); cancel that first.",
                 code="pull_running",
@@ -250,19 +247,17 @@ class Pulls:
             )
         return None
 
-    def _check_room(self, wanted: Pull) -> None:
-        """Raises StorageFullError: what is still to come of all downloads does not fit."""
-        coming = sum(self._coming(view) for view in self.all() if view.pull.state == PullState.ACTIVE)
-        missing = (file for file in wanted.files if self._cache.find(file.sha256, file.size_bytes) is None)
-        needed = sum(file.size_bytes or 0 for file in missing)
-        spare = max(0, shutil.disk_usage(self._layout.pulls).free - coming - RESERVE_BYTES)
-        if needed > spare:
-            message = f"The model needs {needed:,} bytes; the server's disk has {spare:,} to spare. Make room there."
-            raise StorageFullError(message)
+    def _go_on(self, pull: Pull) -> PullView:
+        """Have a download go on that had been given up. Raises StorageFullError: there is no room for the rest."""
+        if pull.state == PullState.ERROR:
+            self._room.check(pull, self._view(pull).received, promised=self._promised())
+            self._write(replace(pull, state=PullState.ACTIVE, error=None))
+        return self.get(pull.id)
 
-    def _coming(self, view: PullView) -> int:
-        sizes = ((file.size_bytes or 0) - view.received[file.name] for file in view.pull.files)
-        return sum(max(0, size) for size in sizes)
+    def _promised(self) -> int:
+        """What the downloads under way will still take."""
+        active = [view for view in self.all() if view.pull.state == PullState.ACTIVE]
+        return sum(still_to_come(view.pull.files, view.received) for view in active)
 
     def _working(self, pull_id: PullId, holder: str) -> Pull:
         """The download, claimed for the holder."""
@@ -294,7 +289,7 @@ class Pulls:
 
     def _end(self, pull: Pull, state: PullState) -> None:
         """Write down that it has ended, then remove what is left of it: a crash in between leaves that to the start."""
-        self._write(replace(pull, state=state, error=None))
+        self._write(pull.ended(state))
         self._claims.end(pull.id)
         self._discard(pull.id)
 

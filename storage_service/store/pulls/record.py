@@ -53,6 +53,11 @@ class Pull:
         """The same download with one file changed."""
         return replace(self, files=tuple(changed if file.name == changed.name else file for file in self.files))
 
+    def ended(self, state: PullState) -> Self:
+        """The same download at its end. What its URLs asked besides, a key perhaps, was for the download alone."""
+        files = tuple(replace(file, url=file.url.partition("#")[0].partition("?")[0]) for file in self.files)
+        return replace(self, state=state, error=None, files=files)
+
     def is_same_as(self, other: Self) -> bool:
         """Whether both bring the same files from the same places."""
         return self.model_id == other.model_id and _what(self) == _what(other)

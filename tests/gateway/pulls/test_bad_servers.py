@@ -196,3 +196,8 @@ async def test_parts_of_a_model_are_fetched_side_by_side(pulling: Pulling) -> No
     model = json.loads((pulling.models / "m" / "model.json").read_text())
     assert model["settings"]["llama_model_path"] == "m-00001-of-00006.gguf"
     assert [source["filename"] for source in model["sources"]] == [f"m-0000{n}-of-00006.gguf" for n in range(1, 7)]
+
+
+async def test_what_answers_404_is_named_without_what_was_asked_of_it(pulling: Pulling) -> None:
+    error = await refused(pulling, model=f"{pulling.host.url}/none.gguf?key=hunter2")
+    assert error["message"] == f"{pulling.host.url}/none.gguf answered 404."

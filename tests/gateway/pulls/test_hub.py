@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.fixtures.fake_hub import COMMIT, FakeHub, HubRepository
 from tests.fixtures.gateway import running_gateway
@@ -141,6 +144,75 @@ async def test_a_hub_that_does_not_answer(
     async with running_gateway(storage_server, redis_server, **settings) as gateway:
         answer = await gateway.json("POST", "/v1/models/pull", {"model": "acme/Tiny"}, status=503)
         assert "The hub does not answer" in answer["error"]["message"]
+
+
+def leading_to(target: str) -> Callable[[web.Request], web.StreamResponse]:
+    return lambda _: web.Response(status=302, headers={"Location": target})
+
+
+async def test_a_hub_that_leads_elsewhere_is_not_followed(pulling: Pulling) -> None:
+    async with model_host() as inside:  # not in JANROOT_DOWNLOAD_HOSTS
+        for target in (f"{inside.url}/latest", inside.url.replace("http:", "https:"), "//[", "file:///etc/passwd"):
+            pulling.host.hub = leading_to(target)
+            async with pulling.gateway.client.post("/v1/models/pull", json={"model": "acme/Tiny"}) as answer:
+                assert answer.status in (400, 403, 503), await answer.text()
+        assert inside.requests == []
+
+
+async def test_a_hub_leads_to_another_allowed_server_in_vain(
+    storage_server: StorageServer, redis_server: RedisServer, redis: object, host: ModelHost
+) -> None:
+    async with model_host() as other:
+        host.hub = leading_to(f"{other.url}/api/models/acme/Tiny")
+        async with running_gateway(storage_server, redis_server, **downloads_from(host, other)) as gateway:
+            answer = await gateway.json("POST", "/v1/models/pull", {"model": "acme/Tiny"}, status=503)
+        assert "The hub does not answer as it should: It leads on to another server" in answer["error"]["message"]
+        assert other.requests == []
+
+
+async def test_a_repository_that_has_another_name_now(pulling: Pulling, hub: FakeHub) -> None:
+    hub.add(HubRepository("acme/New", files=GGUF))
+
+    def answer(request: web.Request) -> web.StreamResponse | None:
+        if request.path.startswith("/api/models/acme/Old"):
+            location = request.path_qs.replace("/acme/Old", "/acme/New")
+            return web.Response(status=307, headers={"Location": location})
+        return hub.answer(request)
+
+    pulling.host.hub = answer
+    assert (await pulling.pull("acme/Old"))["state"] == "completed"
+
+
+FILE: dict[str, Any] = {"rfilename": "a.gguf", "size": 8}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"null",
+        b"[" * 100_000,
+        {"secret": 1},
+        {"id": "acme/Tiny"},
+        {"id": "../..", "sha": COMMIT, "siblings": [FILE]},
+        {"id": "acme/Tiny", "sha": "../main", "siblings": [FILE]},
+        {"id": "acme/Tiny", "sha": COMMIT, "siblings": 7},
+        {"id": "acme/Tiny", "sha": COMMIT, "siblings": [{"size": 8}]},
+        {"id": "acme/Tiny", "sha": COMMIT, "siblings": [{"rfilename": 3}]},
+        {"id": "acme/Tiny", "sha": COMMIT, "siblings": [FILE | {"size": "8"}]},
+        {"id": "acme/Tiny", "sha": COMMIT, "siblings": [FILE | {"size": -8}]},
+        {"id": "acme/Tiny", "sha": COMMIT, "siblings": [FILE | {"lfs": {"sha256": 1, "size": 8, "pointerSize": 1}}]},
+        {"id": "acme/Tiny", "sha": COMMIT, "siblings": [FILE | {"lfs": [1]}]},
+        {"id": "acme/Tiny", "sha": COMMIT, "author": [1], "siblings": [FILE]},
+    ],
+)
+async def test_a_hub_that_answers_what_hubs_do_not(pulling: Pulling, told: Any) -> None:
+    body = told if isinstance(told, bytes) else json.dumps(told).encode()
+    pulling.host.hub = lambda _: web.Response(body=body)
+    answer = await pulling.gateway.json("POST", "/v1/models/pull", {"model": "acme/Tiny"}, status=503)
+    assert "The hub does not answer as it should" in answer["error"]["message"]
 
 
 async def test_bytes_that_are_not_the_hubs_are_given_up(pulling: Pulling, hub: FakeHub) -> None:

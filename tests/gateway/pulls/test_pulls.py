@@ -109,3 +109,16 @@ async def test_cancelling_leaves_no_file(pulling: Pulling) -> None:
     again = await pulling.begin(f"{pulling.host.url}/a.gguf")
     by_cortex = await pulling.gateway.json("DELETE", "/v1/models/pull", {"taskId": again["id"]})
     assert (by_cortex["id"], by_cortex["state"]) == (again["id"], "cancelled")
+
+
+async def test_what_a_url_asks_besides_is_kept_nowhere(pulling: Pulling) -> None:
+    """Readers of models and backups see `sources`; a key in a URL was said for this download alone."""
+    pulling.host.add("/a.gguf", tiny_gguf(2**16))
+    secrets = "auth=hunter2&pass=hunter2&st=hunter2&hmac=hunter2&X=hunter2"
+    pull = await pulling.pull(f"{pulling.host.url}/a.gguf?download=true&{secrets}#hunter2")
+    assert pull["state"] == "completed"
+    assert "hunter2" not in json.dumps(pull)
+    model = json.loads((pulling.models / "a" / "model.json").read_text())
+    assert model["sources"] == [{"filename": "a.gguf", "url": f"{pulling.host.url}/a.gguf?download=true"}]
+    kept = [path for path in pulling.storage.janroot.rglob("*.json") if "hunter2" in path.read_text()]
+    assert kept == []
