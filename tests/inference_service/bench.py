@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -76,7 +77,9 @@ class Bench:
         most_loaded: int = 2,
         host: str = "here",
         inventory: Inventory | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> AsyncIterator[RunningWorker]:
+        """`monotonic` is the clock by which it sees other hosts stand still."""
         policy = Policy(min_residency_seconds=0, patience_seconds=60, most_models=most_loaded)
         async with open_models(self._maker, inventory or HostInventory(), policy) as models:
             worker = Worker(
@@ -86,6 +89,7 @@ class Bench:
                 drain_time=timedelta(seconds=drain_seconds),
                 lease_seconds=lease_seconds,
                 host=host,
+                monotonic=monotonic,
             )
             stop = asyncio.Event()
             task = asyncio.create_task(worker.run(stop), name="worker")

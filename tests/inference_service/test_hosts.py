@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -16,11 +19,29 @@ from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.queue.follower import LogFollower
 from jan.queue.hosts import Hosts
 from jan.queue.scripts import Scripts
-from tests.inference_service.bench import Bench, RunningWorker, demo, launcher, remote
+from tests.inference_service.bench import Bench, RunningWorker, Said, demo, launcher, remote
 from tests.inference_service.scripted_engine import ScriptedEngine
 from tests.inference_service.test_placement import cpu
 
 TINY = DeclaredInventory((cpu(0.1),))
+
+
+class StoppedClock:
+    """Time that passes only when the test says so: no stall of the machine makes a living host look dead."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def runs_until(self, reading: Coroutine[Any, Any, Said], redis: Redis) -> Said:
+        """Let time pass until a job has ended."""
+        task = asyncio.create_task(reading)
+        while not task.done():
+            self.now += 0.05
+            await redis.ping()
+        return task.result()
 
 
 @pytest.fixture
@@ -70,11 +91,12 @@ async def test_what_no_host_can_load_is_refused_with_all_reasons(bench: Bench, e
 
 
 async def test_a_dead_host_is_not_waited_for_long(bench: Bench, elsewhere: Bench, redis: Redis) -> None:
-    async with elsewhere.worker(lease_seconds=0.4):
-        async with bench.worker(lease_seconds=0.4) as dying:
+    clock = StoppedClock()
+    async with elsewhere.worker(lease_seconds=0.4, monotonic=clock):
+        async with bench.worker(lease_seconds=0.4, monotonic=clock) as dying:
             await bench.until_hosts(2)
             await dying.vanish()
-        said = await bench.ask(demo())
+        said = await clock.runs_until(bench.ask(demo()), redis)
         assert (said.end, said.error.code) == ("failed", "model_file_missing")
 
 
@@ -115,10 +137,12 @@ def test_what_was_given_back_rests_and_is_not_tried_again_for_a_time() -> None:
 async def test_what_another_host_loads_is_left_to_it(bench: Bench, redis: Redis, scripted: ScriptedEngine) -> None:
     other = Hosts(redis, Scripts.register(redis), "other")
     await other.beat((), ["demo"])
-    async with bench.worker(lease_seconds=0.4) as worker:
+    clock = StoppedClock()
+    async with bench.worker(lease_seconds=0.4, monotonic=clock) as worker:
         await bench.until_hosts(2)
         job = await bench.submit(demo())
         assert (await bench.ask(remote(scripted.url))).end == "completed"
         assert [model.id for model in worker.models.all()] == ["remote"]
-        assert (await bench.read(job)).end == "completed"  # the other host never beats again
+        # The other host never beats again.
+        assert (await clock.runs_until(bench.read(job), redis)).end == "completed"
         assert await redis.hlen(keys.HOSTS) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -41,13 +41,15 @@ async def gateway_process(redis: RedisServer, address: str, host: ModelHost) -> 
         "PYTHONPATH": os.pathsep.join(sys.path),
         **downloads_from(host),
     }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "gateway", env=environment, stderr=PIPE)
+    # A file: a gateway with much to say would wait for the reader of a pipe.
+    with (redis.folder / "gateway.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "gateway", env=environment, stderr=log)
     try:
         yield process
     finally:
         if process.returncode is None:
             process.kill()
-        await process.communicate()
+        await process.wait()
 
 
 async def received(pulls: PullClient, pull_id: str, least: int) -> None:
@@ -102,7 +104,7 @@ async def test_a_gateway_is_killed_and_another_goes_on(
         await host.holding.wait()
         await received(pulls, pull, HELD - MIB)
         process.kill()
-        await process.communicate()
+        await process.wait()
     file.hold_after = None
     async with running_gateway(storage_server, redis_server, **downloads_from(host)):
         assert (await ended(pulls, pull)).state == pulls_pb2.PULL_STATE_COMPLETED
