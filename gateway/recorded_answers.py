@@ -98,12 +98,16 @@ class RecordedAnswers:
         Raises redis.RedisError: nobody knows whether it was begun.
         """
         mine = Record(new_token(), route, body)
-        found = cast(
-            bytes | None,
-            await self._redis.set(
-                keys.recorded(name), mine.to_bytes(), nx=True, get=True, ex=keys.ANSWERING_TTL_SECONDS
-            ),
-        )
+        try:
+            found = cast(
+                bytes | None,
+                await self._redis.set(
+                    keys.recorded(name), mine.to_bytes(), nx=True, get=True, ex=keys.ANSWERING_TTL_SECONDS
+                ),
+            )
+        except (RedisError, OSError):
+            self.run(self._disown(name, mine.token), f"disown-{name[:12]}")
+            raise
         record = mine if found is None else Record.from_bytes(found)
         # Our own token is found after a lost reply and a second try of the client library.
         claimed = record.token == mine.token
@@ -137,6 +141,12 @@ class RecordedAnswers:
                 await backoff.wait()
                 while not await self._has_settled(name, token, value):
                     await backoff.wait()
+
+    async def _disown(self, name: str, token: str) -> None:
+        """Take back a claim whose reply did not come: a Redis that stood still does it late, for nobody to answer."""
+        await self._settle_later(name, token, b"")
+        # What it was sent before it stood still may have been done behind that.
+        await self._settle_later(name, token, b"")
 
     async def _has_settled(self, name: str, token: str, value: bytes) -> bool:
         try:

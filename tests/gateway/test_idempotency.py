@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.keys import RECORDED, STORAGE
 from jan import keys
@@ -127,6 +128,22 @@ async def test_what_redis_would_not_take_is_settled_when_it_does(
     assert (refused[0], (await post(gateway, "/v1/threads", {}, key="refused"))[0]) == (503, 200)
     again = await post(gateway, "/v1/threads", {}, key="done")
     assert (done[0], again[2][REPLAYED], done[1] == again[1]) == (200, "true", True)
+
+
+async def test_a_claim_whose_reply_is_lost_locks_no_key(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that stands still does later what it was asked, when nobody waits for it any more."""
+    client = gateway.app[RECORDED]._redis
+    claim = client.set
+
+    async def done_and_not_told(*arguments: Any, **named: Any) -> Any:
+        await claim(*arguments, **named)
+        raise RedisTimeoutError
+
+    monkeypatch.setattr(client, "set", done_and_not_told)
+    refused = await post(gateway, "/v1/threads", {})
+    monkeypatch.undo()
+    await until_settled(gateway)
+    assert (refused[0], (await post(gateway, "/v1/threads", {}))[0]) == (503, 200)
 
 
 async def test_a_request_that_is_being_answered_is_not_begun_again(gateway: Gateway, worker: ScriptedWorker) -> None:
