@@ -19,7 +19,10 @@ from inference_service.engines.trial_limits import CPU_SECONDS, UNSAFE, trial_js
 from jan.errors import FailedPreconditionError, UnavailableError
 
 _JINJA_TRIAL: Final = Path(__file__).with_name("jinja_trial.py")
-_BY_LIMITS: Final = (-signal.SIGXCPU, -signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, UNSAFE)
+_UNSAFE_ENDS: Final = (
+    UNSAFE,
+    *(-n for n in (signal.SIGXCPU, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE)),
+)
 _DEADLINE: Final = timedelta(seconds=60)  # of the clock; its two seconds of computing are the child's own limit
 _POLL_SECONDS: Final = 0.25
 
@@ -71,13 +74,13 @@ class TemplateCheck:
         try:
             await process.start(_never, _DEADLINE)
         except ProcessExitedError as exited:
-            if exited.returncode in _BY_LIMITS:
+            if exited.returncode in _UNSAFE_ENDS:
                 message = (
                     f"The chat template of model {model_id} is not safe: it takes more than {CPU_SECONDS} s or a "
                     "gigabyte, or ends its interpreter. Another one can be set as prompt_template."
                 )
                 raise FailedPreconditionError(message, code="template_unsafe") from None
-            if exited.returncode < 0:
+            if exited.returncode != 0:
                 message = f"The trial of the model's chat template {describe_exit(exited.returncode)}."
                 raise UnavailableError(message, code="engine_start_failed", retry_after_seconds=5) from None
 

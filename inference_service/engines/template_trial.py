@@ -14,8 +14,9 @@ import os
 import resource
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from inference_service.engines.tiny_gguf import tiny_gguf
 
@@ -24,34 +25,52 @@ _OUT_OF_MEMORY: Final = ("bad_alloc", "length_error", "basic_string", "_M_")
 
 def main(folder: Path) -> None:
     """Ends as `trial_limits` says."""
-    from xllamacpp import CommonParams, Server  # noqa: PLC0415  # after the parent's checks, and only in this child
-
     trial = json.loads((folder / "trial.json").read_text("utf-8"))
-    model = folder / "trial.gguf"
-    model.write_bytes(tiny_gguf(trial["templates"]))
     limits = trial["limits"]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (limits["cpu_seconds"], limits["cpu_seconds"] + 1))
     resource.setrlimit(resource.RLIMIT_DATA, (limits["memory_bytes"], limits["memory_bytes"]))
-    params = CommonParams()
-    params.model.path = str(model)
-    params.hostnames = [str(folder / "s.sock")]
-    params.n_ctx, params.n_parallel, params.cpuparams.n_threads = 64, 1, 1
-    params.warmup = params.ui = False
-    params.cache_ram_mib = 0
-    params.verbosity = 0
-    if trial["instead"]:
-        params.chat_template = trial["instead"]
     try:
-        server = Server(params)
+        server = _serve(folder, trial["templates"], trial["instead"])
     except (RuntimeError, MemoryError) as error:
-        _end(limits["unsafe"] if _ran_out(str(error)) else 0)  # what is merely wrong, the engine itself tells
+        if _ran_out(str(error)):
+            _end(limits["unsafe"])
+        if not trial["templates"] and not trial["instead"]:
+            raise
+        _start_over(folder, trial)
     for body in trial["conversations"]:
         status, answer = _ask(folder / "s.sock", body)
         if len(answer) > limits["prompt_bytes"] or (status >= 500 and _ran_out(answer.decode("utf-8", "replace"))):
             _end(limits["unsafe"])
     del server
     _end(0)
+
+
+def _serve(folder: Path, templates: Mapping[str, str], instead: str) -> object:
+    """A server with these templates on `s.sock`. Raises RuntimeError, MemoryError."""
+    from xllamacpp import CommonParams, Server  # noqa: PLC0415  # after the parent's checks, and only in this child
+
+    model, server_socket = folder / "trial.gguf", folder / "s.sock"
+    server_socket.unlink(missing_ok=True)  # of the one before, which it does not replace
+    model.write_bytes(tiny_gguf(templates))
+    params = CommonParams()
+    params.model.path = str(model)
+    params.hostnames = [str(server_socket)]
+    params.n_ctx, params.n_parallel, params.cpuparams.n_threads = 64, 1, 1
+    params.warmup = params.ui = False
+    params.cache_ram_mib = 0
+    params.verbosity = 0
+    params.chat_template = instead
+    return Server(params)
+
+
+def _start_over(folder: Path, trial: Mapping[str, Any]) -> NoReturn:
+    """Try no templates at all: the server does not say why it failed, but if it starts so, they are merely wrong.
+
+    The engine itself tells of that. In a new process, since a second server in one may wait for ever.
+    """
+    (folder / "trial.json").write_text(json.dumps({**trial, "templates": {}, "instead": ""}), "utf-8")
+    os.execv(sys.executable, (sys.executable, "-m", __spec__.name, str(folder)))  # noqa: S606  # ourselves
 
 
 def _ask(path: Path, body: dict[str, Any]) -> tuple[int, bytes]:

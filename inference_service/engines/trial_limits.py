@@ -1,6 +1,7 @@
 """How chat templates are tried, and what a trial may take.
 
-A trial ends with 0 when the templates may be used or are merely wrong, with `UNSAFE` or by a signal when they are not.
+A trial ends with 0 when the templates may be used or are merely wrong, with `UNSAFE` or by a signal when they are not
+safe. With any other code it was no trial.
 """
 
 import json

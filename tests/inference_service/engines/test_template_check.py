@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
 
 from inference_service.engines.template_check import TemplateCheck
-from jan.errors import FailedPreconditionError
+from jan.errors import FailedPreconditionError, UnavailableError
 from jan.formats import gguf_texts
 from jan.formats.gguf import read_gguf
 
@@ -25,12 +26,15 @@ HOSTILE = {
     "depth": "{{ " + "(" * 20_000 + "1" + ")" * 20_000 + " }}",
     "a long prompt": "{% for i in range(9999) %}{{ 'x' * 1000 }}{% endfor %}",
     "only with tools": "{% if tools %}{% for i in range(1000000000) %}{% endfor %}{% endif %}x",
+    "not in the first conversation": "{% if messages|length == 1 %}{{ raise_exception('no') }}{{ cycler() }}{% endif %}"
+    "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
 }
 HARMLESS = {
     "plain": "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}",
     "attribute tricks, which come to nothing": "{{ ''.__class__.__mro__ }}{{ messages[0].content }}",
     "a refusal": "{{ raise_exception('no system role') }}",
     "a mistake, which the engine tells itself": "{% for %}",
+    "a filter that it does not have": "{{ messages | frobnicate }}",
 }
 
 
@@ -46,6 +50,29 @@ async def test_a_template_that_is_set_instead_counts(run_dir: Path) -> None:
     check = TemplateCheck.in_llamacpp(run_dir)
     with pytest.raises(FailedPreconditionError, match="not safe"):
         await check.check("m", {OWN: HARMLESS["plain"]}, HOSTILE["a macro that calls itself"], run_dir / "log")
+
+
+async def test_each_template_counts(run_dir: Path) -> None:
+    check = TemplateCheck.in_llamacpp(run_dir)
+    templates = {OWN: HOSTILE["loops within loops"], f"{OWN}.tool_use": "{% for %}"}
+    with pytest.raises(FailedPreconditionError, match="not safe"):
+        await check.check("m", templates, "", run_dir / "log")
+
+
+@pytest.mark.parametrize("ends", ["raise SystemExit(1)", "raise SystemExit(127)", "import os; os.kill(os.getpid(), 9)"])
+async def test_a_trial_that_was_none_proves_nothing(run_dir: Path, ends: str) -> None:
+    check = TemplateCheck((sys.executable, "-c", ends), run_dir)
+    with pytest.raises(UnavailableError, match=r"The trial of the model's chat template (ended|was killed)") as caught:
+        await check.check("m", {OWN: HARMLESS["plain"]}, "", run_dir / "log")
+    assert caught.value.code == "engine_start_failed"
+    assert await found(run_dir, "templates/*") == []
+
+
+async def test_a_trial_without_a_server_proves_nothing(tmp_path: Path) -> None:
+    run_dir = tmp_path / ("d" * 120)  # too long for the socket of llama.cpp's server
+    with pytest.raises(UnavailableError):
+        await TemplateCheck.in_llamacpp(run_dir).check("m", {OWN: HARMLESS["plain"]}, "", tmp_path / "log")
+    assert await found(run_dir, "templates/*") == []
 
 
 @pytest.mark.parametrize("template", HARMLESS.values(), ids=HARMLESS.keys())

@@ -18,6 +18,8 @@ _BOUNDED = {"a long loop", "only with tools"}
 _REFUSED = {
     **{name: template for name, template in HOSTILE.items() if name not in _BOUNDED},
     "attribute tricks": "{{ ''.__class__.__mro__ }}",
+    "not where the first conversation fails": "{% if messages|length == 1 %}{{ cycler() }}{% endif %}"
+    + HOSTILE["loops within loops"],
     "a loop with tools": "{% if tools %}" + HOSTILE["loops within loops"] + "{% endif %}",
 }
 _PASSED = {
@@ -33,6 +35,13 @@ async def test_what_burns_or_eats_or_tricks_is_refused(vllm_python: Path, run_di
     with pytest.raises(FailedPreconditionError, match="chat template of model m is not safe") as caught:
         await TemplateCheck.in_vllm(vllm_python, run_dir).check("m", {"": template}, "", run_dir / "log")
     assert caught.value.code == "template_unsafe"
+
+
+async def test_a_broken_template_does_not_hide_the_next(vllm_python: Path, run_dir: Path) -> None:
+    nested = "{% for a in [1] %}" * 25 + "{% endfor %}" * 25  # more than Python compiles
+    templates = {"a": nested, "default": HOSTILE["loops within loops"]}
+    with pytest.raises(FailedPreconditionError, match="not safe"):
+        await TemplateCheck.in_vllm(vllm_python, run_dir).check("m", templates, "", run_dir / "log")
 
 
 @pytest.mark.parametrize("template", _PASSED.values(), ids=_PASSED.keys())
