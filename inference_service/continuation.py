@@ -64,10 +64,14 @@ def without_echo(text: str, request: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What was said of an answer: its text, without an echo of the prompt, and the tokens of that text."""
+    """What was said of an answer: its text, without an echo of the prompt, and the tokens of that text.
+
+    is_echoed: the prompt, if it was to be repeated, was told: before the text, or alone.
+    """
 
     text: str
     tokens: int
+    is_echoed: bool = True
 
     def request(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """The request for the rest of the answer.
@@ -76,7 +80,7 @@ class Begun:
         drops it.
         """
         if not self.text:
-            return request
+            return {**request, "echo": False} if self.is_echoed and request.get("echo") else request
         left = {
             name: max(1, request[name] - self.tokens)
             for name in ("max_tokens", "max_completion_tokens")
@@ -95,7 +99,10 @@ class Begun:
         return ContinuedAnswer(answer, self, is_whole=limit is not None and self.tokens >= limit)
 
 
-NOTHING: Final = Begun("", 0)
+NOTHING: Final = Begun("", 0, is_echoed=False)
+
+ECHO: Final = Begun("", 0)
+"""Something was told, but no word of the answer: the echo of a prompt, or a role."""
 
 
 class ContinuedAnswer:

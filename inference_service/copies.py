@@ -86,6 +86,16 @@ class Copies:
             if copy.measuring is not None:
                 await asyncio.wait({copy.measuring})
 
+    def give_up(self, model: Model, copy: Copy) -> None:
+        """Take an engine that says of itself that it is dead for crashed: its end is brought about, not waited for."""
+        if copy.phase is not Phase.RUNNING or copy.is_dead:
+            return
+        copy.is_dead = True
+        if copy.watch is not None:
+            copy.watch.cancel()
+        how = UnavailableError("The engine's core ended.", code=ENGINE_CRASHED, retry_after_seconds=1)
+        copy.watch = self._background.start(partial(self._lose, model, copy, how), f"give-up-{model.id}")
+
     async def end_all(self, model: Model) -> None:
         """Unload a model: end every copy of it, also when one of them cannot be ended as it should."""
         model.enter(ModelState.STOPPING)

@@ -75,6 +75,8 @@ class Copy:
         self.client: EngineClient | None = None
         self.watch: asyncio.Task[None] | None = None
         self.measuring: asyncio.Task[None] | None = None
+        self.is_dead = False
+        """Its engine has said so, and is being ended."""
         self.users = 0
         """Jobs that it works on now."""
         self.last_used = 0.0

@@ -36,10 +36,11 @@ _CRASH_NOTICE_SECONDS = 0.5
 class Models:
     """The models of this host; made by `open_models`."""
 
-    def __init__(self, registry: Registry, changes: Changes, background: Background) -> None:
+    def __init__(self, registry: Registry, changes: Changes, copies: Copies, background: Background) -> None:
         """See `open_models`."""
         self._registry = registry
         self._changes = changes
+        self._copies = copies
         self._background = background
 
     def all(self) -> list[Model]:
@@ -140,8 +141,15 @@ class Models:
         await asyncio.gather(*map(self._changes.bring_to_rest, models))
         return self._registry.status_of(model_id)
 
-    async def notice_crash(self, running: RunningModel) -> None:
-        """Wait a moment for an engine that broke off to be seen as dead, so that the next job does not ask it too."""
+    async def notice_crash(self, running: RunningModel, *, is_dead: bool = False) -> None:
+        """Wait a moment for an engine that broke off to be seen as dead, so that the next job does not ask it too.
+
+        is_dead: it has said so. If it is ours it is not waited for, but ended.
+        """
+        if is_dead and running.engine.is_local:
+            self._copies.give_up(running.model, running.copy)
+            await self._registry.until(lambda: running.copy not in running.model.copies)
+            return
         try:
             async with asyncio.timeout(_CRASH_NOTICE_SECONDS):
                 await self._registry.until(lambda: running.copy not in running.model.copies)
@@ -167,7 +175,7 @@ async def open_models(
         changes = Changes(maker, registry, waiting, copies, background)
         planner = Planner(registry, waiting, changes, copies, background, policy=policy)
         planning = background.start(planner.run, "placement")
-        models = Models(registry, changes, background)
+        models = Models(registry, changes, copies, background)
         try:
             yield models
         finally:

@@ -20,11 +20,11 @@ from redis.exceptions import RedisError
 from inference_service.chunks import ChunkStream
 from inference_service.completions import CompletionStream, CompletionWishes, WholeCompletion
 from inference_service.context_check import check_fits
-from inference_service.continuation import CHAT_FIELDS, NOTHING, Begun, is_plain, text_of, without_echo
+from inference_service.continuation import CHAT_FIELDS, ECHO, NOTHING, Begun, is_plain, text_of, without_echo
 from inference_service.embeddings import EmbeddingList
 from inference_service.engines import process
 from inference_service.engines.client import ENGINE_UNREACHABLE
-from inference_service.engines.errors import error_of
+from inference_service.engines.errors import ENGINE_DEAD, EngineLostError, error_of
 from inference_service.engines.purpose import check_purpose
 from inference_service.forced_calls import Answer
 from inference_service.job import Happening, JobState, next_state
@@ -53,10 +53,6 @@ T = TypeVar("T")
 _CACHE_KEY = secrets.token_bytes(32)
 _TOO_LONG = DeadlineExceededError("The answer took too long.", code="timeout")
 _LOST = "The worker that wrote this answer was lost before its end; what was said so far is kept."
-
-
-class EngineLostError(Exception):
-    """The engine broke off before the end of its answer; the text is for our log, since it may tell addresses."""
 
 
 class Relay:
@@ -124,8 +120,8 @@ class Relay:
             self._happened(Happening.ASKED)
             try:
                 await self._ask(running, request, said)
-            except EngineLostError:
-                await self._models.notice_crash(running)
+            except EngineLostError as lost:
+                await self._models.notice_crash(running, is_dead=lost.is_dead)
                 raise
             running.succeeded()
 
@@ -143,7 +139,7 @@ class Relay:
     async def _begun(self, running: RunningModel, said: str) -> Begun:
         """What was said as the engine counts it. Raises UnavailableError: it cannot go on from there."""
         if not said:
-            return NOTHING
+            return ECHO if self.taken.published else NOTHING
         is_chat = self._job.endpoint == jobs_pb2.ENDPOINT_CHAT_COMPLETIONS
         if not running.engine.continues(said if is_chat else ""):
             raise _worker_lost()
@@ -165,8 +161,8 @@ class Relay:
         except aiohttp.ClientError as error:
             raise EngineLostError(f"The engine broke off: {error}") from error
         except JanError as error:
-            if error.code == ENGINE_UNREACHABLE:
-                raise EngineLostError(f"{error.message} {error.__cause__}") from error
+            if (is_dead := error.code == ENGINE_DEAD) or error.code == ENGINE_UNREACHABLE:
+                raise EngineLostError(f"{error.message} {error.__cause__}", is_dead=is_dead) from error
             if said:  # the request was good once: it is our way of going on that is refused
                 raise _worker_lost() from error
             raise

@@ -15,6 +15,12 @@ logger = get_logger(__name__)
 _ABOUT_THE_SERVER: Final = frozenset({401, 403, 404, 429})
 """Client errors of HTTP that speak of the engine's key, model or load, not of the request."""
 
+ENGINE_DEAD: Final = "engine_dead"
+"""The code of an UnavailableError that says: the engine's core has died, its server will end; others may be asked."""
+
+_DEAD_VLLM: Final = "EngineCore encountered an issue"
+"""How vLLM's server answers everything from the death of its core or a worker to its own end, up to 5 s later."""
+
 _UNREADABLE: Final = re.compile(r"Failed to parse (messages|tools): (?:\[json\.exception[^\]]*\] )?([^:;{]+)")
 """llama.cpp answers 500 to messages and tools that lack a field; behind the reason it repeats all of them."""
 
@@ -28,6 +34,18 @@ _NOISE: Final = re.compile(
     re.DOTALL,
 )
 """What engines put around their reasons for those who built them."""
+
+
+class EngineLostError(Exception):
+    """The engine broke off before the end of its answer, or says of itself that it `is_dead`.
+
+    The text is for our log, since it may tell addresses.
+    """
+
+    def __init__(self, how: str, *, is_dead: bool = False) -> None:
+        """`how` it broke off."""
+        super().__init__(how)
+        self.is_dead = is_dead
 
 
 def error_of(status: int, body: bytes, asked: str = "messages") -> JanError:
@@ -53,6 +71,8 @@ def error_of(status: int, body: bytes, asked: str = "messages") -> JanError:
         reason = _NOISE.sub("", message)
         return InvalidArgumentError(reason or "The engine refuses the request.", param=param)
     logger.warning("engine error", status=status, message=message)
+    if message.startswith(_DEAD_VLLM):
+        return UnavailableError("The engine has died.", code=ENGINE_DEAD, retry_after_seconds=1)
     if status in (401, 403):
         message = "The model's server refuses our key, or wants one: see JANROOT_REMOTE_KEYS."
         return FailedPreconditionError(message, code="engine_unauthorized")

@@ -33,6 +33,21 @@ DIMENSIONS = 8
 PROMPT_TOKENS = 7
 
 
+CORE_DIED = {
+    "error": {
+        "message": "EngineCore encountered an issue. See stack trace (above) for the root cause.",
+        "type": "InternalServerError",
+        "param": None,
+        "code": 500,
+    }
+}
+"""What vLLM 0.32 answers, or says in the middle of a stream, when its core or a worker was killed."""
+
+
+class CoreDiedError(Exception):
+    """Its server lives, and says so."""
+
+
 class ScriptedEngine:
     """The server and its levers: `hold` and `let_go` stop and start the tokens, `crash` breaks every connection."""
 
@@ -45,6 +60,7 @@ class ScriptedEngine:
         self._changed = asyncio.Condition()
         self._transports: set[asyncio.BaseTransport] = set()
         self.free_tokens = 0
+        self._dying = 0
 
     def hold(self, after_tokens: int = 0) -> None:
         """Say no token beyond the first `after_tokens` of each answer until `let_go`."""
@@ -58,6 +74,11 @@ class ScriptedEngine:
         for transport in self._transports:
             if isinstance(transport, asyncio.Transport):
                 transport.abort()
+
+    def lose_core(self, answers: int = 1) -> None:
+        """The next `answers` that are to say a word end as vLLM's do when its core has died."""
+        self._dying = answers
+        self._free.set()
 
     async def until_active(self, count: int) -> None:
         """Wait until exactly `count` answers are being written."""
@@ -96,6 +117,8 @@ class ScriptedEngine:
         await self._note(body, +1)
         try:
             return await (self._stream(request, body) if body.get("stream") else self._whole(body))
+        except CoreDiedError:
+            return await self._say_dead(request)
         finally:
             self._transports.discard(request.transport)
             await self._note(None, -1)
@@ -116,6 +139,8 @@ class ScriptedEngine:
             said = [piece async for piece in self._pieces(body)]
             whole = [completion_choice(body, index, said, ends=True) for index in choices]
             return web.json_response({"choices": whole, "usage": usage(body, len(said) * len(choices))})
+        except CoreDiedError:
+            return await self._say_dead(request)
         finally:
             self._transports.discard(request.transport)
             await self._note(None, -1)
@@ -125,6 +150,7 @@ class ScriptedEngine:
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        request["stream"] = response
         count = 0
         for index in choices:
             count = 0
@@ -165,8 +191,19 @@ class ScriptedEngine:
         for index, piece in enumerate(pieces_of(body), said_before(body)):
             if index >= self.free_tokens:
                 await self._free.wait()
+            if self._dying:
+                self._dying -= 1
+                raise CoreDiedError
             await asyncio.sleep(0)
             yield piece
+
+    @staticmethod
+    async def _say_dead(request: web.Request) -> web.StreamResponse:
+        response: web.StreamResponse | None = request.get("stream")
+        if response is None:
+            return web.json_response(CORE_DIED, status=500)
+        await response.write(b"data: %b\n\ndata: [DONE]\n\n" % json.dumps(CORE_DIED).encode())
+        return response
 
     async def _whole(self, body: dict[str, Any]) -> web.Response:
         said = [piece async for piece in self._pieces(body)]
@@ -182,6 +219,7 @@ class ScriptedEngine:
     async def _stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        request["stream"] = response
         count = 0
         indexes = range(body.get("n", 1))
         called = function_of(body)

@@ -99,6 +99,33 @@ async def test_an_engine_that_crashes_at_any_token(bench: Bench, scripted: Scrip
         assert_whole(await bench.read(job))
 
 
+@pytest.mark.parametrize("place", range(TOKENS))
+async def test_an_engine_whose_core_dies_at_any_token(bench: Bench, scripted: ScriptedEngine, place: int) -> None:
+    """Its server lives on for a while, and answers each request with an error that is not the request's fault."""
+    scripted.hold(after_tokens=place)
+    async with bench.worker():
+        job = await bench.submit(continuing(scripted), {"max_tokens": TOKENS, **USAGE})
+        await scripted.until_active(1)
+        if place:
+            await bench.read(job, chunks=1 + place)
+        scripted.lose_core(answers=MAX_LOST_WORKERS - 1)
+        assert_whole(await bench.read(job))
+
+
+@pytest.mark.parametrize("endpoint", [ENDPOINT_CHAT_COMPLETIONS, ENDPOINT_COMPLETIONS])
+async def test_a_whole_answer_is_asked_for_again_when_the_core_dies(
+    bench: Bench, scripted: ScriptedEngine, endpoint: Endpoint.ValueType
+) -> None:
+    request = {"prompt": ["x"]} if endpoint == ENDPOINT_COMPLETIONS else {}
+    scripted.lose_core(answers=MAX_LOST_WORKERS - 1)
+    async with bench.worker():
+        said = await bench.ask(remote(scripted.url), request, stream=False, endpoint=endpoint)
+        assert (said.end, len(scripted.requests)) == ("completed", MAX_LOST_WORKERS)
+        scripted.lose_core(answers=MAX_LOST_WORKERS)
+        said = await bench.ask(remote(scripted.url), request, stream=False, endpoint=endpoint)
+        assert (said.end, said.error.code) == ("failed", "engine_unreachable")
+
+
 @pytest.mark.parametrize("place", range(1, TOKENS))
 async def test_a_text_completion_goes_on(bench: Bench, scripted: ScriptedEngine, place: int) -> None:
     scripted.hold(after_tokens=place)
@@ -114,6 +141,17 @@ async def test_a_text_completion_goes_on(bench: Bench, scripted: ScriptedEngine,
     assert said.events[-1].completed.usage.prompt_tokens == PROMPT_TOKENS
     assert said.events[-1].completed.usage.completion_tokens == TOKENS
     assert scripted.requests[-1]["prompt"] == f"x{text(place)}"
+
+
+async def test_an_echo_that_was_told_alone_is_not_told_again(bench: Bench, scripted: ScriptedEngine) -> None:
+    """The engine repeats the prompt by itself, and its first token after that was half a character."""
+    request = {"prompt": ["x"], "max_tokens": TOKENS, "echo": True, **USAGE}
+    echo = b'{"choices":[{"index":0,"text":"x","logprobs":null,"finish_reason":null}]}'
+    job = await begun_and_left(bench, continuing(scripted), request, echo, endpoint=ENDPOINT_COMPLETIONS)
+    async with bench.worker(lease_seconds=0.2):
+        said = await bench.read(job)
+    assert "".join(choice["text"] for chunk in said.chunks for choice in chunk["choices"]) == f"x{text(TOKENS)}"
+    assert (scripted.requests[0]["prompt"], scripted.requests[0]["max_tokens"]) == ("x", TOKENS)
 
 
 async def test_two_losses_are_survived_and_the_third_is_told(bench: Bench, scripted: ScriptedEngine) -> None:

@@ -171,6 +171,18 @@ async def test_a_crash_is_an_error_state_and_the_next_job_starts_it_again(maker:
         assert model.failures == 0
 
 
+async def test_an_engine_that_says_it_is_dead_is_ended_once_and_the_next_job_starts_another(maker: FakeMaker) -> None:
+    async with host(maker) as models:
+        async with models.use(spec()) as running, models.use(spec()) as beside:
+            await asyncio.gather(*(models.notice_crash(one, is_dead=True) for one in (running, beside)))
+            assert not maker.running
+        told = status(models)
+        assert (told.state, told.error and told.error.code) == (ModelState.ERROR, "engine_crashed")
+        assert models.all()[0].failures == 1
+        await use(models, spec())
+        assert maker.starts == ["a", "a"]
+
+
 async def test_closing_ends_what_is_still_starting(maker: FakeMaker) -> None:
     maker.may_start.clear()
     async with host(maker, most_loaded=1) as models:

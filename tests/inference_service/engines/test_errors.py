@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import orjson
 import pytest
 
 from inference_service.engines.errors import error_of
 from jan.errors import InvalidArgumentError
+from tests.inference_service.scripted_engine import CORE_DIED
 
 LLAMACPP_CONTEXT = (
     b'{"error":{"code":400,"message":"request (2031 tokens) exceeds the available context size (1024 tokens), try '
@@ -24,6 +27,7 @@ LLAMACPP_CONTEXT = (
         (404, b'{"detail":"Not Found"}', "failed_precondition", "engine_not_found"),
         (429, b"", "unavailable", "engine_busy"),
         (503, b'{"error":{"message":"Loading model"}}', "unavailable", "engine_unavailable"),
+        (500, json.dumps(CORE_DIED).encode(), "unavailable", "engine_dead"),
         (500, b'{"error":"boom"}', "internal", ""),
         (502, b"", "internal", ""),
         (500, b"[]", "internal", ""),

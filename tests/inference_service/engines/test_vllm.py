@@ -262,6 +262,31 @@ async def test_two_models_answer_and_survive_a_kill(
     assert await all_gone([process for family in families for process in family])
 
 
+@pytest.mark.parametrize("title", ["VLLM::EngineCore", "VLLM::Worker"])
+async def test_answers_survive_a_kill_of_the_processes_behind_the_server(
+    redis: Redis, vllm_models: Path, vllm_python: Path, run_dir: Path, title: str
+) -> None:
+    """The server lives on for seconds and answers all with an error: one that speaks, a silent one, a new one."""
+    follower = LogFollower(redis)
+    bench = Bench(redis, follower, launcher(vllm_models, vllm_python, run_dir))
+    request = {"max_tokens": 200, "ignore_eos": True, "temperature": 0}
+    async with follower.running(), bench.worker() as running:
+        uninterrupted = await bench.ask(vllm(), request)
+        speaking = await bench.submit(vllm(), request)
+        silent = await bench.submit(vllm(), request, stream=False)
+        await bench.read(speaking, chunks=3)
+        (model,) = running.models.all()
+        family = family_of(engine_of(model))
+        next(process for process in family if title in " ".join(process.cmdline())).kill()
+        said, whole_one, new = await asyncio.gather(
+            bench.read(speaking), bench.read(silent), bench.ask(vllm(), {"max_tokens": 3}, stream=False)
+        )
+        assert (said.text, said.end) == (uninterrupted.text, "completed")
+        assert (whole_one.end, new.end) == ("completed", "completed")
+        assert whole_one.chunks[0]["choices"][0]["message"]["content"] == uninterrupted.text
+        assert await all_gone(family)
+
+
 def engine_of(model: Model) -> VllmEngine:
     (copy,) = model.copies
     assert isinstance(copy.engine, VllmEngine)
