@@ -4,21 +4,30 @@ vLLM's server starts a core and workers that go on for ever when the server alon
 of `tether.py`, which ends one process, is not enough. This process stays, leads the group of all of them, and ends the
 whole group when its parent ends (PR_SET_PDEATHSIG) or the server does; it ends as the server ended. Run as a plain
 file, so it imports nothing but the standard library.
+
+What a killed server leaves in /dev/shm, hundreds of MB, is removed by those who know that it was theirs: Python's
+resource trackers, one in each such group, which do so when all others have ended. So they are killed last.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 _PARENT_ENDED = signal.SIGUSR1
+_TRACKER = b"multiprocessing.resource_tracker"
+_CLEANING_SECONDS = 2.0
+_POLL_SECONDS = 0.02
 
 
 def main(argv: list[str]) -> None:
     """Run `argv[1:]` for parent `argv[0]`; exits with 1 when that parent is already gone."""
-    signal.signal(_PARENT_ENDED, lambda *_: os.killpg(0, signal.SIGKILL))
+    signal.signal(_PARENT_ENDED, lambda *_: _leave())
     # Who stops the group stops the server too: its end is waited for, and its exit code passed on.
     signal.signal(signal.SIGTERM, lambda *_: None)
     _die_with_parent(_PARENT_ENDED, int(argv[0]))
@@ -28,8 +37,7 @@ def main(argv: list[str]) -> None:
         _die_with_parent(signal.SIGKILL, guard)
         _become(argv[1:])
     _, status = os.waitpid(server, 0)
-    for pid in _others_in_group():
-        os.kill(pid, signal.SIGKILL)
+    _end_the_others()
     _end_as(os.waitstatus_to_exitcode(status))
 
 
@@ -47,6 +55,36 @@ def _become(argv: list[str]) -> None:
     except OSError as error:
         print(f"cannot start {argv[0]}: {error.strerror}", file=sys.stderr, flush=True)  # noqa: T201  # for the log
         os._exit(127)
+
+
+def _leave() -> None:
+    """End the whole group, ourselves included."""
+    try:
+        _end_the_others()
+    finally:
+        os.killpg(0, signal.SIGKILL)
+
+
+def _end_the_others() -> None:
+    """Kill the rest of our group; trackers get a moment to clean up and to end by themselves."""
+    _kill(pid for pid in _others_in_group() if not _is_tracker(pid))
+    until = time.monotonic() + _CLEANING_SECONDS
+    while _others_in_group() and time.monotonic() < until:
+        time.sleep(_POLL_SECONDS)
+    _kill(_others_in_group())
+
+
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _is_tracker(pid: int) -> bool:
+    try:
+        return _TRACKER in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _others_in_group() -> list[int]:

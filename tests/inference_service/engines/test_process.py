@@ -107,6 +107,39 @@ async def test_a_stopped_engine_takes_its_children_along(tmp_path: Path) -> None
     assert await all_gone(members)
 
 
+@pytest.mark.parametrize("victim", ["the server", "the service"])
+def test_what_a_killed_engine_left_in_shared_memory_is_removed(tmp_path: Path, victim: str) -> None:
+    """As vLLM's server shares memory with its core: a child holds it too, and nobody else knows of it."""
+    share = "from multiprocessing.shared_memory import SharedMemory as S; s = S(create=True, size=4096); print(s.name);"
+    parent = f"""
+import asyncio, pathlib
+from datetime import timedelta
+from inference_service.engines.process import EngineProcess
+async def main():
+    said = []
+    argv = {python(share + FAMILY + "signal.pause()")!r}
+    log = pathlib.Path({str(tmp_path)!r}, "e.log")
+    process = EngineProcess(argv, {{}}, log, has_children=True, on_line=said.append)
+    async def has_said():
+        return len(said) == 2
+    await process.start(has_said, timedelta(seconds=20))
+    print(process.pid, *said, flush=True)
+    await process.wait_exit()
+asyncio.run(main())
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, env=environment) as service:
+        assert service.stdout is not None
+        guard, name, server, _ = service.stdout.readline().decode().split()
+        shared = Path("/dev/shm", name)  # where the system keeps it
+        assert shared.exists()
+        family = [psutil.Process(int(guard)), *psutil.Process(int(guard)).children(recursive=True)]
+        os.kill(int(server) if victim == "the server" else service.pid, signal.SIGKILL)
+    psutil.wait_procs(family, timeout=10)
+    assert not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in family)
+    assert not shared.exists()
+
+
 async def test_a_killed_guard_takes_all_along_once_it_is_noticed(tmp_path: Path) -> None:
     process, members = await family(tmp_path)
     assert process.pid is not None
