@@ -58,7 +58,8 @@ class JobClient:
     async def outlasting(self, job: jobs_pb2.Job) -> AsyncIterator[JobEvents]:
         """Submit a job that goes on when its reader leaves; without an end ten minutes later it is cancelled.
 
-        Raises ResourceExhaustedError, UnavailableError: as `attended` does.
+        A reader who leaves before `JobEvents.is_named` has not been told how to find it again: then it is cancelled
+        at once. Raises ResourceExhaustedError, UnavailableError: as `attended` does.
         """
         async with self.followed(job.id) as events:
             await self._submit(job, self._bounds)
@@ -66,7 +67,7 @@ class JobClient:
                 yield events
             finally:
                 if not events.ended:
-                    self._cancel_late(job.id)
+                    (self._cancel_late if events.is_named else self._cancel_in_background)(job.id)
 
     @asynccontextmanager
     async def followed(self, job_id: str, *, after: int = 0) -> AsyncIterator[JobEvents]:
@@ -99,6 +100,13 @@ class JobClient:
         """Whether the queue knows the job. Raises UnavailableError: the queue does not answer."""
         try:
             return await self._queue.is_known(job_id)
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from None
+
+    async def is_retold(self, job_id: str) -> bool:
+        """Whether the job tells its answer anew. Raises UnavailableError: the queue does not answer."""
+        try:
+            return await self._queue.is_retold(job_id)
         except (RedisError, OSError) as error:
             raise _unavailable(error) from None
 
@@ -150,6 +158,8 @@ class JobEvents:
         self._queue = queue
         self._subscription = subscription
         self.ended = False
+        self.is_named = False
+        """Whether the reader is told how to follow the job again; set by whoever opens the stream that says so."""
         self.number = subscription.cursor
         """The number of the last event that was yielded."""
 

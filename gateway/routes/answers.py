@@ -39,6 +39,7 @@ async def streamed_answer(
     first: list[jobs_pb2.JobEvent] = await anext(batches, [])
     for event in first:
         raise_if_failed(event)
+    events.is_named = bool(address)  # from here on a repetition of the request finds the stream
     async with EventStream(request, address=address, headers=room.headers) as stream:
         await _write(stream, events, first, room)
         await relay(stream, events, batches, room)

@@ -83,6 +83,8 @@ async def resume_chat(
     if bounds.last == 0 and not await request.app[JOBS].is_known(id_):
         raise gone
     check_place(bounds, after, gone)
+    if after and await request.app[JOBS].is_retold(id_):
+        raise gone
     stream = EventStream(request, address=("chat", id_), headers=headers)
     if bounds.ended and after == bounds.last:
         async with stream:

@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from jan import keys
 from jan.inference.v1 import jobs_pb2
 from jan.queue.hosts import Hosts
-from jan.queue.jobs import JobQueue
+from jan.queue.jobs import MAX_LOST_WORKERS, JobQueue
+from jan.queue.leases import StalledLease
 from jan.queue.log import LogWriter
 from jan.queue.runs import RunLeases
 from jan.queue.scripts import Scripts
@@ -58,6 +59,11 @@ async def test_every_field_is_described_and_every_described_one_exists(redis: Re
     queue = JobQueue(redis, scripts)
     job = jobs_pb2.Job(id="j", tenant="ann", cost_tokens=3, model=jobs_pb2.ModelSpec(id="m"))
     await queue.submit(job)
+    for _ in range(MAX_LOST_WORKERS):
+        taken = await queue.take()
+        assert taken is not None
+        await queue.reclaim(StalledLease("j", f"{taken.lease.token}:0"))
+    assert await queue.requeue("j")
     taken = await queue.take()
     assert taken is not None
     await Hosts(redis, scripts, "other").beat((), ())

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from gateway.keys import FOLLOWER
+from gateway.keys import FOLLOWER, RECORDED
 from jan import keys
+from jan.queue.jobs import MAX_LOST_WORKERS, JobQueue
+from jan.queue.leases import StalledLease
+from jan.queue.scripts import Scripts
 from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
@@ -218,3 +221,39 @@ async def test_a_run_that_is_told_anew_is_not_mixed_with_what_was_told(
     path = f"/v1/threads/{thread_id}/runs/{run['id']}"
     assert await refused(gateway, path, "8") == (410, "stream_expired")
     assert (await read(gateway, path, 0))[-1][1] == "[DONE]"
+
+
+async def test_a_dead_letter_that_is_told_anew_is_not_mixed_with_what_was_told(
+    gateway: Gateway, worker: ScriptedWorker, redis: Redis
+) -> None:
+    job, heard = await leave_after_two_words(gateway, worker, chat(), **NUMBERS)
+    queue = JobQueue(redis, Scripts.register(redis))
+    id_ = job.job.id
+    lease = job.lease
+    for _ in range(MAX_LOST_WORKERS):
+        await queue.reclaim(StalledLease(id_, f"{lease.token}:0"))
+        taken = await queue.take()
+        if taken is not None:
+            lease = taken.lease
+    assert await queue.requeue(id_)
+    await worker.answer(["uno ", "dos ", "tres"])
+    path = f"{CHAT}/{id_}"
+    assert await refused(gateway, path, str(len(heard))) == (410, "stream_expired")
+    assert said(await read(gateway, path, 0)) == "uno dos tres"
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
+async def test_a_chat_that_its_client_cannot_find_again_ends_when_it_leaves(
+    gateway: Gateway, worker: ScriptedWorker, headers: dict[str, str]
+) -> None:
+    """Nothing was told yet, its id neither: it would be done for nobody, and twice when it is asked for again."""
+    asking = asyncio.create_task(gateway.client.post(CHAT, json=chat(store=True), headers=headers))
+    job = await worker.take()
+    asking.cancel()
+    await job.until_cancelled()
+    while gateway.app[RECORDED]._tasks:
+        await asyncio.wait(set(gateway.app[RECORDED]._tasks))
+    again = asyncio.create_task(gateway.client.post(CHAT, json=chat(store=True), headers=headers))
+    await worker.answer(WORDS)
+    async with await again as response:
+        assert said(events_of(await response.text())) == "".join(WORDS)

@@ -180,6 +180,10 @@ class JobQueue:
         """Whether Redis remembers the job; False after it expired or Redis was emptied."""
         return bool(await self._redis.exists(keys.job(job_id)))
 
+    async def is_retold(self, job_id: str) -> bool:
+        """Whether the job's log is told anew, so that numbers from before mean nothing. Raises redis.RedisError."""
+        return bool(await self._redis.hexists(keys.job(job_id), "retold"))
+
     async def _release(self, job_id: str, token: str, *, seen: str, last_event: bytes) -> ReleaseOutcome:
         outcome = await self._scripts.release(
             keys=[keys.job(job_id), keys.leases(LeaseKind.JOB)],

@@ -27,6 +27,7 @@ class ModelJob:
     failures: int = 0
     events: int = 0
     started: int = 0
+    since: int = 0
     cancelled: bool = False
 
     @property
@@ -125,7 +126,7 @@ class QueueModel:
             return None
         queue = self.queues[min(candidates)[2]]
         job = queue.pop()
-        queue.since = self.now_ms
+        job.since, queue.since = queue.since, self.now_ms
         job.state, job.started = "running", self.now_ms
         job.attempt += 1
         return job
@@ -149,6 +150,7 @@ class QueueModel:
         queue = self.queues[job.queue]
         queue.charge(job.tenant, -job.charge)
         queue.stand_in_line(job, arrives=False, now_ms=self.now_ms)
+        queue.since = min(queue.since, job.since)
         return "released"
 
     def cancel(self, id_: str, tenant: str) -> str:
@@ -168,6 +170,7 @@ class QueueModel:
         if job.state != "dead":
             return False
         job.state, job.failures, job.cancelled, job.sequence = "queued", 0, False, self._next()
+        job.attempt = 0
         self.queues[job.queue].stand_in_line(job, arrives=True, now_ms=self.now_ms)
         return True
 

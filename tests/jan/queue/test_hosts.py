@@ -120,3 +120,26 @@ async def test_a_job_is_left_to_a_host_that_has_its_model_for_a_time(queue: JobQ
     taken = await queue.take(models_elsewhere=["m"])
     assert taken is not None
     assert taken.job.model.id == "m"
+
+
+@pytest.mark.parametrize("passes_on", [True, False])
+async def test_a_job_that_comes_back_ages_on(queue: JobQueue, redis: Redis, scripts: Scripts, passes_on: bool) -> None:
+    """One host takes a batch job each second and gives it back; the other is busy with interactive jobs."""
+    one, _ = await host(redis, scripts, "one"), await host(redis, scripts, "other")
+    batch = jobs_pb2.Job(id="batch", tenant="ann", model=jobs_pb2.ModelSpec(id="m"), priority=jobs_pb2.PRIORITY_BATCH)
+    await queue.submit(batch)
+    served = []
+    for second in range(1, keys.BATCH_AGES_SECONDS + 1):
+        await redis.set("test:now", second * 1000, ex=60)
+        spec = jobs_pb2.ModelSpec(id="n")
+        urgent = jobs_pb2.Job(id=str(second), tenant="bob", model=spec, priority=jobs_pb2.PRIORITY_INTERACTIVE)
+        await queue.submit(urgent)
+        taken = await queue.take(["n"])
+        assert taken is not None
+        if passes_on:
+            assert await queue.pass_on(taken, one.id, "one: no memory") == []
+        else:
+            await queue.hand_back(taken)
+        served.append((await take(queue)).job.id)
+    assert served[-1] == "batch"
+    assert served[:-1] == [str(second) for second in range(1, keys.BATCH_AGES_SECONDS)]

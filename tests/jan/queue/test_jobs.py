@@ -300,3 +300,20 @@ async def test_a_log_that_outlived_its_job_is_begun_anew(queue: JobQueue, redis:
     await LogWriter(Scripts.register(redis), (await take(queue)).lease).publish([b"new"])
     [(number, entry)] = cast(list[StreamEntry], await redis.xrange(keys.log("j1")))
     assert (number, entry[b"p"]) == (b"1-0", b"new")
+
+
+async def test_another_chance_is_a_whole_one(queue: JobQueue, redis: Redis) -> None:
+    """Neither the attempts of before count, nor what hosts said that may have been mended since."""
+    await queue.submit(job("poison"))
+    await redis.hset(keys.HOSTS, mapping={"this host": "{}", "other": "{}"})
+    await redis.expire(keys.HOSTS, 60)
+    assert await queue.pass_on(await take(queue), "this host", "no memory") == []
+    for _ in range(3):
+        await take(queue)
+        [stalled] = await stalled_leases(redis)
+        await queue.reclaim(stalled)
+    assert not await queue.is_retold("poison")
+    assert await queue.requeue("poison")
+    assert await redis.hexists(keys.job("poison"), "not_here") == 0
+    assert (await take(queue)).lease.attempt == 1
+    assert await queue.is_retold("poison")

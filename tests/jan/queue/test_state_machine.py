@@ -134,7 +134,7 @@ class QueueMachine(RuleBasedStateMachine):
         """Only the last holder of a job that still runs holds it, whoever asks."""
         taken = data.draw(st.sampled_from(self._tokens))
         job = self._model.jobs[taken.job.id]
-        if job.state != "running" or job.attempt != taken.lease.attempt:
+        if job.state != "running" or self._taken[job.id] is not taken:
             expected = LeaseState.LOST
         else:
             expected = LeaseState.CANCELLED if job.cancelled else LeaseState.HELD

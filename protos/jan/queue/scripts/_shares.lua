@@ -30,8 +30,9 @@ local function charge(name, tenant, amount)
   keep(times)
 end
 
--- Put a job into its tenant's line. A newly arrived one starts no earlier than the virtual now.
-local function stand_in_line(name, tenant, sequence, place, arrives)
+-- Put a job into its tenant's line. A newly arrived one starts no earlier than the virtual now; one that comes back
+-- brings the time since when its queue was passed over as it was taken: a take that came to nothing was no turn.
+local function stand_in_line(name, tenant, sequence, place, arrives, since)
   local line, tenants, times = line_key(name, tenant), tenants_key(name), times_key(name)
   if redis.call('EXISTS', line) == 0 then
     local now = virtual_now(name)
@@ -43,6 +44,7 @@ local function stand_in_line(name, tenant, sequence, place, arrives)
   redis.call('ZADD', line, sequence, place)
   redis.call('INCR', WAITING)
   redis.call('ZADD', QUEUED_MODELS, 'NX', now_ms(), name)
+  if since then redis.call('ZADD', QUEUED_MODELS, 'LT', since, name) end
   keep(line) keep(tenants) keep(WAITING) keep(QUEUED_MODELS)
 end
 

@@ -7,7 +7,7 @@ local job, leases, hosts = KEYS[1], KEYS[2], KEYS[3]
 local id, token, host, why, cancelled_event = unpack(ARGV)
 
 local fields = redis.call('HMGET', job, 'state', 'holder', 'queue', 'tenant', 'cost', 'weight', 'sequence', 'place',
-                          'cancelled', 'not_here')
+                          'cancelled', 'not_here', 'since')
 if fields[1] ~= 'running' or fields[2] ~= token then return {'kept'} end
 local name, tenant = fields[3], fields[4]
 
@@ -35,6 +35,6 @@ end
 redis.call('HSET', job, 'state', 'queued', 'holder', '')
 redis.call('HINCRBY', job, 'attempt', -1)
 charge(name, tenant, -fields[5] / fields[6])
-stand_in_line(name, tenant, fields[7], fields[8], false)
+stand_in_line(name, tenant, fields[7], fields[8], false, fields[11])
 ring('released', id)
 return {'released'}

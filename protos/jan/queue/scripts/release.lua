@@ -10,7 +10,7 @@ local id, token, seen, most, failed_event, cancelled_event = ARGV[1], ARGV[2], A
 
 if seen ~= '' and redis.call('HGET', leases, id) ~= seen then return 'kept' end
 local fields = redis.call('HMGET', job, 'state', 'holder', 'queue', 'tenant', 'cost', 'weight', 'sequence', 'place',
-                          'cancelled')
+                          'cancelled', 'since')
 if fields[1] ~= 'running' or fields[2] ~= token then
   if seen ~= '' then redis.call('HDEL', leases, id) end
   return 'kept'
@@ -38,6 +38,6 @@ end
 
 redis.call('HSET', job, 'state', 'queued', 'holder', '')
 charge(name, tenant, -fields[5] / fields[6])
-stand_in_line(name, tenant, fields[7], fields[8], false)
+stand_in_line(name, tenant, fields[7], fields[8], false, fields[10])
 ring('released', id)
 return 'released'

@@ -1,4 +1,5 @@
--- Give a dead letter another chance: its place is that of a new job, its log begins anew.
+-- Give a dead letter another chance, a whole one: its place is that of a new job, its log begins anew, and so do its
+-- attempts and what hosts said of it.
 -- KEYS job
 -- ARGV job id, generation of the log
 -- Returns 1, or 0 when it is no dead letter.
@@ -11,8 +12,8 @@ keep(SEQUENCE)
 redis.call('ZREM', DEAD, id)
 redis.call('DEL', log_key(id))
 redis.call('HSET', job, 'state', 'queued', 'holder', '', 'sequence', sequence, 'enqueued', now_ms(), 'failures', 0,
-           'events', 0, 'generation', generation)
-redis.call('HDEL', job, 'cancelled')
+           'attempt', 0, 'events', 0, 'generation', generation, 'retold', 1)
+redis.call('HDEL', job, 'cancelled', 'not_here')
 keep(job)
 stand_in_line(fields[2], fields[3], sequence, fields[4], true)
 ring('submitted', id)

@@ -9,7 +9,7 @@ if value == '' then
   redis.call('DEL', record)
 elseif value then
   redis.call('SET', record, value, 'EX', ttl)
-else
+elseif redis.call('TTL', record) < tonumber(ttl) then  -- an answer that was kept meanwhile lives longer already
   redis.call('EXPIRE', record, ttl)
 end
 return 1

@@ -76,7 +76,7 @@ for _, queue in ipairs(candidates()) do
   if id then
     local job = job_key(id)
     redis.call('ZADD', QUEUED_MODELS, 'XX', now, queue.name)
-    redis.call('HSET', job, 'state', 'running', 'holder', token, 'started', now)
+    redis.call('HSET', job, 'state', 'running', 'holder', token, 'started', now, 'since', queue.since)
     local attempt = redis.call('HINCRBY', job, 'attempt', 1)
     redis.call('HSET', leases, id, token .. ':0')
     redis.call('ZADD', RUNNING, now, id .. ' ' .. model_of(queue.name))
