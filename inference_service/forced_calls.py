@@ -18,7 +18,7 @@ import orjson
 from inference_service.shapes import Usage
 
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"([a-zA-Z0-9_-]+)"\s*,\s*"arguments"\s*:\s*(?=\{)')
-_ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
+_NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +197,13 @@ class _CallReader:
 
 
 def _parameters(function: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema of a function's arguments, which are always an object, whatever its author left out."""
-    parameters: Mapping[str, Any] = function.get("parameters") or _ANY_OBJECT
+    """The schema of a function's arguments, which are always an object, whatever its author left out.
+
+    Without `parameters` a function takes none (OpenAI's API reference); so it does where they are spelled as none.
+    """
+    parameters: Mapping[str, Any] = function.get("parameters") or _NO_ARGUMENTS
+    if parameters == {"type": "object", "properties": {}}:
+        return _NO_ARGUMENTS
     return parameters if parameters.get("type") == "object" else {**parameters, "type": "object"}
 
 

@@ -42,7 +42,8 @@ def read_model(spec: ModelSpec, homes: WeightHomes) -> SafetensorsModel:
     _check_whole(folder, base_id, is_base=named is not None)
     base = read_hf_folder(folder, base_id)
     try:
-        return SafetensorsModel(base, adapter, rank, special_tokens(base.folder), chat_templates(base.folder))
+        templates = chat_templates(base.folder)
+        return SafetensorsModel(base, adapter, rank, special_tokens(base.folder, templates.values()), templates)
     except (LyingHeaderError, OSError) as reason:
         message = f"Model {base_id} is not usable: {reason}."
         raise FailedPreconditionError(message, code="model_file_invalid") from None

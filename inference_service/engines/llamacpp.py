@@ -318,8 +318,9 @@ class LlamaCppEngine:
             with self._weights.open("rb") as file:
                 header = read_gguf(file, self._weights.stat().st_size)
                 self._metadata = header.values
-                self._plain = PlainText(special_tokens(file, header))
                 self._templates = chat_templates(file, header)
+                templates = [*self._templates.values(), self._settings.chat_template.jinja]
+                self._plain = PlainText(special_tokens(file, header, templates))
         except LyingHeaderError:
             pass  # the engine will not open it either, and says why
 

@@ -97,7 +97,7 @@ def _schema(body: dict[str, Any]) -> dict[str, Any] | None:
     called = function_of(body)
     if called:
         (found,) = (tool["function"] for tool in body["tools"] if tool["function"]["name"] == called)
-        parameters: dict[str, Any] = found["parameters"]
+        parameters: dict[str, Any] = found.get("parameters", {})
         return parameters
     schema: dict[str, Any] | None = (body.get("response_format") or {}).get("json_schema", {}).get("schema")
     return schema

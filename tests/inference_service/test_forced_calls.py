@@ -59,9 +59,18 @@ def test_among_several_the_name_comes_first_and_references_still_hold() -> None:
     assert properties == {"a": {"$ref": "#/$defs/f/$defs/x"}, "self": {"$ref": "#/$defs/f"}}
 
 
-def test_arguments_are_an_object_even_without_parameters() -> None:
-    call = forced({"type": "function", "function": {"name": "f"}})
-    assert call.response_format["json_schema"]["schema"] == {"type": "object"}
+@pytest.mark.parametrize("left_out", [{}, {"parameters": None}, {"parameters": {"type": "object", "properties": {}}}])
+def test_a_function_without_parameters_takes_none(left_out: dict[str, Any]) -> None:
+    call = forced({"type": "function", "function": {"name": "f", **left_out}})
+    none = {"type": "object", "properties": {}, "additionalProperties": False}
+    assert call.response_format["json_schema"]["schema"] == none
+    among_others = forced({"type": "function", "function": {"name": "f", **left_out}}, tool("g"))
+    assert among_others.response_format["json_schema"]["schema"]["$defs"]["f"] == none
+
+
+def test_arguments_are_an_object_even_without_a_type() -> None:
+    call = forced({"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {}}}}})
+    assert call.response_format["json_schema"]["schema"] == {"type": "object", "properties": {"a": {}}}
 
 
 def test_two_tools_of_one_name_are_one() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import BinaryIO, Final
 
 from jan.formats.gguf import STRING, GgufHeader
+from jan.formats.turn_marks import CLOSES, OPENS, marks_turns
 
 _INT32: Final = 5
 _CONTROL, _USER_DEFINED, _UNKNOWN = 3, 4, 2  # llama_token_type
@@ -15,24 +16,21 @@ _TOKENS: Final = "tokenizer.ggml.tokens"
 _TYPES: Final = "tokenizer.ggml.token_type"
 _ENDS: Final = ("bos", "eos", "eot", "eom")
 _TEMPLATE: Final = "tokenizer.chat_template"
-OPENS: Final = ("<|", "<\uff5c")
-CLOSES: Final = ("|>", "\uff5c>")
-"""How most models write their turn marks; the second with DeepSeek's wide bar."""
-
 _MAX_TEMPLATE_BYTES: Final = 4 * 1024 * 1024
 
 
-def special_tokens(file: BinaryIO, header: GgufHeader) -> list[str]:
+def special_tokens(file: BinaryIO, header: GgufHeader, templates: Collection[str]) -> list[str]:
     """The tokens that llama.cpp reads as more than text when a prompt spells them: turn marks, ends, places for images.
 
-    Tokens that a model's users write on purpose, such as `<think>`, are not among them. Raises OSError.
+    templates: the chat templates that are used, for the marks that only these tell. Tokens that a model's users write
+    on purpose, such as `<think>`, are not among them. Raises OSError.
     """
     types = _numbers(file, header, _TYPES)
     named = {header.values.get(f"tokenizer.ggml.{name}_token_id") for name in _ENDS}
     return [
         token
         for number, token in enumerate(_texts(file, header, _TOKENS))
-        if number in named or _is_special(token, types[number] if number < len(types) else 0)
+        if number in named or _is_special(token, types[number] if number < len(types) else 0, templates)
     ]
 
 
@@ -47,8 +45,10 @@ def chat_templates(file: BinaryIO, header: GgufHeader) -> dict[str, str]:
     return found
 
 
-def _is_special(token: str, token_type: int) -> bool:
+def _is_special(token: str, token_type: int, templates: Collection[str]) -> bool:
     if token_type in (_CONTROL, _UNKNOWN):
+        return True
+    if token_type == _USER_DEFINED and marks_turns(token, templates):
         return True
     if len(token) <= 4:  # `<|` and `|>` are words of many a language
         return False

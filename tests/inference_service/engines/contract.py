@@ -273,6 +273,16 @@ class EngineContract:
         assert call["function"]["name"] in ({"weather", "time"} if choice == "required" else {"time"})
         assert json.loads(call["function"]["arguments"])["city"] in {"Paris", "Rome"}
 
+    @pytest.mark.parametrize("more", [[], TOOLS])
+    async def test_calls_a_function_without_parameters(
+        self, engine: Engine, client: EngineClient, more: list[Any]
+    ) -> None:
+        clock = {"type": "function", "function": {"name": "clock"}}
+        choice = {"type": "function", "function": {"name": "clock"}}
+        request = {"messages": MESSAGES, "max_tokens": 60, "tools": [clock, *more], "tool_choice": choice}
+        (call,) = (await whole(engine, client, request))["choices"][0]["message"]["tool_calls"]
+        assert (call["function"]["name"], json.loads(call["function"]["arguments"])) == ("clock", {})
+
     async def test_tools_that_it_may_call_do_no_harm(self, engine: Engine, client: EngineClient) -> None:
         request = {"messages": MESSAGES, "max_tokens": 4, "temperature": 0, "tools": TOOLS, "tool_choice": "auto"}
         message = (await whole(engine, client, request))["choices"][0]["message"]
