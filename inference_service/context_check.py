@@ -6,11 +6,16 @@ ended by them where the context ends; but who names a length in his request is t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
 
 from inference_service.model import RunningModel
-from inference_service.tokens import TokenQuestion, chat_of, most_tokens, parts_of, prompts_of, too_much
+from inference_service.tokens import TokenQuestion, chat_of, most_tokens, parts_of, prompts_of, too_long, too_much
+from jan.errors import InvalidArgumentError, JanError
+
+_MAX_COUNTED_BYTES: Final = 2 * 1024 * 1024
+"""What is worth counting for a sentence: more than the context of any model takes, and a second of work."""
 
 
 async def check_fits(running: RunningModel, body: Mapping[str, Any], limit: int | None) -> None:
@@ -25,6 +30,27 @@ async def check_fits(running: RunningModel, body: Mapping[str, Any], limit: int 
     # A prompt that leaves no room at all is the engine's to refuse, whatever was asked for.
     if prompt_tokens < ctx_len < prompt_tokens + limit:
         raise too_much(ctx_len, prompt_tokens, limit, chat="messages" in body)
+
+
+@contextlib.asynccontextmanager
+async def told_exactly(running: RunningModel, body: Mapping[str, Any]) -> AsyncIterator[None]:
+    """Within it, a refusal of a prompt as too long tells how long it is.
+
+    vLLM stops counting where its context ends and says "at least". A prompt of megabytes is not counted either.
+    """
+    try:
+        yield
+    except InvalidArgumentError as refusal:
+        ctx_len = running.engine.ctx_len
+        if refusal.code != "context_length_exceeded" or "at least" not in refusal.message or ctx_len is None:
+            raise
+        if most_tokens(body) > _MAX_COUNTED_BYTES:
+            raise
+        try:
+            tokens = await _count(running, body)
+        except JanError:  # the engine does not answer any more: what it said is what is known
+            raise refusal from None
+        raise too_long(ctx_len, tokens, refusal.param) from None
 
 
 async def _count(running: RunningModel, body: Mapping[str, Any]) -> int:

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from inference_service.chunks import ChunkStream
 from inference_service.completions import CompletionStream, CompletionWishes, WholeCompletion
-from inference_service.context_check import check_fits
+from inference_service.context_check import check_fits, told_exactly
 from inference_service.continuation import CHAT_FIELDS, ECHO, NOTHING, Begun, is_plain, text_of, without_echo
 from inference_service.embeddings import EmbeddingList
 from inference_service.engines import process
@@ -172,7 +172,7 @@ class Relay:
         head = AnswerHead(self._job.response_id, self._job.response_created, self._job.model.id)
         wishes = AnswerWishes.of(request)
         await self._check_fits(running, call.body, request)
-        async with running.client.chat(call.body) as content:
+        async with told_exactly(running, call.body), running.client.chat(call.body) as content:
             if call.streams:
                 if self._job.stream:
                     answer: Answer = ChunkStream(head, wishes, begun=bool(self.taken.published))
@@ -192,7 +192,7 @@ class Relay:
         else:
             answer = WholeCompletion(head, wishes)
         await self._check_fits(running, call.body, request)
-        async with running.client.complete(call.body) as content:
+        async with told_exactly(running, call.body), running.client.complete(call.body) as content:
             if call.streams:
                 await self._relay(content, begun.read_by(answer, request))
             else:

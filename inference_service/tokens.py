@@ -68,6 +68,15 @@ def parts_of(prompt: Any) -> Sequence[str | int]:
     return [prompt] if isinstance(prompt, str) else prompt
 
 
+def too_long(ctx_len: int, tokens: int, asked: str) -> InvalidArgumentError:
+    """OpenAI's sentence, with the numbers, for a prompt that does not fit; `asked` is the field that holds it."""
+    message = (
+        f"This model's maximum context length is {ctx_len} tokens. "
+        f"However, your {asked} resulted in {tokens} tokens. Please reduce the length of the {asked}."
+    )
+    return InvalidArgumentError(message, code="context_length_exceeded", param=asked)
+
+
 def too_much(ctx_len: int, prompt_tokens: int, answer_tokens: int, *, chat: bool) -> InvalidArgumentError:
     """OpenAI's sentence, with the numbers, for a prompt and an answer that do not fit together."""
     limit = f"This model's maximum context length is {ctx_len} tokens"

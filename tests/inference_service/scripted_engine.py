@@ -31,6 +31,7 @@ MAX_PROMPT_WORDS = 1000
 TOO_LONG = f"This model's maximum context length is {MAX_PROMPT_WORDS} tokens."
 DIMENSIONS = 8
 PROMPT_TOKENS = 7
+STREAM = web.RequestKey("stream", web.StreamResponse)
 
 
 CORE_DIED = {
@@ -150,7 +151,7 @@ class ScriptedEngine:
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        request["stream"] = response
+        request[STREAM] = response
         count = 0
         for index in choices:
             count = 0
@@ -199,7 +200,7 @@ class ScriptedEngine:
 
     @staticmethod
     async def _say_dead(request: web.Request) -> web.StreamResponse:
-        response: web.StreamResponse | None = request.get("stream")
+        response: web.StreamResponse | None = request.get(STREAM)
         if response is None:
             return web.json_response(CORE_DIED, status=500)
         await response.write(b"data: %b\n\ndata: [DONE]\n\n" % json.dumps(CORE_DIED).encode())
@@ -219,7 +220,7 @@ class ScriptedEngine:
     async def _stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        request["stream"] = response
+        request[STREAM] = response
         count = 0
         indexes = range(body.get("n", 1))
         called = function_of(body)

@@ -16,7 +16,7 @@ import pytest
 
 from inference_service.chunks import ChunkStream
 from inference_service.completions import CompletionStream, CompletionWishes, WholeCompletion
-from inference_service.context_check import check_fits
+from inference_service.context_check import check_fits, told_exactly
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import Engine
 from inference_service.model import Copy, Model, RunningModel
@@ -183,6 +183,10 @@ class EngineContract:
         # What leaves no room at all is refused by the engine itself, with or without a limit.
         too_long = engine.chat_call({"messages": [{"role": "user", "content": "word " * 5000}]}).body
         await check_fits(running, too_long, 1)
+        tokens = len((await engine.tokenize(client, TokenQuestion(chat=chat_of(too_long)))).ids)
+        with pytest.raises(InvalidArgumentError, match=rf"your messages resulted in {tokens} tokens\."):
+            async with told_exactly(running, too_long), client.chat(too_long):
+                pass
 
     async def test_passes_on_only_known_fields(self, engine: Engine) -> None:
         strange = {"chat_template": "x", "prompt_embeds": "x", "grammar": "x", "n_discard": 1, "user": "ann"}
