@@ -25,6 +25,7 @@ MAX_ECHO = 200
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
+_UNKNOWN = "extra_forbidden"
 # pydantic's reasons that OpenAI has a code for.
 _CODES = {
     "missing": "missing_required_parameter",
@@ -37,6 +38,7 @@ _CODES = {
     "too_long": "array_above_max_length",
     "too_short": "empty_array",
     "literal_error": "invalid_value",
+    _UNKNOWN: "unknown_parameter",
 }
 
 
@@ -68,8 +70,9 @@ def validate(value: dict[str, Any], model: type[ModelT]) -> ModelT:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         param = _param(first["loc"])[:MAX_ECHO]
+        reason = f"Invalid '{param}': {first['msg']}." if param else f"{first['msg']}."
         raise InvalidArgumentError(
-            f"Invalid '{param}': {first['msg']}." if param else f"{first['msg']}.",
+            f"Unknown parameter: '{param}'." if first["type"] == _UNKNOWN else reason,
             param=param,
             code=_CODES.get(first["type"], "invalid_type" if first["type"].endswith("_type") else "invalid_value"),
         ) from None

@@ -29,9 +29,11 @@ async def save(server: Server, path: str, target: str) -> dict[str, str]:
 
 
 def write(file: BinaryIO, data: bytes) -> None:
-    """Add to a file. Raises ServerError: no room for it, or nobody reads."""
+    """Add to a file. Raises ServerError: no room for it; BrokenPipeError: nobody reads any more."""
     try:
         file.write(data)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise ServerError(f"cannot write: {error.strerror}.") from None
 

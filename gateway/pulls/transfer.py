@@ -29,13 +29,15 @@ _CORRUPT = "download_corrupt"
 class Patience:
     """How often in a row a file is asked for in vain before it is given up, and how long between: 2 minutes in all.
 
-    stall_seconds: how long 64 KiB of it may take.
+    stall_seconds: how long 64 KiB of it may take. max_restarts: how often what had come is dropped and asked for
+    again, although it came further each time: by a server that knows no parts of files, or always has another one.
     """
 
     max_failures: int = 10
     first_seconds: float = 0.25
     most_seconds: float = 30.0
     stall_seconds: float = 30.0
+    max_restarts: int = 30
 
     def backoff(self) -> Backoff:
         """The pauses between."""
@@ -53,6 +55,7 @@ class Transfer:
         self._file = file
         self._received = file.received_bytes
         self._limits = LIMITS
+        self._restarts = 0
         self._anew = False
         """Whether to begin at 0, because what is here and what the server has now do not belong together."""
 
@@ -75,6 +78,7 @@ class Transfer:
                     error.code not in _PASSING | {_CORRUPT}
                     or failures >= patience.max_failures
                     or corrupt >= MAX_CORRUPT
+                    or self._restarts >= patience.max_restarts
                 ):
                     raise
                 self._anew = error.code == _RANGE
@@ -124,6 +128,7 @@ class Transfer:
         offset, held = part.offset, bytearray()
         if offset and (part.total_bytes != size or part.validator not in ("", self._file.validator)):
             raise _wrong("range", "The file is another one than it was before.")
+        self._restarts += offset == 0 and self._received > 0
         async with aclosing(part.pieces):
             async for piece in part.pieces:
                 held += piece

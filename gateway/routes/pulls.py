@@ -17,6 +17,7 @@ from gateway.pulls.plan import Named
 from gateway.schemas.pulls import CancelPull, FitSource, PullModel, PullNamedModel
 from gateway.sse import DONE, KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
 from jan.errors import ConflictError, DeadlineExceededError, InvalidArgumentError, UnavailableError
+from jan.formats.description import first_ctx_len
 from jan.ids import PullId
 from jan.storage.v1 import models_pb2, pulls_pb2
 
@@ -66,10 +67,14 @@ async def fit_source(request: web.Request) -> web.Response:
     body = await read_body(request, FitSource)
     puller = request.app[PULLS]
     plan = await puller.planner.plan(body.source, revision=body.revision or "")
+    described = await puller.headers.describe(plan)
     # Its settings would be those of a fresh download.
-    model = models_pb2.Model(id=plan.model_id, engine=plan.engine, format=plan.format, settings_json="{}")
+    settings = {"ctx_len": first_ctx_len(described)} if plan.format == "gguf" else {}
+    model = models_pb2.Model(
+        id=plan.model_id, engine=plan.engine, format=plan.format, settings_json=orjson.dumps(settings).decode()
+    )
     question = fit_request(model, body)
-    question.sizes.CopyFrom(sizes_to_proto(await puller.headers.describe(plan)))
+    question.sizes.CopyFrom(sizes_to_proto(described))
     return json_response(fit_from_proto(plan.model_id, await request.app[INFERENCE].fit(question)))
 
 

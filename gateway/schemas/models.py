@@ -6,7 +6,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.model_settings import SETTINGS
@@ -63,8 +63,11 @@ class StopNamedModel(RequestModel):
 class ModifyModel(ChangeThreadModel):
     """PATCH /v1/models/{model_id}. What is not sent stays, null clears a key of a map.
 
-    Parameters and the settings that are known may also stand beside the maps, as cortex had them.
+    Parameters and the settings that are known may also stand beside the maps, as cortex had them. What is none of
+    these is refused: a change that was ignored would look as if it had been made.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     overrides: ClassVar[bool] = False
 
@@ -80,7 +83,9 @@ class ModifyModel(ChangeThreadModel):
             return value
         own = {name: value[name] for name in SETTINGS if name in value}
         settings = value.get("settings") or {}
-        return value | {"settings": settings | own} if own and isinstance(settings, dict) else value
+        if not own or not isinstance(settings, dict):
+            return value
+        return {name: value[name] for name in value if name not in own} | {"settings": settings | own}
 
     @field_validator("settings")
     @classmethod

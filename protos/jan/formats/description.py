@@ -27,6 +27,15 @@ class ModelDescription:
     context_tokens: int = 0
 
 
+# What Jan gave a model that says nothing of its context.
+_USUAL_CTX_LEN = 8192
+
+
+def first_ctx_len(description: ModelDescription) -> int:
+    """The context that a new model is given: what it was made for, 8192 tokens at most."""
+    return min(_USUAL_CTX_LEN, description.context_tokens or _USUAL_CTX_LEN)
+
+
 # Ten times what the largest known model has. Larger ones are lies, and would make sums that mean nothing.
 _MOST = {
     "layers": 10_000,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, NotFoundError, StorageFullError
-from jan.formats.description import ModelDescription
+from jan.formats.description import ModelDescription, first_ctx_len
 from jan.formats.hf_folder import read_hf_folder, read_lora_folder
 from jan.formats.weights import describe_gguf_files, is_gguf_adapter
 from jan.ids import ModelId
@@ -31,8 +31,6 @@ _PIECE_BYTES = 8 * 1024 * 1024
 _SYNC_BYTES = 256 * 1024 * 1024
 # What the rest of the janroot is left.
 _ROOM_BYTES = 64 * 1024 * 1024
-# What Jan gave a model that says nothing of its context.
-_USUAL_CTX_LEN = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +184,7 @@ class ModelImport:
         weights = self.selection.weights()
         settings: JsonObject = {}
         if self.selection.is_gguf:
-            ctx_len = min(_USUAL_CTX_LEN, self._describe_gguf().context_tokens or _USUAL_CTX_LEN)
-            settings = {"ctx_len": ctx_len, "llama_model_path": weights[0]}
+            settings = {"ctx_len": first_ctx_len(self._describe_gguf()), "llama_model_path": weights[0]}
         if self._base is not None:
             settings["base_model"] = self._base.id
         return {

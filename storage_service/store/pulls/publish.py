@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from jan.errors import ConflictError, FailedPreconditionError
 from jan.formats.config import MAX_CONFIG_BYTES, parse_config
-from jan.formats.description import LyingHeaderError
+from jan.formats.description import LyingHeaderError, first_ctx_len
 from jan.formats.gguf import GgufHeader, describe_gguf, read_gguf
 from jan.formats.safetensors import read_safetensors
 from jan.ids import ModelId
@@ -16,9 +16,6 @@ from storage_service.store.layout import Layout
 from storage_service.store.pulls.names import BESIDE_WEIGHTS, MAX_BESIDE_BYTES
 from storage_service.store.pulls.record import Pull
 from storage_service.store.records import JsonObject
-
-# What Jan gave a model that says nothing of its context.
-_USUAL_CTX_LEN = 8192
 
 
 def check_place(where: Layout, model_id: ModelId, *, described: bool) -> None:
@@ -81,8 +78,7 @@ def completed(model: JsonObject, folder: Path, header: GgufHeader | None) -> Jso
     size = sum(path.stat().st_size for path in folder.iterdir() if path.name != layout.MODEL_FILE)
     settings = dict(model.get("settings") or {})
     if header is not None:
-        made_for = describe_gguf(header).context_tokens
-        settings.setdefault("ctx_len", min(_USUAL_CTX_LEN, made_for or _USUAL_CTX_LEN))
+        settings.setdefault("ctx_len", first_ctx_len(describe_gguf(header)))
     return model | {"settings": settings, "metadata": (model.get("metadata") or {}) | {"size": size}}
 
 

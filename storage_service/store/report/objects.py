@@ -71,7 +71,6 @@ def models(where: layout.Layout) -> Iterator[Finding]:
             yield Finding(place, Kind.INVALID_DESCRIPTION)
         if description.weights is not None:
             dropped |= {f"{description.folder}/{name}" for name in description.weights.files}
-            yield Finding(place, Kind.DROPPED_WEIGHTS)
         elif description.is_sure or raw is not None:
             described.add(description.folder)
         if raw is None:
@@ -83,6 +82,8 @@ def models(where: layout.Layout) -> Iterator[Finding]:
             yield Finding(place, Kind.SHADOWED, f"by {served[description.id]}")
         else:
             served[description.id] = place
+            if description.weights is not None:
+                yield Finding(place, Kind.DROPPED_WEIGHTS)
             yield from _model(where, description, raw, place)
     for home in _HOMES:
         yield from _lying_about(where.root / home, home, described, dropped)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from gateway.keys import PULLS
 from gateway.pulls.transfer import Patience
@@ -201,3 +202,25 @@ async def test_parts_of_a_model_are_fetched_side_by_side(pulling: Pulling) -> No
 async def test_what_answers_404_is_named_without_what_was_asked_of_it(pulling: Pulling) -> None:
     error = await refused(pulling, model=f"{pulling.host.url}/none.gguf?key=hunter2")
     assert error["message"] == f"{pulling.host.url}/none.gguf answered 404."
+
+
+async def test_a_server_that_knows_no_parts_and_stalls_is_given_up(pulling: Pulling) -> None:
+    """Each time it gets as far as it did before: nothing is won by asking for ever."""
+    pulling.gateway.app[PULLS].patience = Patience(max_failures=3, first_seconds=0.01, stall_seconds=0.5)
+    pulling.host.add("/a.gguf", GGUF, hold_after=2**21 + 2**16, knows_parts=False)
+    pull = await pulling.pull(f"{pulling.host.url}/a.gguf")
+    assert (pull["state"], pull["error"]["code"]) == ("error", "download_too_slow")
+    assert len(pulling.host.requests) == 1 + 3
+
+
+async def test_a_server_that_knows_no_parts_and_gets_a_little_further_each_time_is_given_up(pulling: Pulling) -> None:
+    pulling.gateway.app[PULLS].patience = Patience(first_seconds=0.01, max_restarts=2)
+    file = pulling.host.add("/a.gguf", GGUF, cuts=100, cut_after=0, knows_parts=False)
+
+    def further(_: web.Request) -> None:
+        file.cut_after = min(max(len(pulling.host.requests) - 1, 1), 3) * 2**20
+
+    pulling.host.hub = further
+    pull = await pulling.pull(f"{pulling.host.url}/a.gguf")
+    assert (pull["state"], pull["error"]["code"]) == ("error", "download_cut_short")
+    assert len(pulling.host.requests) == 1 + 3

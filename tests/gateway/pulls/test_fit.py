@@ -38,6 +38,18 @@ async def test_a_file_that_is_elsewhere_is_answered_as_one_that_is_here(fitting:
     assert there["needs"]["weights"] == 8 * MIB
 
 
+async def test_before_the_download_it_is_asked_of_the_context_that_the_model_will_have(fitting: Pulling) -> None:
+    fitting.host.add("/long.gguf", tiny_gguf(4 * MIB, context_tokens=32_768))
+    fitting.host.add("/short.gguf", tiny_gguf(4 * MIB))
+    for name, ctx_len in (("long", 8192), ("short", 2048)):
+        url = f"{fitting.host.url}/{name}.gguf"
+        there = await fitting.gateway.json("POST", "/v1/models/fit", {"source": url})
+        await fitting.pull(url)
+        here = await fitting.gateway.json("POST", f"/v1/models/{name}/fit", {})
+        assert there == here
+        assert there["ctx_len"] == ctx_len
+
+
 async def test_a_repository_of_several_files(pulling: Pulling, host: ModelHost) -> None:
     files = {f"model-0000{n}-of-00002.safetensors": tiny_safetensors(MIB, seed=n) for n in (1, 2)}
     files |= {"config.json": json.dumps(CONFIG).encode(), "tokenizer.json": b"{}"}

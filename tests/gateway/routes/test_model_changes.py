@@ -159,3 +159,17 @@ async def test_changed_settings_reload_at_the_next_job_and_parameters_do_not(api
     await ask(api, "PUT", f"{PATH}/start")
     assert model.spec is not None
     assert json.loads(model.spec.settings_json) == {"n_parallel": 3}
+
+
+@pytest.mark.parametrize("field", ["engine", "sources", "format", "id", "object", "what_nobody_knows"])
+async def test_what_is_not_changed_here_is_refused_by_name(api: Api, storage_server: StorageServer, field: str) -> None:
+    before = described(storage_server)
+    status, error = await refusal(api, "PATCH", PATH, json={"name": "Another", field: []})
+    assert (status, error["param"], error["code"]) == (400, field, "unknown_parameter")
+    assert described(storage_server) == before
+
+
+async def test_settings_and_parameters_beside_the_maps_are_known(api: Api, storage_server: StorageServer) -> None:
+    await ask(api, "PATCH", PATH, {"ctx_len": 256, "temperature": 0.5, "settings": {"ngl": 3}})
+    file = described(storage_server)
+    assert (file["settings"]["ctx_len"], file["settings"]["ngl"], file["parameters"]["temperature"]) == (256, 3, 0.5)

@@ -28,6 +28,14 @@ def test_a_file_in_models_itself_is_called_as_it_is(store: Store, janroot: Path)
     ]
 
 
+def test_weights_whose_folder_can_be_no_id_are_not_said_to_be_served(store: Store, janroot: Path) -> None:
+    put(janroot / "models/bad name/mine.gguf")
+    assert store.models.all() == []
+    assert [(finding.path, finding.kind) for finding in store.report(100).findings] == [
+        ("models/bad name/mine.gguf", Kind.FOREIGN_NAME)
+    ]
+
+
 def test_a_folder_with_one_model_gives_it_its_name_and_with_several_each_its_own(store: Store, janroot: Path) -> None:
     put(janroot / "models/one/weights.gguf")
     put(janroot / "models/one/mmproj-weights.gguf")
