@@ -88,7 +88,7 @@ async def test_a_cancel_at_any_moment_ends_the_log(bench: Bench, scripted: Scrip
 async def test_a_job_ends_at_its_deadline(bench: Bench, scripted: ScriptedEngine) -> None:
     scripted.hold(after_tokens=1)
     timeout = Duration()
-    timeout.FromTimedelta(timedelta(milliseconds=100))
+    timeout.FromTimedelta(timedelta(seconds=3))  # the first token must come before
     async with bench.worker():
         said = await bench.ask(remote(scripted.url), ENDLESS, timeout=timeout)
         await scripted.until_active(0)
