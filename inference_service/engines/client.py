@@ -12,8 +12,9 @@ import orjson
 
 from inference_service.engines.engine import Connection
 from inference_service.engines.errors import error_of
+from inference_service.engines.remote_errors import wait_seconds_of
 from inference_service.engines.traffic import Question
-from jan.errors import InternalError, UnavailableError
+from jan.errors import InternalError, JanError, UnavailableError
 
 ENGINE_UNREACHABLE = "engine_unreachable"
 """The code of an UnavailableError that says: nothing of the request was answered, it may be asked again."""
@@ -37,6 +38,7 @@ class EngineClient:
     def __init__(self, connection: Connection) -> None:
         """Nothing is connected before the first request."""
         self._base_url = connection.base_url
+        self._is_remote = connection.socket_path is None
         # Some servers repeat the key that they refuse.
         self._secrets = [value.removeprefix("Bearer ").encode() for value in connection.headers.values()]
         self._answers: set[aiohttp.StreamReader] = set()
@@ -131,7 +133,7 @@ class EngineClient:
             self._answers.add(response.content)
             try:
                 if response.status != 200:
-                    raise error_of(response.status, await self._error_body(response), asked)
+                    raise await self._error(response, asked)
                 yield response.content
             finally:
                 self._answers.discard(response.content)
@@ -148,6 +150,11 @@ class EngineClient:
                 message = "The engine did not come to an end with this request, and was ended."
                 raise InternalError(message, code=ENGINE_STUCK) from error
             raise UnavailableError("The engine cannot be reached.", code=ENGINE_UNREACHABLE) from error
+
+    async def _error(self, response: aiohttp.ClientResponse, asked: str) -> JanError:
+        body = await self._error_body(response)
+        wait_seconds = wait_seconds_of(response.headers)
+        return error_of(response.status, body, asked, is_remote=self._is_remote, wait_seconds=wait_seconds)
 
     async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
         body = await response.content.read(_MAX_ERROR_BYTES)

@@ -7,7 +7,15 @@ from typing import Final
 
 import orjson
 
-from jan.errors import FailedPreconditionError, InternalError, InvalidArgumentError, JanError, UnavailableError
+from inference_service.engines.remote_errors import remote_error
+from jan.errors import (
+    FailedPreconditionError,
+    InternalError,
+    InvalidArgumentError,
+    JanError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
 from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
@@ -48,11 +56,14 @@ class EngineLostError(Exception):
         self.is_dead = is_dead
 
 
-def error_of(status: int, body: bytes, asked: str = "messages") -> JanError:
+def error_of(
+    status: int, body: bytes, asked: str = "messages", *, is_remote: bool = False, wait_seconds: int = 5
+) -> JanError:
     """What an engine's error answer means, in our kinds and OpenAI's codes.
 
     The engine's own sentence is passed on where the request is at fault, since it says what to change. Otherwise it
     may tell of our insides, so it goes into our log only. `asked` is the field that holds what the model was to read.
+    is_remote: it is somebody else's server. wait_seconds: how long it asks to be left alone.
     """
     message, error_type, param = _error_fields(body)
     unreadable = _UNREADABLE.match(message)
@@ -79,7 +90,10 @@ def error_of(status: int, body: bytes, asked: str = "messages") -> JanError:
     if status == 404:
         return FailedPreconditionError("The model's server does not know this model.", code="engine_not_found")
     if status == 429:
-        return UnavailableError("The model's server is busy.", code="engine_busy", retry_after_seconds=5)
+        message = "The model's server takes no more requests now."
+        return ResourceExhaustedError(message, code="engine_busy", retry_after_seconds=wait_seconds)
+    if is_remote:
+        return remote_error(status, wait_seconds)
     if status == 503:
         return UnavailableError("The engine is not ready.", code="engine_unavailable", retry_after_seconds=1)
     return InternalError("The engine failed on this request.")

@@ -15,7 +15,7 @@ from inference_service.engines.client import EngineClient
 from inference_service.engines.openai import OpenAiEngine
 from inference_service.remote_keys import RemoteKeys
 from inference_service.settings import InferenceSettings
-from jan.errors import FailedPreconditionError, InternalError, InvalidArgumentError
+from jan.errors import FailedPreconditionError, InvalidArgumentError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.settings import SettingsError
 
@@ -65,7 +65,7 @@ async def test_a_key_goes_to_its_own_origin_and_to_no_other() -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_no_redirect_is_followed(status: int) -> None:
     async with server(200) as (other, elsewhere), server(status, f"{other}/chat/completions") as (own, seen):
-        with pytest.raises(InternalError):
+        with pytest.raises(FailedPreconditionError, match=rf"answered {status} .* redirects are not followed"):
             await ask(engine(own, RemoteKeys({own: KEY, other: KEY})))
     assert (len(seen), elsewhere) == (1, [])
 

@@ -25,7 +25,7 @@ LLAMACPP_CONTEXT = (
         (500, b'{"error":{"message":"image input is not supported - hint"}}', "invalid_argument", ""),
         (401, b"", "failed_precondition", "engine_unauthorized"),
         (404, b'{"detail":"Not Found"}', "failed_precondition", "engine_not_found"),
-        (429, b"", "unavailable", "engine_busy"),
+        (429, b"", "resource_exhausted", "engine_busy"),
         (503, b'{"error":{"message":"Loading model"}}', "unavailable", "engine_unavailable"),
         (500, json.dumps(CORE_DIED).encode(), "unavailable", "engine_dead"),
         (500, b'{"error":"boom"}', "internal", ""),
