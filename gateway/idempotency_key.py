@@ -24,8 +24,9 @@ _UPLOADS = frozenset({"/v1/files", "/v1/threads/import", "/v1/assistants/import"
 class Identity:
     """What makes two requests the same.
 
-    name: the record's, from the person and the key, so that nobody's key reaches another's answer. route: method and
-    path with its query. body: the digest of a JSON body; None for an upload, whose digest is known once it was read.
+    name: the record's, `<holder>.<digest>`, from the person and the key, so that nobody's key reaches another's answer.
+    route: method and path with its query. body: the digest of a JSON body; None for an upload, whose digest is known
+    once it was read.
     """
 
     name: str
@@ -55,12 +56,16 @@ async def identify(request: web.Request, key: str) -> Identity:
     Raises what `read_bytes` raises.
     """
     holder = holder_of(request)
-    name = hashlib.sha256(f"{holder}\0{key}".encode()).hexdigest()
+    name = f"{_digest(holder)[:16]}.{_digest(holder + chr(0) + key)}"
     route = f"{request.method} {request.raw_path}"
     if not is_upload(request):
         return Identity(name, route, hashlib.sha256(await read_bytes(request)).hexdigest())
     request[DIGEST] = UploadDigest()
     return Identity(name, route, None)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def is_upload(request: web.Request) -> bool:

@@ -116,7 +116,7 @@ class RecordedAnswers:
         return record, claimed
 
     async def keep(self, name: str, record: Record) -> None:
-        """Keep an answer for a day."""
+        """Keep an answer for a day, or until newer ones need its room (jan.keys: RECORDED_OF_HOLDER_MAX_BYTES)."""
         if len(record.content) > keys.RECORDED_MAX_BYTES:
             record = replace(record, content=b"", too_large=True)
         await self._settle(name, record.token, record.to_bytes())

@@ -16,6 +16,9 @@ ENDED_TTL_SECONDS = 10 * 60
 ANSWERING_TTL_SECONDS = 60
 # The longest answer that is kept for a repetition of its request.
 RECORDED_MAX_BYTES = 1_048_576
+# What all recorded answers of one holder may take, and those of everybody; the oldest give way.
+RECORDED_OF_HOLDER_MAX_BYTES = 67_108_864
+RECORDED_IN_ALL_MAX_BYTES = 268_435_456
 # The most events that one log keeps; a token an event, this is longer than any context here.
 LOG_MAX_EVENTS = 65_536
 # The most signals kept for workers that look up late; they check the queue itself after a pause anyway.
@@ -46,6 +49,12 @@ RUNNING = f"{PREFIX}queue:running"
 
 DEAD = f"{PREFIX}queue:dead"
 """Sorted set: ids of jobs that lost their worker too often, by when they were given up."""
+
+RECORDED_NAMES = f"{PREFIX}recorded-names"
+"""Sorted set: the names of all recorded answers, by when they were recorded."""
+
+RECORDED_BYTES = f"{PREFIX}recorded-bytes"
+"""Hash: the size of each recorded answer by its name; `of <holder>` the sum of one holder's, `all` that of all."""
 
 HOSTS = f"{PREFIX}hosts"
 """Hash: each engine host that takes jobs, with what it told last: its beats, and the models that it has."""
@@ -104,8 +113,16 @@ def poke(follower_id: str) -> str:
 
 
 def recorded(name: str) -> str:
-    """String: the answer to a request with an `Idempotency-Key`, or that it is being answered."""
+    """String: the answer to a request with an `Idempotency-Key`, or that it is being answered.
+
+    A name is `<holder>.<digest>`.
+    """
     return f"{PREFIX}recorded:{name}"
+
+
+def recorded_names(holder: str) -> str:
+    """Sorted set: the names of one holder's recorded answers, by when they were recorded."""
+    return f"{RECORDED_NAMES}:{holder}"
 
 
 def chat(completion_id: str) -> str:
