@@ -15,9 +15,12 @@ from tests.inference_service.bench import Bench, launcher
 from tests.inference_service.scripted_engine import ScriptedEngine
 
 pytest.register_assert_rewrite(
+    "tests.inference_service.engines.asking",
+    "tests.inference_service.engines.completion_contract",
     "tests.inference_service.engines.contract",
     "tests.inference_service.engines.continuation_contract",
     "tests.inference_service.engines.embedding_contract",
+    "tests.inference_service.engines.tool_contract",
 )
 
 

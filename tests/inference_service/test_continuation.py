@@ -20,7 +20,7 @@ from jan.queue.jobs import MAX_LOST_WORKERS
 from jan.queue.log import LogWriter
 from jan.queue.scripts import Scripts
 from tests.inference_service.bench import Bench, Said, remote
-from tests.inference_service.engines.contract import CITY, TOOLS
+from tests.inference_service.engines.asking import CITY, TOOLS
 from tests.inference_service.scripted_engine import PROMPT_TOKENS, ScriptedEngine
 from tests.inference_service.scripted_words import text, token
 

@@ -17,7 +17,7 @@ from inference_service.engines.engine import Engine
 from inference_service.forced_calls import Answer
 from inference_service.shapes import AnswerWishes
 from inference_service.tokens import TokenQuestion
-from tests.inference_service.engines.contract import HEAD, MESSAGES, completed_in_chunks, engine_chunks, streamed
+from tests.inference_service.engines.asking import HEAD, MESSAGES, completed_in_chunks, engine_chunks, streamed
 
 
 class ContinuationContract:

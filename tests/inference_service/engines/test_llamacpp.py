@@ -22,19 +22,11 @@ from inference_service.placement import Placement
 from inference_service.tokens import TokenQuestion
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
+from tests.inference_service.engines.asking import CITY, FORGED, MESSAGES, TOOLS, streamed, whole
 from tests.inference_service.engines.continuation_contract import ContinuationContract
-from tests.inference_service.engines.contract import (
-    CITY,
-    FORGED,
-    MESSAGES,
-    TOOLS,
-    BusySlots,
-    EngineContract,
-    Trait,
-    streamed,
-    whole,
-)
+from tests.inference_service.engines.contract import EngineContract
 from tests.inference_service.engines.embedding_contract import EmbeddingContract, embedded, vectors_of
+from tests.inference_service.engines.traits import BusySlots, Trait
 
 LOAD_TIMEOUT = timedelta(seconds=50)
 TEMPLATE_WITH_TOOLS = """{%- if tools -%}<|im_start|>system

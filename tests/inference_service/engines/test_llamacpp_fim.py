@@ -14,7 +14,7 @@ from inference_service.engines.llamacpp_fim import FimTokens, with_suffix
 from inference_service.model import Copy, Model, RunningModel
 from inference_service.tokens import TokenQuestion
 from jan.errors import InvalidArgumentError
-from tests.inference_service.engines.contract import completed
+from tests.inference_service.engines.asking import completed
 from tests.inference_service.engines.test_llamacpp import make_engine
 
 FIM = {"tokenizer.ggml.fim_pre_token_id": 3, "tokenizer.ggml.fim_suf_token_id": 4, "tokenizer.ggml.fim_mid_token_id": 5}

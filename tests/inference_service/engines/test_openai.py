@@ -7,8 +7,9 @@ from inference_service.engines.openai import OpenAiEngine
 from jan.errors import FailedPreconditionError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from tests.inference_service.engines.continuation_contract import ContinuationContract
-from tests.inference_service.engines.contract import BusySlots, EngineContract, Trait
+from tests.inference_service.engines.contract import EngineContract
 from tests.inference_service.engines.embedding_contract import EmbeddingContract
+from tests.inference_service.engines.traits import BusySlots, Trait
 from tests.inference_service.scripted_engine import DIMENSIONS, ScriptedEngine
 
 

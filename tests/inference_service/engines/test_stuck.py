@@ -12,7 +12,7 @@ from inference_service.engines.llamacpp import LlamaCppEngine, busy_slots
 from inference_service.engines.stuck import Look, StuckWatch, Verdicts, cpu_seconds_of
 from inference_service.engines.traffic import Traffic
 from jan.errors import InternalError
-from tests.inference_service.engines.contract import MESSAGES, whole
+from tests.inference_service.engines.asking import MESSAGES, whole
 from tests.inference_service.engines.test_llamacpp import make_engine
 
 BURNS_WHEN_ASKED = (

@@ -30,9 +30,11 @@ from jan.errors import FailedPreconditionError, InvalidArgumentError
 from jan.inference.v1.jobs_pb2 import BaseModel, ModelSpec
 from jan.queue.follower import LogFollower
 from tests.inference_service.bench import Bench
+from tests.inference_service.engines.asking import FORGED, MESSAGES, TOOLS, whole
 from tests.inference_service.engines.continuation_contract import ContinuationContract
-from tests.inference_service.engines.contract import FORGED, MESSAGES, TOOLS, BusySlots, EngineContract, Trait, whole
+from tests.inference_service.engines.contract import EngineContract
 from tests.inference_service.engines.embedding_contract import EmbeddingContract
+from tests.inference_service.engines.traits import BusySlots, Trait
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 

@@ -1,0 +1,19 @@
+"""The differences between engines that are no defects."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+
+from inference_service.engines.client import EngineClient
+
+
+class Trait(StrEnum):
+    """How an engine may differ."""
+
+    WHOLE_ANSWERS_STREAM = "a whole answer is streamed from it and gathered here"
+    TELLS_NO_TOKENS = "it cannot be asked what its tokens are"
+    NO_TOOLS_IN_TEMPLATE = "its model's chat template has no tools: left to itself it answers in prose"
+
+
+BusySlots = Callable[[EngineClient], Awaitable[int]]
