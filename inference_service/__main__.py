@@ -10,6 +10,7 @@ from inference_service.control import ControlServicer
 from inference_service.devices.host import HostInventory
 from inference_service.devices.nvml import load_nvml
 from inference_service.engines.launcher import Launcher
+from inference_service.engines.scratch import sweep
 from inference_service.measurements import Measurements
 from inference_service.models import open_models
 from inference_service.settings import InferenceSettings
@@ -23,6 +24,7 @@ from jan.service import run_service
 async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
     """Run until `stop` is set and every job in hand has ended."""
     run_dir = settings.common.run_dir
+    await asyncio.to_thread(sweep, run_dir / "engines")
     measurements = Measurements(run_dir / "measurements.json")
     launcher = Launcher(
         settings.homes,

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from inference_service.engines import guard, tether
 from inference_service.engines.log import EngineLog
+from inference_service.engines.scratch import sweep
 from jan.errors import UnavailableError
 
 ENGINE_CRASHED = "engine_crashed"
 """The code of an UnavailableError that says: something ended the engine's process, so the job may run again."""
 
 _READY_POLL_SECONDS = 0.02
+_GUARD_GRACE = timedelta(seconds=10)
 _HANDED_DOWN = (
     "PATH",
     "HOME",
@@ -57,17 +59,20 @@ class EngineProcess:
         log_path: Path,
         *,
         has_children: bool = False,
+        scratch_in: Path | None = None,
         poll_seconds: float = _READY_POLL_SECONDS,
         on_line: Callable[[str], None] | None = None,
     ) -> None:
         """`argv` is executed as it stands; `env` is added to the few variables that are handed down.
 
-        has_children: it starts processes that would outlive it, so a guard stays before it. poll_seconds: how often to
-        ask whether it is ready. on_line: told every line of its output, from a thread.
+        has_children: it starts processes that would outlive it, so a guard stays before it. scratch_in: the folder in
+        which such a family gets one of its own for temporary files, removed with its shared memory at the end.
+        poll_seconds: how often to ask whether it is ready. on_line: told every line of its output, from a thread.
         """
-        tie = guard.__file__ if has_children else tether.__file__
-        assert tie is not None
-        self._argv = (sys.executable, "-I", "-S", tie, str(os.getpid()), *argv)
+        tie = (guard.__file__, str(os.getpid()), str(scratch_in or "")) if has_children else _tether()
+        self._argv = (sys.executable, "-I", "-S", *tie, *argv)
+        self._has_guard = has_children
+        self._scratch_in = scratch_in
         self._env = {key: os.environ[key] for key in _HANDED_DOWN if key in os.environ} | dict(env)
         self._log = EngineLog(log_path, on_line=on_line)
         self._poll_seconds = poll_seconds
@@ -105,22 +110,38 @@ class EngineProcess:
         return await asyncio.to_thread(self._log.tail)
 
     async def stop(self, grace: timedelta = timedelta(seconds=5)) -> None:
-        """SIGTERM to the group, SIGKILL after `grace`; returns when the child is reaped."""
+        """SIGTERM to the group, SIGKILL after `grace`; returns when the child is reaped and its files are gone."""
         if self._child is None:
             return
-        self._signal_group(signal.SIGTERM)
+        if self._has_guard:  # it notes what is shared while all still live, and passes the signal on
+            self._signal_guard(signal.SIGTERM)
+        else:
+            self._signal_group(signal.SIGTERM)
         try:
-            async with asyncio.timeout(grace.total_seconds()):
-                await self._child.wait()
-        except TimeoutError:
-            pass
+            if not await self._ends_within(grace) and self._has_guard:
+                self.kill()
+                await self._ends_within(_GUARD_GRACE)
         finally:
             self._signal_group(signal.SIGKILL)
         await self._child.wait()
+        if self._scratch_in is not None:
+            await asyncio.to_thread(sweep, self._scratch_in)  # of a guard that was killed
 
     def kill(self) -> None:
-        """SIGKILL to the group at once; `wait_exit` tells when it is done."""
-        self._signal_group(signal.SIGKILL)
+        """End the group at once; `wait_exit` tells when it is done. A guard does it, and cleans up."""
+        if self._has_guard:
+            self._signal_guard(guard.END_ALL)
+        else:
+            self._signal_group(signal.SIGKILL)
+
+    async def _ends_within(self, time: timedelta) -> bool:
+        assert self._child is not None
+        try:
+            async with asyncio.timeout(time.total_seconds()):
+                await self._child.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _spawn(self) -> None:
         read_fd, write_fd = os.pipe()
@@ -150,11 +171,24 @@ class EngineProcess:
                     await self._child.wait()
         raise ProcessExitedError(self._child.returncode, await self.last_words())
 
+    def _signal_guard(self, number: signal.Signals) -> None:
+        """Also one that was stopped with its group hears it."""
+        assert self._child is not None
+        if self._child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child.pid, number)
+                os.kill(self._child.pid, signal.SIGCONT)
+
     def _signal_group(self, number: signal.Signals) -> None:
         """The group may hold workers that outlived the child; without members left there is nobody to signal."""
         assert self._child is not None
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, number)
+
+
+def _tether() -> tuple[str, str]:
+    assert tether.__file__ is not None
+    return (tether.__file__, str(os.getpid()))
 
 
 def describe_exit(returncode: int) -> str:

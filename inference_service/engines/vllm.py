@@ -98,6 +98,7 @@ class VllmEngine:
             {**_QUIET, "VLLM_API_KEY": key, **command.environment()},
             self._log_path,
             has_children=True,
+            scratch_in=run_dir / "engines",
             poll_seconds=_POLL_SECONDS,
             on_line=self._log.hear,
         )

@@ -75,6 +75,12 @@ def family_of(engine: VllmEngine) -> list[psutil.Process]:
     return [guard, *guard.children(recursive=True)]
 
 
+def shared_by(processes: list[psutil.Process]) -> set[Path]:
+    """The blocks of shared memory that they have mapped."""
+    paths = {Path(mapped.path) for process in processes for mapped in process.memory_maps()}
+    return {path for path in paths if path.is_relative_to("/dev/shm/") and path.exists()}
+
+
 async def all_gone(processes: list[psutil.Process]) -> bool:
     await asyncio.to_thread(psutil.wait_procs, processes, timeout=20)
     return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
@@ -306,7 +312,10 @@ async def test_an_adapter_is_a_model_of_its_own(vllm_models: Path, vllm_python: 
         async with client.chat(base) as content:
             plain = json.loads(await content.read())
         assert adapted["choices"][0]["message"]["content"] != plain["choices"][0]["message"]["content"]
+    shared = shared_by(family_of(tuned))
+    assert shared
     await tuned.stop()
+    assert not [*filter(Path.exists, shared), *(run_dir / "engines").glob("tmp-*")]
 
 
 async def test_a_start_that_cannot_succeed_is_told_with_the_numbers(
