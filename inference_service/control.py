@@ -29,6 +29,9 @@ from jan.inference.v1.jobs_pb2 import ModelSpec
 
 Context = aio.ServicerContext[Any, Any]
 
+NO_KV_CACHE = "Its files do not tell the size of the KV cache, which is not counted: an engine may not know them."
+"""What is said behind the answer of `fit` about an architecture that is not known."""
+
 _SIGN_OF_LIFE_SECONDS = 10.0
 
 
@@ -74,6 +77,8 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             answer = answer_fit(demand, devices, self._models.residents())
         response.fits, response.fits_now, response.why = answer.fits, answer.fits_now, answer.why
         if demand is not None:
+            if not demand.footprint.kv_cache_bytes:
+                response.why += " " + NO_KV_CACHE
             response.needs.CopyFrom(needs_to_proto(demand.footprint))
             response.measured = self._launcher.measurements.is_known(demand.model_id, demand.footprint)
         if answer.placement is not None:

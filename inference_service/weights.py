@@ -58,7 +58,11 @@ def _resolve(folder: Path, model_id: str, name: str) -> Path:
     if not is_tellable(name):
         raise _invalid(f"Model {model_id} names a file with control characters, or in no encoding: {name[:100]!a}.")
     if not path.is_file():
-        raise NotFoundError(f"The file {relative} of model {model_id} is missing.", code="model_file_missing")
+        raise NotFoundError(
+            f"The file {relative} of model {model_id} is missing. Put it into the model's folder; where model.json "
+            f"names a URL for it, `janroot models pull {model_id}` fetches it.",
+            code="model_file_missing",
+        )
     return path
 
 

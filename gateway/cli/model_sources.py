@@ -30,7 +30,8 @@ def add_to(models: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Make the commands known."""
     about = "download a model, from a URL or a Hugging Face repository"
     pull = models.add_parser("pull", help=about, description=about)
-    pull.add_argument("source", metavar="SOURCE", help="a URL, ORG/REPO, or ORG/REPO:FILE-OR-QUANTIZATION")
+    sources = "a URL, ORG/REPO, ORG/REPO:FILE-OR-QUANTIZATION, or the id of a model whose files are still to come"
+    pull.add_argument("source", metavar="SOURCE", help=sources)
     pull.add_argument("--id", default="", help="the id that the model is to have")
     pull.set_defaults(run=_pull)
     about = "end a download and remove what was fetched"
@@ -54,10 +55,13 @@ def add_to(models: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 async def _pull(server: Server, options: argparse.Namespace) -> int:
     """Begin a download, or join the one under way, and watch it to its end. Raises ServerError: why it failed."""
     asked = {"model": options.source, "stream": True} | ({"id": options.id} if options.id else {})
+    path = _PULLS
+    if not options.id and await _is_at_rest(server, options.source):
+        path, asked = f"/v1/models/{quote(options.source, safe='')}/pull", {"stream": True}
     last: dict[str, Any] = {}
     with moving_bar("Downloading") as show:
         try:
-            async with aclosing(_following(server, asked)) as events:
+            async with aclosing(_following(server, path, asked)) as events:
                 async for last in events:
                     show(last["bytes"], last["total_bytes"])
         except asyncio.CancelledError:
@@ -67,13 +71,27 @@ async def _pull(server: Server, options: argparse.Namespace) -> int:
     return 0
 
 
-async def _following(server: Server, asked: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+async def _is_at_rest(server: Server, source: str) -> bool:
+    """Whether it is the id of a model that is known, and whose files are not here."""
+    if ":" in source:
+        return False
+    try:
+        model = await server.get(f"/v1/models/{quote(source, safe='')}", timeout_seconds=_ASK_SECONDS)
+    except ServerError as error:
+        if error.code != "model_not_found":
+            raise
+        return False
+    error_code = (model["error"] or {}).get("code")
+    return model["state"] == "to_download" or error_code == "model_file_missing"
+
+
+async def _following(server: Server, path: str, asked: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
     """The progress of a download, and its record at the end; taken up again when the gateway went away."""
     pull_id, tries = "", 0
-    path, body = _PULLS, json.dumps(asked).encode()
+    body = json.dumps(asked).encode()
     while True:
         try:
-            stream = server.events(f"{path}/{pull_id}/events") if pull_id else server.events(path, body, _JSON)
+            stream = server.events(f"{_PULLS}/{pull_id}/events") if pull_id else server.events(path, body, _JSON)
             async with aclosing(stream) as events:
                 async for event in events:
                     pull_id, tries = event["id"], 0

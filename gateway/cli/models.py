@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import quote
 
 from gateway.cli import model_sources
 from gateway.cli.server import Server, ServerError
-from gateway.cli.text import safe, size, table
+from gateway.cli.text import memory, safe, size, table
 
 MODELS = "/v1/models"
 ASK_SECONDS = 60.0
@@ -57,8 +59,8 @@ def render(model: dict[str, Any]) -> str:
         ("engine", f"{model['engine']} ({model['format']})"),
         ("size", size(model.get("size_bytes"))),
         ("devices", _devices(model)),
-        ("settings", json.dumps(model["settings"]) if model["settings"] else ""),
-        ("parameters", json.dumps(model["parameters"]) if model["parameters"] else ""),
+        ("settings", _json(model["settings"]) if model["settings"] else ""),
+        ("parameters", _json(model["parameters"]) if model["parameters"] else ""),
         ("error", (model["error"] or {}).get("message")),
         *(("warning", warning) for warning in model["warnings"]),
     ]
@@ -104,7 +106,11 @@ async def _show(server: Server, options: argparse.Namespace) -> int:
 async def _start(server: Server, options: argparse.Namespace) -> int:
     body = json.dumps({"wait": not options.no_wait}).encode()
     path = model_path(options.id, "start")
-    return _told(await _post(server, path, body, _LOAD_SECONDS), options)
+    try:
+        return _told(await _post(server, path, body, _LOAD_SECONDS), options)
+    except asyncio.CancelledError:
+        print(f"It goes on loading; `janroot models stop {safe(options.id)}` ends that.", file=sys.stderr)
+        raise
 
 
 async def _stop(server: Server, options: argparse.Namespace) -> int:
@@ -141,10 +147,10 @@ def render_fit(answer: dict[str, Any]) -> str:
     lines = [safe(answer["why"])]
     needs = answer["needs"]
     if needs["total"]:
-        parts = ", ".join(f"{name} {size(needs[key])}" for key, name in _NEEDS.items())
-        lines.append(
-            f"{size(needs['total'])} for {answer['n_parallel']} requests of {answer['ctx_len']} tokens each: {parts}."
-        )
+        parts = ", ".join(f"{name} {memory(needs[key])}" for key, name in _NEEDS.items())
+        count = answer["n_parallel"]
+        requests = f"{count} requests of {answer['ctx_len']} tokens each" if count != 1 else _one(answer["ctx_len"])
+        lines.append(f"{memory(needs['total'])} for {requests}: {parts}.")
         if not answer["measured"]:
             lines.append("Estimated from the files' headers; loading the model once corrects it.")
     return "\n".join(lines)
@@ -157,6 +163,14 @@ async def _post(server: Server, path: str, body: bytes, seconds: float) -> dict[
 def _told(model: dict[str, Any], options: argparse.Namespace) -> int:
     print(json.dumps(model, indent=2) if options.json else render(model))
     return 0
+
+
+def _one(ctx_len: int) -> str:
+    return f"1 request of {ctx_len} tokens"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _may_be_source(text: str) -> bool:

@@ -13,13 +13,18 @@ def safe(text: str) -> str:
 
 
 def size(count: int | None) -> str:
-    """A number of bytes as people say it, 1000 to a KB; empty for None."""
+    """A number of bytes as people say it of files, 1000 to a KB; empty for None."""
     if count is None:
         return ""
     value, unit = float(count), 0
     while value >= 1000 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
     return f"{value:.0f} {_UNITS[unit]}" if unit == 0 or value >= 100 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def memory(count: int) -> str:
+    """A number of bytes of memory, 1024 to a KiB, as the sentences of `fit` tell it: `1.5 GiB`, `640 MiB`."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{-(-count // 2**20)} MiB"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -21,6 +21,8 @@ def model_from_proto(model: models_pb2.Model, status: control_pb2.ModelStatus | 
     status: what an engine host says; None for a model at rest. Its warnings name settings that are not honoured, and
     parameters that are not are named beside them.
     """
+    if status is not None and _file_came(model, status):
+        status = None
     at_rest = status is None
     told = control_pb2.ModelStatus(state=control_pb2.MODEL_STATE_READY)
     told.CopyFrom(status or told)
@@ -48,6 +50,12 @@ def model_from_proto(model: models_pb2.Model, status: control_pb2.ModelStatus | 
         **_life(told),
         **({"state": TO_DOWNLOAD} if at_rest and model.missing_files else {}),
     }
+
+
+def _file_came(model: models_pb2.Model, status: control_pb2.ModelStatus) -> bool:
+    """Whether what was to be downloaded was missing when a host looked last, and is here; the next load looks again."""
+    is_whole = model.HasField("size_bytes") and not model.missing_files
+    return status.error.code == "model_file_missing" and is_whole and any(source.url for source in model.sources)
 
 
 def model_update(model_id: str, body: ModifyModel) -> models_pb2.UpdateModelRequest:

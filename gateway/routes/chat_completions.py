@@ -9,8 +9,8 @@ from aiohttp import web
 from gateway.body import json_response, read_body
 from gateway.chat import chat_completion_job
 from gateway.chats import Chats
-from gateway.keys import CHATS, JOBS, STORAGE
-from gateway.models import find_model
+from gateway.coming_models import find_usable
+from gateway.keys import CHATS, JOBS
 from gateway.path_ids import path_id
 from gateway.priority import priority_of
 from gateway.resumption import check_place, log_bounds, starting_after, wants_numbers, wants_stream
@@ -35,7 +35,7 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
     """
     body = await read_body(request, ChatCompletionRequest)
     body.check_supported()
-    model = await find_model(request.app[STORAGE], body.model)
+    model = await find_usable(request, body.model)
     priority = priority_of(request, stream=bool(body.stream), service_tier=body.service_tier)
     job = chat_completion_job(body, model, tenant_of(request, body.user), priority)
     if job.stream and (body.store or wants_numbers(request)):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.body import read_body
+from gateway.coming_models import find_usable
 from gateway.completions import completion_job
-from gateway.keys import JOBS, STORAGE
-from gateway.models import find_model
+from gateway.keys import JOBS
 from gateway.priority import priority_of
 from gateway.routes.answers import streamed_answer, whole_answer
 from gateway.schemas.completions import CompletionRequest
@@ -21,7 +21,7 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     """Go on with one or several prompts; a client that leaves frees its place in the queue or the engine."""
     body = await read_body(request, CompletionRequest)
     body.check_supported()
-    model = await find_model(request.app[STORAGE], body.model)
+    model = await find_usable(request, body.model)
     priority = priority_of(request, stream=bool(body.stream))
     job = completion_job(body, model, tenant_of(request, body.user), priority)
     async with request.app[JOBS].attended(job) as events:

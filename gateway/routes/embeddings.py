@@ -7,9 +7,9 @@ from typing import Any
 from aiohttp import web
 
 from gateway.body import read_body
+from gateway.coming_models import find_usable
 from gateway.job import new_job
-from gateway.keys import JOBS, STORAGE
-from gateway.models import find_model
+from gateway.keys import JOBS
 from gateway.priority import priority_of
 from gateway.routes.answers import whole_answer
 from gateway.schemas.embeddings import EmbeddingsRequest
@@ -24,7 +24,7 @@ routes = web.RouteTableDef()
 async def create_embeddings(request: web.Request) -> web.Response:
     """Texts or tokens as vectors, in the order of the inputs; a client that leaves frees its place."""
     asked = await read_body(request, EmbeddingsRequest)
-    model = await find_model(request.app[STORAGE], asked.model)
+    model = await find_usable(request, asked.model)
     body: dict[str, Any] = asked.model_dump(include={"input", "encoding_format", "dimensions"}, exclude_none=True)
     tenant = tenant_of(request, asked.user)
     priority = priority_of(request, stream=False)

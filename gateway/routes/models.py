@@ -9,10 +9,11 @@ import orjson
 from aiohttp import web
 
 from gateway.body import json_response, read_body
+from gateway.coming_models import coming_models, find_usable
 from gateway.convert.devices import fit_from_proto, fit_request
 from gateway.convert.models import model_from_proto, model_update, state_from_proto
-from gateway.convert.pulls import UNFINISHED, life_from_pull, model_from_pull
-from gateway.keys import INFERENCE, PULLS, STORAGE
+from gateway.convert.pulls import life_from_pull, model_from_pull
+from gateway.keys import INFERENCE, STORAGE
 from gateway.models import find_model, model_spec
 from gateway.preconditions import etag, read_if_match
 from gateway.schemas.models import FitModel, ModifyModel, StartModel, StartNamedModel, StopNamedModel
@@ -31,7 +32,7 @@ routes = web.RouteTableDef()
 async def list_models(request: web.Request) -> web.Response:
     """Every model, by id, those that are being downloaded too; OpenAI does not page them."""
     models, statuses, coming = await asyncio.gather(
-        request.app[STORAGE].list_models(), request.app[INFERENCE].statuses(), _coming(request)
+        request.app[STORAGE].list_models(), request.app[INFERENCE].statuses(), coming_models(request)
     )
     data = [_shown(model, statuses.get(model.id), coming.pop(model.id, None)) for model in models]
     data += [model_from_pull(pull) for pull in coming.values()]
@@ -61,7 +62,7 @@ async def get_model(request: web.Request) -> web.Response:
     try:
         model = await find_model(request.app[STORAGE], wanted)
     except NotFoundError:
-        coming = await _coming(request)
+        coming = await coming_models(request)
         if wanted not in coming:
             raise
         return json_response(model_from_pull(coming[wanted]))
@@ -92,7 +93,7 @@ async def delete_model(request: web.Request) -> web.Response:
     try:
         model = await find_model(storage, wanted)
     except NotFoundError:
-        coming = (await _coming(request)).get(wanted)
+        coming = (await coming_models(request)).get(wanted)
         if coming is None:
             raise
         raise ConflictError(
@@ -146,14 +147,9 @@ async def fit_model(request: web.Request) -> web.Response:
 
 
 async def _answer(request: web.Request, model: models_pb2.Model) -> web.Response:
-    statuses, coming = await asyncio.gather(request.app[INFERENCE].statuses(), _coming(request))
+    statuses, coming = await asyncio.gather(request.app[INFERENCE].statuses(), coming_models(request))
     shown = _shown(model, statuses.get(model.id), coming.get(model.id))
     return json_response(shown, headers=etag(model.revision))
-
-
-async def _coming(request: web.Request) -> dict[str, pulls_pb2.Pull]:
-    """The downloads under way or given up, by model."""
-    return {pull.model_id: pull for pull in await request.app[PULLS].pulls.all() if pull.state in UNFINISHED}
 
 
 def _shown(
@@ -164,7 +160,7 @@ def _shown(
 
 
 async def _start(request: web.Request, model_id: str, *, wait: bool) -> web.Response:
-    model = await find_model(request.app[STORAGE], model_id)
+    model = await find_usable(request, model_id)
     status = await request.app[INFERENCE].start(model_spec(model), wait=wait)
     return json_response(model_from_proto(model, status))
 

@@ -38,7 +38,7 @@ def read_declared(value: str) -> DeclaredInventory:
     Raises ValueError: what cannot be used, as the end of a sentence that begins with the setting's name.
     """
     text = value
-    if not value.lstrip().startswith("["):
+    if not value.lstrip().startswith(("[", "{")):
         try:
             text = Path(value).expanduser().read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

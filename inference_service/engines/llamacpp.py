@@ -21,7 +21,7 @@ from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.engines.grammar_cost import check_request
 from inference_service.engines.llamacpp_fim import FimTokens, find_fim, with_suffix
-from inference_service.engines.llamacpp_log import cause_of
+from inference_service.engines.llamacpp_log import cause_of, unknown_architecture
 from inference_service.engines.llamacpp_server import KEY_VARIABLE, POOLINGS
 from inference_service.engines.log import log_name
 from inference_service.engines.model_settings import ModelSettings
@@ -35,7 +35,7 @@ from inference_service.forced_calls import ForcedCall
 from inference_service.gguf_files import GgufFiles
 from inference_service.placement import Placement
 from inference_service.tokens import TokenQuestion, Tokens
-from jan.errors import InvalidArgumentError, UnavailableError
+from jan.errors import FailedPreconditionError, InvalidArgumentError, JanError, UnavailableError
 from jan.formats.description import LyingHeaderError
 from jan.formats.gguf import read_gguf
 from jan.formats.gguf_texts import chat_templates, special_tokens
@@ -331,7 +331,10 @@ class LlamaCppEngine:
                 param="n",
             )
 
-    def _start_failed(self, exited: ProcessExitedError) -> UnavailableError:
+    def _start_failed(self, exited: ProcessExitedError) -> JanError:
+        never = unknown_architecture("\n".join(exited.lines))
+        if never:
+            return FailedPreconditionError(self._ended(never, exited.lines), code="model_unsupported")
         reason = cause_of("\n".join(exited.lines), self._placement)
         what = reason or f"The engine {describe_exit(exited.returncode)} while it was loading."
         message = self._ended(what, exited.lines)

@@ -9,15 +9,21 @@ from inference_service.fit import in_words
 from inference_service.placement import Placement
 
 _CAUSES: Final = (
-    ("unknown model architecture", "This build of llama.cpp does not know the model's architecture."),
     ("invalid magic", "The file is not a GGUF model."),
     ("is not within the file bounds", "The model file is cut off."),
     ("chat template", "llama.cpp cannot use the model's prompt_template."),
     ("No module named 'xllamacpp'", "The llama.cpp engine is not installed here (the wheel xllamacpp)."),
 )
+_UNKNOWN_ARCHITECTURE: Final = re.compile(r"unknown model architecture: '([\w.-]{1,64})'")
 _OUT_OF_MEMORY: Final = re.compile(r"failed to allocate|out of memory|bad_alloc")
 _WANTED_BYTES: Final = re.compile(r"failed to allocate buffer of size (\d+)")
 _WANTED_MIB: Final = re.compile(r"allocating (\d+(?:\.\d+)?) MiB on device")
+
+
+def unknown_architecture(text: str) -> str:
+    """That this engine can never run the model, with its architecture, as a sentence; "" when it is not that."""
+    found = _UNKNOWN_ARCHITECTURE.search(text)
+    return f"This build of llama.cpp does not know the model's architecture ({found[1]})." if found else ""
 
 
 def cause_of(text: str, placement: Placement) -> str:

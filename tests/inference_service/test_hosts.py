@@ -85,8 +85,10 @@ async def test_what_no_host_can_load_is_refused_with_all_reasons(bench: Bench, e
         assert (said.end, said.error.code) == ("failed", "model_file_missing")
         assert said.error.message == (
             "No engine host can serve model demo. "
-            "attic: The file other.gguf of model demo is missing. "
-            "cellar: The file other.gguf of model demo is missing."
+            "attic: The file other.gguf of model demo is missing. Put it into the model's folder; where model.json "
+            "names a URL for it, `janroot models pull demo` fetches it. "
+            "cellar: The file other.gguf of model demo is missing. Put it into the model's folder; where model.json "
+            "names a URL for it, `janroot models pull demo` fetches it."
         )
 
 

@@ -66,6 +66,9 @@ FIT = {
 }
 
 
+UNKNOWN = {"error": {"message": "No.", "type": "invalid_request_error", "param": None, "code": "model_not_found"}}
+
+
 class Puller:
     """Says of downloads what a test wants said; each of `streams` is what one reader hears."""
 
@@ -77,6 +80,8 @@ class Puller:
         self.hold.set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        if (request.method, request.path) == ("GET", "/v1/models/org/demo"):
+            return web.json_response(UNKNOWN, status=404)
         self.asked.append((request.method, request.path, await request.json() if request.can_read_body else None))
         match request.method, request.path:
             case "GET", "/v1/models/pull":
@@ -84,8 +89,10 @@ class Puller:
             case "POST", "/v1/models/fit":
                 return web.json_response(FIT)
             case "POST", path if path.endswith("/fit"):
-                error = {"message": "No.", "type": "invalid_request_error", "param": None, "code": "model_not_found"}
-                return web.json_response({"error": error}, status=404)
+                return web.json_response(UNKNOWN, status=404)
+            case "POST", path if path.endswith("/start"):
+                self.heard.set()
+                await self.hold.wait()
             case "DELETE", _:
                 return web.json_response(record("cancelled"))
         stream = self.streams.pop(0) if self.streams else None
@@ -167,6 +174,15 @@ async def test_ctrl_c_leaves_the_download_and_says_how_to_end_it() -> None:
     goes_on += f"`janroot models cancel {PULL}` ends it.\n"
     assert complained in (goes_on, "janroot: stopped.\n")  # the latter before it had read the first event
     assert [method for method, _, _ in puller.asked] == ["POST"]
+
+
+async def test_ctrl_c_leaves_the_load_and_says_how_to_end_it() -> None:
+    async with pulling() as (puller, url):
+        puller.hold.clear()
+        process = await start(url, "start", "demo")
+        await puller.heard.wait()
+        process.send_signal(signal.SIGINT)
+        assert await said(process) == (130, "", "It goes on loading; `janroot models stop demo` ends that.\n")
 
 
 async def test_whether_it_would_fit_is_told_before_the_download() -> None:

@@ -66,3 +66,14 @@ def test_parameters_that_change_nothing_are_named_beside_the_hosts_warnings() ->
     model = model_from_proto(models_pb2.Model(id="m", engine="vllm", parameters_json='{"tfs_z":1,"top_p":1}'), status)
     assert model["warnings"] == ["ctx_len is ignored.", "Parameter tfs_z is not used."]
     assert status.warnings == ["ctx_len is ignored."]
+
+
+def test_a_file_that_came_since_is_no_longer_missing() -> None:
+    status = control_pb2.ModelStatus(model_id="m", state=control_pb2.MODEL_STATE_ERROR)
+    status.error.CopyFrom(UnavailableError("The file is missing.", code="model_file_missing").to_detail())
+    model = models_pb2.Model(id="m", size_bytes=5)
+    model.sources.add(filename="b", url="https://example.com/b")
+    here = model_from_proto(model, status)
+    assert (here["state"], here["error"]) == ("ready", None)
+    model.missing_files.append("b")
+    assert model_from_proto(model, status)["state"] == "error"

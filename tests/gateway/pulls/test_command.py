@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+
 from tests.fixtures.engine_host import EngineHost
+from tests.fixtures.gateway import write_model
 from tests.fixtures.tiny_models import tiny_gguf
 from tests.gateway.cli.test_model_sources import said, start
 from tests.gateway.pulls.conftest import Pulling
@@ -26,6 +29,11 @@ async def test_a_download_under_way_is_not_deleted_but_cancelled(pulling: Pullin
     pulling.host.add("/a.gguf", GGUF, hold_after=100_000)
     pull = await pulling.begin(f"{pulling.host.url}/a.gguf")
     await pulling.host.holding.wait()
+    chat = {"model": "a", "messages": [{"role": "user", "content": "Hello"}]}
+    for path, body in (("/v1/chat/completions", chat), ("/v1/models/a/start", {})):
+        error = (await pulling.gateway.json("POST", path, body, status=400))["error"]
+        assert error["code"] == "model_not_ready"
+        assert error["message"].startswith("The model 'a' is being downloaded (")
     error = await pulling.gateway.json("DELETE", "/v1/models/a", status=409)
     assert (error["error"]["code"], pull["id"] in error["error"]["message"]) == ("model_downloading", True)
     assert await said(await start(pulling.gateway.url, "cancel", "a")) == (0, "a: cancelled.\n", "")
@@ -41,4 +49,20 @@ async def test_whether_it_would_fit_is_told_before_the_download(pulling: Pulling
         assert answer.status == 200
     code, told, complained = await said(await start(pulling.gateway.url, "fit", url, "--n-parallel", "2"))
     assert (code, told.startswith("It fits now: "), "for 2 requests of " in told, complained) == (0, True, True, "")
+    assert " GiB for 2 requests" in told or " MiB for 2 requests" in told  # in one unit with the sentence before
+    assert " MB" not in told
+    assert "which is not counted" not in told
+    other = GGUF.replace(struct.pack("<Q", 5) + b"llama", struct.pack("<Q", 5) + b"zzzzz", 1)
+    pulling.host.add("/b.gguf", other)
+    told = (await said(await start(pulling.gateway.url, "fit", f"{pulling.host.url}/b.gguf")))[1]
+    assert "Its files do not tell the size of the KV cache, which is not counted" in told
     assert pulling.left_over() == []
+
+
+async def test_a_model_at_rest_is_pulled_by_its_id(pulling: Pulling) -> None:
+    pulling.host.add("/a.gguf", GGUF)
+    sources = [{"filename": "m.gguf", "url": f"{pulling.host.url}/a.gguf"}]
+    write_model(pulling.models.parent, "org/rest", engine="llamacpp", format="gguf", sources=sources)
+    code, told, complained = await said(await start(pulling.gateway.url, "pull", "org/rest"))
+    assert (code, told, complained) == (0, f"org/rest is here: {len(GGUF) / 1000:.0f} KB.\n", "")
+    assert (pulling.models / "org/rest/m.gguf").read_bytes() == GGUF

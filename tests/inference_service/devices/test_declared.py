@@ -45,3 +45,8 @@ def test_devices_are_declared_as_text_or_file(tmp_path: Path) -> None:
 def test_what_cannot_be_used_is_told(value: str) -> None:
     with pytest.raises(ValueError, match=r"^(is|must|names) "):
         read_declared(value)
+
+
+def test_one_device_alone_is_no_path() -> None:
+    with pytest.raises(ValueError, match=r"^must be a list of 1 to 64 devices$"):
+        read_declared('{"kind": "cpu"}')

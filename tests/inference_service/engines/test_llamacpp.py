@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import struct
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from inference_service.engines.tiny_gguf import tiny_gguf
 from inference_service.gguf_files import GgufFiles
 from inference_service.placement import Placement
 from inference_service.tokens import TokenQuestion
-from jan.errors import InvalidArgumentError, UnavailableError
+from jan.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from tests.inference_service.engines.asking import CITY, FORGED, MESSAGES, TOOLS, streamed, whole
 from tests.inference_service.engines.continuation_contract import ContinuationContract
@@ -269,6 +270,15 @@ async def test_a_file_that_is_no_model_is_told_in_a_sentence(tmp_path: Path, run
         await engine.start()
     log = await asyncio.to_thread((run_dir / "logs" / "engine-demo.log").read_text)
     assert "invalid magic" in log
+
+
+@pytest.mark.engine
+async def test_an_architecture_that_it_does_not_know_is_no_passing_failure(tmp_path: Path, run_dir: Path) -> None:
+    weights = tmp_path / "model.gguf"
+    weights.write_bytes(tiny_gguf({}).replace(struct.pack("<Q", 5) + b"llama", struct.pack("<Q", 5) + b"zzzzz"))
+    with pytest.raises(FailedPreconditionError, match=r"does not know the model's architecture \(zzzzz\)\.") as caught:
+        await make_engine(weights, run_dir).start()
+    assert caught.value.code == "model_unsupported"
 
 
 async def test_an_unknown_reason_not_to_start_tells_no_paths(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference_service.engines.llamacpp_log import cause_of
+from inference_service.engines.llamacpp_log import cause_of, unknown_architecture
 from inference_service.engines.log import log_name
 from inference_service.placement import Placement, Share
 from tests.inference_service.test_placement import GIB, cpu, gpu
@@ -15,7 +15,6 @@ TOO_LITTLE = "There is not enough memory for this model with this ctx_len and n_
 @pytest.mark.parametrize(
     ("words", "placement", "sentence"),
     [
-        ("unknown model architecture: 'x'", ON_CPU, "This build of llama.cpp does not know the model's architecture."),
         (
             "ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 1099511627776",
             ON_CPU,
@@ -37,3 +36,9 @@ def test_last_words_are_told_in_the_users_words(words: str, placement: Placement
 def test_every_copy_has_a_log_of_its_own() -> None:
     names = [log_name("vendor/a", copy) for copy in range(3)]
     assert names == ["engine-vendor_a.log", "engine-vendor_a.2.log", "engine-vendor_a.3.log"]
+
+
+def test_an_architecture_that_is_not_known_is_named() -> None:
+    words = "error loading model architecture: unknown model architecture: 'zzz-2'"
+    assert unknown_architecture(words) == "This build of llama.cpp does not know the model's architecture (zzz-2)."
+    assert unknown_architecture("failed to allocate") == ""
