@@ -27,7 +27,7 @@ _CORRUPT = "download_corrupt"
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often in a row a file is asked for in vain before it is given up, and how long between: 2 minutes in all.
+    """How often in a row a file is asked for in vain before it is given up, and how long between: a minute in all.
 
     stall_seconds: how long 64 KiB of it may take. max_restarts: how often what had come is dropped and asked for
     again, although it came further each time: by a server that knows no parts of files, or always has another one.
