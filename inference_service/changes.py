@@ -7,7 +7,7 @@ from functools import partial
 
 from inference_service.background import Background
 from inference_service.copies import Copies, EngineMaker
-from inference_service.model import Change, Model, ModelState, same_engine
+from inference_service.model import Change, Copy, Model, ModelState, same_engine
 from inference_service.registry import Registry
 from inference_service.waiting import WaitingList
 from jan.errors import FailedPreconditionError, InternalError, JanError, UnavailableError
@@ -82,9 +82,9 @@ class Changes:
         self._leaving = True
         await asyncio.gather(*(self.bring_to_rest(model) for model in self._registry.all()))
 
-    def begin(self, model: Model, wanted: ModelSpec | None) -> Change:
-        """Begin to load what is wanted, after unloading what runs; or only to unload."""
-        change = model.change = Change(wanted)
+    def begin(self, model: Model, wanted: ModelSpec | None, *, sleeps: bool = False) -> Change:
+        """Begin to load what is wanted, after unloading what runs; or only to unload, or to have it sleep."""
+        change = model.change = Change(wanted, sleeps)
         change.task = self._background.start(partial(self._carry_out, model, change), f"model-{model.id}")
         # Not left to the task: one that is cancelled before its first step never runs, its `finally` neither.
         change.task.add_done_callback(lambda _: self._over(model, change))
@@ -98,7 +98,7 @@ class Changes:
 
     async def _carry_out(self, model: Model, change: Change) -> None:
         try:
-            await self._retire(model)
+            await self._retire(model, change)
             if change.wanted is not None:
                 await self._bring(model, change.wanted)
         except JanError as error:
@@ -113,11 +113,16 @@ class Changes:
             self._over(model, change)
             await self._registry.notify()
 
-    async def _retire(self, model: Model) -> None:
-        """Unload a model once it is idle; nobody new gets in, because a change is under way."""
+    async def _retire(self, model: Model, change: Change) -> None:
+        """Unload a model once it is idle; nobody new gets in, because a change is under way.
+
+        One that sleeps, or is to, stays where it is, if it will serve what is wanted.
+        """
         if model.users:
             await self._registry.until(lambda: model.users == 0)
-        if model.copies:
+        if model.sleeper is not None and change.wanted is not None and same_engine(model.spec, change.wanted):
+            return
+        if model.copies and not (change.sleeps and await self._copies.lay_down(model)):
             await self._copies.end_all(model)
 
     async def _bring(self, model: Model, spec: ModelSpec) -> None:
@@ -132,15 +137,26 @@ class Changes:
 
     async def _load(self, model: Model, spec: ModelSpec) -> None:
         await asyncio.sleep(backoff_seconds(model.failures))
-        assessment = await self._maker.assess(spec)
-        model.hosting, model.demand = assessment.hosting, assessment.demand
-        if assessment.demand is None:
-            copy = model.new_copy(None)
-        else:
-            copy = await self._waiting.place(model, assessment.demand)
-        await self._copies.start(model, copy, spec, assessment.warnings)
+        try:
+            assessment = await self._maker.assess(spec)
+            model.hosting, model.demand = assessment.hosting, assessment.demand
+            copy = await self._placed(model)
+        except BaseException:
+            await self._copies.end_asleep(model)
+            raise
+        if copy.engine is None:
+            await self._copies.start(model, copy, spec, assessment.warnings)
         model.spec = spec
         model.enter(ModelState.RUNNING)
+
+    async def _placed(self, model: Model) -> Copy:
+        """A copy to be started in its place, or the one that slept, awake. One that does not wake is done with."""
+        if model.demand is None:
+            return model.new_copy(None)
+        while True:
+            copy = await self._waiting.place(model, model.demand)
+            if copy.engine is None or await self._copies.wake(model, copy):
+                return copy
 
 
 def backoff_seconds(failures: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Protocol
@@ -18,8 +18,12 @@ from inference_service.model import Copy, Model, ModelState
 from inference_service.placement import Demand, Placement
 from inference_service.registry import Registry
 from inference_service.residency import Phase
+from inference_service.sleeping import sleep_places
 from jan.errors import InternalError, JanError, UnavailableError
 from jan.inference.v1.jobs_pb2 import ModelSpec
+from jan.telemetry import get_logger
+
+logger = get_logger(__name__)
 
 _PROGRESS_SECONDS = 0.25
 
@@ -63,6 +67,8 @@ class Copies:
             raise UnavailableError(f"Model {model.id} was unloaded.", code="model_stopped", retry_after_seconds=1)
         now = self._registry.monotonic()
         copy.phase, copy.loaded_at, copy.last_used, copy.load_seconds = Phase.RUNNING, now, now, now - begun
+        if engine.sleeper is not None and copy.placement is not None and model.demand is not None:
+            copy.places = sleep_places(copy.placement, model.demand.footprint, self._registry.known_devices)
         out_of_sight = InternalError(f"The server failed while it watched the engine of model {model.id}.")
         copy.watch = self._background.start(
             partial(self._watch, model, copy, engine),
@@ -98,7 +104,8 @@ class Copies:
 
     async def end_all(self, model: Model) -> None:
         """Unload a model: end every copy of it, also when one of them cannot be ended as it should."""
-        model.enter(ModelState.STOPPING)
+        if model.state is not ModelState.STOPPING:  # it would not fall asleep
+            model.enter(ModelState.STOPPING)
         model.spec = model.demand = None
         for copy in model.copies:
             copy.phase = Phase.STOPPING
@@ -107,6 +114,66 @@ class Copies:
             raise defect
         model.enter(ModelState.READY)
         await self._registry.notify()
+
+    async def lay_down(self, model: Model) -> bool:
+        """Send a model's one copy to sleep. False when it does not fall asleep, and is to be ended."""
+        (copy,) = model.copies
+        engine, client, places = copy.engine, copy.client, copy.places
+        if engine is None or engine.sleeper is None or client is None or places is None:
+            return False
+        model.enter(ModelState.STOPPING)
+        model.report("falling asleep")
+        copy.phase, copy.placement = Phase.STOPPING, places.between
+        try:
+            if copy.measuring is not None:
+                await asyncio.wait({copy.measuring})  # it would find too little
+            sleeps = await self._turned(copy, engine.sleeper.sleep(client))
+            if sleeps and engine.pid is not None:
+                left_bytes = await asyncio.to_thread(self._registry.inventory.measure, engine.pid, DeviceKind.GPU)
+                copy.places = places.measured(left_bytes)
+        except BaseException:
+            await self.end(model, copy)
+            raise
+        if sleeps:
+            copy.rest()
+            model.enter(ModelState.READY)
+        return sleeps
+
+    async def wake(self, model: Model, copy: Copy) -> bool:
+        """Wake a copy that has its place on the GPUs. False when it does not wake; it has ended then."""
+        assert copy.engine is not None
+        assert copy.engine.sleeper is not None
+        assert copy.client is not None
+        assert copy.places is not None
+        begun = self._registry.monotonic()
+        model.report("waking")
+        try:
+            is_awake = await self._turned(copy, copy.engine.sleeper.wake(copy.client))
+        except BaseException:
+            await self.end(model, copy)
+            raise
+        if not is_awake:
+            await self.end(model, copy)
+            return False
+        now = self._registry.monotonic()
+        copy.phase, copy.loaded_at, copy.last_used, copy.load_seconds = Phase.RUNNING, now, now, now - begun
+        copy.placement = copy.places.awake
+        return True
+
+    async def end_asleep(self, model: Model) -> None:
+        """End the copy that sleeps, if there is one."""
+        if (copy := model.sleeper) is not None:
+            await self.end(model, copy)
+
+    @staticmethod
+    async def _turned(copy: Copy, turning: Awaitable[None]) -> bool:
+        """Whether a copy fell asleep or woke, and lives."""
+        try:
+            await turning
+        except JanError as error:
+            logger.warning("an engine neither sleeps nor wakes", reason=error.message)
+            return False
+        return copy.watch is not None and not copy.watch.done()
 
     @asynccontextmanager
     async def _reporting(self, model: Model, engine: Engine) -> AsyncIterator[None]:
@@ -129,13 +196,13 @@ class Copies:
 
     async def _measure(self, model: Model, copy: Copy, engine: Engine) -> None:
         """Compare what loading took with what was estimated, for the next time."""
-        demand = model.demand  # the model may be unloaded meanwhile
-        if demand is None or copy.placement is None or engine.pid is None:
+        demand, placement = model.demand, copy.placement  # the model may be unloaded meanwhile
+        if demand is None or placement is None or engine.pid is None:
             return
-        kind = DeviceKind.GPU if copy.placement.on_gpu else DeviceKind.CPU
+        kind = DeviceKind.GPU if placement.on_gpu else DeviceKind.CPU
         measured_bytes = await asyncio.to_thread(self._registry.inventory.measure, engine.pid, kind)
         if measured_bytes:
-            await self._maker.learn(demand, measured_bytes, len(copy.placement.shares))
+            await self._maker.learn(demand, measured_bytes, len(placement.shares))
 
     async def _watch(self, model: Model, copy: Copy, engine: Engine) -> None:
         """Note the crash of a running engine."""
@@ -154,5 +221,5 @@ class Copies:
 
     @staticmethod
     def _forget_lost(model: Model, copy: Copy, error: JanError) -> None:
-        if copy.phase is Phase.RUNNING and copy in model.copies:
+        if copy.phase in (Phase.RUNNING, Phase.SLEEPING) and copy in model.copies:
             model.lose(copy, error)

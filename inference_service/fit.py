@@ -87,8 +87,8 @@ class Footprint:
         return -(-self.weights_bytes // ways) - (-self.kv_cache_bytes // kv_ways) + self.overhead_bytes
 
     def layer_bytes(self) -> int:
-        """What one layer holds, embeddings spread over all of them."""
-        return -(-(self.weights_bytes + self.kv_cache_bytes) // max(1, self.layers))
+        """What one layer holds, embeddings spread over all of them; at least a byte."""
+        return max(1, -(-(self.weights_bytes + self.kv_cache_bytes) // max(1, self.layers)))
 
     def stage_bytes(self, layers: int) -> int:
         """What a device holds under pipeline parallelism, with so many of the layers."""

@@ -1,6 +1,6 @@
 """One model on this host: its state, its loaded copies, and what is told of both.
 
-ready -> starting -> running -> stopping -> ready
+ready -> starting -> running -> stopping -> ready (at rest, or asleep: then it holds memory, and may stop once more)
 |          |
 +--> error +--> starting (by the next job, after a back-off)
 """
@@ -19,6 +19,7 @@ from inference_service.engines.model_settings import same_settings
 from inference_service.hosting import HostingSettings
 from inference_service.placement import Demand, Placement
 from inference_service.residency import Phase, Resident
+from inference_service.sleeping import SleepPlaces
 from jan.errors import InternalError, JanError, UnavailableError
 from jan.inference.configurations import model_of
 from jan.inference.v1.jobs_pb2 import ModelSpec
@@ -38,7 +39,7 @@ class ModelState(StrEnum):
 
 
 TRANSITIONS: Final[dict[ModelState, frozenset[ModelState]]] = {
-    ModelState.READY: frozenset({ModelState.STARTING}),
+    ModelState.READY: frozenset({ModelState.STARTING, ModelState.STOPPING}),  # stopping: it slept
     ModelState.STARTING: frozenset({ModelState.RUNNING, ModelState.ERROR, ModelState.STOPPING}),
     ModelState.RUNNING: frozenset({ModelState.STOPPING, ModelState.ERROR}),
     ModelState.STOPPING: frozenset({ModelState.READY, ModelState.ERROR}),  # an error: it could not be unloaded
@@ -70,6 +71,9 @@ class Copy:
         """A copy that is about to be loaded."""
         self.number = number
         self.placement = placement
+        """What it holds now."""
+        self.places: SleepPlaces | None = None
+        """What it holds awake and asleep; None for one that cannot sleep."""
         self.phase = Phase.LOADING
         self.engine: Engine | None = None
         self.client: EngineClient | None = None
@@ -83,12 +87,27 @@ class Copy:
         self.loaded_at = 0.0
         self.load_seconds = 0.0
 
+    def rouse(self) -> Copy:
+        """It is about to wake: from now on it holds its place on the GPUs, too."""
+        assert self.places is not None
+        self.phase, self.placement = Phase.LOADING, self.places.between
+        return self
+
+    def rest(self) -> None:
+        """It sleeps, or goes on to."""
+        assert self.places is not None
+        self.phase, self.placement = Phase.SLEEPING, self.places.asleep
+
 
 @dataclass(slots=True, eq=False)
 class Change:
-    """A load or an unload under way. wanted: what it will bring, None for nothing. outcome: why it did not."""
+    """A load or an unload under way. wanted: what it will bring, None for nothing. outcome: why it did not.
+
+    sleeps: its one copy is to sleep instead of being unloaded.
+    """
 
     wanted: ModelSpec | None
+    sleeps: bool = False
     outcome: JanError | None = None
     task: asyncio.Task[None] | None = None
 
@@ -137,6 +156,11 @@ class Model:
         return [copy for copy in self.copies if copy.phase is Phase.RUNNING]
 
     @property
+    def sleeper(self) -> Copy | None:
+        """The copy that sleeps; it is the only one then."""
+        return next((copy for copy in self.copies if copy.phase is Phase.SLEEPING), None)
+
+    @property
     def at_rest(self) -> bool:
         """Whether nothing of it is loaded or being changed."""
         return self.change is None and not self.copies
@@ -158,7 +182,8 @@ class Model:
     def status(self) -> ModelStatus:
         """What is told of it."""
         placements = tuple(copy.placement for copy in self.copies if copy.placement is not None)
-        activity = self._activity or self.closed
+        sleeps = self.state is ModelState.READY and self.sleeper is not None
+        activity = self._activity or self.closed or ("sleeping" if sleeps else "")
         return ModelStatus(self.id, self.state, self.error, self.warnings, self._progress, activity, placements)
 
     def serves(self, spec: ModelSpec) -> bool:
@@ -191,9 +216,9 @@ class Model:
             self.enter(ModelState.READY)
 
     def lose(self, copy: Copy, error: JanError) -> None:
-        """Forget a copy whose engine crashed. The last one takes the model into the error state."""
+        """Forget a copy whose engine crashed. The last one takes the model into the error state, unless it slept."""
         self.copies.remove(copy)
-        if self.copies:
+        if self.copies or copy.phase is Phase.SLEEPING:
             self.tell()
         else:
             self.fail(error)
@@ -215,6 +240,7 @@ class Model:
                 loaded_at=copy.loaded_at,
                 load_seconds=copy.load_seconds,
                 idle_seconds=self.hosting.idle_seconds,
+                places=copy.places,
             )
             for copy in self.copies
             if copy.placement is not None

@@ -20,7 +20,7 @@ from inference_service.devices.device import Device, Inventory
 from inference_service.model import Model, ModelState, ModelStatus, RunningModel
 from inference_service.planner import Planner
 from inference_service.registry import Registry
-from inference_service.residency import Policy, Resident
+from inference_service.residency import Phase, Policy, Resident
 from inference_service.waiting import WaitingList
 from inference_service.watchers import Watch
 from jan.errors import JanError
@@ -61,15 +61,19 @@ class Models:
         return [model.key for model in self._registry.all() if model.closed]
 
     def running(self) -> set[str]:
-        """The keys of models in this host's memory that answer and take jobs."""
-        return {model.key for model in self._registry.all() if model.residents() and model.running and not model.closed}
+        """The keys of models in this host's memory that answer and take jobs; those that sleep there soon would."""
+        return {
+            model.key
+            for model in self._registry.all()
+            if model.residents() and (model.running or model.sleeper) and not model.closed
+        }
 
     def loading(self) -> set[str]:
         """The keys of models that have their place in this host's memory, and do not answer yet."""
         return {
             model.key
             for model in self._registry.all()
-            if model.state is ModelState.STARTING and model.residents() and not model.running
+            if model.state is ModelState.STARTING and any(found.phase is Phase.LOADING for found in model.residents())
         }
 
     def residents(self) -> tuple[Resident, ...]:

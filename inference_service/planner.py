@@ -100,7 +100,8 @@ class Planner:
             known.close(made.closed.get(known.key, ""))
         for key in sorted({eviction.model_id for eviction in made.evictions}):
             evictions = [eviction for eviction in made.evictions if eviction.model_id == key]
-            self._evict(model(key), {eviction.copy: eviction.why for eviction in evictions})
+            sleeps = any(eviction.sleeps for eviction in evictions)
+            self._evict(model(key), {eviction.copy: eviction.why for eviction in evictions}, sleeps=sleeps)
         for key, reason in made.refusals.items():
             message = f"There is not enough memory for model {described(key)}: {reason}."
             self._waiting.refuse(key, FailedPreconditionError(message, code="insufficient_memory"))
@@ -108,22 +109,33 @@ class Planner:
             model(key).report(why)
         for key, placement in made.loads.items():
             self._grant(model(key), placement)
+        for key in made.wakes:
+            sleeper = model(key).sleeper
+            assert sleeper is not None
+            logger.info("waking", model=model(key).id)
+            self._waiting.grant(sleeper.rouse(), key)
         await self._registry.notify(look=False)
 
-    def _evict(self, model: Model, reasons: dict[int, str]) -> None:
-        """Unload some copies of a model, or the whole of it when no other copy stays."""
-        logger.info("unloading", model=model.id, why=", ".join(reasons.values()))
-        leaving = [copy for copy in model.running if copy.number in reasons]
-        if all(copy in leaving or copy.phase is Phase.STOPPING for copy in model.copies):
-            self._changes.begin(model, None)
+    def _evict(self, model: Model, reasons: dict[int, str], *, sleeps: bool) -> None:
+        """Unload some copies of a model, or the whole of it when no other copy stays; or have its one copy sleep."""
+        logger.info("falling asleep" if sleeps else "unloading", model=model.id, why=", ".join(reasons.values()))
+        leaving = [copy for copy in model.copies if copy.number in reasons]
+        # A model under change here waits to wake, and is loaded anew when its copy that sleeps is ended.
+        if model.change is None and all(copy in leaving or copy.phase is Phase.STOPPING for copy in model.copies):
+            self._changes.begin(model, None, sleeps=sleeps)
             return
         for copy in leaving:
-            copy.phase = Phase.STOPPING
-            self._background.start(partial(self._copies.end, model, copy), f"unload-{model.id}-{copy.number}")
+            self._end(model, copy)
+
+    def _end(self, model: Model, copy: Copy) -> None:
+        copy.phase = Phase.STOPPING
+        self._background.start(partial(self._copies.end, model, copy), f"unload-{model.id}-{copy.number}")
 
     def _grant(self, model: Model, placement: Placement) -> None:
         """Give a copy its place: the memory is taken from this moment on."""
         logger.info("placed", model=model.id, why=placement.why)
+        if model.sleeper is not None:  # its own GPUs are taken
+            self._end(model, model.sleeper)
         copy = model.new_copy(placement)
         if model.key in self._waiting:
             self._waiting.grant(copy, model.key)

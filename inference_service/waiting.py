@@ -31,7 +31,10 @@ class WaitingList:
         return [want for want, granted in self._entries.values() if not granted.done()]
 
     async def place(self, model: Model, demand: Demand) -> Copy:
-        """Wait until the plan has room. Raises FailedPreconditionError: this host never has."""
+        """Wait until the plan has room; a new copy, or the one that slept, to be woken.
+
+        Raises FailedPreconditionError: this host never has.
+        """
         granted: asyncio.Future[Copy] = asyncio.get_running_loop().create_future()
         self._entries[model.key] = Want(demand, self._registry.monotonic()), granted
         self._registry.look.set()
@@ -39,10 +42,17 @@ class WaitingList:
             return await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled() and granted.exception() is None:
-                model.drop(granted.result())
+                self._give_back(model, granted.result())
             raise
         finally:
             del self._entries[model.key]
+
+    @staticmethod
+    def _give_back(model: Model, copy: Copy) -> None:
+        if copy.engine is None:
+            model.drop(copy)
+        else:
+            copy.rest()
 
     def grant(self, copy: Copy, key: str) -> None:
         """Give the waiting model this copy, which has its place."""

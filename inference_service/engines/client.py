@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import Any, Self
 
 import aiohttp
@@ -87,7 +88,7 @@ class EngineClient:
     async def get_text(self, path: str) -> str:
         """As `get_json`, as it stands."""
         try:
-            async with self._session.get(self._root(path), timeout=aiohttp.ClientTimeout(total=5)) as response:
+            async with self._open().get(self._root(path), timeout=aiohttp.ClientTimeout(total=5)) as response:
                 return await response.text()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise UnavailableError("The engine does not answer.", code=ENGINE_UNREACHABLE) from error
@@ -112,6 +113,21 @@ class EngineClient:
         """
         async with self._post(self._root(path), body, _ASKED.get(path, "")) as content:
             return orjson.loads(await content.read())
+
+    async def command(self, path: str, time_limit: timedelta) -> None:
+        """Have the engine do something with itself, and return when it has; no question that could be stuck.
+
+        Raises UnavailableError: it did not say that it has.
+        """
+        limit = aiohttp.ClientTimeout(total=time_limit.total_seconds())
+        try:
+            async with self._open().post(self._root(path), timeout=limit, allow_redirects=False) as response:
+                status = response.status
+                await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError("The engine does not answer.", code=ENGINE_UNREACHABLE) from error
+        if status != 200:
+            raise UnavailableError(f"The engine answered a command with status {status}.")
 
     def ask(self, path: str, body: Mapping[str, Any]) -> AbstractAsyncContextManager[aiohttp.StreamReader]:
         """Ask one of OpenAI's endpoints; see `_post`."""
@@ -161,6 +177,12 @@ class EngineClient:
         for secret in self._secrets:
             body = body.replace(secret, b"***")
         return body
+
+    def _open(self) -> aiohttp.ClientSession:
+        """The session. Raises UnavailableError: it was closed, because the engine has ended."""
+        if self._session.closed:
+            raise UnavailableError("The engine has ended.", code=ENGINE_UNREACHABLE)
+        return self._session
 
     def _root(self, path: str) -> str:
         return self._base_url.removesuffix("/v1") + path

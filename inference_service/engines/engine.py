@@ -71,6 +71,16 @@ class EmbedCall:
     bodies: Sequence[Mapping[str, Any]]
 
 
+class Sleeper(Protocol):
+    """How an engine gives back the memory of its GPUs without losing its weights, which rest in RAM meanwhile."""
+
+    async def sleep(self, client: EngineClient) -> None:
+        """Fall asleep; it works on no request. Raises UnavailableError: it did not, and is to be ended."""
+
+    async def wake(self, client: EngineClient) -> None:
+        """Be as after `start` again. Raises UnavailableError: it is not, and is to be ended."""
+
+
 class Engine(Protocol):
     """One model, loaded by one engine process or served by somebody else."""
 
@@ -100,6 +110,10 @@ class Engine(Protocol):
     @property
     def activity(self) -> str:
         """What it does while it starts, in words; "" when it does not say."""
+
+    @property
+    def sleeper(self) -> Sleeper | None:
+        """How it sleeps; None when it cannot, or is not to."""
 
     async def start(self) -> Connection:
         """Start it and return when it answers.

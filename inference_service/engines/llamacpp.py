@@ -210,6 +210,11 @@ class LlamaCppEngine:
         """It says nothing of that."""
         return ""
 
+    @property
+    def sleeper(self) -> None:
+        """It cannot sleep."""
+        return None
+
     async def start(self) -> Connection:
         """Load the model.
 

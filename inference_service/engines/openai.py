@@ -90,6 +90,11 @@ class OpenAiEngine:
         """It says nothing of that."""
         return ""
 
+    @property
+    def sleeper(self) -> None:
+        """It takes no memory here."""
+        return None
+
     async def start(self) -> Connection:
         """Nothing to do: whether the server answers shows with the first job."""
         return self._connection

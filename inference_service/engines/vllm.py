@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from inference_service.continuation import keeps
-from inference_service.engines import vllm_tokens
+from inference_service.engines import vllm_sleep, vllm_tokens
 from inference_service.engines.client import EngineClient
 from inference_service.engines.cpu import default_threads
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
@@ -30,6 +30,7 @@ from inference_service.engines.template_check import TemplateCheck
 from inference_service.engines.vllm_log import VllmLog
 from inference_service.engines.vllm_request import VllmRequests
 from inference_service.engines.vllm_settings import DEFAULT_CTX_LEN, VllmSettings, structured_outputs
+from inference_service.engines.vllm_sleep import VllmSleep
 from inference_service.hf_folder import SafetensorsModel
 from inference_service.placement import Placement
 from inference_service.tokens import TokenQuestion, Tokens
@@ -90,6 +91,8 @@ class VllmEngine:
         self._check = TemplateCheck.in_vllm(python, run_dir)
         self._log = VllmLog()
         command = VllmCommand(self._settings, model, placement)
+        self._warnings = command.warnings
+        self._sleeper = VllmSleep(load_timeout) if command.sleeps else None
         argv = [str(python), "-I", "-m", SERVER, f"--uds={self._socket}", *command.arguments()]
         if self._settings.template.jinja:
             argv.append(f"--chat-template={self._template_file}")
@@ -132,7 +135,7 @@ class VllmEngine:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What of the settings was not honoured."""
-        return self._settings.warnings
+        return self._warnings
 
     @property
     def pid(self) -> int | None:
@@ -143,6 +146,11 @@ class VllmEngine:
     def activity(self) -> str:
         """What it does while it starts, in words: `loading weights 40 %`."""
         return self._log.activity
+
+    @property
+    def sleeper(self) -> VllmSleep | None:
+        """With the setting `sleep`, on GPUs."""
+        return self._sleeper
 
     def progress(self) -> float:
         """How much of the start is done, 0 to 1, as far as its log tells."""
@@ -264,6 +272,18 @@ class VllmCommand:
         """Without compiling, which takes minutes on a CPU and gains little there."""
         return not self.placement.on_gpu if self.settings.enforce_eager is None else self.settings.enforce_eager
 
+    @property
+    def sleeps(self) -> bool:
+        """Whether it is to sleep before it is unloaded."""
+        return self.settings.sleep and self.placement.on_gpu
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the settings is not honoured, here."""
+        if self.settings.sleep and not self.sleeps:
+            return (*self.settings.warnings, "Setting sleep is not used on the CPU: vLLM sleeps on GPUs only.")
+        return self.settings.warnings
+
     def arguments(self) -> list[str]:
         """Everything but where to listen."""
         arguments = [
@@ -288,6 +308,8 @@ class VllmCommand:
             arguments.append(f"--pipeline-parallel-size={self.pipeline_parallel}")
         if not (self.placement.on_gpu and self.settings.gpu_memory_utilization):
             arguments.append(f"--kv-cache-memory-bytes={self._kv_cache_bytes()}")
+        if self.sleeps:
+            arguments += vllm_sleep.FLAGS
         return [*arguments, *self._tool_arguments(), *self._adapter_arguments()]
 
     def environment(self) -> dict[str, str]:
@@ -297,6 +319,8 @@ class VllmCommand:
             environment["VLLM_HOST_IP"] = "127.0.0.1"  # its processes talk over loopback; with Ray over the network
         if self.placement.stage_layers:
             environment["VLLM_PP_LAYER_PARTITION"] = ",".join(map(str, self.placement.stage_layers))
+        if self.sleeps:
+            environment |= vllm_sleep.ENVIRONMENT
         if self.eager:
             environment["TORCH_COMPILE_DISABLE"] = "1"  # else the first log probabilities compile for half a minute
         if not self.placement.on_gpu:

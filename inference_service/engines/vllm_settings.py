@@ -55,6 +55,7 @@ class VllmSettings:
     base_model: str
     max_lora_rank: int | None
     seed: int | None
+    sleep: bool
     warnings: tuple[str, ...]
 
     @classmethod
@@ -85,6 +86,7 @@ class VllmSettings:
             base_model=settings.text("base_model"),
             max_lora_rank=settings.optional_integer("max_lora_rank", 1, 512),
             seed=settings.optional_integer("seed", 0, 2**31 - 1),
+            sleep=settings.flag("sleep", False),
             warnings=settings.finish("vllm"),
         )
 

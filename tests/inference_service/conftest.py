@@ -20,6 +20,7 @@ pytest.register_assert_rewrite(
     "tests.inference_service.engines.contract",
     "tests.inference_service.engines.continuation_contract",
     "tests.inference_service.engines.embedding_contract",
+    "tests.inference_service.engines.sleep_contract",
     "tests.inference_service.engines.tool_contract",
 )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from inference_service.assess import Assessment
 from inference_service.devices.declared import DeclaredInventory
-from inference_service.devices.device import Device
+from inference_service.devices.device import Device, DeviceKind
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.hosting import HostingSettings
@@ -22,7 +22,7 @@ from inference_service.tokens import TokenQuestion, Tokens
 from jan.errors import JanError
 from jan.inference.configurations import key_of
 from jan.inference.v1.jobs_pb2 import ModelSpec
-from tests.inference_service.test_placement import cpu, demand
+from tests.inference_service.test_placement import BOTH, cpu, demand
 
 
 class FakeEngine:
@@ -38,6 +38,8 @@ class FakeEngine:
         self.spec = spec
         self.placement = placement
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.sleeper = FakeSleeper(maker, self) if maker.sleeps else None
+        self.asleep = False
 
     activity = ""
 
@@ -79,6 +81,27 @@ class FakeEngine:
         return EmbedCall([request])
 
 
+class FakeSleeper:
+    """How a fake engine sleeps: when it may, unless it fails."""
+
+    def __init__(self, maker: FakeMaker, engine: FakeEngine) -> None:
+        self._maker = maker
+        self._engine = engine
+
+    async def sleep(self, client: EngineClient) -> None:
+        await self._turn(asleep=True)
+
+    async def wake(self, client: EngineClient) -> None:
+        await self._turn(asleep=False)
+
+    async def _turn(self, *, asleep: bool) -> None:
+        await self._maker.may_turn.wait()
+        if self._maker.turn_error is not None:
+            raise self._maker.turn_error
+        assert self._engine.asleep is not asleep
+        self._engine.asleep = asleep
+
+
 class FakeMaker:
     def __init__(self) -> None:
         self.starts: list[str] = []
@@ -86,13 +109,22 @@ class FakeMaker:
         self.may_start = asyncio.Event()
         self.may_start.set()
         self.error: JanError | None = None
+        self.sleeps = False
+        self.may_turn = asyncio.Event()
+        self.may_turn.set()
+        self.turn_error: Exception | None = None
 
         self.size_gib = 1
+        self.overhead_gib = 0
+        self.kinds: tuple[DeviceKind, ...] = BOTH
         self.hosting = HostingSettings()
         self.learnt: list[int] = []
 
     async def assess(self, spec: ModelSpec) -> Assessment:
-        wanted = demand(self.size_gib, model_id=key_of(spec), shards=False)
+        weights_gib = self.size_gib - self.overhead_gib
+        wanted = demand(
+            weights_gib, overhead_gib=self.overhead_gib, kinds=self.kinds, model_id=key_of(spec), shards=False
+        )
         return Assessment(wanted, self.hosting)
 
     async def make(self, spec: ModelSpec, placement: Placement | None, copy: int) -> FakeEngine:

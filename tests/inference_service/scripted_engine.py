@@ -62,6 +62,10 @@ class ScriptedEngine:
         self._transports: set[asyncio.BaseTransport] = set()
         self.free_tokens = 0
         self._dying = 0
+        self.sleeping = False
+        self.deaf = False
+        """Whether commands to sleep and wake are answered, and nothing more."""
+        self.command_status = 200
 
     def hold(self, after_tokens: int = 0) -> None:
         """Say no token beyond the first `after_tokens` of each answer until `let_go`."""
@@ -97,6 +101,9 @@ class ScriptedEngine:
         app.router.add_post("/v1/completions", self._complete)
         app.router.add_post("/v1/embeddings", self._embed)
         app.router.add_post("/tokenize", self._tokenize)
+        app.router.add_post("/sleep", self._sleep)
+        app.router.add_post("/wake_up", self._wake)
+        app.router.add_get("/is_sleeping", self._is_sleeping)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -109,6 +116,8 @@ class ScriptedEngine:
             await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if self.sleeping:
+            return web.json_response({"error": {"message": "asleep"}}, status=500)
         body = await request.json()
         words = sum(len(str(message.get("content")).split()) for message in body["messages"])
         if words > MAX_PROMPT_WORDS:
@@ -180,6 +189,22 @@ class ScriptedEngine:
 
     async def _tokenize(self, request: web.Request) -> web.Response:
         return web.json_response({"tokens": tokens_of((await request.json())["prompt"])})
+
+    async def _sleep(self, request: web.Request) -> web.Response:
+        """As vLLM's development routes do, level 1 alone."""
+        assert dict(request.query) == {"level": "1"}
+        return self._turn(sleeps=True)
+
+    async def _wake(self, request: web.Request) -> web.Response:
+        return self._turn(sleeps=False)
+
+    def _turn(self, *, sleeps: bool) -> web.Response:
+        if self.command_status == 200 and not self.deaf:
+            self.sleeping = sleeps
+        return web.json_response({"status": "sleeping" if sleeps else "awake"}, status=self.command_status)
+
+    async def _is_sleeping(self, request: web.Request) -> web.Response:
+        return web.json_response({"is_sleeping": self.sleeping})
 
     async def _note(self, body: dict[str, Any] | None, change: int) -> None:
         async with self._changed:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import heapq
-import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +13,7 @@ from inference_service.devices.device import Device, DeviceKind
 from inference_service.placement import Placement, Share
 from inference_service.residency import Phase, Plan, Policy, Resident, State, Want, plan
 from tests.inference_service.test_placement import GIB, cpu, demand, gpu
+from tests.inference_service.virtual_host import Host, Job
 
 POLICY = Policy(min_residency_seconds=10, patience_seconds=60)
 
@@ -137,120 +135,6 @@ def test_one_more_copy_goes_to_a_gpu_of_its_own_and_displaces_nobody() -> None:
     made = decide([first, second], [busy, resident("b", second, 20)], [want("a", 10, 100, extra=True)])
     assert (made.loads, evicted(made), made.waits) == ({}, [], {})
     assert not decide([first, cpu()], [busy], [want("a", 10, 100, extra=True)]).loads
-
-
-@dataclass
-class Job:
-    model_id: str
-    arrives: float
-    lasts: float
-
-
-@dataclass
-class Host:
-    """A host in virtual time, which obeys every plan: it loads, unloads and works, and checks what was promised."""
-
-    devices: tuple[Device, ...]
-    sizes: dict[str, int]
-    policy: Policy
-    load_seconds: float
-    unload_seconds: float = 1.0
-    now: float = 0.0
-    residents: dict[str, Resident] = field(default_factory=dict)
-    queued: dict[str, list[Job]] = field(default_factory=dict)
-    since: dict[str, float] = field(default_factory=dict)
-    waited: dict[str, float] = field(default_factory=dict)
-    closed: set[str] = field(default_factory=set)
-    refused: set[str] = field(default_factory=set)
-    loads: list[tuple[float, str]] = field(default_factory=list)
-    events: list[tuple[float, int, str, str]] = field(default_factory=list)
-    numbers: Iterable[int] = field(default_factory=itertools.count)
-    done: int = 0
-
-    def at(self, when: float, what: str, model_id: str) -> None:
-        heapq.heappush(self.events, (when, next(iter(self.numbers)), what, model_id))
-
-    def run(self, jobs: list[Job]) -> None:
-        arrivals = dict(enumerate(jobs))
-        for index, job in arrivals.items():
-            self.at(job.arrives, f"job {index}", job.model_id)
-        while self.events:
-            self.now, _, what, model_id = heapq.heappop(self.events)
-            if what.startswith("job "):
-                self.queued.setdefault(model_id, []).append(arrivals[int(what.removeprefix("job "))])
-            else:
-                self.happens(what, model_id)
-            self.step()
-
-    def happens(self, what: str, model_id: str) -> None:
-        found = self.residents.get(model_id)
-        if what == "loaded":
-            assert found is not None
-            self.change(
-                model_id, phase=Phase.RUNNING, loaded_at=self.now, last_used=self.now, load_seconds=self.load_seconds
-            )
-        elif what == "unloaded":
-            del self.residents[model_id]
-        elif what == "finished":
-            assert found is not None
-            assert found.phase is Phase.RUNNING, "a model was unloaded under its job"
-            self.change(model_id, users=found.users - 1, last_used=self.now)
-            self.done += 1
-
-    def change(self, model_id: str, **fields: object) -> None:
-        self.residents[model_id] = dataclasses.replace(self.residents[model_id], **fields)  # type: ignore[arg-type]
-
-    def step(self) -> None:
-        self.admit()
-        wants = [
-            Want(demand(self.sizes[model_id], model_id=model_id, kinds=(DeviceKind.GPU,)), self.since[model_id])
-            for model_id, jobs in self.queued.items()
-            if jobs and model_id not in self.residents and self.since.setdefault(model_id, self.now) is not None
-        ]
-        state = State(self.devices, tuple(self.residents.values()), self.policy, self.now)
-        made = plan(state, wants)
-        assert plan(state, list(reversed(wants))) == made
-        self.obey(made)
-        self.admit()
-        self.check()
-
-    def admit(self) -> None:
-        for model_id, jobs in self.queued.items():
-            found = self.residents.get(model_id)
-            if found is None or found.phase is not Phase.RUNNING or model_id in self.closed:
-                continue
-            for job in jobs:
-                self.at(self.now + job.lasts, "finished", model_id)
-            self.change(model_id, users=self.residents[model_id].users + len(jobs))
-            jobs.clear()
-
-    def obey(self, made: Plan) -> None:
-        self.closed = set(made.closed)
-        for eviction in made.evictions:
-            assert self.residents[eviction.model_id].users == 0, "a model with work is evicted"
-            self.change(eviction.model_id, phase=Phase.STOPPING)
-            self.at(self.now + self.unload_seconds, "unloaded", eviction.model_id)
-        for model_id, placement in made.loads.items():
-            self.residents[model_id] = Resident(model_id, 0, placement, Phase.LOADING)
-            waited = self.now - self.since.pop(model_id)
-            self.waited[model_id] = max(waited, self.waited.get(model_id, 0.0))
-            self.loads.append((self.now, model_id))
-            self.at(self.now + self.load_seconds, "loaded", model_id)
-        for model_id in made.refusals:
-            self.refused.add(model_id)
-            self.done += len(self.queued[model_id])
-            self.queued[model_id].clear()
-            self.since.pop(model_id)
-        if made.look_again_at is not None:
-            assert made.look_again_at > self.now
-            self.at(made.look_again_at, "look", "")
-
-    def check(self) -> None:
-        ids = [key.partition("#")[0] for key in self.residents]
-        assert len(ids) == len(set(ids)), "a model is loaded twice, with different settings"
-        for device in self.devices:
-            shares = [share for held in self.residents.values() for share in held.placement.shares]
-            assert sum(share.size_bytes for share in shares if share.device.id == device.id) <= device.free_bytes
 
 
 @settings(max_examples=150)

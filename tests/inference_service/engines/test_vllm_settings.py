@@ -166,6 +166,18 @@ def test_a_cpu_neither_compiles_nor_takes_all_cores() -> None:
     assert not {"--enforce-eager", "--dtype=float32"} & set(command().arguments())
 
 
+def test_sleep_is_for_gpus_and_only_where_it_is_wanted() -> None:
+    made = command(sleep=True)
+    assert (made.sleeps, made.warnings) == (True, ())
+    assert "--enable-sleep-mode" in made.arguments()
+    assert made.environment()["VLLM_SERVER_DEV_MODE"] == "1"
+    for other in (command(), command(sleep=False), command(CPU, sleep=True)):
+        assert not other.sleeps
+        assert "--enable-sleep-mode" not in other.arguments()
+        assert "VLLM_SERVER_DEV_MODE" not in other.environment()
+    assert command(CPU, sleep=True).warnings == ("Setting sleep is not used on the CPU: vLLM sleeps on GPUs only.",)
+
+
 def test_an_adapter_has_a_rank_that_vllm_knows() -> None:
     made = command(adapter=Path("/models/a"))
     assert set(made.arguments()) >= {
