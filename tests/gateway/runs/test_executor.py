@@ -73,7 +73,7 @@ async def test_a_frozen_gateways_run_is_taken_over_and_its_events_stay_in_order(
     await job.say("a", "b")
     freeze(first)
     for each in two_gateways:
-        each.app[RUNS]._watch._lease_seconds = 0.2
+        each.app[RUNS]._watch._lease_seconds = 1.0
     await job.say("c")
     await job.finish()
     events = await stream
