@@ -16,7 +16,7 @@ import pytest
 
 from inference_service.engines.client import EngineClient
 from inference_service.engines.llamacpp import LlamaCppEngine, LlamaSettings
-from inference_service.engines.process import EngineProcess, ProcessExitedError
+from inference_service.engines.process import ProcessExitedError
 from inference_service.engines.tiny_gguf import tiny_gguf
 from inference_service.gguf_files import GgufFiles
 from inference_service.placement import Placement
@@ -287,9 +287,10 @@ async def test_an_unknown_reason_not_to_start_tells_no_paths(
     async def end(*_: object) -> None:
         raise ProcessExitedError(1, [f"E failed to open {demo_gguf}"])
 
-    monkeypatch.setattr(EngineProcess, "start", end)
+    engine = make_engine(demo_gguf, run_dir)
+    monkeypatch.setattr(engine._process, "start", end)  # its own: the trial of its template is a process, too
     with pytest.raises(UnavailableError) as caught:
-        await make_engine(demo_gguf, run_dir).start()
+        await engine.start()
     assert caught.value.message == (
         "The engine ended with code 1 while it was loading. Its log engine-demo.log says more."
     )
