@@ -115,10 +115,10 @@ chaos-engines: setup-dev ## Kill engines 200 times under load, and print what he
 chaos-engines-short: setup-dev ## The same with 8 kills, in a minute or so
 	@exec $(IN_VENV) -m tests.chaos.engines short $(ARGS)
 
-chaos-queue: setup-dev ## Harm every process, Redis and the wires under load 170 times, and print what held (docs/chaos.md)
+chaos-queue: setup-dev ## Harm every process, Redis and the wires under load 180 times, and print what held (docs/chaos.md)
 	@exec $(IN_VENV) -m tests.chaos.queue long $(ARGS)
 
-chaos-queue-short: setup-dev ## The same with 10 faults, in a minute or two
+chaos-queue-short: setup-dev ## The same with each kind of fault once, in two minutes
 	@exec $(IN_VENV) -m tests.chaos.queue short $(ARGS)
 
 chaos: chaos-storage chaos-engines chaos-queue ## All three, in their long form (an hour or two)

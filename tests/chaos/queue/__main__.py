@@ -12,8 +12,13 @@ import sys
 from functools import partial
 
 from tests.chaos import results
+from tests.chaos.queue.faults import KINDS, PHASES
 from tests.chaos.queue.storm import Storm
 from tests.chaos.results import Plan, Result
+
+# Each kind of fault once, and in the long form each twice in each phase; see faults.py.
+SHORT = len(KINDS)
+LONG = 2 * len(KINDS) * len(PHASES)
 
 
 def experiment(plan: Plan, count: int) -> Result:
@@ -24,10 +29,10 @@ def experiment(plan: Plan, count: int) -> Result:
     storm = Storm(plan.draw("queue"))
     asyncio.run(storm.rage(count))
     if storm.findings:
-        again = f"once more: python -m tests.chaos.queue {'long' if plan.long else 'short'} --seed {plan.seed}"
+        again = f"once more: python -m tests.chaos.queue short --seed {plan.seed} --faults {count}"
         result.fail(f"fault {storm.done.total()}, {storm.last_fault}", [*storm.findings[:10], again])
-    done = ", ".join(f"{count} {what}" for what, count in sorted(storm.done.items()))
-    ends = ", ".join(f"{count} {end}" for end, count in sorted(storm.ends.items()))
+    done = ", ".join(f"{times} {what}" for what, times in sorted(storm.done.items()))
+    ends = ", ".join(f"{times} {end}" for end, times in sorted(storm.ends.items()))
     result.did.append(f"{storm.done.total()} faults ({done}); {ends}; {storm.breaks} broken requests and streams")
     result.did.append(f"the last end came {storm.slowest_seconds:.1f} s after all was back")
     return result
@@ -38,10 +43,10 @@ def main() -> int:
     words = argparse.ArgumentParser(prog="python -m tests.chaos.queue", description=__doc__)
     words.add_argument("what", choices=["long", "short"])
     words.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    words.add_argument("--faults", type=int, help="so many; 170 and 10 unless said")
+    words.add_argument("--faults", type=int, help=f"so many; {LONG} and {SHORT} unless said")
     given = words.parse_args()
     plan = Plan(given.what == "long", given.seed)
-    count = given.faults or plan.amount(long=170, short=10)
+    count = given.faults or plan.amount(long=LONG, short=SHORT)
     print(f"seed {plan.seed}", file=sys.stderr)
     done = [results.run(partial(experiment, count=count), plan)]
     print(results.table(done, plan))

@@ -32,6 +32,8 @@ class ChaosFleet(Fleet):
         self.redis_url = f"unix://{redis}"
         self.wires = {name: Wire(folder / f"{name}.redis", redis, chance) for name in SERVICES if name != "storage"}
         self._shim = compile_shim(folder / "clock.so")
+        if self._shim is None:
+            raise RuntimeError("gcc is missing: without it no process can be given a clock that jumps")
         for name in ORDER:
             self.set_clock(name, 0)
 
@@ -64,19 +66,23 @@ class ChaosFleet(Fleet):
         async with connect(self.redis_url) as redis:
             await redis.config_set("maxmemory", "1" if full else "0")
 
-    def fill_disk(self, *, full: bool) -> None:
-        """Whether Redis's append-only file cannot grow: EFBIG, which Redis takes like a full disk."""
-        limit = max((path.stat().st_size for path in self.folder.glob("appendonlydir/*")), default=0)
-        pid = self.processes["redis"].pid
-        prlimit(pid, RLIMIT_FSIZE, (limit if full else RLIM_INFINITY, RLIM_INFINITY))
+    def fill_disk(self, name: str, *, full: bool) -> None:
+        """Whether files of Redis (the append-only one) or of storage cannot grow: EFBIG, taken like a full disk."""
+        written = self.folder.glob("appendonlydir/*") if name == "redis" else ()
+        limit = max((path.stat().st_size for path in written), default=0)
+        prlimit(self.processes[name].pid, RLIMIT_FSIZE, (limit if full else RLIM_INFINITY, RLIM_INFINITY))
 
     def _command(self, name: str) -> list[str]:
         # Without the signal that a limit sends: a disk that is full sends none.
-        unsignalled = ["sh", "-c", 'trap "" XFSZ; exec "$@"', name] if name == "redis" else []
-        return [*unsignalled, *super()._command(name)]
+        before = {
+            "redis": ["sh", "-c", 'trap "" XFSZ; exec "$@"', name],
+            # Its log is on another disk.
+            "storage": ["bash", "-c", 'exec "$@" > >(exec cat) 2>&1', name],
+        }
+        return [*before.get(name, []), *super()._command(name)]
 
     def _environment(self, name: str) -> dict[str, str]:
-        clock = {"CHAOS_CLOCK": f"{self.folder}/{name}.clock", "LD_PRELOAD": str(self._shim)} if self._shim else {}
+        clock = {"CHAOS_CLOCK": f"{self.folder}/{name}.clock", "LD_PRELOAD": str(self._shim)}
         wire = {"JANROOT_REDIS_URL": self.wires[name].url} if name in self.wires else {}
         return super()._environment(name) | wire | clock
 

@@ -25,7 +25,7 @@ _TRY_SECONDS = 20.0
 # A gateway that is killed keeps a key for a minute (decision 0033): he takes another one before that.
 _LOCKED_TRIES = 25
 # Nothing was done, or it is not known: what is sent again under its key is not done twice.
-_LATER = frozenset({409, 429, 500, 502, 503, 504})
+_LATER = frozenset({409, 429, 500, 502, 503, 504, 507})
 
 
 @dataclass(slots=True)

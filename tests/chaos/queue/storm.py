@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import sys
 import tempfile
@@ -45,7 +46,6 @@ class Storm:
 
     async def rage(self, count: int) -> None:
         """Inflict so many faults, or until something is found."""
-        deck: list[Fault] = []
         # Not below pytest's own folder, whose path may be too long for a socket.
         with tempfile.TemporaryDirectory(prefix="jan-chaos-") as name:
             engine = KnownEngine()
@@ -55,9 +55,10 @@ class Storm:
                 connect(fleet.redis_url) as redis,
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
             ):
-                while self.done.total() < count and not self.findings:
-                    deck = deck or faults.deck(self._chance)
-                    await self._round(deck.pop(), fleet, redis, session, engine)
+                for fault in itertools.islice(faults.faults(self._chance), count):
+                    await self._round(fault, fleet, redis, session, engine)
+                    if self.findings:
+                        break
                 for service in ORDER:
                     await fleet.stop(service)
                 seen = await asyncio.to_thread(oracle.read, fleet.janroot)
@@ -91,14 +92,17 @@ class Storm:
             return
         if fault.leaves_doubt:
             self._doubtful |= {told.question.replace(" ", "-") for told in asked}
-        self.done[f"{fault.harm} {fault.target}"] += 1
+        self.done[fault.kind] += 1
         self.ends.update(f"{told.kind} {told.end}" for told in asked)
-        self.breaks += sum(told.breaks.total() for told in asked)
-        self.slowest_seconds = max(self.slowest_seconds, *(told.ended_at - healed for told in asked))
+        breaks = sum(told.breaks.total() for told in asked)
+        last_seconds = max(told.ended_at - healed for told in asked)
+        self.breaks += breaks
+        self.slowest_seconds = max(self.slowest_seconds, last_seconds)
         for person in people:
             self.findings += await checks.of_person(person, fault)
         self.findings += await checks.of_redis(redis) + await checks.of_engine(engine)
-        print(f"{self.done.total()} {fault}", file=sys.stderr)
+        told_it = f"{breaks} breaks, the last end after {last_seconds:.1f} s"
+        print(f"{self.done.total()} {fault}: {told_it}", file=sys.stderr, flush=True)
 
     def _may_be(self, finding: Finding) -> bool:
         """Whether it is a thread made again by a request of which nobody knew whether it was done."""
