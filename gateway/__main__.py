@@ -8,7 +8,7 @@ import os
 from aiohttp import web
 
 from gateway.app import build_app
-from gateway.server import leave, new_runner
+from gateway.http.server import leave, new_runner
 from gateway.settings import GatewaySettings
 from jan.service import run_service
 from jan.telemetry import get_logger

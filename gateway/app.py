@@ -8,13 +8,14 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
-from gateway.assistant_downloads import AssistantDownloads
-from gateway.body import MAX_JSON_BYTES
-from gateway.chats import Chats
-from gateway.fetch import Fetcher
-from gateway.idempotency import keep_answers
-from gateway.inference import InferenceClient
-from gateway.jobs import JobClient
+from gateway.completions.resumable import Chats
+from gateway.fetching.assistants import AssistantDownloads
+from gateway.fetching.fetch import Fetcher
+from gateway.http.body import MAX_JSON_BYTES
+from gateway.http.metrics import GatewayMetrics
+from gateway.http.middleware import add_headers, catch, observe, protect
+from gateway.idempotency.records import RecordedAnswers
+from gateway.idempotency.requests import keep_answers
 from gateway.keys import (
     ASSISTANT_DOWNLOADS,
     CHATS,
@@ -31,14 +32,11 @@ from gateway.keys import (
     SETTINGS,
     STORAGE,
 )
-from gateway.metrics import GatewayMetrics
-from gateway.middleware import add_headers, catch, observe, protect
 from gateway.pulls.client import PullClient
 from gateway.pulls.hub import Hub
 from gateway.pulls.puller import Puller
-from gateway.queue import QueueClient
-from gateway.readiness import Readiness
-from gateway.recorded_answers import RecordedAnswers
+from gateway.queueing.jobs import JobClient
+from gateway.queueing.places import QueueClient
 from gateway.routes import (
     archives,
     assistant_imports,
@@ -64,8 +62,10 @@ from gateway.routes import (
     trash,
 )
 from gateway.runs.executor import RunExecutor
+from gateway.services.inference import InferenceClient
+from gateway.services.readiness import Readiness
+from gateway.services.storage import StorageClient
 from gateway.settings import GatewaySettings
-from gateway.storage import StorageClient
 from jan.queue.follower import LogFollower
 from jan.queue.jobs import JobQueue
 from jan.queue.scripts import Scripts

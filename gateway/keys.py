@@ -6,18 +6,18 @@ import asyncio
 
 from aiohttp import web
 
-from gateway.assistant_downloads import AssistantDownloads
-from gateway.chats import Chats
-from gateway.inference import InferenceClient
-from gateway.jobs import JobClient
-from gateway.metrics import GatewayMetrics
+from gateway.completions.resumable import Chats
+from gateway.fetching.assistants import AssistantDownloads
+from gateway.http.metrics import GatewayMetrics
+from gateway.idempotency.records import RecordedAnswers
 from gateway.pulls.puller import Puller
-from gateway.queue import QueueClient
-from gateway.readiness import Readiness
-from gateway.recorded_answers import RecordedAnswers
+from gateway.queueing.jobs import JobClient
+from gateway.queueing.places import QueueClient
 from gateway.runs.executor import RunExecutor
+from gateway.services.inference import InferenceClient
+from gateway.services.readiness import Readiness
+from gateway.services.storage import StorageClient
 from gateway.settings import GatewaySettings
-from gateway.storage import StorageClient
 from jan.queue.follower import LogFollower
 
 LEAVING = web.AppKey("leaving", asyncio.Event)

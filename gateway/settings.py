@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from gateway.download_policy import DownloadPolicy
-from gateway.weights import read_weights
+from gateway.fetching.policy import DownloadPolicy
+from gateway.queueing.weights import read_weights
 from jan.queue.bounds import QueueBounds, Weights
 from jan.settings import CommonSettings, Environment, SettingsError
 

@@ -8,8 +8,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.convert.json_fields import from_text, sent_to_text, string_map
 from gateway.convert.times import seconds
-from gateway.model_settings import check_settings
-from gateway.models import ANY_MODEL
+from gateway.models.lookup import ANY_MODEL
+from gateway.models.settings import check_settings
 from gateway.schemas.assistants import AssistantFields, CreateAssistant, ModifyAssistant
 from jan.ids import AssistantId
 from jan.storage.v1 import assistants_pb2

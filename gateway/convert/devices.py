@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.convert.models import placement_from_proto
-from gateway.models import model_spec
+from gateway.models.lookup import model_spec
 from gateway.schemas.models import FitModel, PlannedDevice
 from jan.formats.description import ModelDescription
 from jan.inference.v1 import control_pb2

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.completions.parameters import OF_REQUESTS, unused_parameters
 from gateway.convert.json_fields import from_text, sent_to_text
 from gateway.convert.times import seconds
-from gateway.parameters import OF_REQUESTS, unused_parameters
 from gateway.schemas.models import ModifyModel
 from jan.inference.v1 import control_pb2
 from jan.storage.v1 import models_pb2

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.convert.json_fields import from_text
 from gateway.convert.times import seconds
-from gateway.errors import jan_error_body
+from gateway.http.errors import jan_error_body
 from jan.errors import ConflictError, JanError
 from jan.storage.v1 import pulls_pb2
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gateway.model_settings import layered_settings, usable_settings
-from gateway.parameters import NAMES, layered, unused_parameters
-from gateway.thread_models import Layer, Overrides
+from gateway.completions.parameters import NAMES, layered, unused_parameters
+from gateway.models.settings import layered_settings, usable_settings
+from gateway.models.threads import Layer, Overrides
 from jan.storage.v1 import models_pb2
 
 # What nobody sets is the engine's own affair.

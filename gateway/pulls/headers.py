@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable
 from typing import BinaryIO, TypeVar
 
-from gateway.fetch import Ask, Fetcher
+from gateway.fetching.fetch import Ask, Fetcher
 from gateway.pulls.at_once import at_once
 from gateway.pulls.hub import Hub
 from gateway.pulls.plan import LIMITS, Plan

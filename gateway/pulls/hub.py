@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import orjson
 
-from gateway.fetch import Ask, Fetcher, Limits, Reply
+from gateway.fetching.fetch import Ask, Fetcher, Limits, Reply
 from gateway.pulls.source import HubSource
 from jan.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError, UnavailableError
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from gateway.convert.json_fields import to_text
-from gateway.fetch import Ask, Fetcher, Limits
+from gateway.fetching.fetch import Ask, Fetcher, Limits
 from gateway.pulls.at_once import at_once
 from gateway.pulls.hub import Hub, HubFile, HubRepo
 from gateway.pulls.selection import choose

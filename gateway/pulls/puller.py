@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from gateway.fetch import Fetcher
+from gateway.fetching.fetch import Fetcher
 from gateway.pulls.at_once import at_once
 from gateway.pulls.client import PullClient
 from gateway.pulls.headers import HeaderReader

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from gateway.fetch import Ask, Fetcher, FilePart
+from gateway.fetching.fetch import Ask, Fetcher, FilePart
 from gateway.pulls.client import Piece, PullClient
 from gateway.pulls.hub import Hub
 from gateway.pulls.plan import LIMITS

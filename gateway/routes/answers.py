@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from gateway.errors import jan_error_body
-from gateway.jobs import JobEvents
-from gateway.sse import DONE, EventStream, frame, numbered
-from gateway.waiting_room import WaitingRoom
+from gateway.http.errors import jan_error_body
+from gateway.http.sse import DONE, EventStream, frame, numbered
+from gateway.queueing.jobs import JobEvents
+from gateway.queueing.waiting_room import WaitingRoom
 from jan.errors import InternalError, JanError, ResourceExhaustedError, UnavailableError
 from jan.inference.v1 import jobs_pb2
 from jan.queue.follower import SlowReaderError

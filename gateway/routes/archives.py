@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from gateway.body import json_response
 from gateway.convert.times import seconds
-from gateway.downloads import send_file
 from gateway.exports import as_json, as_markdown
-from gateway.flags import read_flags
+from gateway.http.attachments import send_file
+from gateway.http.body import json_response
+from gateway.http.flags import read_flags
+from gateway.http.uploads import DIGEST, IDLE_SECONDS, PIECE_BYTES, UploadDigest
 from gateway.keys import STORAGE
 from gateway.routes.threads import thread_id_of
-from gateway.storage import MAX_PAGE_SIZE, StorageClient
-from gateway.uploads import DIGEST, IDLE_SECONDS, PIECE_BYTES, UploadDigest
+from gateway.services.storage import MAX_PAGE_SIZE, StorageClient
 from jan.errors import InvalidArgumentError, UnsupportedMediaTypeError
 from jan.ids import ThreadId
 from jan.storage.v1 import archives_pb2, messages_pb2, paging_pb2

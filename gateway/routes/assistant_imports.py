@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
-from gateway.body import json_response, read_body
 from gateway.convert.assistants import assistant_from_proto
+from gateway.http.body import json_response, read_body
+from gateway.http.path_ids import path_id
+from gateway.http.preconditions import etag
+from gateway.http.uploads import MAX_FILE_BYTES, Form, body_pieces
 from gateway.keys import ASSISTANT_DOWNLOADS, STORAGE
-from gateway.path_ids import path_id
-from gateway.preconditions import etag
 from gateway.schemas.assistant_imports import ImportAssistant
-from gateway.uploads import MAX_FILE_BYTES, Form, body_pieces
 from jan.errors import FailedPreconditionError, UnsupportedMediaTypeError
 from jan.ids import AssistantId
 from jan.storage.v1 import assistant_imports_pb2, assistants_pb2

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.body import json_response, read_body
 from gateway.convert.assistants import assistant_from_proto, assistant_update, new_assistant
+from gateway.http.body import json_response, read_body
+from gateway.http.paging import list_envelope, read_page
+from gateway.http.path_ids import path_id
+from gateway.http.preconditions import etag, read_if_match
 from gateway.keys import STORAGE
-from gateway.paging import list_envelope, read_page
-from gateway.path_ids import path_id
-from gateway.preconditions import etag, read_if_match
 from gateway.schemas.assistants import CreateAssistant, ModifyAssistant
 from jan.ids import AssistantId
 from jan.storage.v1 import assistants_pb2

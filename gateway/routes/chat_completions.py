@@ -6,19 +6,19 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from gateway.body import json_response, read_body
-from gateway.chat import chat_completion_job
-from gateway.chats import Chats
-from gateway.coming_models import find_usable
+from gateway.completions.chat import chat_completion_job
+from gateway.completions.resumable import Chats
+from gateway.http.body import json_response, read_body
+from gateway.http.path_ids import path_id
+from gateway.http.sse import EventStream
 from gateway.keys import CHATS, JOBS
-from gateway.path_ids import path_id
-from gateway.priority import priority_of
-from gateway.resumption import check_place, log_bounds, starting_after, wants_numbers, wants_stream
+from gateway.models.coming import find_usable
+from gateway.queueing.priority import priority_of
+from gateway.queueing.resumption import check_place, log_bounds, starting_after, wants_numbers, wants_stream
+from gateway.queueing.tenant import key_digest, tenant_of
+from gateway.queueing.waiting_room import WaitingRoom
 from gateway.routes.answers import relay, streamed_answer, whole_answer
 from gateway.schemas.chat import ChatCompletionRequest
-from gateway.sse import EventStream
-from gateway.tenant import key_digest, tenant_of
-from gateway.waiting_room import WaitingRoom
 from jan.errors import GoneError, InvalidArgumentError
 from jan.ids import CompletionId
 from jan.inference.v1 import jobs_pb2

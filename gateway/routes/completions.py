@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.body import read_body
-from gateway.coming_models import find_usable
-from gateway.completions import completion_job
+from gateway.completions.legacy import completion_job
+from gateway.http.body import read_body
 from gateway.keys import JOBS
-from gateway.priority import priority_of
+from gateway.models.coming import find_usable
+from gateway.queueing.priority import priority_of
+from gateway.queueing.tenant import tenant_of
 from gateway.routes.answers import streamed_answer, whole_answer
 from gateway.schemas.completions import CompletionRequest
-from gateway.tenant import tenant_of
 
 routes = web.RouteTableDef()
 

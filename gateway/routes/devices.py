@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.body import json_response
 from gateway.convert.devices import device_from_proto
+from gateway.http.body import json_response
 from gateway.keys import INFERENCE
 
 routes = web.RouteTableDef()

@@ -6,14 +6,14 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.body import read_body
-from gateway.coming_models import find_usable
-from gateway.job import new_job
+from gateway.http.body import read_body
 from gateway.keys import JOBS
-from gateway.priority import priority_of
+from gateway.models.coming import find_usable
+from gateway.queueing.job import new_job
+from gateway.queueing.priority import priority_of
+from gateway.queueing.tenant import tenant_of
 from gateway.routes.answers import whole_answer
 from gateway.schemas.embeddings import EmbeddingsRequest
-from gateway.tenant import tenant_of
 from jan.ids import JobId
 from jan.inference.v1 import jobs_pb2
 

@@ -7,15 +7,15 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from gateway.body import json_response
 from gateway.convert.files import file_from_proto
-from gateway.downloads import send_stored
+from gateway.http.attachments import send_stored
+from gateway.http.body import json_response
+from gateway.http.paging import list_envelope, read_page
+from gateway.http.path_ids import path_id
+from gateway.http.ranges import Range
+from gateway.http.uploads import Form
 from gateway.keys import STORAGE
-from gateway.paging import list_envelope, read_page
-from gateway.path_ids import path_id
-from gateway.ranges import Range
 from gateway.schemas.files import read_fields
-from gateway.uploads import Form
 from jan.ids import FileId
 from jan.storage.v1 import files_pb2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.body import json_response
+from gateway.http.body import json_response
 from gateway.keys import METRICS, READINESS
 
 routes = web.RouteTableDef()

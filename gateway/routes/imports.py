@@ -8,13 +8,13 @@ from contextlib import aclosing
 import orjson
 from aiohttp import web
 
-from gateway.body import json_response
 from gateway.convert.imports import progress_from_proto, report_from_proto
-from gateway.errors import jan_error_body
-from gateway.flags import read_flags
+from gateway.http.body import json_response
+from gateway.http.errors import jan_error_body
+from gateway.http.flags import read_flags
+from gateway.http.sse import DONE, EventStream, frame
+from gateway.http.uploads import Form, body_pieces
 from gateway.keys import STORAGE
-from gateway.sse import DONE, EventStream, frame
-from gateway.uploads import Form, body_pieces
 from jan.errors import InternalError, JanError, UnsupportedMediaTypeError
 from jan.storage.v1 import imports_pb2 as pb
 

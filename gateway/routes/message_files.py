@@ -7,13 +7,13 @@ from pathlib import PurePosixPath
 
 from aiohttp import web
 
-from gateway.body import json_response
 from gateway.convert.files import message_file_from_proto
-from gateway.downloads import send_stored
+from gateway.http.attachments import send_stored
+from gateway.http.body import json_response
+from gateway.http.paging import list_envelope, read_page
+from gateway.http.path_ids import path_id
+from gateway.http.ranges import Range
 from gateway.keys import STORAGE
-from gateway.paging import list_envelope, read_page
-from gateway.path_ids import path_id
-from gateway.ranges import Range
 from gateway.routes.threads import thread_id_of
 from jan.ids import MessageFileId, MessageId, ThreadId
 

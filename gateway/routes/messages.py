@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.body import json_response, read_body
 from gateway.convert.json_fields import to_text
 from gateway.convert.messages import message_from_proto, new_message
+from gateway.http.body import json_response, read_body
+from gateway.http.paging import list_envelope, read_page
+from gateway.http.path_ids import path_id
+from gateway.http.preconditions import etag, read_if_match
 from gateway.keys import STORAGE
-from gateway.paging import list_envelope, read_page
-from gateway.path_ids import path_id
-from gateway.preconditions import etag, read_if_match
 from gateway.routes.threads import thread_id_of
 from gateway.schemas.messages import CreateMessage, ModifyMessage
 from jan.errors import InvalidArgumentError, PreconditionFailedError

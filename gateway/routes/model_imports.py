@@ -9,13 +9,13 @@ from contextlib import aclosing
 import orjson
 from aiohttp import web
 
-from gateway.body import json_response, read_body
 from gateway.convert.model_imports import imported_from_proto, progress_from_proto
-from gateway.errors import jan_error_body
+from gateway.http.body import json_response, read_body
+from gateway.http.errors import jan_error_body
+from gateway.http.sse import DONE, EventStream, frame
 from gateway.keys import INFERENCE, STORAGE
-from gateway.models import model_spec
+from gateway.models.lookup import model_spec
 from gateway.schemas.model_imports import ImportModel
-from gateway.sse import DONE, EventStream, frame
 from jan.errors import DeadlineExceededError, InternalError, JanError, NotFoundError, UnavailableError
 from jan.ids import ModelId
 from jan.inference.v1 import control_pb2

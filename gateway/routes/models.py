@@ -8,16 +8,16 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from gateway.body import json_response, read_body
-from gateway.coming_models import coming_models, find_usable
 from gateway.convert.devices import fit_from_proto, fit_request
 from gateway.convert.models import model_from_proto, model_update, state_from_proto
 from gateway.convert.pulls import life_from_pull, model_from_pull
+from gateway.http.body import json_response, read_body
+from gateway.http.preconditions import etag, read_if_match
+from gateway.http.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
 from gateway.keys import INFERENCE, STORAGE
-from gateway.models import find_model, model_spec
-from gateway.preconditions import etag, read_if_match
+from gateway.models.coming import coming_models, find_usable
+from gateway.models.lookup import find_model, model_spec
 from gateway.schemas.models import FitModel, ModifyModel, StartModel, StartNamedModel, StopNamedModel
-from gateway.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
 from jan.errors import ConflictError, DeadlineExceededError, NotFoundError, UnavailableError
 from jan.inference.v1 import control_pb2
 from jan.storage.v1 import models_pb2, pulls_pb2

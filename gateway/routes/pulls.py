@@ -7,15 +7,15 @@ import asyncio
 import orjson
 from aiohttp import web
 
-from gateway.body import json_response, read_body
 from gateway.convert.devices import fit_from_proto, fit_request, sizes_to_proto
 from gateway.convert.pulls import ENDED, failure_body, progress_from_proto, pull_from_proto
+from gateway.http.body import json_response, read_body
+from gateway.http.path_ids import path_id
+from gateway.http.sse import DONE, KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
 from gateway.keys import INFERENCE, PULLS, STORAGE
-from gateway.models import find_model
-from gateway.path_ids import path_id
+from gateway.models.lookup import find_model
 from gateway.pulls.plan import Named
 from gateway.schemas.pulls import CancelPull, FitSource, PullModel, PullNamedModel
-from gateway.sse import DONE, KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
 from jan.errors import ConflictError, DeadlineExceededError, InvalidArgumentError, UnavailableError
 from jan.formats.description import first_ctx_len
 from jan.ids import PullId

@@ -7,12 +7,12 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.body import json_response
-from gateway.guard import is_admin
+from gateway.http.body import json_response
+from gateway.http.guard import is_admin
+from gateway.http.paging import list_envelope, read_limit
 from gateway.keys import QUEUE, SETTINGS
-from gateway.paging import list_envelope, read_limit
-from gateway.priority import NAMES
-from gateway.tenant import tenant_of
+from gateway.queueing.priority import NAMES
+from gateway.queueing.tenant import tenant_of
 from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, PermissionDeniedError
 from jan.queue.jobs import CancelOutcome
 from jan.queue.records import JobRecord

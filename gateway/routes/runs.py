@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.body import json_response, read_body
 from gateway.convert.json_fields import to_text
 from gateway.convert.messages import new_message
 from gateway.convert.runs import run_from_proto, status_name, step_from_proto
 from gateway.convert.threads import new_thread, thread_from_proto
+from gateway.http.body import json_response, read_body
+from gateway.http.paging import list_envelope, read_page
+from gateway.http.path_ids import path_id
 from gateway.keys import JOBS, RUNS, STORAGE
-from gateway.paging import list_envelope, read_page
-from gateway.path_ids import path_id
-from gateway.resumption import starting_after, wants_stream
+from gateway.queueing.resumption import starting_after, wants_stream
+from gateway.queueing.tenant import tenant_of
 from gateway.routes.threads import thread_id_of
 from gateway.runs import derived_ids, states
 from gateway.runs.creation import find_assistant, new_run
 from gateway.runs.log import event_frame
 from gateway.runs.stream import resume_run, stream_run
 from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun
-from gateway.tenant import tenant_of
 from jan.errors import ConflictError, FailedPreconditionError
 from jan.ids import RunId, StepId
 from jan.storage.v1 import runs_pb2

@@ -8,16 +8,16 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.body import json_response, read_body
 from gateway.convert.thread_models import thread_model
+from gateway.http.body import json_response, read_body
+from gateway.http.paging import list_envelope
+from gateway.http.preconditions import etag, read_if_match
 from gateway.keys import STORAGE
-from gateway.models import ANY_MODEL, find_model, find_model_or_any
-from gateway.paging import list_envelope
-from gateway.preconditions import etag, read_if_match
+from gateway.models.lookup import ANY_MODEL, find_model, find_model_or_any
+from gateway.models.threads import assistant_of, layers, overrides_of, with_overrides
 from gateway.routes.threads import thread_id_of
 from gateway.schemas.thread_models import ChangeThreadModel
-from gateway.storage import StorageClient
-from gateway.thread_models import assistant_of, layers, overrides_of, with_overrides
+from gateway.services.storage import StorageClient
 from jan.errors import NotFoundError, PreconditionFailedError
 from jan.ids import ThreadId
 from jan.storage.v1 import assistants_pb2, models_pb2, threads_pb2

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
-from gateway.body import json_response, read_body
-from gateway.confirmation import require_confirmation
 from gateway.convert.threads import new_thread, thread_from_proto, thread_match_from_proto, thread_update
+from gateway.http.body import json_response, read_body
+from gateway.http.confirmation import require_confirmation
+from gateway.http.paging import list_envelope, read_page
+from gateway.http.path_ids import path_id
+from gateway.http.preconditions import etag, read_if_match
 from gateway.keys import JOBS, STORAGE
-from gateway.paging import list_envelope, read_page
-from gateway.path_ids import path_id
-from gateway.preconditions import etag, read_if_match
 from gateway.runs import derived_ids
 from gateway.schemas.threads import ClearThread, CloneThread, CreateThread, ModifyThread
 from jan.errors import InvalidArgumentError, UnavailableError

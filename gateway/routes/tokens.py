@@ -7,9 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.body import json_response, read_body
+from gateway.http.body import json_response, read_body
 from gateway.keys import INFERENCE, STORAGE
-from gateway.models import find_model_or_any, model_spec
+from gateway.models.lookup import find_model_or_any, model_spec
 from gateway.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from jan.inference.v1 import control_pb2
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.body import json_response
-from gateway.confirmation import require_confirmation
 from gateway.convert.times import seconds
+from gateway.http.body import json_response
+from gateway.http.confirmation import require_confirmation
+from gateway.http.paging import list_envelope, read_page
+from gateway.http.path_ids import path_id
 from gateway.keys import STORAGE
-from gateway.paging import list_envelope, read_page
-from gateway.path_ids import path_id
 from jan.ids import TrashId
 from jan.storage.v1 import trash_pb2
 

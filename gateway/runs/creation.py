@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from gateway.completions.parameters import layered
 from gateway.convert.json_fields import from_text, to_text
-from gateway.models import find_model_or_any
-from gateway.parameters import layered
+from gateway.models.lookup import find_model_or_any
+from gateway.models.threads import entry_of, layers
 from gateway.runs import states
 from gateway.runs.answer import now
 from gateway.schemas.common import JsonObject, RequestModel
 from gateway.schemas.runs import CreateRun, RunRequest, check_tools
-from gateway.storage import StorageClient
-from gateway.thread_models import entry_of, layers
+from gateway.services.storage import StorageClient
 from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from jan.ids import AssistantId, RunId
 from jan.storage.v1 import assistants_pb2, runs_pb2, threads_pb2

@@ -11,12 +11,12 @@ import time
 import orjson
 
 from gateway.convert.runs import run_from_proto, status_name
-from gateway.jobs import JobClient
+from gateway.queueing.jobs import JobClient
 from gateway.runs import derived_ids, states
 from gateway.runs.answer import Answer, now
 from gateway.runs.log import RunLog, event_frame
 from gateway.runs.request import job_for
-from gateway.storage import StorageClient
+from gateway.services.storage import StorageClient
 from jan.errors import (
     ConflictError,
     DeadlineExceededError,

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.jobs import JobClient
-from gateway.metrics import GatewayMetrics
+from gateway.http.metrics import GatewayMetrics
+from gateway.queueing.jobs import JobClient
 from gateway.runs import derived_ids, states
 from gateway.runs.execution import TEMPORARY, RunExecution
 from gateway.runs.log import RunLog, error_frame
-from gateway.storage import StorageClient
+from gateway.services.storage import StorageClient
 from jan.backoff import Backoff
 from jan.errors import FailedPreconditionError, InternalError, JanError, NotFoundError
 from jan.queue.leases import RENEW_SECONDS, Lease, LeaseKind, LeaseLostError, LeaseState, LeaseWatch, renew

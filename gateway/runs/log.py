@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import jan_error_body
-from gateway.sse import frame
+from gateway.http.errors import jan_error_body
+from gateway.http.sse import frame
 from jan.errors import JanError
 from jan.queue.log import LogWriter
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.chat import chat_body, chat_job
+from gateway.completions.chat import chat_body, chat_job
+from gateway.completions.parameters import layered
 from gateway.convert.json_fields import from_text
-from gateway.model_settings import configured_spec
-from gateway.models import find_model
-from gateway.parameters import layered
+from gateway.models.lookup import find_model
+from gateway.models.settings import configured_spec
+from gateway.models.threads import Layer, layers
 from gateway.runs import derived_ids
 from gateway.runs.conversation import conversation
-from gateway.storage import StorageClient
-from gateway.thread_models import Layer, layers
+from gateway.services.storage import StorageClient
 from jan.errors import NotFoundError
 from jan.inference.v1 import jobs_pb2
 from jan.storage.v1 import assistants_pb2, runs_pb2

@@ -8,14 +8,14 @@ from aiohttp import web
 from redis.exceptions import RedisError
 
 from gateway.convert.runs import run_from_proto, status_name
-from gateway.jobs import queue_unavailable
+from gateway.http.sse import KEEP_ALIVE_SECONDS, EventStream, numbered
 from gateway.keys import FOLLOWER, RUNS, STORAGE
-from gateway.resumption import check_place, log_bounds, wants_numbers
+from gateway.queueing.jobs import queue_unavailable
+from gateway.queueing.resumption import check_place, log_bounds, wants_numbers
+from gateway.queueing.waiting_room import WaitingRoom
 from gateway.runs import states
 from gateway.runs.derived_ids import job_id
 from gateway.runs.log import DONE, error_frame, event_frame
-from gateway.sse import KEEP_ALIVE_SECONDS, EventStream, numbered
-from gateway.waiting_room import WaitingRoom
 from jan.errors import GoneError, JanError, NotFoundError, ResourceExhaustedError, UnavailableError
 from jan.queue.follower import LogEntry, LogRestartedError, LogSubscription, SlowReaderError
 from jan.storage.v1 import runs_pb2

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from gateway.download_policy import MAX_URL_LENGTH
+from gateway.fetching.policy import MAX_URL_LENGTH
 from gateway.schemas.common import NO_NUL, RequestModel
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.models import ANY_MODEL
+from gateway.models.lookup import ANY_MODEL
 from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Temperature, TopP
 from gateway.schemas.response_format import ResponseFormat
 from gateway.schemas.tools import FileReference, Tool, ToolResources

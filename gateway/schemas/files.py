@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gateway.body import validate
+from gateway.http.body import validate
 from gateway.schemas.common import RequestModel
 
 

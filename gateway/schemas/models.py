@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.model_settings import SETTINGS
+from gateway.models.settings import SETTINGS
 from gateway.schemas.common import NO_NUL, JsonObject, RequestModel
 from gateway.schemas.thread_models import ChangeThreadModel
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gateway.download_policy import MAX_URL_LENGTH
+from gateway.fetching.policy import MAX_URL_LENGTH
 from gateway.pulls.plan import MAX_SOURCES
 from gateway.schemas.common import RequestModel
 from gateway.schemas.models import FitModel

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
-from gateway.model_settings import check_settings
+from gateway.models.settings import check_settings
 from gateway.schemas.common import JsonObject
 from gateway.schemas.sampling import Sampling
 

@@ -1,7 +1,7 @@
 """The closed list of ways to fail.
 
 A kind is raised where the fact is known, crosses processes as a `jan.type.v1.ErrorDetail` (see `jan.rpc_errors` and the
-queue's `Failed` event) and becomes HTTP in one table, `gateway/errors.py`. A new way to fail is a class here and a
+queue's `Failed` event) and becomes HTTP in one table, `gateway/http/errors.py`. A new way to fail is a class here and a
 row there.
 """
 

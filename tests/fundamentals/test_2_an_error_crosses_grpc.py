@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.storage import StorageClient
+from gateway.services.storage import StorageClient
 from jan.errors import NotFoundError
 from tests.fixtures.storage import StorageServer
 
@@ -19,6 +19,6 @@ async def test_storage_knows_that_a_thread_is_missing_and_the_gateway_hears_of_i
     with pytest.raises(NotFoundError) as raised:
         await storage.get_thread("nobody_1")
 
-    # Its message was written for the person who asked. gateway/errors.py makes 404 of its kind.
+    # Its message was written for the person who asked. gateway/http/errors.py makes 404 of its kind.
     assert raised.value.message == "No thread found with id 'nobody_1'."
     assert raised.value.kind == "not_found"

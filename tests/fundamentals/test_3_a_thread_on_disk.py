@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from gateway.storage import StorageClient
+from gateway.services.storage import StorageClient
 from jan.storage.v1 import messages_pb2, threads_pb2
 from tests.fixtures.storage import StorageServer
 

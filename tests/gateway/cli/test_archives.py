@@ -18,7 +18,7 @@ from tests.fixtures.jan_files import put, snapshot
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
 from tests.fixtures.storage_process import Service
-from tests.gateway.http import ask
+from tests.gateway.client import ask
 
 pytestmark = pytest.mark.slow
 

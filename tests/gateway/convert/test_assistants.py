@@ -6,8 +6,8 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from openai.types.beta import Assistant
 
-from gateway.body import validate
 from gateway.convert.assistants import assistant_from_proto, assistant_update, new_assistant
+from gateway.http.body import validate
 from gateway.schemas.assistants import CreateAssistant, ModifyAssistant
 from jan.ids import AssistantId
 from jan.storage.v1 import assistants_pb2

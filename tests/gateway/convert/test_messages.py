@@ -6,9 +6,9 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from openai.types.beta.threads import Message
 
-from gateway.body import validate
 from gateway.convert.json_fields import to_text
 from gateway.convert.messages import message_from_proto, new_message
+from gateway.http.body import validate
 from gateway.schemas.messages import CreateMessage
 from jan.storage.v1 import messages_pb2
 

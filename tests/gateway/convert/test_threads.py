@@ -6,9 +6,9 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from openai.types.beta import Thread
 
-from gateway.body import validate
 from gateway.convert.json_fields import MAX_SENT_LENGTH
 from gateway.convert.threads import new_thread, thread_from_proto, thread_update
+from gateway.http.body import validate
 from gateway.schemas.threads import CreateThread, ModifyThread
 from jan.errors import InvalidArgumentError
 from jan.ids import ThreadId

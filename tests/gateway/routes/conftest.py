@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.gateway import Gateway
-from tests.gateway.http import Api, ask
+from tests.gateway.client import Api, ask
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from tests.fixtures.jan_files import put
 from tests.fixtures.storage import StorageServer
-from tests.gateway.http import Api, ask, refusal, upload
+from tests.gateway.client import Api, ask, refusal, upload
 
 
 async def fetch(api: Api, path: str, content_type: str) -> bytes:

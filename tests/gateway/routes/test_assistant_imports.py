@@ -16,7 +16,7 @@ from tests.fixtures.gateway import Gateway, running_gateway, write_model
 from tests.fixtures.other_server import OtherServer, other_server
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
-from tests.gateway.http import Api, ask, form, refusal
+from tests.gateway.client import Api, ask, form, refusal
 
 IMPORT = "/v1/assistants/import"
 ZIP = {"Content-Type": "application/zip"}

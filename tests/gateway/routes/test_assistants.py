@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from openai.types.beta import Assistant
 
-from tests.gateway.http import Api, ask, refusal
+from tests.gateway.client import Api, ask, refusal
 
 FUNCTION = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 

@@ -14,11 +14,11 @@ from aiohttp import FormData, MultipartWriter
 from openai.types import FileObject
 from yarl import URL
 
-from gateway import uploads
+from gateway.http import uploads
 from storage_service.store import files as stored_files
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.storage import StorageServer, limited_files
-from tests.gateway.http import Api, ask, form, refusal, upload
+from tests.gateway.client import Api, ask, form, refusal, upload
 
 BYTES = bytes(range(256)) * 3000  # several pieces, and every byte
 

@@ -11,7 +11,7 @@ import pytest
 from yarl import URL
 
 from tests.fixtures.gateway import Gateway
-from tests.gateway.http import Api, ask, refusal
+from tests.gateway.client import Api, ask, refusal
 
 HOSTILE_IDS = [
     "..%2Fx",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gateway import uploads
+from gateway.http import uploads
 from jan import rpc
 from jan.storage.v1 import imports_pb2 as pb
 from jan.storage.v1.imports_pb2_grpc import ImportServiceStub
@@ -22,7 +22,7 @@ from storage_service.store.census import Census
 from tests.fixtures import zips
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.storage import StorageServer
-from tests.gateway.http import Api
+from tests.gateway.client import Api
 
 PATH = "/v1/threads/import"
 ZIP = {"Content-Type": "application/zip"}

@@ -17,7 +17,7 @@ from tests.fixtures import jan_damage, jan_folders, zips
 from tests.fixtures.archives import tree, zipped
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.storage import StorageServer
-from tests.gateway.http import Api, ask, refusal
+from tests.gateway.client import Api, ask, refusal
 
 PATH = "/v1/threads/import"
 ZIP = {"Content-Type": "application/zip"}

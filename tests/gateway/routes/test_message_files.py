@@ -11,7 +11,7 @@ import pytest
 from yarl import URL
 
 from tests.fixtures.storage import StorageServer
-from tests.gateway.http import Api, ask, refusal, upload
+from tests.gateway.client import Api, ask, refusal, upload
 
 PNG, PDF = "01HKF3Z7W3V8Q2M5N6P7R8S9T0", "01HKF40AAAAAAAAAAAAAAAAAAA"
 

@@ -9,7 +9,7 @@ from openai.types.beta.threads import Message
 
 from jan.storage.v1 import messages_pb2, runs_pb2
 from tests.fixtures.storage import StorageServer
-from tests.gateway.http import Api, ask, refusal, upload
+from tests.gateway.client import Api, ask, refusal, upload
 
 
 @pytest.fixture

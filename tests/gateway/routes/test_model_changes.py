@@ -14,7 +14,7 @@ from yarl import URL
 from tests.fixtures.engine_host import EngineHost
 from tests.fixtures.gateway import MODEL_ID, Gateway, write_model
 from tests.fixtures.storage import StorageServer
-from tests.gateway.http import Api, ask, refusal
+from tests.gateway.client import Api, ask, refusal
 
 PATH = f"/v1/models/{MODEL_ID}"
 

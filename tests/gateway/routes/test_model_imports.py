@@ -19,7 +19,7 @@ from tests.fixtures.gateway import Gateway, running_gateway
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer, serving_storage
 from tests.fixtures.weights import safetensors_folder, tiny_gguf
-from tests.gateway.http import Api, ask, refusal
+from tests.gateway.client import Api, ask, refusal
 
 PATH = "/v1/models/import"
 

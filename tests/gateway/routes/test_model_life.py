@@ -19,7 +19,7 @@ from tests.fixtures.engine_host import DEVICES, GIB, EngineHost, running_engine_
 from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
-from tests.gateway.http import Api, ask, refusal
+from tests.gateway.client import Api, ask, refusal
 
 
 def demo_gguf() -> Path:

@@ -8,7 +8,7 @@ from yarl import URL
 
 from tests.fixtures.gateway import MODEL_ID
 from tests.fixtures.storage import StorageServer
-from tests.gateway.http import Api, ask, refusal
+from tests.gateway.client import Api, ask, refusal
 
 
 def install(janroot: Path, model_id: str) -> None:

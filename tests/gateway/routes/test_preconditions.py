@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.gateway.http import Api, ask
+from tests.gateway.client import Api, ask
 
 
 async def test_a_change_made_meanwhile_is_not_undone(api: Api) -> None:

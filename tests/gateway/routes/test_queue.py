@@ -20,7 +20,7 @@ from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_mod
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
 from tests.fixtures.worker import ScriptedWorker
-from tests.gateway.http import ask, refusal
+from tests.gateway.client import ask, refusal
 
 
 def chat(**fields: Any) -> dict[str, Any]:

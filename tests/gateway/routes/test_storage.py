@@ -9,7 +9,7 @@ import pytest
 from tests.fixtures import jan_folders as jan
 from tests.fixtures.jan_files import put
 from tests.fixtures.storage import StorageServer
-from tests.gateway.http import Api, ask, refusal
+from tests.gateway.client import Api, ask, refusal
 
 
 async def test_a_healthy_janroot(api: Api) -> None:

@@ -9,7 +9,7 @@ from openai.types.beta import Thread
 from yarl import URL
 
 from tests.fixtures.storage import StorageServer
-from tests.gateway.http import Api, ask, refusal
+from tests.gateway.client import Api, ask, refusal
 
 
 async def test_a_thread_lives_and_dies(api: Api) -> None:

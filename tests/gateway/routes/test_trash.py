@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.worker import ScriptedWorker
-from tests.gateway.http import Api, ask, refusal, upload
+from tests.gateway.client import Api, ask, refusal, upload
 from tests.gateway.routes.test_runs import parse_events, start
 
 

@@ -43,6 +43,12 @@ async def two_gateways(
         yield first, second
 
 
+async def nothing_held(gateway: Gateway) -> None:
+    """Wait until the gateway executes no run; its stream's end can be read a moment before that."""
+    await asyncio.gather(*(held.task for held in gateway.app[RUNS]._held.values()))
+    assert gateway.app[RUNS]._held == {}
+
+
 async def test_a_gateway_that_stops_hands_its_runs_over(
     storage_server: StorageServer, redis_server: RedisServer, redis: Redis, worker: ScriptedWorker
 ) -> None:
@@ -139,7 +145,7 @@ async def test_a_deleted_thread_ends_its_run_and_its_stream(gateway: Gateway, wo
         == f"The thread {thread_id} is not here any more: it was deleted, or a backup was restored."
     )
     await job.until_cancelled()
-    assert gateway.app[RUNS]._held == {}
+    await nothing_held(gateway)
 
 
 async def test_an_answer_for_a_thread_that_a_restore_replaced_ends_the_work_on_it(
@@ -170,7 +176,7 @@ async def test_an_answer_for_a_thread_that_a_restore_replaced_ends_the_work_on_i
         == f"The thread {thread_id} is not here any more: it was deleted, or a backup was restored."
     )
     assert asked == [run["id"]]
-    assert gateway.app[RUNS]._held == {}
+    await nothing_held(gateway)
     assert await texts(gateway, thread_id) == [("user", "Hi")]
 
 
@@ -200,7 +206,7 @@ async def test_a_cancel_between_acceptance_and_the_first_word_ends_the_run(
 async def test_a_run_ends_although_no_worker_lives_to_stop_its_job(
     gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch, cause: str
 ) -> None:
-    monkeypatch.setattr("gateway.jobs.IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.queueing.jobs.IDLE_SECONDS", 0.05)
     monkeypatch.setattr("gateway.runs.execution.STOP_PATIENCE_SECONDS", 0.2)
     if cause == "expiry":
         monkeypatch.setattr("gateway.runs.creation.RUN_LIFETIME", timedelta(seconds=1))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.body import validate
+from gateway.http.body import validate
 from gateway.schemas.messages import CreateMessage, ModifyMessage
 from jan.errors import InvalidArgumentError
 

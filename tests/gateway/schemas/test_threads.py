@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.body import validate
+from gateway.http.body import validate
 from gateway.schemas.threads import CreateThread, ModifyThread
 from jan.errors import InvalidArgumentError
 

@@ -1,0 +1,82 @@
+"""What never reaches a handler is answered in OpenAI's form too; limits of the server itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from gateway.http.server import new_runner
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    """The production server on a free port, around an application of one route."""
+
+    async def hello(_request: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    app = web.Application()
+    app.router.add_get("/hello", hello)
+    runner = new_runner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield int(runner.addresses[0][1])
+    await runner.cleanup()
+
+
+async def exchange(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send raw bytes, and read the answer until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    async with asyncio.timeout(10):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:])}
+        body = await reader.readexactly(int(headers["content-length"]))
+    writer.close()
+    await writer.wait_closed()
+    return int(head[0].split()[1]), headers, body
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"GET /hello HTTP/1.1\r\nHost: a\r\nHost : b\r\n\r\n",
+        b"GET /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /hello HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST /hello HTTP/1.1\r\nHost: a\r\nContent-Encoding: deflate\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+    ids=["garbage", "space-before-colon", "smuggling", "long-header", "very-long-line", "not-deflated"],
+)
+async def test_malformed_http_is_refused_in_openais_form(port: int, request_bytes: bytes) -> None:
+    status, headers, body = await exchange(port, request_bytes)
+    assert status == 400
+    assert headers["content-type"].startswith("application/json")
+    assert headers["x-request-id"].startswith("req_")
+    assert json.loads(body)["error"]["code"] == "malformed_request"
+
+
+async def test_a_connection_on_which_nothing_comes_is_closed(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    monkeypatch.setattr("gateway.http.server.HEAD_SECONDS", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /hello HT")
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_well_formed_requests_pass(port: int) -> None:
+    status, _, body = await exchange(port, b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert (status, body) == (200, b"hello")
+
+
+async def test_a_line_with_a_far_too_long_id_reaches_the_router(port: int) -> None:
+    line = b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    assert (await exchange(port, line))[0] == 404
