@@ -177,8 +177,12 @@ class JobQueue:
         return bool(await self._scripts.requeue(keys=[keys.job(job_id)], args=[job_id, new_token()]))
 
     async def is_known(self, job_id: str) -> bool:
-        """Whether Redis remembers the job; False after it expired or Redis was emptied."""
-        return bool(await self._redis.exists(keys.job(job_id)))
+        """Whether Redis remembers the job; False after it expired or Redis was emptied.
+
+        A job that is remembered is also where it belongs, in its line or in a worker's hands, if a part of that was
+        forgotten: so whoever waits for it need only ask now and then.
+        """
+        return bool(await self._scripts.check(keys=[keys.job(job_id), keys.leases(LeaseKind.JOB)], args=[job_id]))
 
     async def is_retold(self, job_id: str) -> bool:
         """Whether the job's log is told anew, so that numbers from before mean nothing. Raises redis.RedisError."""

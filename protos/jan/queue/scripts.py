@@ -42,6 +42,7 @@ class Scripts:
     publish: AsyncScript
     release: AsyncScript
     cancel: AsyncScript
+    check: AsyncScript
     requeue: AsyncScript
     look: AsyncScript
     pass_on: AsyncScript

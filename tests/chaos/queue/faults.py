@@ -66,7 +66,9 @@ class Fault:
     def leaves_doubt(self) -> bool:
         """Whether nobody may know if a request was done, so that its repetition does it again (decision 0033)."""
         silences_storage = self.target == "storage" and self.harm in ("SIGKILL", "SIGSTOP")
-        return self.breaks_gateway or silences_storage or self.forgets
+        # It may sleep through storage's answer, and find its own deadline over when it wakes.
+        stops_gateway = self.target == "gateway" and self.harm == "SIGSTOP"
+        return self.breaks_gateway or stops_gateway or silences_storage or self.forgets
 
 
 def faults(chance: random.Random) -> Iterator[Fault]:

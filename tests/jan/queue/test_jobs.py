@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from typing import cast
 
 import pytest
@@ -317,3 +319,52 @@ async def test_another_chance_is_a_whole_one(queue: JobQueue, redis: Redis) -> N
     assert await redis.hexists(keys.job("poison"), "not_here") == 0
     assert (await take(queue)).lease.attempt == 1
     assert await queue.is_retold("poison")
+
+
+async def test_a_wall_clock_that_runs_ahead_releases_nothing(
+    queue: JobQueue, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise P12: two seconds by the wall clock at each glance at it, and next to none by a clock that cannot jump."""
+    await queue.submit(job("j1"))
+    await take(queue)
+    watch = LeaseWatch(redis, LeaseKind.JOB)
+    glances = itertools.count(time.time(), 2.0)
+    monkeypatch.setattr(time, "time", lambda: next(glances))
+    for _ in range(6):
+        assert await watch.stalled() == []
+
+
+@pytest.mark.parametrize(
+    "forgotten",
+    [[keys.line("2:m", "ann")], [keys.tenants("2:m")], [keys.QUEUED_MODELS], [keys.virtual_times("2:m"), keys.WAITING]],
+)
+async def test_a_waiting_job_whose_place_alone_was_forgotten_gets_it_back(
+    queue: JobQueue, redis: Redis, forgotten: list[str]
+) -> None:
+    """Redis's clock jumped for a moment: what it looked at then is gone, the rest lives."""
+    await queue.submit(job("j1"))
+    await queue.submit(job("j2"))
+    await redis.delete(*forgotten)
+    assert await queue.is_known("j2")
+    assert await queue.is_known("j1")
+    assert await queue.is_known("j1")
+    assert await take_all(queue) == ["j1", "j2"]
+    assert int(await redis.get(keys.WAITING) or 0) == 0
+
+
+async def test_a_tenant_who_was_forgotten_alone_does_not_lose_his_turns_for_ever(queue: JobQueue, redis: Redis) -> None:
+    await queue.submit(job("j1"))
+    await redis.delete(keys.tenants("2:m"))
+    await queue.submit(job("j2"))
+    assert await take_all(queue) == ["j1", "j2"]
+
+
+async def test_a_running_job_whose_lease_alone_was_forgotten_is_missed_when_its_worker_dies(
+    queue: JobQueue, redis: Redis
+) -> None:
+    await queue.submit(job("j1"))
+    await take(queue)
+    await redis.delete(keys.leases(LeaseKind.JOB))
+    assert await queue.is_known("j1")
+    [stalled] = await stalled_leases(redis)
+    assert await queue.reclaim(stalled) is ReleaseOutcome.RELEASED

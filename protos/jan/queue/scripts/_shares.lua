@@ -12,7 +12,11 @@ local function log_key(id) return PREFIX .. 'log:' .. id end
 local function model_of(name) return string.match(name, '^%d+:(.*)$') end
 local function keep(key) redis.call('EXPIRE', key, IDLE_TTL_SECONDS) end
 
-local function one_less() redis.call('DECR', WAITING) keep(WAITING) end
+-- A count that was forgotten begins anew, and never below nothing.
+local function one_less()
+  if redis.call('DECR', WAITING) < 0 then redis.call('DEL', WAITING) end
+  keep(WAITING)
+end
 
 local function virtual_now(name)
   return tonumber(redis.call('ZSCORE', times_key(name), 'now') or '0')
@@ -32,17 +36,17 @@ end
 
 -- Put a job into its tenant's line. A newly arrived one starts no earlier than the virtual now; one that comes back
 -- brings the time since when its queue was passed over as it was taken: a take that came to nothing was no turn.
+-- Nothing follows from a line for its tenant or the other way round: when Redis's clock jumps, it may forget one alone.
 local function stand_in_line(name, tenant, sequence, place, arrives, since)
   local line, tenants, times = line_key(name, tenant), tenants_key(name), times_key(name)
-  if redis.call('EXISTS', line) == 0 then
+  if not redis.call('ZSCORE', tenants, tenant) then
     local now = virtual_now(name)
     local time = tonumber(redis.call('ZSCORE', times, 't:' .. tenant) or now)
     if arrives then time = math.max(time, now) end
     redis.call('ZADD', tenants, time, tenant)
     redis.call('ZREM', times, 't:' .. tenant)
   end
-  redis.call('ZADD', line, sequence, place)
-  redis.call('INCR', WAITING)
+  if redis.call('ZADD', line, sequence, place) == 1 then redis.call('INCR', WAITING) end
   redis.call('ZADD', QUEUED_MODELS, 'NX', now_ms(), name)
   if since then redis.call('ZADD', QUEUED_MODELS, 'LT', since, name) end
   keep(line) keep(tenants) keep(WAITING) keep(QUEUED_MODELS)
@@ -60,6 +64,8 @@ local function tidy_line(name, tenant)
     end
   end
   if redis.call('EXISTS', tenants) == 0 then redis.call('ZREM', QUEUED_MODELS, name) end
+  -- Lines that were forgotten are still in the count.
+  if redis.call('EXISTS', QUEUED_MODELS) == 0 then redis.call('DEL', WAITING) end
 end
 
 local function ring(kind, id)
