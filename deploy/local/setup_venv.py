@@ -75,13 +75,21 @@ def make_venv(venv: Path = VENV) -> None:
     raise SetupError(f"{sys.executable} -m venv failed: {last_line(output)}")
 
 
-def install(arguments: Sequence[str], venv: Path = VENV) -> None:
-    """Run pip inside the environment. Raises SetupError: with the reason, as far as pip's words tell it."""
-    command = [str(venv / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+def install(arguments: Sequence[str], venv: Path = VENV, *, shown: bool = False) -> None:
+    """Run pip inside the environment; `shown`: with its progress on the terminal.
+
+    Raises SetupError: with the reason, as far as pip's words tell it.
+    """
+    command = [str(venv / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check"]
     # A package that was replaced on its server has another hash and is refused.
     command += ["--no-input", "--require-hashes", "--only-binary", ":all:", *arguments]
     result = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+        command if shown else [*command, "--quiet"],
+        cwd=ROOT,
+        stdout=None if shown else subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if result.returncode != 0:
         raise SetupError(explain(result.stderr))
@@ -96,6 +104,11 @@ def explain(stderr: str) -> str:
         return "A downloaded package is not the one that was locked, so nothing of it was installed; see requirements/."
     if any(sign in stderr for sign in ("NewConnectionError", "ConnectTimeout", "ReadTimeout", "name resolution")):
         return "The package index cannot be reached; the first start needs the network once."
+    if missing and missing[1].startswith("torch==") and missing[1].endswith("+cpu"):
+        return (
+            f"{missing[1]} is not on the common package index but on PyTorch's own for CPUs, whose address is on "
+            "PyTorch's installation page: PIP_EXTRA_INDEX_URL=<that address> make setup-vllm"
+        )
     if missing:
         platform = f"{sys.platform} with Python {sys.version_info.major}.{sys.version_info.minor}"
         return (

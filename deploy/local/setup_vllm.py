@@ -42,7 +42,7 @@ def set_up() -> None:
     print("Installing vLLM into .venv-vllm (three minutes or more, the first time only) ...", flush=True)
     make_venv(VENV)
     for arguments in STEPS:
-        install(arguments, VENV)
+        install(arguments, VENV, shown=sys.stdout.isatty())
     check_vllm()
     stamp.write_text(stamp_text(), encoding="utf-8")
 
@@ -63,8 +63,6 @@ def main() -> int:
         set_up()
     except SetupError as error:
         print(f"janroot: {error}", file=sys.stderr)
-        if "torch" in str(error):
-            print("janroot: torch for CPUs is not on the common index; name PyTorch's own to pip.", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"janroot: .venv-vllm cannot be made: {error}.", file=sys.stderr)

@@ -15,6 +15,7 @@ from deploy.local import setup_venv
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "not the one that was locked"),
         ("WARNING: Retrying after connection broken by 'NewConnectionError'\nERROR: No matching", "needs the network"),
         ("ERROR: No matching distribution found for xllamacpp==1", "no ready-made package of xllamacpp==1 for"),
+        ("ERROR: No matching distribution found for torch==2.13.0+cpu", "PIP_EXTRA_INDEX_URL=<that address> make"),
         ("ERROR: something new\n[notice] A new release of pip is available", "pip failed: ERROR: something new"),
         ("", "pip failed: no message"),
     ],
