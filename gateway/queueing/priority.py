@@ -17,6 +17,7 @@ NAMES: dict[str, Priority] = {
     "normal": jobs_pb2.PRIORITY_NORMAL,
     "batch": jobs_pb2.PRIORITY_BATCH,
 }
+_NAME_OF: dict[int, str] = {number: name for name, number in NAMES.items()}
 # OpenAI's service tiers; `auto`, `default` and `scale` leave it to us.
 _TIERS = ("auto", "default", "flex", "scale", "priority")
 _CLASS_OF_TIER: dict[str, Priority] = {
@@ -43,3 +44,13 @@ def priority_of(request: web.Request, *, stream: bool, service_tier: str | None 
         if service_tier in _CLASS_OF_TIER:
             return _CLASS_OF_TIER[service_tier]
     return jobs_pb2.PRIORITY_INTERACTIVE if stream else jobs_pb2.PRIORITY_NORMAL
+
+
+def name_of(priority: int) -> str:
+    """The word for a class, as the header has it and runs keep it."""
+    return _NAME_OF[priority]
+
+
+def kept(name: str) -> Priority:
+    """The class that a run keeps under its word; runs that keep none are interactive."""
+    return NAMES.get(name, jobs_pb2.PRIORITY_INTERACTIVE)

@@ -11,7 +11,7 @@ from gateway.http.body import json_response
 from gateway.http.guard import is_admin
 from gateway.http.paging import list_envelope, read_limit
 from gateway.keys import QUEUE, SETTINGS
-from gateway.queueing.priority import NAMES
+from gateway.queueing.priority import name_of
 from gateway.queueing.tenant import tenant_of
 from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, PermissionDeniedError
 from jan.queue.jobs import CancelOutcome
@@ -20,7 +20,6 @@ from jan.queue.records import JobRecord
 routes = web.RouteTableDef()
 
 MAX_LIMIT = 1000
-_CLASSES: dict[int, str] = {number: name for name, number in NAMES.items()}
 
 
 @routes.get("/v1/queue")
@@ -113,7 +112,7 @@ def _job(record: JobRecord, *, shows_tenant: bool) -> dict[str, Any]:
         "object": "queue.job",
         "kind": record.kind,
         "model": record.model_id,
-        "class": _CLASSES[record.priority],
+        "class": name_of(record.priority),
         "state": record.state,
         "enqueued_at": record.enqueued_ms // 1000,
         "started_at": record.started_ms // 1000 if record.started_ms is not None else None,

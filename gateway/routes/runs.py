@@ -12,6 +12,7 @@ from gateway.http.body import json_response, read_body
 from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.keys import JOBS, RUNS, STORAGE
+from gateway.queueing.priority import Priority, priority_of
 from gateway.queueing.resumption import starting_after, wants_stream
 from gateway.queueing.tenant import tenant_of
 from gateway.routes.threads import thread_id_of
@@ -19,7 +20,7 @@ from gateway.runs import derived_ids, states
 from gateway.runs.creation import find_assistant, new_run
 from gateway.runs.log import event_frame
 from gateway.runs.stream import resume_run, stream_run
-from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun
+from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun, RunRequest
 from jan.errors import ConflictError, FailedPreconditionError
 from jan.ids import RunId, StepId
 from jan.storage.v1 import runs_pb2
@@ -38,7 +39,7 @@ async def create_run(request: web.Request) -> web.StreamResponse:
     storage = request.app[STORAGE]
     thread = await storage.get_thread(thread_id_of(request))
     assistant = await find_assistant(storage, body.assistant_id)
-    run = await new_run(storage, thread, assistant, body, tenant_of(request))
+    run = await new_run(storage, thread, assistant, body, tenant=tenant_of(request), priority=_class_of(request, body))
     await request.app[JOBS].check_room(run.tenant, run.model)
     messages = [new_message(message, thread.id) for message in body.additional_messages or ()]
     run = await storage.create_run(runs_pb2.CreateRunRequest(run=run, additional_messages=messages))
@@ -54,7 +55,9 @@ async def create_thread_and_run(request: web.Request) -> web.StreamResponse:
     assistant = await find_assistant(storage, body.assistant_id)
     draft = new_thread(body.thread, assistant_id=assistant.id)
     # The run is checked whole before the thread exists, so that a refused request leaves nothing behind.
-    run = await new_run(storage, draft.thread, assistant, body, tenant_of(request))
+    run = await new_run(
+        storage, draft.thread, assistant, body, tenant=tenant_of(request), priority=_class_of(request, body)
+    )
     await request.app[JOBS].check_room(run.tenant, run.model)
     thread = await storage.create_thread(draft)
     run.thread_id = thread.id
@@ -139,6 +142,11 @@ async def get_run_step(request: web.Request) -> web.Response:
 def run_id_of(request: web.Request) -> RunId:
     """The run that the path names. Raises NotFoundError when it cannot be a run's id."""
     return path_id(request, "run_id", RunId)
+
+
+def _class_of(request: web.Request, body: RunRequest) -> Priority:
+    """A person waits for a run, streamed or polled, unless the request says otherwise."""
+    return priority_of(request, stream=True, service_tier=body.service_tier)
 
 
 async def _answer(request: web.Request, run: runs_pb2.Run, *, stream: bool, first: bytes = b"") -> web.StreamResponse:

@@ -8,6 +8,7 @@ from gateway.completions.parameters import layered
 from gateway.convert.json_fields import from_text, to_text
 from gateway.models.lookup import find_model_or_any
 from gateway.models.threads import entry_of, layers
+from gateway.queueing.priority import Priority, name_of
 from gateway.runs import states
 from gateway.runs.answer import now
 from gateway.schemas.common import JsonObject, RequestModel
@@ -44,7 +45,9 @@ async def new_run(
     thread: threads_pb2.Thread,
     assistant: assistants_pb2.Assistant,
     request: RunRequest,
+    *,
     tenant: str,
+    priority: Priority,
 ) -> runs_pb2.Run:
     """A queued run for a request, with each value from the first layer that has it: request, thread, assistant.
 
@@ -74,6 +77,7 @@ async def new_run(
         top_p=_first(request.top_p, below.get("top_p")),
         reasoning_effort=assistant.reasoning_effort,
         tenant=tenant,
+        priority=name_of(priority),
     )
     run.expires_at.FromDatetime(run.created_at.ToDatetime() + RUN_LIFETIME)
     return run

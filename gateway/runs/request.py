@@ -11,6 +11,7 @@ from gateway.convert.json_fields import from_text
 from gateway.models.lookup import find_model
 from gateway.models.settings import configured_spec
 from gateway.models.threads import Layer, layers
+from gateway.queueing.priority import kept
 from gateway.runs import derived_ids
 from gateway.runs.conversation import conversation
 from gateway.services.storage import StorageClient
@@ -37,6 +38,7 @@ async def job_for(storage: StorageClient, run: runs_pb2.Run, step: int, timeout_
         body,
         tenant=run.tenant,
         stream=True,
+        priority=kept(run.priority),
         timeout_seconds=timeout_seconds,
         spec=configured_spec(model, *(layer.settings for layer in below[1:])),
     )

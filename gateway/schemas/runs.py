@@ -47,6 +47,8 @@ class RunRequest(RequestModel):
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormatOption = None
+    # Not OpenAI's for runs, but its word for what `X-Janroot-Priority` says.
+    service_tier: str | None = None
 
     def check_supported(self) -> None:
         """Refuse what would change the answer and is not built. Raises InvalidArgumentError, naming the parameter."""

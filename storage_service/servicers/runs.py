@@ -113,6 +113,7 @@ def to_proto(run: Run) -> pb.Run:
         top_p=run.top_p,
         reasoning_effort=run.reasoning_effort,
         tenant=run.tenant,
+        priority=run.priority,
     )
 
 
@@ -151,6 +152,7 @@ def from_proto(run: pb.Run) -> Run:
         top_p=run.top_p if run.HasField("top_p") else None,
         reasoning_effort=run.reasoning_effort,
         tenant=run.tenant,
+        priority=run.priority,
     )
 
 

@@ -317,6 +317,7 @@ class Run:
     top_p: float | None = None
     reasoning_effort: str = ""
     tenant: str = ""
+    priority: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ def run(thread: threads_pb2.Thread, name: str = "run_1") -> runs_pb2.Run:
         parallel_tool_calls=True,
         temperature=0.0,
         tenant="ada",
+        priority="batch",
     )
 
 

@@ -87,6 +87,7 @@ def _run(thread_id: ThreadId, raw: JsonObject) -> Run:
         top_p=fields.number(raw, "top_p"),
         reasoning_effort=fields.text(raw, "reasoning_effort"),
         tenant=fields.text(raw, "tenant"),
+        priority=fields.text(raw, "priority"),
     )
 
 

@@ -84,6 +84,7 @@ def test_every_field_of_a_run_and_a_step_comes_back(store: Store, janroot: Path,
         top_p=0.9,
         reasoning_effort="low",
         tenant="ada",
+        priority="batch",
     )
     done = replace(
         step(full),

@@ -195,6 +195,7 @@ class Run(_message.Message):
     TOP_P_FIELD_NUMBER: _builtins.int
     REASONING_EFFORT_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The run's id."""
     thread_id: _builtins.str
@@ -235,6 +236,8 @@ class Run(_message.Message):
     """OpenAI's reasoning effort; empty for none."""
     tenant: _builtins.str
     """Whom the queue charges for it."""
+    priority: _builtins.str
+    """Its class in the queue: "interactive", "normal" or "batch"; empty means interactive."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was accepted."""
@@ -298,10 +301,11 @@ class Run(_message.Message):
         top_p: _builtins.float | None = ...,
         reasoning_effort: _builtins.str = ...,
         tenant: _builtins.str = ...,
+        priority: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_completion_tokens", b"_max_completion_tokens", "_max_prompt_tokens", b"_max_prompt_tokens", "_temperature", b"_temperature", "_top_p", b"_top_p", "cancelled_at", b"cancelled_at", "completed_at", b"completed_at", "created_at", b"created_at", "expires_at", b"expires_at", "failed_at", b"failed_at", "last_error", b"last_error", "max_completion_tokens", b"max_completion_tokens", "max_prompt_tokens", b"max_prompt_tokens", "started_at", b"started_at", "temperature", b"temperature", "top_p", b"top_p", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_completion_tokens", b"_max_completion_tokens", "_max_prompt_tokens", b"_max_prompt_tokens", "_temperature", b"_temperature", "_top_p", b"_top_p", "assistant_id", b"assistant_id", "cancelled_at", b"cancelled_at", "completed_at", b"completed_at", "created_at", b"created_at", "expires_at", b"expires_at", "failed_at", b"failed_at", "id", b"id", "incomplete_reason", b"incomplete_reason", "instructions", b"instructions", "last_error", b"last_error", "max_completion_tokens", b"max_completion_tokens", "max_prompt_tokens", b"max_prompt_tokens", "metadata_json", b"metadata_json", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "reasoning_effort", b"reasoning_effort", "response_format_json", b"response_format_json", "revision", b"revision", "started_at", b"started_at", "status", b"status", "temperature", b"temperature", "tenant", b"tenant", "thread_id", b"thread_id", "tool_choice_json", b"tool_choice_json", "tools_json", b"tools_json", "top_p", b"top_p", "truncation_strategy_json", b"truncation_strategy_json", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_completion_tokens", b"_max_completion_tokens", "_max_prompt_tokens", b"_max_prompt_tokens", "_temperature", b"_temperature", "_top_p", b"_top_p", "assistant_id", b"assistant_id", "cancelled_at", b"cancelled_at", "completed_at", b"completed_at", "created_at", b"created_at", "expires_at", b"expires_at", "failed_at", b"failed_at", "id", b"id", "incomplete_reason", b"incomplete_reason", "instructions", b"instructions", "last_error", b"last_error", "max_completion_tokens", b"max_completion_tokens", "max_prompt_tokens", b"max_prompt_tokens", "metadata_json", b"metadata_json", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "priority", b"priority", "reasoning_effort", b"reasoning_effort", "response_format_json", b"response_format_json", "revision", b"revision", "started_at", b"started_at", "status", b"status", "temperature", b"temperature", "tenant", b"tenant", "thread_id", b"thread_id", "tool_choice_json", b"tool_choice_json", "tools_json", b"tools_json", "top_p", b"top_p", "truncation_strategy_json", b"truncation_strategy_json", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_completion_tokens: _TypeAlias = _typing.Literal["max_completion_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_completion_tokens: _TypeAlias = _typing.Literal["_max_completion_tokens", b"_max_completion_tokens"]  # noqa: Y015
