@@ -42,13 +42,23 @@ EVENT_WAYS = (
 )
 
 
-def rate(url: str, way: Way, count: int) -> float:
-    """How many a second get to the other end, both ends working at once on an empty Redis."""
-    with Redis.from_url(url) as redis:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How many a second, and what each cost in processor time, which depends far less on the load than the rate."""
+
+    rate: float
+    redis_us: float
+    sender_us: float
+    taker_us: float
+
+
+def measure(server: RedisServer, way: Way, count: int) -> Measured:
+    """Have so many get to the other end, both ends working at once on an empty Redis."""
+    with Redis.from_url(server.url) as redis:
         redis.flushall()
     ends = [
         subprocess.Popen(
-            [sys.executable, "-m", "bench.queue.sides", end, url, str(count)],
+            [sys.executable, "-m", "bench.queue.sides", end, server.url, str(count)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -58,29 +68,46 @@ def rate(url: str, way: Way, count: int) -> float:
     for end in ends:
         assert end.stdout is not None
         assert end.stdout.readline() == "ready\n"
+    before = cpu_seconds_of(server.pid)
     began = time.time()
-    done = [float(end.communicate("go\n")[0]) for end in ends]
+    told = [tuple(map(float, end.communicate("go\n")[0].split())) for end in ends]
     assert all(end.returncode == 0 for end in ends)
-    return count / (max(done) - began)
+    seconds = (cpu_seconds_of(server.pid) - before, told[0][1], told[1][1])
+    return Measured(count / (max(done for done, _ in told) - began), *(each / count * 1e6 for each in seconds))
 
 
 def compare(title: str, ways: Sequence[Way], count: int, rounds: int) -> None:
-    """Measure each way as often, in turn, and print the medians and the extremes."""
-    found: dict[str, list[float]] = {way.name: [] for way in ways}
+    """Measure each way as often, in turn, and print the medians, and the extremes of the rates."""
+    found: dict[str, list[Measured]] = {way.name: [] for way in ways}
     with tempfile.TemporaryDirectory(prefix="jan-bench-") as folder:
         server = RedisServer(Path(folder))
         server.start()
         try:
             for _ in range(rounds):
                 for way in ways:
-                    found[way.name].append(rate(server.url, way, count))
+                    found[way.name].append(measure(server, way, count))
         finally:
             server.kill()
-    rows = [
-        (name, f"{statistics.median(rates):,.0f}", f"{min(rates):,.0f} to {max(rates):,.0f}")
-        for name, rates in found.items()
+    tell(
+        title,
+        ("way", "a second", "rounds", "Redis µs", "sender µs", "taker µs"),
+        [_row(name, rounds) for name, rounds in found.items()],
+    )
+
+
+def _row(name: str, rounds: Sequence[Measured]) -> Sequence[str]:
+    rates = [one.rate for one in rounds]
+    costs = [
+        statistics.median(one.redis_us for one in rounds),
+        statistics.median(one.sender_us for one in rounds),
+        statistics.median(one.taker_us for one in rounds),
     ]
-    tell(title, ("way", "a second", "rounds"), rows)
+    return (
+        name,
+        f"{statistics.median(rates):,.0f}",
+        f"{min(rates):,.0f} to {max(rates):,.0f}",
+        *(f"{cost:.3g}" for cost in costs),
+    )
 
 
 def at_rest(seconds: float) -> None:

@@ -1,6 +1,7 @@
 """The two ends of what is measured, each in a process of its own: who sends, and who takes.
 
-`python -m bench.queue.sides <end> <url> <count>` does its part and prints the seconds since 1970 at which it was done.
+`python -m bench.queue.sides <end> <url> <count>` does its part and prints the seconds since 1970 at which it was done,
+and those of processor time that it used.
 """
 
 from __future__ import annotations
@@ -176,8 +177,9 @@ async def _run(end: End, url: str, count: int) -> None:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)
+        used = time.process_time()
         await end(redis, count)
-        sys.stdout.write(f"{time.time()}\n")
+        sys.stdout.write(f"{time.time()} {time.process_time() - used}\n")
     finally:
         await redis.aclose()
 

@@ -6,14 +6,17 @@ once, and the clock that it reads.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Self
+from typing import Any, Self
 
 from redis.asyncio import Redis
-from redis.commands.core import AsyncScript
+from redis.exceptions import NoScriptError
 
 from jan import keys
+from jan.queue.trips import Trips
 
 _SOURCES = {
     script.name.removesuffix(".lua"): script.read_text(encoding="utf-8")
@@ -31,28 +34,46 @@ def _constants() -> str:
     )
 
 
+class Script:
+    """One atomic step. Called, it is one round trip, shared with others that are called meanwhile."""
+
+    def __init__(self, trips: Trips, source: str) -> None:
+        self._trips = trips
+        self._source = source
+        self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    async def __call__(self, keys: Sequence[str] = (), args: Sequence[str | bytes | float] = ()) -> Any:
+        """Run it; loads itself into a server that does not know it. Raises redis.RedisError: unknown whether it ran."""
+        command = (len(keys), *keys, *args)
+        try:
+            return await self._trips.ask("EVALSHA", self._sha, *command)
+        except NoScriptError:
+            return await self._trips.ask("EVAL", self._source, *command)
+
+
 @dataclass(frozen=True, slots=True)
 class Scripts:
-    """Every script, registered with one client; each is one round trip and loads itself into a new server."""
+    """Every script, bound to one client; they share its round trips."""
 
-    submit: AsyncScript
-    room: AsyncScript
-    take: AsyncScript
-    renew: AsyncScript
-    publish: AsyncScript
-    release: AsyncScript
-    cancel: AsyncScript
-    check: AsyncScript
-    requeue: AsyncScript
-    look: AsyncScript
-    pass_on: AsyncScript
-    beat: AsyncScript
-    acquire: AsyncScript
-    abandon: AsyncScript
-    settle: AsyncScript
+    submit: Script
+    room: Script
+    take: Script
+    renew: Script
+    publish: Script
+    release: Script
+    cancel: Script
+    check: Script
+    requeue: Script
+    look: Script
+    pass_on: Script
+    beat: Script
+    acquire: Script
+    abandon: Script
+    settle: Script
 
     @classmethod
     def register(cls, redis: Redis, *, clock: str = REDIS_CLOCK) -> Self:
         """Bind the scripts to a client. `clock` is the Lua function `now_ms`; only tests bring another."""
         before = _constants() + clock + _SOURCES["_shares"]
-        return cls(**{name: redis.register_script(before + _SOURCES[name]) for name in cls.__slots__})
+        trips = Trips(redis)
+        return cls(**{name: Script(trips, before + _SOURCES[name]) for name in cls.__slots__})
