@@ -10,6 +10,8 @@ PREFIX = "jan:"
 
 # A day: longer than anything waits, short enough that nothing piles up.
 IDLE_TTL_SECONDS = 24 * 60 * 60
+# A key in steady use is kept anew once in this time, not at each step; it lives so much longer than a day.
+KEPT_SECONDS = 60 * 60
 # How long an ended job or run can still be followed from its log.
 ENDED_TTL_SECONDS = 10 * 60
 # How long a request that is being answered keeps its `Idempotency-Key` if its gateway dies.
@@ -43,6 +45,9 @@ WAITING = f"{PREFIX}queue:waiting"
 
 SEQUENCE = f"{PREFIX}queue:sequence"
 """Number: how many jobs were enqueued; the order of arrival."""
+
+SLEEPERS = f"{PREFIX}queue:sleepers"
+"""String: there while a worker that found nothing to take has not been told of a job since."""
 
 RUNNING = f"{PREFIX}queue:running"
 """Sorted set: `<job id> <model id>` of every job in a worker's hands, by when it was taken."""

@@ -75,10 +75,11 @@ class ModelQueue:
     def pop(self) -> ModelJob:
         time, tenant = min((time, tenant) for tenant, time in self.waiting.items())
         job = self.lines[tenant][0]
-        self.now = max(self.now, time)
+        if time > self.now:
+            self.now = time
+            self.idle = {tenant: time for tenant, time in self.idle.items() if time >= self.now}
         self.charge(tenant, job.charge)
         self.leave(job)
-        self.idle = {tenant: time for tenant, time in self.idle.items() if time >= self.now}
         return job
 
     def order(self) -> list[str]:

@@ -10,12 +10,23 @@ local function line_key(name, tenant) return PREFIX .. 'queue:jobs:' .. name .. 
 local function job_key(id) return PREFIX .. 'job:' .. id end
 local function log_key(id) return PREFIX .. 'log:' .. id end
 local function model_of(name) return string.match(name, '^%d+:(.*)$') end
-local function keep(key) redis.call('EXPIRE', key, IDLE_TTL_SECONDS) end
+
+-- A script is one moment.
+local moment
+local function now()
+  moment = moment or now_ms()
+  return moment
+end
+
+-- Count a key's life anew. One in steady use is told so once in KEPT_SECONDS, not at each step: that is half the price.
+local function is_young(key) return redis.call('TTL', key) >= IDLE_TTL_SECONDS end
+local function keep(key)
+  if not is_young(key) then redis.call('EXPIRE', key, IDLE_TTL_SECONDS + KEPT_SECONDS) end
+end
 
 -- A count that was forgotten begins anew, and never below nothing.
 local function one_less()
   if redis.call('DECR', WAITING) < 0 then redis.call('DEL', WAITING) end
-  keep(WAITING)
 end
 
 local function virtual_now(name)
@@ -24,13 +35,10 @@ end
 
 -- Move a tenant's virtual time.
 local function charge(name, tenant, amount)
-  if redis.call('ZSCORE', tenants_key(name), tenant) then
-    redis.call('ZINCRBY', tenants_key(name), amount, tenant)
-    return
-  end
+  if redis.call('ZADD', tenants_key(name), 'XX', 'INCR', amount, tenant) then return end
   local times = times_key(name)
-  local time = tonumber(redis.call('ZSCORE', times, 't:' .. tenant) or virtual_now(name))
-  redis.call('ZADD', times, time + amount, 't:' .. tenant)
+  if redis.call('ZADD', times, 'XX', 'INCR', amount, 't:' .. tenant) then return end
+  redis.call('ZADD', times, virtual_now(name) + amount, 't:' .. tenant)
   keep(times)
 end
 
@@ -44,28 +52,46 @@ local function stand_in_line(name, tenant, sequence, place, arrives, since)
     local time = tonumber(redis.call('ZSCORE', times, 't:' .. tenant) or now)
     if arrives then time = math.max(time, now) end
     redis.call('ZADD', tenants, time, tenant)
+    keep(tenants)
     redis.call('ZREM', times, 't:' .. tenant)
   end
-  if redis.call('ZADD', line, sequence, place) == 1 then redis.call('INCR', WAITING) end
-  redis.call('ZADD', QUEUED_MODELS, 'NX', now_ms(), name)
+  if redis.call('ZADD', line, sequence, place) == 1 and redis.call('INCR', WAITING) == 1 then keep(WAITING) end
+  if redis.call('ZADD', QUEUED_MODELS, 'NX', now(), name) == 1 then keep(QUEUED_MODELS) end
   if since then redis.call('ZADD', QUEUED_MODELS, 'LT', since, name) end
-  keep(line) keep(tenants) keep(WAITING) keep(QUEUED_MODELS)
+  -- The others were kept together with the line, or have begun since.
+  if not is_young(line) then keep(line) keep(tenants) keep(WAITING) keep(QUEUED_MODELS) end
 end
 
--- After a job left a line: a tenant without jobs keeps its virtual time, a queue without tenants is not looked at.
-local function tidy_line(name, tenant)
-  local tenants, times = tenants_key(name), times_key(name)
-  if redis.call('EXISTS', line_key(name, tenant)) == 0 then
-    local time = redis.call('ZSCORE', tenants, tenant)
-    if time then
-      redis.call('ZADD', times, time, 't:' .. tenant)
-      keep(times)
-      redis.call('ZREM', tenants, tenant)
-    end
-  end
-  if redis.call('EXISTS', tenants) == 0 then redis.call('ZREM', QUEUED_MODELS, name) end
+-- A tenant without jobs keeps his virtual time; a queue without tenants is not looked at.
+local function leave(name, tenant, time)
+  redis.call('ZADD', times_key(name), time, 't:' .. tenant)
+  keep(times_key(name))
+  redis.call('ZREM', tenants_key(name), tenant)
+end
+local function tidy_queue(name)
+  if redis.call('EXISTS', tenants_key(name)) == 1 then return end
+  redis.call('ZREM', QUEUED_MODELS, name)
   -- Lines that were forgotten are still in the count.
   if redis.call('EXISTS', QUEUED_MODELS) == 0 then redis.call('DEL', WAITING) end
+end
+
+-- After a job left a line.
+local function tidy_line(name, tenant)
+  if redis.call('EXISTS', line_key(name, tenant)) == 0 then
+    local time = redis.call('ZSCORE', tenants_key(name), tenant)
+    if time then leave(name, tenant, time) end
+  end
+  tidy_queue(name)
+end
+
+-- A tenant's job was taken from his line: his next one, if there is one, starts at this time.
+local function move_on(name, tenant, time)
+  if redis.call('EXISTS', line_key(name, tenant)) == 1 then
+    redis.call('ZADD', tenants_key(name), time, tenant)
+  else
+    leave(name, tenant, time)
+    tidy_queue(name)
+  end
 end
 
 local function ring(kind, id)
@@ -97,6 +123,7 @@ end
 -- Why one more job of a tenant has no place, and in how many milliseconds it may have one ('' when that is not known);
 -- nil when there is room. Bounds of -1 do not bind.
 local function refusal(name, tenant, most_of_tenant, most_in_all)
+  if most_of_tenant < 0 and most_in_all < 0 then return nil end
   local names = redis.call('ZRANGE', QUEUED_MODELS, 0, -1)
   local function because(reason, places)
     local interval = pace_of(model_of(name))

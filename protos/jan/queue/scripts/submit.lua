@@ -18,9 +18,10 @@ local sequence = redis.call('INCR', SEQUENCE)
 keep(SEQUENCE)
 local place = string.format('%.17g %s', charged, id)
 redis.call('HSET', job, 'payload', payload, 'kind', kind, 'queue', name, 'tenant', tenant, 'cost', cost,
-           'weight', weight, 'sequence', sequence, 'place', place, 'enqueued', now_ms(), 'state', 'queued',
+           'weight', weight, 'sequence', sequence, 'place', place, 'enqueued', now(), 'state', 'queued',
            'attempt', 0, 'failures', 0, 'events', 0, 'generation', generation)
 keep(job)
 stand_in_line(name, tenant, sequence, place, true)
-ring('submitted', id)
+-- A worker that found nothing sleeps; one that has not will look again by itself.
+if redis.call('DEL', SLEEPERS) == 1 then ring('submitted', id) end
 return {'added'}

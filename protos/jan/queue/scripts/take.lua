@@ -8,14 +8,13 @@ local leases, token = KEYS[1], ARGV[1]
 local full, elsewhere = {}, {}
 for i = 3, #ARGV do (i < 3 + ARGV[2] and full or elsewhere)[ARGV[i]] = true end
 local patience = {['2'] = NORMAL_AGES_SECONDS * 1000, ['3'] = BATCH_AGES_SECONDS * 1000}
-local now = now_ms()
 
 -- Whether the next job of a queue has waited so long for a host that has its model that any host may take it.
 local function waits_long(name)
   local tenant = redis.call('ZRANGE', tenants_key(name), 0, 0)[1]
   local place = tenant and redis.call('ZRANGE', line_key(name, tenant), 0, 0)[1]
   local since = place and redis.call('HGET', job_key(string.match(place, '^%S+ (.*)$')), 'enqueued')
-  return not since or now < tonumber(since) or now - since >= ELSEWHERE_SECONDS * 1000
+  return not since or now() < tonumber(since) or now() - since >= ELSEWHERE_SECONDS * 1000
 end
 
 -- The queues that may be taken from, the first one first.
@@ -27,12 +26,12 @@ local function candidates()
     local class = string.match(name, '^%d+')
     local model = model_of(name)
     if not full[model] and (not elsewhere[model] or waits_long(name)) then
-      if since > now then  -- Redis's clock went back: the wait begins anew
-        since = now
-        redis.call('ZADD', QUEUED_MODELS, now, name)
+      if since > now() then  -- Redis's clock went back: the wait begins anew
+        since = now()
+        redis.call('ZADD', QUEUED_MODELS, since, name)
       end
       local rank = tonumber(class)
-      if patience[class] and now - since >= patience[class] then rank = 1 end
+      if patience[class] and now() - since >= patience[class] then rank = 1 end
       found[#found + 1] = {rank = rank, since = since, name = name}
     end
   end
@@ -55,16 +54,17 @@ local function pop(name)
     if place then
       one_less()
       local charged, id = string.match(place, '^(%S+) (.*)$')
-      local fields = redis.call('HMGET', job_key(id), 'payload', 'state', 'events')
+      local fields = redis.call('HMGET', job_key(id), 'payload', 'state', 'events', 'attempt')
       if fields[1] and fields[2] == 'queued' then
-        local virtual = math.max(virtual_now(name), tonumber(start))
-        redis.call('ZADD', times, virtual, 'now')
-        charge(name, tenant, tonumber(charged))
-        tidy_line(name, tenant)
-        -- Who is behind the virtual now starts there like a newcomer: nothing need be kept of him.
-        redis.call('ZREMRANGEBYSCORE', times, '-inf', string.format('(%.17g', virtual))
-        keep(times)
-        return id, fields[1], tonumber(fields[3])
+        local virtual = redis.call('ZSCORE', times, 'now')
+        if not virtual or tonumber(virtual) < tonumber(start) then
+          redis.call('ZADD', times, start, 'now')
+          -- Who is behind the virtual now starts there like a newcomer: nothing need be kept of him.
+          redis.call('ZREMRANGEBYSCORE', times, '-inf', '(' .. start)
+          keep(times)
+        end
+        move_on(name, tenant, start + charged)
+        return id, fields[1], tonumber(fields[3]), fields[4] + 1
       end
     end
     tidy_line(name, tenant)
@@ -72,17 +72,18 @@ local function pop(name)
 end
 
 for _, queue in ipairs(candidates()) do
-  local id, payload, events = pop(queue.name)
+  local id, payload, events, attempt = pop(queue.name)
   if id then
     local job = job_key(id)
-    redis.call('ZADD', QUEUED_MODELS, 'XX', now, queue.name)
-    redis.call('HSET', job, 'state', 'running', 'holder', token, 'started', now, 'since', queue.since)
-    local attempt = redis.call('HINCRBY', job, 'attempt', 1)
+    redis.call('ZADD', QUEUED_MODELS, 'XX', now(), queue.name)
+    redis.call('HSET', job, 'state', 'running', 'holder', token, 'started', now(), 'since', queue.since,
+               'attempt', attempt)
     redis.call('HSET', leases, id, token .. ':0')
-    redis.call('ZADD', RUNNING, now, id .. ' ' .. model_of(queue.name))
+    redis.call('ZADD', RUNNING, now(), id .. ' ' .. model_of(queue.name))
     keep(job) keep(leases) keep(RUNNING)
     return {id, payload, attempt, events}
   end
   redis.call('ZREM', QUEUED_MODELS, queue.name)
 end
+redis.call('SET', SLEEPERS, 1, 'EX', IDLE_TTL_SECONDS)
 return nil
