@@ -98,11 +98,16 @@ class ChunkStream:
         if texts:
             self._say(out, index, _text_delta(texts), logprobs)
         if calls:
-            for call_delta in _tool_call_deltas(calls, state):
-                self._say(out, index, orjson.dumps({"tool_calls": [call_delta]}))
+            for call_delta in _tool_call_deltas(self._wishes.told(calls), state):
+                self._say(out, index, self._call_delta(call_delta))
         if reason:
+            reason = self._wishes.reason(reason)
             state.finish_reason = reason
             self._say(out, index, b"{}", reason=orjson.dumps(reason))
+
+    def _call_delta(self, delta: Mapping[str, Any]) -> bytes:
+        told = {"function_call": delta["function"]} if self._wishes.are_functions else {"tool_calls": [delta]}
+        return orjson.dumps(told)
 
     def _logprobs(self, choice: Mapping[str, Any]) -> bytes:
         if not self._wishes.logprobs:

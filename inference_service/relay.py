@@ -17,6 +17,7 @@ import aiohttp
 import orjson
 from redis.exceptions import RedisError
 
+from inference_service.answer_head import head_of
 from inference_service.chunks import ChunkStream
 from inference_service.completions import CompletionStream, CompletionWishes, WholeCompletion
 from inference_service.context_check import check_fits, told_exactly
@@ -31,7 +32,7 @@ from inference_service.job import Happening, JobState, next_state
 from inference_service.model import RunningModel
 from inference_service.models import Models
 from inference_service.passing import may_be_elsewhere
-from inference_service.shapes import AnswerHead, AnswerWishes, Usage
+from inference_service.shapes import AnswerWishes, Usage
 from inference_service.sse import DONE, EventReader
 from inference_service.tokens import TokenQuestion
 from inference_service.whole import WholeAnswer, rewrite_whole
@@ -169,7 +170,7 @@ class Relay:
 
     async def _chat(self, running: RunningModel, request: Mapping[str, Any], begun: Begun) -> None:
         call = running.engine.chat_call(begun.request(request))
-        head = AnswerHead(self._job.response_id, self._job.response_created, self._job.model.id)
+        head = head_of(self._job)
         wishes = AnswerWishes.of(request)
         await self._check_fits(running, call.body, request)
         async with told_exactly(running, call.body), running.client.chat(call.body) as content:
@@ -185,7 +186,7 @@ class Relay:
 
     async def _go_on(self, running: RunningModel, request: Mapping[str, Any], begun: Begun) -> None:
         call = running.engine.completion_call(begun.request(request))
-        head = AnswerHead(self._job.response_id, self._job.response_created, self._job.model.id)
+        head = head_of(self._job)
         wishes = CompletionWishes.of(request, call.echo)
         if self._job.stream:
             answer: Answer = CompletionStream(head, wishes, begun=bool(self.taken.published))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -11,30 +11,42 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class AnswerHead:
-    """The three values that name an answer, the same in every chunk of it.
+    """The values that name an answer, the same in every chunk of it.
 
     `created` is in seconds since the epoch; `model` is the id the client asked for, never the engine's own name for it.
+    The last two are left out where there is nothing to say.
     """
 
     id: str
     created: int
     model: str
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
 
     def json_prefix(self, object_type: str) -> bytes:
         """The opening of the answer's JSON object, without the closing brace, ready for more keys."""
         opening = {"id": self.id, "object": object_type, "created": self.created, "model": self.model}
+        for name in ("system_fingerprint", "service_tier"):
+            if (value := getattr(self, name)) is not None:
+                opening[name] = value
         return orjson.dumps(opening)[:-1]
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerWishes:
-    """What the request said about the form of its answer; absent and null mean OpenAI's default."""
+    """What the request said about the form of its answer; absent and null mean OpenAI's default.
+
+    one_call: of several calls only the first is told. are_functions: calls are told as `function_call`, as they were
+    before there were tools.
+    """
 
     n: int = 1
     include_usage: bool = False
     logprobs: bool = False
     top_logprobs: int = 0
     has_tools: bool = False
+    one_call: bool = False
+    are_functions: bool = False
 
     @classmethod
     def of(cls, request: Mapping[str, Any]) -> Self:
@@ -45,7 +57,17 @@ class AnswerWishes:
             logprobs=bool(request.get("logprobs")),
             top_logprobs=request.get("top_logprobs") or 0,
             has_tools=bool(request.get("tools")),
+            one_call=request.get("parallel_tool_calls") is False,
+            are_functions=bool(request.get("answers_functions")),
         )
+
+    def told(self, calls: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        """Those of an answer's calls, or of the pieces of some, that the client is told of."""
+        return [call for call in calls if not call.get("index")] if self.one_call else calls
+
+    def reason(self, finish_reason: str) -> str:
+        """Why an answer ended, in the words of its time."""
+        return "function_call" if self.are_functions and finish_reason == "tool_calls" else finish_reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,12 +122,19 @@ def _completion(head: AnswerHead, wishes: AnswerWishes, choices: list[dict[str, 
 def _choice(choice: Mapping[str, Any], wishes: AnswerWishes) -> dict[str, Any]:
     message = with_reasoning_content(choice["message"])
     answer = {"role": "assistant", "content": message.get("content"), "refusal": message.get("refusal")}
-    for key in ("reasoning_content", "tool_calls"):
-        if message.get(key):
-            answer[key] = message[key]
+    if message.get("reasoning_content"):
+        answer["reasoning_content"] = message["reasoning_content"]
+    if message.get("tool_calls"):
+        answer |= _calls(message["tool_calls"], wishes)
     return {
         "index": choice["index"],
         "message": answer,
         "logprobs": logprobs_of(choice.get("logprobs"), wishes.top_logprobs) if wishes.logprobs else None,
-        "finish_reason": choice["finish_reason"],
+        "finish_reason": wishes.reason(choice["finish_reason"]),
     }
+
+
+def _calls(calls: list[dict[str, Any]], wishes: AnswerWishes) -> dict[str, Any]:
+    if wishes.are_functions:
+        return {"function_call": calls[0]["function"]}
+    return {"tool_calls": calls[:1] if wishes.one_call else calls}

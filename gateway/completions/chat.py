@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.completions.parameters import layered, stored_parameters
 from gateway.queueing.job import REQUEST_SECONDS, new_job
-from gateway.queueing.priority import Priority
+from gateway.queueing.priority import Priority, tier_told
 from gateway.schemas.chat import ChatCompletionRequest
 from jan.ids import CompletionId
 from jan.inference.v1 import jobs_pb2
@@ -22,7 +22,7 @@ def chat_completion_job(
     """The job for POST /v1/chat/completions; the request's parameters go over the model's."""
     body = chat_body(
         model,
-        [message.for_engine() for message in request.messages],
+        request.conversation(),
         layered(stored_parameters(model.parameters_json), request.parameters()),
         stream=bool(request.stream),
         include_usage=request.wants_usage,
@@ -37,6 +37,7 @@ def chat_completion_job(
         stream=bool(request.stream),
         answer_must_fit=bool(request.max_completion_tokens or request.max_tokens),
         priority=priority,
+        service_tier=tier_told(request.service_tier),
     )
 
 
@@ -67,6 +68,7 @@ def chat_job(
     timeout_seconds: int = REQUEST_SECONDS,
     spec: jobs_pb2.ModelSpec | None = None,
     answer_must_fit: bool = False,
+    service_tier: str = "",
 ) -> jobs_pb2.Job:
     """A chat job; see `new_job`."""
     return new_job(
@@ -82,6 +84,7 @@ def chat_job(
         timeout_seconds=timeout_seconds,
         spec=spec,
         answer_must_fit=answer_must_fit,
+        service_tier=service_tier,
     )
 
 

@@ -39,6 +39,7 @@ _CODES = {
     "too_short": "empty_array",
     "literal_error": "invalid_value",
     _UNKNOWN: "unknown_parameter",
+    **{code: code for code in ("invalid_function_parameters", "unsupported_content", "unsupported_parameter")},
 }
 
 

@@ -33,11 +33,13 @@ def new_job(
     timeout_seconds: int = REQUEST_SECONDS,
     spec: jobs_pb2.ModelSpec | None = None,
     answer_must_fit: bool = False,
+    service_tier: str = "",
 ) -> jobs_pb2.Job:
     """A job that sends `body` to an endpoint of the model's engine; `answer_tokens` is what fairness counts for it.
 
     spec: the model in another configuration than its own. answer_must_fit: refuse a prompt that does not fit the
-    model's context together with `max_tokens`, as OpenAI does where the request itself names that.
+    model's context together with `max_tokens`, as OpenAI does where the request itself names that. service_tier: what
+    the answer repeats of it; empty for nothing.
     """
     encoded = orjson.dumps(body)
     job = jobs_pb2.Job(
@@ -53,6 +55,7 @@ def new_job(
         response_id=response_id,
         response_created=int(time.time()),
         answer_must_fit=answer_must_fit,
+        service_tier=service_tier,
     )
     job.timeout.FromSeconds(timeout_seconds)
     return job

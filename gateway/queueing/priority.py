@@ -19,11 +19,17 @@ NAMES: dict[str, Priority] = {
 }
 _NAME_OF: dict[int, str] = {number: name for name, number in NAMES.items()}
 # OpenAI's service tiers; `auto`, `default` and `scale` leave it to us.
-_TIERS = ("auto", "default", "flex", "scale", "priority")
+_TIERS = ("auto", "default", "flex", "scale", "priority", "fast")
 _CLASS_OF_TIER: dict[str, Priority] = {
     "priority": jobs_pb2.PRIORITY_INTERACTIVE,
+    "fast": jobs_pb2.PRIORITY_INTERACTIVE,
     "flex": jobs_pb2.PRIORITY_BATCH,
 }
+
+
+def tier_told(asked: str | None) -> str:
+    """The tier that an answer names: the one that was asked for, `default` where that was left to us; "" unasked."""
+    return "" if asked is None else asked if asked in _CLASS_OF_TIER else "default"
 
 
 def priority_of(request: web.Request, *, stream: bool, service_tier: str | None = None) -> Priority:

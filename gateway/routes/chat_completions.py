@@ -13,6 +13,7 @@ from gateway.http.path_ids import path_id
 from gateway.http.sse import EventStream
 from gateway.keys import CHATS, JOBS
 from gateway.models.coming import find_usable
+from gateway.models.lookup import REMOTE_ENGINE
 from gateway.queueing.priority import priority_of
 from gateway.queueing.resumption import check_place, log_bounds, starting_after, wants_numbers, wants_stream
 from gateway.queueing.tenant import key_digest, tenant_of
@@ -34,10 +35,10 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
     reader until its end.
     """
     body = await read_body(request, ChatCompletionRequest)
-    body.check_supported()
     model = await find_usable(request, body.model)
+    body.check_supported(remote=model.engine == REMOTE_ENGINE)
     priority = priority_of(request, stream=bool(body.stream), service_tier=body.service_tier)
-    job = chat_completion_job(body, model, tenant_of(request, body.user), priority)
+    job = chat_completion_job(body, model, tenant_of(request, body.person), priority)
     if job.stream and (body.store or wants_numbers(request)):
         return await _resumable_answer(request, job)
     async with request.app[JOBS].attended(job) as events:

@@ -1,14 +1,21 @@
-"""Tools of a chat: functions that the client runs, and whether the model must call one."""
+"""Tools of a chat: functions that the client runs, and whether the model must call one.
+
+`functions` and `function_call`, which came before, are read as tools; the answer is told in their form
+(inference_service/shapes.py).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from gateway.schemas.common import JsonObject, RequestModel, Text
 from gateway.schemas.response_format import check_schema
+from gateway.schemas.strict_schema import check_strict
 from jan.errors import InvalidArgumentError
 
 FunctionName = Annotated[str, StringConstraints(pattern="^[a-zA-Z0-9_-]{1,64}$")]
@@ -26,7 +33,17 @@ class ChatFunction(RequestModel):
     def _is_bounded(self) -> Self:
         if self.parameters is not None:
             check_schema(self.parameters)
+            self._check_strict(self.parameters)
         return self
+
+    def _check_strict(self, parameters: JsonObject) -> None:
+        try:
+            if self.strict:
+                check_strict(parameters)
+        except ValueError as broken:
+            message = "Invalid schema for function '{name}': {why}"
+            context = {"name": self.name, "why": str(broken)}
+            raise PydanticCustomError("invalid_function_parameters", message, context) from None
 
 
 class ChatTool(RequestModel):
@@ -49,28 +66,83 @@ class NamedTool(RequestModel):
     function: NamedFunction
 
 
-ChatTools = Annotated[list[ChatTool], Field(max_length=128)]
-ToolChoice = Literal["none", "auto", "required"] | NamedTool
+class AllowedTools(RequestModel):
+    """Those of the tools that may be called now, and whether one must be."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedTool], Field(min_length=1, max_length=128)]
 
 
-def check_choice(tools: Sequence[ChatTool], choice: ToolChoice | None) -> None:
-    """Raises InvalidArgumentError: the choice is not among the tools."""
-    if isinstance(choice, NamedTool):
-        if choice.function.name not in {tool.function.name for tool in tools}:
-            message = f"Tool choice '{choice.function.name}' not found in 'tools' parameter."
-            raise InvalidArgumentError(message, param="tool_choice")
-    elif choice == "required" and not tools:
-        raise InvalidArgumentError("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
+class AllowedToolsChoice(RequestModel):
+    """A choice of some of the tools; the others stay known."""
+
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
 
 
-def tool_parameters(
-    tools: Sequence[ChatTool] | None, choice: ToolChoice | None, parallel: bool | None
-) -> dict[str, Any]:
-    """What an engine is told of tools: nothing when there are none."""
-    if not tools:
-        return {}
-    return {
-        "tools": [tool.model_dump(exclude_none=True) for tool in tools],
-        "tool_choice": choice.model_dump() if isinstance(choice, NamedTool) else choice,
-        "parallel_tool_calls": parallel,
-    }
+def _no_custom_tool(value: Any) -> Any:
+    if isinstance(value, dict) and value.get("type") == "custom":
+        raise PydanticCustomError("unsupported_parameter", "Custom tools are not supported by this server")
+    return value
+
+
+NO_CUSTOM = BeforeValidator(_no_custom_tool)
+"""For tools and choices of them: OpenAI's custom tools take free text, which no engine here can bind."""
+
+ChatTools = Annotated[list[Annotated[ChatTool, NO_CUSTOM]], Field(max_length=128)]
+ToolChoice = Annotated[Literal["none", "auto", "required"] | NamedTool | AllowedToolsChoice, NO_CUSTOM]
+FunctionChoice = Literal["none", "auto"] | NamedFunction
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The tools of a request and the choice among them, however they were spelled.
+
+    are_functions: they came as `functions`, so the answer calls one in that form.
+    """
+
+    tools: Sequence[ChatTool] = ()
+    choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel: bool | None = None
+    are_functions: bool = False
+
+    @classmethod
+    def of(cls, tools: Sequence[ChatTool] | None, choice: Any, parallel: bool | None) -> Self:
+        """Tools as they are sent today. Raises InvalidArgumentError: the choice is not among them."""
+        sent = tools or ()
+        if isinstance(choice, AllowedToolsChoice):
+            allowed = choice.allowed_tools
+            for one in allowed.tools:
+                _check_known(sent, one.function.name, "tool_choice", "tools")
+            names = {one.function.name for one in allowed.tools}
+            return cls([tool for tool in sent if tool.function.name in names], allowed.mode, parallel)
+        if isinstance(choice, NamedTool):
+            _check_known(sent, choice.function.name, "tool_choice", "tools")
+        elif choice == "required" and not sent:
+            raise InvalidArgumentError("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
+        return cls(sent, choice, parallel)
+
+    @classmethod
+    def of_functions(cls, functions: Sequence[ChatFunction] | None, choice: Any) -> Self:
+        """Tools as they were sent in 2023, of which one is called at a time. Raises InvalidArgumentError."""
+        tools = [ChatTool(type="function", function=function) for function in functions or ()]
+        if isinstance(choice, NamedFunction):
+            _check_known(tools, choice.name, "function_call", "functions")
+            choice = NamedTool(type="function", function=choice)
+        return cls(tools, choice, parallel=False, are_functions=True)
+
+    def parameters(self) -> JsonObject:
+        """What an engine is told of tools: nothing when there are none."""
+        if not self.tools:
+            return {}
+        return {
+            "tools": [tool.model_dump(exclude_none=True) for tool in self.tools],
+            "tool_choice": self.choice.model_dump() if isinstance(self.choice, NamedTool) else self.choice,
+            "parallel_tool_calls": self.parallel,
+            "answers_functions": self.are_functions or None,
+        }
+
+
+def _check_known(tools: Sequence[ChatTool], name: str, param: str, field: str) -> None:
+    if name not in {tool.function.name for tool in tools}:
+        raise InvalidArgumentError(f"Tool choice '{name}' not found in '{field}' parameter.", param=param)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from gateway.schemas.chat import LogitBias, StreamOptions
+from gateway.schemas.chat import Choices, LogitBias, StreamOptions
 from gateway.schemas.common import NO_NUL, JsonObject
 from gateway.schemas.inputs import as_inputs
 from gateway.schemas.sampling import Sampling
@@ -27,7 +27,7 @@ class CompletionRequest(Sampling):
     max_tokens: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    n: Annotated[int, Field(ge=1, le=16)] | None = None
+    n: Choices | None = None
     best_of: Annotated[int, Field(ge=1, le=20)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
     echo: bool | None = None
@@ -45,8 +45,8 @@ class CompletionRequest(Sampling):
         if self.best_of not in (None, self.n or 1):
             message = "'best_of' other than 'n' is not supported by this server; leave it out."
             raise InvalidArgumentError(message, param="best_of", code="unsupported_parameter")
-        if self.stream_options is not None and not self.stream:
-            raise InvalidArgumentError("'stream_options' needs 'stream' to be true.", param="stream_options")
+        if self.stream_options is not None:
+            self.stream_options.check_supported(stream=bool(self.stream))
 
     def parameters(self) -> JsonObject:
         """What was sent but prompt and model; what says nothing is left out."""

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal, Self
 
 import orjson
 from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from gateway.schemas.common import JsonObject, RequestModel
+from gateway.schemas.strict_schema import check_strict
 
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_SCHEMA_DEPTH = 32
@@ -19,7 +21,7 @@ MAX_REFERENCE_CHAIN = 256
 class JsonSchemaFormat(RequestModel):
     """A named JSON schema that the answer must satisfy."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    name: Annotated[str, StringConstraints(pattern="^[a-zA-Z0-9_-]{1,64}$")]
     description: str | None = None
     json_schema: JsonObject | None = Field(default=None, alias="schema")
     strict: bool | None = None
@@ -28,7 +30,16 @@ class JsonSchemaFormat(RequestModel):
     def _is_bounded(self) -> Self:
         if self.json_schema is not None:
             check_schema(self.json_schema)
+            self._check_strict(self.json_schema)
         return self
+
+    def _check_strict(self, schema: JsonObject) -> None:
+        try:
+            if self.strict:
+                check_strict(schema)
+        except ValueError as broken:
+            message = "Invalid schema for response_format '{name}': {why}"
+            raise PydanticCustomError("invalid_schema", message, {"name": self.name, "why": str(broken)}) from None
 
 
 class ResponseFormat(RequestModel):

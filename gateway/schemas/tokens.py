@@ -7,9 +7,9 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.chat import ChatMessage
-from gateway.schemas.chat_tools import ChatTools, tool_parameters
-from gateway.schemas.common import COUNTABLE, NO_NUL, JsonObject, RequestModel
+from gateway.schemas.chat_messages import Conversation, check_eyes, for_engine
+from gateway.schemas.chat_tools import ChatTools, Tools
+from gateway.schemas.common import NO_NUL, JsonObject, RequestModel
 from jan.errors import InvalidArgumentError
 
 _MAX_TOKENS = 1_000_000
@@ -20,7 +20,7 @@ class TokenizeRequest(RequestModel):
     """Either `messages`, or `prompt` (vLLM), or `content` (llama.cpp); what follows each is of the same house."""
 
     model: str | None = None
-    messages: Annotated[list[ChatMessage], Field(min_length=1), COUNTABLE] | None = None
+    messages: Conversation | None = None
     tools: ChatTools | None = None
     add_generation_prompt: bool = True
     prompt: Annotated[str, NO_NUL] | None = None
@@ -47,6 +47,7 @@ class TokenizeRequest(RequestModel):
         refused = [name for name in self._not_built if getattr(self, name)]
         refused += ["parse_special"] if self.parse_special is False else []
         refused += ["add_special_tokens"] if self.messages is not None and self.add_special_tokens else []
+        check_eyes(self.messages or (), self.model or "", sees=False)
         for name in refused:
             message = f"'{name}' is not supported by this server; leave it out."
             raise InvalidArgumentError(message, param=name, code="unsupported_parameter")
@@ -65,8 +66,8 @@ class TokenizeRequest(RequestModel):
         """What the chat template is told; None for a text."""
         if self.messages is None:
             return None
-        messages = [message.for_engine() for message in self.messages]
-        tools = tool_parameters(self.tools, None, None).get("tools")
+        messages = for_engine(self.messages)
+        tools = Tools.of(self.tools, None, None).parameters().get("tools")
         chat = {"messages": messages, "add_generation_prompt": self.add_generation_prompt, "tools": tools}
         return {name: value for name, value in chat.items() if value is not None}
 

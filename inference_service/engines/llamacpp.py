@@ -260,6 +260,9 @@ class LlamaCppEngine:
         if request.get("max_completion_tokens") is not None:
             body["max_tokens"] = request["max_completion_tokens"]
         self._check_choices(body)
+        if (effort := request.get("reasoning_effort")) is not None:
+            # The two names that chat templates of thinking models know; others look at neither.
+            body["chat_template_kwargs"] = {"reasoning_effort": effort, "enable_thinking": effort != "none"}
         forced = ForcedCall.of(request)
         if forced is not None:
             # It binds a call only for templates it was taught, so the schema does. The tools are shown all the same.

@@ -24,6 +24,7 @@ _FIELDS: Final = frozenset(
         *("messages", "n", "stop", "seed", "temperature", "top_p", "max_tokens", "max_completion_tokens", "logprobs"),
         *("top_logprobs", "presence_penalty", "frequency_penalty", "logit_bias", "response_format", "tools"),
         *("tool_choice", "parallel_tool_calls", "reasoning_effort", *CHAT_FIELDS),
+        *("verbosity", "prediction", "web_search_options"),
     }
 )
 """What is passed on: OpenAI's own fields, without those that name the person asking (`user`, `metadata`)."""

@@ -172,3 +172,37 @@ def test_parallel_calls_keep_their_places() -> None:
         assert [call["id"] for call in mine if call.get("id")] == [f"c{place}"]
         assert "".join(call["function"]["arguments"] for call in mine) == arguments
     assert said[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+TWO_CALLS = [
+    {"index": place, "id": f"call_{place}", "function": {"name": name, "arguments": "{}"}}
+    for place, name in enumerate(("f", "g"))
+]
+
+
+def test_only_the_first_call_is_told_when_one_is_wanted() -> None:
+    said = run(chunk({"tool_calls": TWO_CALLS}), chunk({}, "tool_calls"), has_tools=True, one_call=True)
+    assert [call["index"] for delta in deltas(said) for call in delta.get("tool_calls", ())] == [0, 0]
+
+
+def test_a_call_is_told_as_functions_were() -> None:
+    wishes = AnswerWishes.of({"tools": [{}], "answers_functions": True, "parallel_tool_calls": False})
+    stream = ChunkStream(HEAD, wishes)
+    said = [
+        json.loads(data)
+        for one in (chunk({"tool_calls": TWO_CALLS}), chunk({}, "tool_calls"))
+        for data in stream.feed(one)
+    ]
+    assert deltas(said) == [
+        {"role": "assistant", "content": None},
+        {"function_call": {"name": "f", "arguments": ""}},
+        {"function_call": {"arguments": "{}"}},
+        {},
+    ]
+    assert said[-1]["choices"][0]["finish_reason"] == "function_call"
+
+
+def test_the_head_tells_fingerprint_and_tier_where_there_are_any() -> None:
+    stream = ChunkStream(AnswerHead("c", 1, "m", "fp_1", "flex"), AnswerWishes())
+    said = json.loads(stream.feed(chunk({"content": "a"}))[0])
+    assert (said["system_fingerprint"], said["service_tier"]) == ("fp_1", "flex")

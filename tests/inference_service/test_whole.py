@@ -87,3 +87,27 @@ def test_rewrites_an_engines_own_answer() -> None:
         "reasoning_content": "x",
     }
     assert (finish_reason, usage.completion_tokens) == ("stop", 3)
+
+
+TWO_CALLS = [
+    {"index": place, "id": f"call_{place}", "function": {"name": name, "arguments": "{}"}}
+    for place, name in enumerate(("f", "g"))
+]
+
+
+def test_only_the_first_call_is_told_when_one_is_wanted() -> None:
+    answer = gather({"delta": {"tool_calls": TWO_CALLS}}, {"finish_reason": "tool_calls"}, one_call=True)
+    [call] = answer["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["name"] == "f"
+
+
+def test_a_call_is_told_as_functions_were() -> None:
+    answer = gather({"delta": {"tool_calls": TWO_CALLS}}, {"finish_reason": "tool_calls"}, are_functions=True)
+    [choice] = answer["choices"]
+    assert choice["message"] == {
+        "role": "assistant",
+        "content": None,
+        "refusal": None,
+        "function_call": {"name": "f", "arguments": "{}"},
+    }
+    assert choice["finish_reason"] == "function_call"
