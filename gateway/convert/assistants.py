@@ -8,6 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.convert.json_fields import from_text, sent_to_text, string_map
 from gateway.convert.times import seconds
+from gateway.idempotency.new_ids import NewIds
 from gateway.models.lookup import ANY_MODEL
 from gateway.models.settings import check_settings
 from gateway.schemas.assistants import AssistantFields, CreateAssistant, ModifyAssistant
@@ -48,12 +49,12 @@ STATES = {
 _LASTING = frozenset({"model", "models"})
 
 
-def new_assistant(body: CreateAssistant) -> assistants_pb2.Assistant:
-    """The assistant that a request asks for, with an id of its own.
+def new_assistant(body: CreateAssistant, ids: NewIds) -> assistants_pb2.Assistant:
+    """The assistant that a request asks for, with the next of `ids`.
 
     Raises InvalidArgumentError: an open-ended value that is too long, or a setting that no model could have.
     """
-    return _to_proto(AssistantId.new(), body)
+    return _to_proto(ids.next(AssistantId), body)
 
 
 def assistant_update(assistant_id: AssistantId, body: ModifyAssistant) -> assistants_pb2.UpdateAssistantRequest:

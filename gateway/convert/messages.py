@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.convert.json_fields import from_text, string_map, to_text
 from gateway.convert.times import optional_seconds, seconds
+from gateway.idempotency.new_ids import NewIds
 from gateway.schemas.messages import CreateMessage
 from jan.ids import MessageId
 from jan.storage.v1 import messages_pb2
@@ -20,13 +21,13 @@ _STATUSES = {
 _ROLE_PREFIX = "MESSAGE_ROLE_"
 
 
-def new_message(body: CreateMessage, thread_id: str = "") -> messages_pb2.Message:
-    """The message that a request asks for, with an id of its own; the first messages of a new thread name no thread."""
+def new_message(body: CreateMessage, ids: NewIds, thread_id: str = "") -> messages_pb2.Message:
+    """The message that a request asks for, with the next of `ids`; those that begin a thread name no thread yet."""
     attachments = [attachment.model_dump() for attachment in body.attachments or []]
     attached = {attachment["file_id"] for attachment in attachments}
     attachments += [{"file_id": file_id, "tools": []} for file_id in body.file_ids or [] if file_id not in attached]
     return messages_pb2.Message(
-        id=MessageId.new(),
+        id=ids.next(MessageId),
         thread_id=thread_id,
         status=messages_pb2.MESSAGE_STATUS_COMPLETED,
         role=_ROLES[body.role],

@@ -10,6 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from gateway.convert.json_fields import from_text, sent_to_text, string_map
 from gateway.convert.messages import new_message
 from gateway.convert.times import seconds
+from gateway.idempotency.new_ids import NewIds
 from gateway.models.lookup import ANY_MODEL
 from gateway.models.settings import check_settings
 from gateway.schemas.threads import CreateThread, ModifyThread, ThreadAssistant, ThreadFields, ThreadModel
@@ -28,19 +29,20 @@ _PATHS = {
 }
 
 
-def new_thread(body: CreateThread | None, assistant_id: str = "") -> threads_pb2.CreateThreadRequest:
-    """The thread that a request asks for, an empty one for None, named after an assistant: else its own first one.
+def new_thread(body: CreateThread | None, ids: NewIds, assistant_id: str = "") -> threads_pb2.CreateThreadRequest:
+    """The thread that a request asks for, an empty one for None, for an assistant: else its own first one.
 
     Raises InvalidArgumentError: an open-ended value that is too long.
     """
     body = body or CreateThread()
     assistants = _with_model(body.assistants or [], body.models or [])
     thread = _to_proto(body, assistants)
+    thread.id = ids.thread() or ""
     thread.models.extend(_further_models(thread, body.models or []))
     return threads_pb2.CreateThreadRequest(
         assistant_id=assistant_id or next((assistant.assistant_id for assistant in thread.assistants), ""),
         thread=thread,
-        messages=[new_message(message) for message in body.messages or []],
+        messages=[new_message(message, ids) for message in body.messages or []],
     )
 
 

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.http.body import read_bytes
 from gateway.http.uploads import DIGEST, UploadDigest, hear_out
+from gateway.idempotency.new_ids import NewIds
 from gateway.queueing.tenant import holder_of
 from jan.errors import InvalidArgumentError, TooLargeError
 
@@ -32,6 +33,10 @@ class Identity:
     name: str
     route: str
     body: str | None
+
+
+IDENTITY = web.RequestKey("idempotency_identity", Identity)
+"""Set for a request with an `Idempotency-Key`."""
 
 
 def key_of(request: web.Request) -> str | None:
@@ -62,6 +67,15 @@ async def identify(request: web.Request, key: str) -> Identity:
         return Identity(name, route, hashlib.sha256(await read_bytes(request)).hexdigest())
     request[DIGEST] = UploadDigest()
     return Identity(name, route, None)
+
+
+def new_ids(request: web.Request) -> NewIds:
+    """The ids of what a request makes; for an upload to be asked for when it was read, since its bytes count."""
+    identity = request.get(IDENTITY)
+    if identity is None:
+        return NewIds()
+    body = identity.body if identity.body is not None else request[DIGEST].hexdigest()
+    return NewIds(f"{identity.name}\0{identity.route}\0{body}")
 
 
 def _digest(text: str) -> str:

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from gateway.http.sse import STREAM_RECORD, StreamRecord
 from gateway.http.uploads import DIGEST
-from gateway.idempotency.key import Identity, identify, is_same_upload, key_of
+from gateway.idempotency.key import IDENTITY, Identity, identify, is_same_upload, key_of
 from gateway.idempotency.records import Record, RecordedAnswers
 from gateway.keys import RECORDED, STORAGE
 from gateway.queueing.jobs import queue_unavailable
@@ -44,7 +44,7 @@ async def keep_answers(request: web.Request, handler: Handler) -> web.StreamResp
     if key is None:
         return await handler(request)
     answers = request.app[RECORDED]
-    identity = await identify(request, key)
+    identity = request[IDENTITY] = await identify(request, key)
     try:
         record, claimed = await answers.claim(identity.name, identity.route, identity.body)
     except (RedisError, OSError):

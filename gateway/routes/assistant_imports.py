@@ -11,6 +11,7 @@ from gateway.http.body import json_response, read_body
 from gateway.http.path_ids import path_id
 from gateway.http.preconditions import etag
 from gateway.http.uploads import MAX_FILE_BYTES, Form, body_pieces
+from gateway.idempotency.key import new_ids
 from gateway.keys import ASSISTANT_DOWNLOADS, STORAGE
 from gateway.schemas.assistant_imports import ImportAssistant
 from jan.errors import FailedPreconditionError, UnsupportedMediaTypeError
@@ -34,7 +35,7 @@ async def import_assistant(request: web.Request) -> web.Response:
         case "application/json":
             return await _import_by_url(request)
         case "multipart/form-data":
-            parts = _form_parts(Form(request))
+            parts = _form_parts(request, Form(request))
         case content_type if content_type in _ZIP_TYPES:
             parts = _raw_parts(request)
         case _:
@@ -84,21 +85,25 @@ async def _download(request: web.Request, assistant: assistants_pb2.Assistant) -
     return await request.app[STORAGE].get_assistant(assistant.id)
 
 
-async def _form_parts(form: Form) -> AsyncGenerator[assistant_imports_pb2.ImportAssistantRequest, None]:
+async def _form_parts(
+    request: web.Request, form: Form
+) -> AsyncGenerator[assistant_imports_pb2.ImportAssistantRequest, None]:
     async for data in form.pieces():
         yield assistant_imports_pb2.ImportAssistantRequest(data=data)
-    yield _end(form.fields.get("id", ""))
+    yield _end(request, form.fields.get("id", ""))
 
 
 async def _raw_parts(request: web.Request) -> AsyncGenerator[assistant_imports_pb2.ImportAssistantRequest, None]:
     async for data in body_pieces(request, MAX_FILE_BYTES):
         yield assistant_imports_pb2.ImportAssistantRequest(data=data)
-    yield _end(request.query.get("id", ""))
+    yield _end(request, request.query.get("id", ""))
 
 
-def _end(wanted: str) -> assistant_imports_pb2.ImportAssistantRequest:
-    assistant_id = AssistantId.parse(wanted) if wanted else ""
-    return assistant_imports_pb2.ImportAssistantRequest(end=assistant_imports_pb2.ImportEnd(assistant_id=assistant_id))
+def _end(request: web.Request, wanted: str) -> assistant_imports_pb2.ImportAssistantRequest:
+    end = assistant_imports_pb2.ImportEnd(
+        assistant_id=AssistantId.parse(wanted) if wanted else "", new_id=new_ids(request).next(AssistantId)
+    )
+    return assistant_imports_pb2.ImportAssistantRequest(end=end)
 
 
 def _response(assistant: assistants_pb2.Assistant) -> web.Response:

@@ -9,6 +9,7 @@ from gateway.http.body import json_response, read_body
 from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.http.preconditions import etag, read_if_match
+from gateway.idempotency.key import new_ids
 from gateway.keys import STORAGE
 from gateway.schemas.assistants import CreateAssistant, ModifyAssistant
 from jan.ids import AssistantId
@@ -21,7 +22,7 @@ routes = web.RouteTableDef()
 async def create_assistant(request: web.Request) -> web.Response:
     """Make an assistant. Its model need not be here yet."""
     body = await read_body(request, CreateAssistant)
-    assistant = await request.app[STORAGE].create_assistant(new_assistant(body))
+    assistant = await request.app[STORAGE].create_assistant(new_assistant(body, new_ids(request)))
     return _assistant_response(assistant)
 
 

@@ -14,6 +14,7 @@ from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.http.ranges import Range
 from gateway.http.uploads import Form
+from gateway.idempotency.key import new_ids
 from gateway.keys import STORAGE
 from gateway.schemas.files import read_fields
 from jan.ids import FileId
@@ -27,7 +28,7 @@ MAX_LIMIT = 10_000
 @routes.post("/v1/files")
 async def create_file(request: web.Request) -> web.Response:
     """Take in a file of up to 512 MiB; 507 when the disk is full. What is broken off leaves nothing behind."""
-    return json_response(file_from_proto(await request.app[STORAGE].create_file(_parts(Form(request)))))
+    return json_response(file_from_proto(await request.app[STORAGE].create_file(_parts(request, Form(request)))))
 
 
 @routes.get("/v1/files")
@@ -65,12 +66,12 @@ async def get_file_content(request: web.Request) -> web.StreamResponse:
         return await send_stored(request, wanted, told.file, told.revision, (part.data async for part in parts))
 
 
-async def _parts(form: Form) -> AsyncGenerator[files_pb2.CreateFileRequest, None]:
+async def _parts(request: web.Request, form: Form) -> AsyncGenerator[files_pb2.CreateFileRequest, None]:
     """The upload as storage takes it: the bytes as they come, then what they are."""
     async for data in form.pieces():
         yield files_pb2.CreateFileRequest(data=data)
     body = read_fields(form.fields)
-    new = files_pb2.NewFile(id=FileId.new(), filename=form.filename, purpose=body.purpose)
+    new = files_pb2.NewFile(id=new_ids(request).next(FileId), filename=form.filename, purpose=body.purpose)
     if body.expires_after is not None:
         new.expires_after_seconds = body.expires_after.seconds
     yield files_pb2.CreateFileRequest(file=new)

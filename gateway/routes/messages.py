@@ -10,6 +10,7 @@ from gateway.http.body import json_response, read_body
 from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.http.preconditions import etag, read_if_match
+from gateway.idempotency.key import new_ids
 from gateway.keys import STORAGE
 from gateway.routes.threads import thread_id_of
 from gateway.schemas.messages import CreateMessage, ModifyMessage
@@ -25,7 +26,7 @@ async def create_message(request: web.Request) -> web.Response:
     """Append a message to a thread; 404 when the thread is unknown, 400 while a run is active on it."""
     thread_id = thread_id_of(request)
     body = await read_body(request, CreateMessage)
-    message = await request.app[STORAGE].create_message(new_message(body, thread_id))
+    message = await request.app[STORAGE].create_message(new_message(body, new_ids(request), thread_id))
     return _message_response(message)
 
 

@@ -11,6 +11,7 @@ from gateway.convert.threads import new_thread, thread_from_proto
 from gateway.http.body import json_response, read_body
 from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
+from gateway.idempotency.key import new_ids
 from gateway.keys import JOBS, RUNS, STORAGE
 from gateway.queueing.priority import Priority, priority_of
 from gateway.queueing.resumption import starting_after, wants_stream
@@ -21,7 +22,8 @@ from gateway.runs.creation import find_assistant, new_run
 from gateway.runs.log import event_frame
 from gateway.runs.stream import resume_run, stream_run
 from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun, RunRequest
-from jan.errors import ConflictError, FailedPreconditionError
+from gateway.services.storage import StorageClient
+from jan.errors import ConflictError, FailedPreconditionError, NotFoundError
 from jan.ids import RunId, StepId
 from jan.storage.v1 import runs_pb2
 
@@ -37,11 +39,23 @@ async def create_run(request: web.Request) -> web.StreamResponse:
     body = await read_body(request, CreateRun)
     body.check_supported()
     storage = request.app[STORAGE]
+    ids = new_ids(request)
+    run_id = ids.next(RunId)
     thread = await storage.get_thread(thread_id_of(request))
+    if ids.are_repeatable and (made_before := await _find_run(storage, thread.id, run_id)) is not None:
+        return await _answer(request, made_before, stream=bool(body.stream))
     assistant = await find_assistant(storage, body.assistant_id)
-    run = await new_run(storage, thread, assistant, body, tenant=tenant_of(request), priority=_class_of(request, body))
+    run = await new_run(
+        storage,
+        thread,
+        assistant,
+        body,
+        run_id=run_id,
+        tenant=tenant_of(request),
+        priority=_class_of(request, body),
+    )
     await request.app[JOBS].check_room(run.tenant, run.model)
-    messages = [new_message(message, thread.id) for message in body.additional_messages or ()]
+    messages = [new_message(message, ids, thread.id) for message in body.additional_messages or ()]
     run = await storage.create_run(runs_pb2.CreateRunRequest(run=run, additional_messages=messages))
     return await _answer(request, run, stream=bool(body.stream))
 
@@ -52,11 +66,22 @@ async def create_thread_and_run(request: web.Request) -> web.StreamResponse:
     body = await read_body(request, CreateThreadAndRun)
     body.check_supported()
     storage = request.app[STORAGE]
+    ids = new_ids(request)
+    run_id = ids.next(RunId)
     assistant = await find_assistant(storage, body.assistant_id)
-    draft = new_thread(body.thread, assistant_id=assistant.id)
+    draft = new_thread(body.thread, ids, assistant_id=assistant.id)
+    if ids.are_repeatable and (made_before := await _find_run(storage, draft.thread.id, run_id)) is not None:
+        first = event_frame("thread.created", thread_from_proto(await storage.get_thread(draft.thread.id)))
+        return await _answer(request, made_before, stream=bool(body.stream), first=first)
     # The run is checked whole before the thread exists, so that a refused request leaves nothing behind.
     run = await new_run(
-        storage, draft.thread, assistant, body, tenant=tenant_of(request), priority=_class_of(request, body)
+        storage,
+        draft.thread,
+        assistant,
+        body,
+        run_id=run_id,
+        tenant=tenant_of(request),
+        priority=_class_of(request, body),
     )
     await request.app[JOBS].check_room(run.tenant, run.model)
     thread = await storage.create_thread(draft)
@@ -149,8 +174,18 @@ def _class_of(request: web.Request, body: RunRequest) -> Priority:
     return priority_of(request, stream=True, service_tier=body.service_tier)
 
 
+async def _find_run(storage: StorageClient, thread_id: str, run_id: RunId) -> runs_pb2.Run | None:
+    """The run that an earlier sending of this request made, if it came so far; whatever waits or is gone since."""
+    try:
+        return await storage.get_run(thread_id, run_id)
+    except NotFoundError:
+        return None
+
+
 async def _answer(request: web.Request, run: runs_pb2.Run, *, stream: bool, first: bytes = b"") -> web.StreamResponse:
     executor = request.app[RUNS]
+    if run.status in states.TERMINAL:  # made by an earlier sending of this request
+        return await resume_run(request, run, 0, opening=first) if stream else json_response(run_from_proto(run))
     if stream:
         return await stream_run(request, run, first=first)
     await executor.start(run)

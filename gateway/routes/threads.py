@@ -13,6 +13,7 @@ from gateway.http.confirmation import require_confirmation
 from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.http.preconditions import etag, read_if_match
+from gateway.idempotency.key import new_ids
 from gateway.keys import JOBS, STORAGE
 from gateway.runs import derived_ids
 from gateway.schemas.threads import ClearThread, CloneThread, CreateThread, ModifyThread
@@ -29,7 +30,7 @@ routes = web.RouteTableDef()
 async def create_thread(request: web.Request) -> web.Response:
     """Make a thread, with its first messages if any are sent. The body may be empty."""
     body = await read_body(request, CreateThread)
-    return _thread_response(await request.app[STORAGE].create_thread(new_thread(body)))
+    return _thread_response(await request.app[STORAGE].create_thread(new_thread(body, new_ids(request))))
 
 
 @routes.get("/v1/threads")
@@ -98,7 +99,7 @@ async def clone_thread(request: web.Request) -> web.Response:
     """Make a thread with another's settings, messages and files, under a title of its own if one is sent."""
     thread_id = thread_id_of(request)
     body = await read_body(request, CloneThread)
-    return _thread_response(await request.app[STORAGE].clone_thread(thread_id, body.title))
+    return _thread_response(await request.app[STORAGE].clone_thread(thread_id, body.title, new_ids(request).thread()))
 
 
 async def _cancel_jobs(request: web.Request, run_ids: Iterable[str]) -> None:

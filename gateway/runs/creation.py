@@ -46,6 +46,7 @@ async def new_run(
     assistant: assistants_pb2.Assistant,
     request: RunRequest,
     *,
+    run_id: RunId,
     tenant: str,
     priority: Priority,
 ) -> runs_pb2.Run:
@@ -59,7 +60,7 @@ async def new_run(
     model = await find_model_or_any(storage, request.model or override.model_id or assistant.model)
     below = layered(*(layer.parameters for layer in layers(thread, assistant.id, assistant, model)[1:]))
     run = runs_pb2.Run(
-        id=RunId.new(),
+        id=run_id,
         thread_id=thread.id,
         assistant_id=assistant.id,
         status=states.QUEUED,

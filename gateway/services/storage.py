@@ -80,8 +80,8 @@ class StorageClient:
         return await is_serving(self._channel)
 
     async def create_thread(self, request: threads_pb2.CreateThreadRequest) -> threads_pb2.Thread:
-        """Make a thread with its first messages."""
-        return (await call(self._threads.CreateThread, request, repeatable=False)).thread
+        """Make a thread with its first messages; harmless to repeat when it has an id."""
+        return (await call(self._threads.CreateThread, request, repeatable=bool(request.thread.id))).thread
 
     async def get_thread(self, thread_id: str) -> threads_pb2.Thread:
         """Read a thread."""
@@ -113,10 +113,11 @@ class StorageClient:
         """Drop a thread's messages and runs."""
         return (await call(self._threads.ClearThread, threads_pb2.ClearThreadRequest(thread_id=thread_id))).thread
 
-    async def clone_thread(self, thread_id: str, title: str | None) -> threads_pb2.Thread:
-        """Copy a thread."""
-        request = threads_pb2.CloneThreadRequest(thread_id=thread_id, title=title)
-        return (await call(self._threads.CloneThread, request, deadline_seconds=LONG_SECONDS, repeatable=False)).thread
+    async def clone_thread(self, thread_id: str, title: str | None, new_id: str | None = None) -> threads_pb2.Thread:
+        """Copy a thread; harmless to repeat when the copy's id is said."""
+        request = threads_pb2.CloneThreadRequest(thread_id=thread_id, title=title, new_id=new_id or "")
+        cloning = call(self._threads.CloneThread, request, deadline_seconds=LONG_SECONDS, repeatable=new_id is not None)
+        return (await cloning).thread
 
     async def list_trash(self, page: paging_pb2.PageRequest) -> trash_pb2.ListTrashResponse:
         """Read a page of what was deleted."""

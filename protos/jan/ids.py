@@ -52,10 +52,14 @@ class Id(str):
 
 
 class ThreadId(Id):
-    """A thread's folder name; made by storage, which alone knows which names are taken."""
+    """A thread's folder name; made by storage, which alone knows which names are taken.
+
+    `thread_…` is one that the gateway makes, for a request that may be sent again.
+    """
 
     __slots__ = ()
     kind = "thread"
+    prefix = "thread_"
 
 
 class MessageId(Id):

@@ -75,7 +75,7 @@ class AssistantImportServicer(AssistantImportServiceServicer):
             while part is not None:
                 if part.HasField("end"):
                     intake.check()
-                    return await self._put(arrival, part.end.assistant_id)
+                    return await self._put(arrival, part.end)
                 await intake.write(part.data)
                 part = await anext(parts, None)
         raise InvalidArgumentError("The upload ended before it was whole.", code="incomplete_upload")
@@ -113,10 +113,10 @@ class AssistantImportServicer(AssistantImportServiceServicer):
                 download.received_bytes += len(part.data)
         return _INTERRUPTED
 
-    async def _put(self, arrival: Arrival, wanted: str) -> Assistant:
-        assistant_id = AssistantId.parse(wanted) if wanted else None
+    async def _put(self, arrival: Arrival, end: pb.ImportEnd) -> Assistant:
+        wanted, nameless = _optional_id(end.assistant_id), _optional_id(end.new_id)
         arrived = await self._access.run(arrival.unpack)
-        return await self._alone(lambda: self._imports.put(arrived, assistant_id))
+        return await self._alone(lambda: self._imports.put(arrived, wanted, nameless))
 
     async def _arrive(self, arrival: Arrival, assistant_id: AssistantId) -> None:
         arrived = await self._access.run(arrival.unpack)
@@ -142,6 +142,10 @@ class AssistantImportServicer(AssistantImportServiceServicer):
 
     async def _alone(self, work: Callable[[], Assistant]) -> Assistant:
         return await self._access.run_alone(LOCK, work)
+
+
+def _optional_id(text: str) -> AssistantId | None:
+    return AssistantId.parse(text) if text else None
 
 
 def _is_being_cancelled() -> bool:

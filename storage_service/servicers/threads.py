@@ -1,6 +1,7 @@
 """ThreadService over the store."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -45,9 +46,10 @@ class ThreadServicer(ThreadServiceServicer):
     async def CreateThread(self, request: pb.CreateThreadRequest, context: Context) -> pb.CreateThreadResponse:
         """See threads.proto."""
         assistant_id = AssistantId.parse(request.assistant_id or DEFAULT_ASSISTANT)
-        thread = from_proto(_UNNAMED, request.thread)
+        wanted = ThreadId.parse(request.thread.id) if request.thread.id else None
+        thread = from_proto(wanted or _UNNAMED, request.thread)
         first = [messages.from_proto(_UNNAMED, message) for message in request.messages]
-        stored = await self._access.run(lambda: self._store.create_thread(assistant_id, thread, first))
+        stored = await self._run(wanted, lambda: self._store.create_thread(assistant_id, thread, first))
         return pb.CreateThreadResponse(thread=to_proto(stored))
 
     async def GetThread(self, request: pb.GetThreadRequest, context: Context) -> pb.GetThreadResponse:
@@ -118,8 +120,18 @@ class ThreadServicer(ThreadServiceServicer):
         """See threads.proto."""
         thread_id = ThreadId.parse(request.thread_id)
         title = request.title if request.HasField("title") else None
-        copy = await self._access.run_alone(thread_id, lambda: self._store.clone_thread(thread_id, title))
+        new_id = ThreadId.parse(request.new_id) if request.new_id else None
+        # A copy's id is never an older thread's, so nobody takes the two in the other order.
+        copy = await self._access.run_alone(
+            thread_id, lambda: self._store.clone_thread(thread_id, title, new_id), *([new_id] if new_id else [])
+        )
         return pb.CloneThreadResponse(thread=to_proto(copy))
+
+    async def _run(self, thread_id: ThreadId | None, work: Callable[[], Thread]) -> Thread:
+        """Make a thread; one that has an id already in turn with whatever else is done to that."""
+        if thread_id is None:
+            return await self._access.run(work)
+        return await self._access.run_alone(thread_id, work)
 
     def _match(self, hit: Hit) -> pb.ThreadMatch | None:
         """A hit with its thread; None when that went and the index does not know yet."""

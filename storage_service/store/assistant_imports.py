@@ -78,12 +78,15 @@ class AssistantImports:
         jsonfile.write(folder / layout.ASSISTANT_FILE, raw)
         return self._assistants.adopt(assistant_id)
 
-    def put(self, arrived: AssistantFolder, wanted: AssistantId | None) -> Assistant:
-        """Put a folder in its place, under `wanted`, its own name, the id in its file, or one of ours. Durable.
+    def put(
+        self, arrived: AssistantFolder, wanted: AssistantId | None, nameless: AssistantId | None = None
+    ) -> Assistant:
+        """Put a folder in its place, under `wanted`, its own name, the id in its file, or `nameless`. Durable.
 
         An id that has the same files answers that assistant. Raises ConflictError: it has others. StorageFullError.
         """
-        assistant_id = wanted or _id(arrived.name) or _id(fields.text(arrived.description, "id")) or AssistantId.new()
+        named = wanted or _id(arrived.name) or _id(fields.text(arrived.description, "id"))
+        assistant_id = named or nameless or AssistantId.new()
         folder = self._layout.assistant(assistant_id)
         description = form.imported(arrived.description)
         if description != arrived.description:

@@ -103,8 +103,11 @@ class Store:
         """Make a thread; when it names nobody who answers, the assistant it is named after does.
 
         Jan's desktop reads `assistants[0]` of every thread, and crashed on those that had none (jan#2654).
-        Raises InvalidArgumentError: a message names a file that is not there.
+        One with an id that is there already is answered as it is. Raises InvalidArgumentError: a message names a file
+        that is not there. GoneError: a thread of that id was deleted.
         """
+        if thread.id and (made_before := self.threads.find(thread.id)) is not None:
+            return made_before
         self._check_files(messages)
         if not thread.assistants:
             named = ThreadAssistant(assistant_id=assistant_id, assistant_name=self._name_of(assistant_id))
@@ -174,11 +177,16 @@ class Store:
         self._forget(thread_id)
         return thread
 
-    def clone_thread(self, thread_id: ThreadId, title: str | None = None) -> Thread:
-        """Copy a thread, named after its first assistant. See `Threads.clone`."""
+    def clone_thread(self, thread_id: ThreadId, title: str | None = None, new_id: ThreadId | None = None) -> Thread:
+        """Copy a thread, named after its first assistant unless `new_id` is said. See `Threads.clone`.
+
+        A copy that is there already is answered as it is. Raises GoneError: it was deleted.
+        """
+        if new_id and (made_before := self.threads.find(new_id)) is not None:
+            return made_before
         assistants = self.threads.get(thread_id).assistants
         named = assistants[0].assistant_id if assistants else seed.DEFAULT_ASSISTANT
-        copy = self.threads.clone(thread_id, named, title)
+        copy = self.threads.clone(thread_id, named, title, new_id)
         self.messages.on_change(copy.id, None)
         return copy
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from jan.errors import FailedPreconditionError, InvalidArgumentError, JanError, NotFoundError
+from jan.errors import FailedPreconditionError, GoneError, InvalidArgumentError, JanError, NotFoundError
 from jan.ids import AssistantId, ThreadId
 from jan.telemetry import get_logger
 from storage_service.store import atomic, flat, jsonfile, jsonl, layout
@@ -45,7 +45,7 @@ class Threads:
         self.order = CreationOrder(where.threads, ThreadId, self._created_ms, Places(where).names_of, helped=True)
 
     def create(self, assistant_id: AssistantId, thread: Thread, messages: Sequence[Message] = ()) -> Thread:
-        """Make a thread named after an assistant, with its first messages; `thread.id` and times are ignored.
+        """Make a thread with its first messages, under its id, or named after an assistant without one.
 
         Durable and whole on return: the folder is built aside and renamed into place. Raises StorageFullError.
         """
@@ -54,9 +54,11 @@ class Threads:
             named = replace(thread, id=thread_id, created_ms=created_ms, updated_ms=created_ms)
             _write_new(staged, named, messages)
 
-        return self.get(self._make(assistant_id, build))
+        return self.get(self._make(assistant_id, build, thread.id))
 
-    def clone(self, thread_id: ThreadId, assistant_id: AssistantId, title: str | None = None) -> Thread:
+    def clone(
+        self, thread_id: ThreadId, assistant_id: AssistantId, title: str | None = None, new_id: ThreadId | None = None
+    ) -> Thread:
         """Make a thread with the settings, messages and files of another, but not its runs; named as in `create`.
 
         Message ids stay, since they need be unique in their thread only; what names the thread is changed. Lines that
@@ -71,13 +73,20 @@ class Threads:
                 after = replace(after, title=title)
             _write_copy(source, staged, before, after)
 
-        return self.get(self._make(assistant_id, build))
+        return self.get(self._make(assistant_id, build, new_id))
 
     def get(self, thread_id: ThreadId) -> Thread:
         """Read a thread. Raises NotFoundError."""
         thread = self._read(thread_id)
         if thread is None:
             raise _not_found(thread_id)
+        return thread
+
+    def find(self, thread_id: ThreadId) -> Thread | None:
+        """Read a thread that may not have been made yet. Raises GoneError: it was, and is deleted."""
+        thread = self._read(thread_id)
+        if thread is None and self._trash.holds(thread_id):
+            raise GoneError(f"The thread '{thread_id}' was made before, and is deleted.", code="thread_deleted")
         return thread
 
     def page(self, query: PageQuery) -> Page[Thread]:
@@ -183,11 +192,18 @@ class Threads:
         found = [copy for copy in copies if _is_below(copy, self.home) and holds_thread(copy)]
         return [*found, path] if flat.is_flat(path) else found
 
-    def _make(self, assistant_id: AssistantId, build: Callable[[Path, ThreadId, int], None]) -> ThreadId:
-        """Have a thread's folder built aside, given its place there, its id and its time, and move it into place."""
+    def _make(
+        self, assistant_id: AssistantId, build: Callable[[Path, ThreadId, int], None], wanted: ThreadId | None
+    ) -> ThreadId:
+        """Have a thread's folder built aside, given its place there, its id and its time, and move it into place.
+
+        wanted: the id, which no thread has; whoever names one sees to it that nobody else makes it meanwhile.
+        """
         created_ms = self.order.claim_ms(self._clock())
         with self.order.own_change():
-            folder = self._claim_folder(f"{assistant_id}_{created_ms // 1000}")
+            folder = (
+                self._claim_wanted(wanted) if wanted else self._claim_folder(f"{assistant_id}_{created_ms // 1000}")
+            )
             thread_id = ThreadId(folder.name)
             staged = self._layout.staging / folder.name
             try:
@@ -213,6 +229,14 @@ class Threads:
                 self._last_claim = name, number
                 return folder
         raise AssertionError("numbers never end")
+
+    def _claim_wanted(self, thread_id: ThreadId) -> Path:
+        """Take a name that was chosen before; an empty folder is what a crash left of an earlier claim."""
+        folder = self._layout.thread(thread_id)
+        with self._claiming:
+            if not atomic.claim_dir(folder) and any(folder.iterdir()):
+                raise FailedPreconditionError(f"The folder 'threads/{thread_id}' is in the way; move it aside.")
+        return folder
 
     def _change(self, thread_id: ThreadId, change: Callable[[Thread], Thread], if_revision: Collection[str]) -> Thread:
         home = self._home(thread_id)

@@ -8,6 +8,7 @@ from openai.types.beta import Assistant
 
 from gateway.convert.assistants import assistant_from_proto, assistant_update, new_assistant
 from gateway.http.body import validate
+from gateway.idempotency.new_ids import NewIds
 from gateway.schemas.assistants import CreateAssistant, ModifyAssistant
 from jan.ids import AssistantId
 from jan.storage.v1 import assistants_pb2
@@ -70,14 +71,14 @@ def test_everything_sent_comes_back() -> None:
         "thread_location": "ROOT/assistants/x/threads",
         "models": ["m", "vendor/n"],
     }
-    answer = assistant_from_proto(new_assistant(validate(sent, CreateAssistant)))
+    answer = assistant_from_proto(new_assistant(validate(sent, CreateAssistant), NewIds()))
     assert {key: answer[key] for key in sent} == sent
     Assistant.model_validate(answer)
 
 
 def test_each_new_assistant_has_an_id_of_its_own() -> None:
     body = validate({"model": "m"}, CreateAssistant)
-    ids = {new_assistant(body).id, new_assistant(body).id}
+    ids = {new_assistant(body, NewIds()).id, new_assistant(body, NewIds()).id}
     assert len(ids) == 2
     assert all(name.startswith("asst_") for name in ids)
 

@@ -9,6 +9,7 @@ from openai.types.beta.threads import Message
 from gateway.convert.json_fields import to_text
 from gateway.convert.messages import message_from_proto, new_message
 from gateway.http.body import validate
+from gateway.idempotency.new_ids import NewIds
 from gateway.schemas.messages import CreateMessage
 from jan.storage.v1 import messages_pb2
 
@@ -68,11 +69,11 @@ def test_what_is_sent_comes_back() -> None:
     body = validate(
         {"role": "assistant", "content": "Hi", "attachments": attachments, "metadata": {"k": "v"}}, CreateMessage
     )
-    message = new_message(body, "jan_1")
+    message = new_message(body, NewIds(), "jan_1")
     answer = message_from_proto(message)
     Message.model_validate(answer)
     assert message.id.startswith("msg_")
-    assert message.id != new_message(body).id
+    assert message.id != new_message(body, NewIds()).id
     assert answer["thread_id"] == "jan_1"
     assert answer["role"] == "assistant"
     assert answer["content"] == [{"type": "text", "text": {"value": "Hi", "annotations": []}}]

@@ -9,6 +9,7 @@ from openai.types.beta import Thread
 from gateway.convert.json_fields import MAX_SENT_LENGTH
 from gateway.convert.threads import new_thread, thread_from_proto, thread_update
 from gateway.http.body import validate
+from gateway.idempotency.new_ids import NewIds
 from gateway.schemas.threads import CreateThread, ModifyThread
 from jan.errors import InvalidArgumentError
 from jan.ids import ThreadId
@@ -16,7 +17,7 @@ from jan.storage.v1 import threads_pb2
 
 
 def create(body: dict[str, Any]) -> threads_pb2.CreateThreadRequest:
-    return new_thread(validate(body, CreateThread))
+    return new_thread(validate(body, CreateThread), NewIds())
 
 
 def test_the_least_thread_has_every_field_of_openai() -> None:
@@ -63,8 +64,8 @@ def test_first_messages_get_ids_of_their_own() -> None:
 
 
 def test_no_body_makes_an_empty_thread() -> None:
-    assert new_thread(None) == create({})
-    assert new_thread(None, "helper").assistant_id == "helper"
+    assert new_thread(None, NewIds()) == create({})
+    assert new_thread(None, NewIds(), "helper").assistant_id == "helper"
 
 
 def test_an_open_model_is_jans_star() -> None:

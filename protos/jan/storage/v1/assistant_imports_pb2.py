@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from jan.storage.v1 import assistants_pb2 as jan_dot_storage_dot_v1_dot_assistants__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&jan/storage/v1/assistant_imports.proto\x12\x0ejan.storage.v1\x1a\x1fjan/storage/v1/assistants.proto\"D\n\x18RegisterAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x12\n\nsource_url\x18\x02 \x01(\t\"I\n\x19RegisterAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"q\n\x16ImportAssistantRequest\x12\x15\n\x0b\x64ownload_id\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12(\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x19.jan.storage.v1.ImportEndH\x00\x42\x06\n\x04part\"O\n\tImportEnd\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12,\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1d.jan.storage.v1.DownloadError\"G\n\x17ImportAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"-\n\x15\x43\x61ncelDownloadRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"F\n\x16\x43\x61ncelDownloadResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant2\xc9\x02\n\x16\x41ssistantImportService\x12h\n\x11RegisterAssistant\x12(.jan.storage.v1.RegisterAssistantRequest\x1a).jan.storage.v1.RegisterAssistantResponse\x12\x64\n\x0fImportAssistant\x12&.jan.storage.v1.ImportAssistantRequest\x1a\'.jan.storage.v1.ImportAssistantResponse(\x01\x12_\n\x0e\x43\x61ncelDownload\x12%.jan.storage.v1.CancelDownloadRequest\x1a&.jan.storage.v1.CancelDownloadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&jan/storage/v1/assistant_imports.proto\x12\x0ejan.storage.v1\x1a\x1fjan/storage/v1/assistants.proto\"D\n\x18RegisterAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x12\n\nsource_url\x18\x02 \x01(\t\"I\n\x19RegisterAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"q\n\x16ImportAssistantRequest\x12\x15\n\x0b\x64ownload_id\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12(\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x19.jan.storage.v1.ImportEndH\x00\x42\x06\n\x04part\"_\n\tImportEnd\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12,\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1d.jan.storage.v1.DownloadError\x12\x0e\n\x06new_id\x18\x03 \x01(\t\"G\n\x17ImportAssistantResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant\"-\n\x15\x43\x61ncelDownloadRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"F\n\x16\x43\x61ncelDownloadResponse\x12,\n\tassistant\x18\x01 \x01(\x0b\x32\x19.jan.storage.v1.Assistant2\xc9\x02\n\x16\x41ssistantImportService\x12h\n\x11RegisterAssistant\x12(.jan.storage.v1.RegisterAssistantRequest\x1a).jan.storage.v1.RegisterAssistantResponse\x12\x64\n\x0fImportAssistant\x12&.jan.storage.v1.ImportAssistantRequest\x1a\'.jan.storage.v1.ImportAssistantResponse(\x01\x12_\n\x0e\x43\x61ncelDownload\x12%.jan.storage.v1.CancelDownloadRequest\x1a&.jan.storage.v1.CancelDownloadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,13 +39,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMPORTASSISTANTREQUEST']._serialized_start=236
   _globals['_IMPORTASSISTANTREQUEST']._serialized_end=349
   _globals['_IMPORTEND']._serialized_start=351
-  _globals['_IMPORTEND']._serialized_end=430
-  _globals['_IMPORTASSISTANTRESPONSE']._serialized_start=432
-  _globals['_IMPORTASSISTANTRESPONSE']._serialized_end=503
-  _globals['_CANCELDOWNLOADREQUEST']._serialized_start=505
-  _globals['_CANCELDOWNLOADREQUEST']._serialized_end=550
-  _globals['_CANCELDOWNLOADRESPONSE']._serialized_start=552
-  _globals['_CANCELDOWNLOADRESPONSE']._serialized_end=622
-  _globals['_ASSISTANTIMPORTSERVICE']._serialized_start=625
-  _globals['_ASSISTANTIMPORTSERVICE']._serialized_end=954
+  _globals['_IMPORTEND']._serialized_end=446
+  _globals['_IMPORTASSISTANTRESPONSE']._serialized_start=448
+  _globals['_IMPORTASSISTANTRESPONSE']._serialized_end=519
+  _globals['_CANCELDOWNLOADREQUEST']._serialized_start=521
+  _globals['_CANCELDOWNLOADREQUEST']._serialized_end=566
+  _globals['_CANCELDOWNLOADRESPONSE']._serialized_start=568
+  _globals['_CANCELDOWNLOADRESPONSE']._serialized_end=638
+  _globals['_ASSISTANTIMPORTSERVICE']._serialized_start=641
+  _globals['_ASSISTANTIMPORTSERVICE']._serialized_end=970
 # @@protoc_insertion_point(module_scope)

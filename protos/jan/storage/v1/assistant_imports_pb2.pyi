@@ -109,8 +109,11 @@ class ImportEnd(_message.Message):
 
     ASSISTANT_ID_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    NEW_ID_FIELD_NUMBER: _builtins.int
     assistant_id: _builtins.str
     """The id that the assistant is to have; empty for its folder's name, or else the one in its file. Not for downloads."""
+    new_id: _builtins.str
+    """The id for an assistant that nothing names; empty: storage makes one. The same each time a request is repeated."""
     @_builtins.property
     def error(self) -> _assistants_pb2.DownloadError:
         """Why a download failed; absent when all bytes are there."""
@@ -120,10 +123,11 @@ class ImportEnd(_message.Message):
         *,
         assistant_id: _builtins.str = ...,
         error: _assistants_pb2.DownloadError | None = ...,
+        new_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "error", b"error"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "error", b"error", "new_id", b"new_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

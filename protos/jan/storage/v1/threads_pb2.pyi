@@ -164,7 +164,7 @@ Global___ThreadAssistant: _TypeAlias = ThreadAssistant  # noqa: Y015
 
 @_typing.final
 class CreateThreadRequest(_message.Message):
-    """Asks for a new thread; storage chooses its id and times."""
+    """Asks for a new thread; storage chooses its times, and its id unless one is sent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -175,7 +175,9 @@ class CreateThreadRequest(_message.Message):
     """Whom the thread is named after; empty means the default assistant."""
     @_builtins.property
     def thread(self) -> Global___Thread:
-        """Title, metadata, tool resources, assistants and models of the new thread; id and times are ignored."""
+        """Title, metadata, tool resources, assistants and models of the new thread; times are ignored. An id that is sent
+        makes the call repeatable: a thread that has it is answered as it is, and NOT_FOUND when it was deleted.
+        """
 
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_messages_pb2.Message]:
@@ -621,19 +623,23 @@ class CloneThreadRequest(_message.Message):
 
     THREAD_ID_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
+    NEW_ID_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """The id of the thread to copy."""
     title: _builtins.str
     """The copy's title; absent for the same."""
+    new_id: _builtins.str
+    """The copy's id, as that of a new thread; empty: storage chooses."""
     def __init__(
         self,
         *,
         thread_id: _builtins.str = ...,
         title: _builtins.str | None = ...,
+        new_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "title", b"title"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "thread_id", b"thread_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "new_id", b"new_id", "thread_id", b"thread_id", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
     _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
