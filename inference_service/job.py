@@ -41,6 +41,8 @@ class Happening(StrEnum):
     CANCELLED = "cancelled"
     ENGINE_LOST = "engine lost"
     """The engine broke off; the request is not known to be the reason."""
+    ENGINE_DIED = "engine died"
+    """The engine ended while it worked on the request: the queue counts that, since the request may be the reason."""
     DRAINED = "drained"
     """This worker stops and cannot wait any longer."""
     NOT_HERE = "not here"
@@ -67,6 +69,9 @@ TRANSITIONS: Final[dict[tuple[JobState, Happening], JobState]] = {
     (JobState.TAKEN, Happening.ENGINE_LOST): JobState.RELEASED,
     (JobState.ASKED, Happening.ENGINE_LOST): JobState.RELEASED,
     (JobState.SPEAKING, Happening.ENGINE_LOST): JobState.RELEASED,
+    (JobState.TAKEN, Happening.ENGINE_DIED): JobState.RELEASED,
+    (JobState.ASKED, Happening.ENGINE_DIED): JobState.RELEASED,
+    (JobState.SPEAKING, Happening.ENGINE_DIED): JobState.RELEASED,
     (JobState.TAKEN, Happening.NOT_HERE): JobState.PASSED_ON,
     (JobState.ASKED, Happening.NOT_HERE): JobState.FAILED,
     (JobState.SPEAKING, Happening.NOT_HERE): JobState.FAILED,
@@ -79,8 +84,8 @@ TRANSITIONS: Final[dict[tuple[JobState, Happening], JobState]] = {
 def next_state(state: JobState, happening: Happening, *, attempt: int, continuable: bool) -> JobState:
     """The state after something happened on the job's `attempt` (from 1).
 
-    A job that lost its engine on its last attempt fails instead of going round again: it may be what kills them. So
-    does one that has said a part of an answer that nobody else can go on with.
+    A job that lost its engine on its last attempt fails instead of going round again; one whose engines die under it is
+    counted by the queue. One that has said a part of an answer that nobody else can go on with fails too.
     Raises KeyError: the happening makes no sense in this state.
     """
     following = TRANSITIONS[state, happening]

@@ -145,20 +145,22 @@ class Models:
         await asyncio.gather(*map(self._changes.bring_to_rest, models))
         return self._registry.status_of(model_id)
 
-    async def notice_crash(self, running: RunningModel, *, is_dead: bool = False) -> None:
+    async def notice_crash(self, running: RunningModel, *, is_dead: bool = False) -> bool:
         """Wait a moment for an engine that broke off to be seen as dead, so that the next job does not ask it too.
 
-        is_dead: it has said so. If it is ours it is not waited for, but ended.
+        is_dead: it has said so. If it is ours it is not waited for, but ended. Returns whether it was ours and is dead.
         """
         if is_dead and running.engine.is_local:
             self._copies.give_up(running.model, running.copy)
             await self._registry.until(lambda: running.copy not in running.model.copies)
-            return
+            return True
         try:
             async with asyncio.timeout(_CRASH_NOTICE_SECONDS):
                 await self._registry.until(lambda: running.copy not in running.model.copies)
         except TimeoutError:
             logger.warning("an engine broke off an answer but lives", model=running.model.id)
+            return False
+        return running.engine.is_local
 
     async def close(self) -> None:
         """Stop every engine, also those that are still starting."""

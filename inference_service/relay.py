@@ -74,6 +74,7 @@ class Relay:
         self._answering: asyncio.Task[None] | None = None
         self._publishing = False
         self._continuable = False
+        self._engine_died = False
 
     def interrupt(self, happening: Happening) -> None:
         """End the job because of something from outside; the first interruption counts.
@@ -122,7 +123,7 @@ class Relay:
             try:
                 await self._ask(running, request, said)
             except EngineLostError as lost:
-                await self._models.notice_crash(running, is_dead=lost.is_dead)
+                self._engine_died = await self._models.notice_crash(running, is_dead=lost.is_dead)
                 raise
             running.succeeded()
 
@@ -266,6 +267,8 @@ class Relay:
                     await self._fail((error or _worker_lost()).to_detail())
                 case JobState.CANCELLED:
                     await self._end([jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled()).SerializeToString()])
+                case JobState.RELEASED if self._engine_died:
+                    await self._persist(partial(self._queue.lose_engine, self.taken))
                 case JobState.RELEASED:
                     await self._persist(partial(self._queue.hand_back, self.taken))
                 case JobState.PASSED_ON:
@@ -334,7 +337,7 @@ class Relay:
                 return Happening.LEASE_LOST, None
             case EngineLostError() as lost:
                 logger.warning("engine lost", job=self._job.id, reason=str(lost))
-                return Happening.ENGINE_LOST, self._engine_lost()
+                return Happening.ENGINE_DIED if self._engine_died else Happening.ENGINE_LOST, self._engine_lost()
             case UnavailableError(code=process.ENGINE_CRASHED) as killed if self.state is JobState.TAKEN:
                 return Happening.ENGINE_LOST, killed
             case JanError() as refusal if self.state is JobState.TAKEN and may_be_elsewhere(refusal):

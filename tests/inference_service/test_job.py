@@ -21,7 +21,7 @@ def test_every_happening_from_outside_ends_every_open_state(
     assert next_state(state, happening, attempt=1, continuable=continuable) not in OPEN
 
 
-@pytest.mark.parametrize("happening", [Happening.ENGINE_LOST, Happening.DRAINED])
+@pytest.mark.parametrize("happening", [Happening.ENGINE_LOST, Happening.ENGINE_DIED, Happening.DRAINED])
 def test_what_was_said_is_gone_on_with_or_kept(happening: Happening) -> None:
     assert next_state(JobState.ASKED, happening, attempt=1, continuable=False) is JobState.RELEASED
     assert next_state(JobState.SPEAKING, happening, attempt=1, continuable=True) is JobState.RELEASED

@@ -16,8 +16,9 @@ from inference_service.engines.llamacpp import LlamaCppEngine
 from inference_service.model import ModelState
 from jan import keys
 from jan.inference.v1.jobs_pb2 import ModelSpec
-from jan.queue.jobs import CancelOutcome, JobQueue, TakenJob
+from jan.queue.jobs import MAX_LOST_WORKERS, CancelOutcome, JobQueue, TakenJob
 from jan.queue.leases import Lease, LeaseKind, LeaseState
+from jan.queue.records import dead_letters
 from jan.queue.scripts import Scripts
 from tests.inference_service.bench import Bench, RunningWorker, demo, remote
 from tests.inference_service.scripted_engine import ScriptedEngine
@@ -296,6 +297,26 @@ async def test_a_killed_llamacpp_is_started_by_the_next_job(bench: Bench) -> Non
         assert "SIGKILL" in model.error.message
         assert (await bench.ask(demo(), {"temperature": 0})).end == "completed"
         assert model.error is None
+
+
+@pytest.mark.engine
+async def test_a_job_that_kills_its_engine_three_times_is_a_dead_letter(bench: Bench) -> None:
+    """The worker lives, and serves others in between; an admin may give the job another chance."""
+    async with bench.worker() as worker:
+        job = await bench.submit(demo(), {"max_tokens": 900, "temperature": 0})
+        chunks = 0
+        for _ in range(MAX_LOST_WORKERS):
+            chunks = len((await bench.read(job, chunks=chunks + 3)).chunks)
+            kill_engine(worker)
+        said = await bench.read(job)
+        assert (said.end, said.error.code) == ("failed", "poison")
+        assert (await bench.ask(demo(), {"temperature": 0})).end == "completed"
+        assert await dead_letters(bench.redis) == [job]
+        assert await bench.queue.requeue(job)
+        assert await dead_letters(bench.redis) == []
+        await bench.read(job, chunks=1)
+        await bench.queue.cancel(job)
+        assert (await bench.read(job)).end == "cancelled"
 
 
 @pytest.mark.engine

@@ -19,7 +19,7 @@ from jan.queue.leases import Lease, LeaseKind, StalledLease, new_token
 from jan.queue.scripts import Scripts
 from jan.redis import StreamEntry
 
-# Three workers lost on one job say that the job is the cause.
+# Three workers or engines lost on one job say that the job is the cause.
 MAX_LOST_WORKERS = 3
 POISON = "poison"
 
@@ -27,6 +27,13 @@ _PAGE = 4096  # events read at once
 
 _KINDS = {jobs_pb2.ENDPOINT_COMPLETIONS: "text_completion", jobs_pb2.ENDPOINT_EMBEDDINGS: "embedding"}
 _CANCELLED = jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled())
+_GIVEN_UP = jobs_pb2.JobEvent(
+    failed=jobs_pb2.Failed(
+        error=UnavailableError(
+            f"This request was given up after {MAX_LOST_WORKERS} workers or engines were lost on it.", code=POISON
+        ).to_detail()
+    )
+)
 
 
 class CancelOutcome(StrEnum):
@@ -138,7 +145,11 @@ class JobQueue:
 
         A job that was cancelled meanwhile ends as cancelled.
         """
-        await self._release(taken.lease.id, taken.lease.token, seen="", last_event=b"")
+        await self._release(taken.lease.id, taken.lease.token, is_loss=False)
+
+    async def lose_engine(self, taken: TakenJob) -> ReleaseOutcome:
+        """Put a taken job back at its old place after the engine that worked on it died; counts as `reclaim` does."""
+        return await self._release(taken.lease.id, taken.lease.token, is_loss=True)
 
     async def pass_on(self, taken: TakenJob, host: str, why: str) -> list[str]:
         """Put a taken job back for another host, because `host` cannot serve it; the attempt does not count.
@@ -153,17 +164,12 @@ class JobQueue:
         return sorted(reason.decode() for reason in reasons) if outcome == b"nobody" else []
 
     async def reclaim(self, stalled: StalledLease) -> ReleaseOutcome:
-        """Release a job whose worker went silent; the third time it ends `failed` with code `poison`, a dead letter.
+        """Release a job whose worker went silent.
 
-        A job that was cancelled meanwhile ends as cancelled.
+        The third loss of a worker or engine ends it `failed` with code `poison`, as a dead letter. A job that was
+        cancelled meanwhile ends as cancelled.
         """
-        event = jobs_pb2.JobEvent()
-        event.failed.error.CopyFrom(
-            UnavailableError(
-                f"This request was given up after it lost {MAX_LOST_WORKERS} workers.", code=POISON
-            ).to_detail()
-        )
-        return await self._release(stalled.id, stalled.token, seen=stalled.seen, last_event=event.SerializeToString())
+        return await self._release(stalled.id, stalled.token, is_loss=True, seen=stalled.seen)
 
     async def cancel(self, job_id: str, *, tenant: str = "") -> CancelOutcome:
         """Cancel a job: at once when it waits, through its worker when it runs. `tenant`: only if it is theirs."""
@@ -188,10 +194,13 @@ class JobQueue:
         """Whether the job's log is told anew, so that numbers from before mean nothing. Raises redis.RedisError."""
         return bool(await self._redis.hexists(keys.job(job_id), "retold"))
 
-    async def _release(self, job_id: str, token: str, *, seen: str, last_event: bytes) -> ReleaseOutcome:
+    async def _release(self, job_id: str, token: str, *, is_loss: bool, seen: str = "") -> ReleaseOutcome:
         outcome = await self._scripts.release(
             keys=[keys.job(job_id), keys.leases(LeaseKind.JOB)],
-            args=[job_id, token, seen, MAX_LOST_WORKERS, last_event, _CANCELLED.SerializeToString()],
+            args=[
+                *(job_id, token, seen, "1" if is_loss else "0", MAX_LOST_WORKERS),
+                *(_GIVEN_UP.SerializeToString(), _CANCELLED.SerializeToString()),
+            ],
         )
         return ReleaseOutcome(outcome.decode())
 

@@ -28,7 +28,9 @@ class ModelJob:
     events: int = 0
     started: int = 0
     since: int = 0
+    enqueued: int = 0
     cancelled: bool = False
+    not_here: set[str] = field(default_factory=set)
 
     @property
     def charge(self) -> float:
@@ -72,9 +74,13 @@ class ModelQueue:
             self.idle[job.tenant] = self.waiting.pop(job.tenant)
             del self.lines[job.tenant]
 
+    def next(self) -> ModelJob:
+        _, tenant = min((time, tenant) for tenant, time in self.waiting.items())
+        return self.lines[tenant][0]
+
     def pop(self) -> ModelJob:
-        time, tenant = min((time, tenant) for tenant, time in self.waiting.items())
-        job = self.lines[tenant][0]
+        job = self.next()
+        tenant, time = job.tenant, self.waiting[job.tenant]
         if time > self.now:
             self.now = time
             self.idle = {tenant: time for tenant, time in self.idle.items() if time >= self.now}
@@ -111,14 +117,15 @@ class QueueModel:
         return sum(job.state == "queued" and tenant in (None, job.tenant) for job in self.jobs.values())
 
     def submit(self, id_: str, queue: str, tenant: str, cost: int, weight: float) -> None:
-        job = self.jobs[id_] = ModelJob(id_, queue, tenant, cost, weight, self._next())
+        job = self.jobs[id_] = ModelJob(id_, queue, tenant, cost, weight, self._next(), enqueued=self.now_ms)
         self.queues[queue].stand_in_line(job, arrives=True, now_ms=self.now_ms)
 
-    def take(self, full: Collection[str]) -> ModelJob | None:
+    def take(self, full: Collection[str], elsewhere: Collection[str]) -> ModelJob | None:
         candidates = []
         for name, queue in self.queues.items():
             class_, _, model = name.partition(":")
-            if queue.waiting and model not in full:
+            left = model in elsewhere and not self._waits_long(queue)
+            if queue.waiting and model not in full and not left:
                 queue.since = min(queue.since, self.now_ms)
                 passed_over = self.now_ms - queue.since
                 urgent = class_ in _PATIENCE_MS and passed_over >= _PATIENCE_MS[class_]
@@ -154,6 +161,15 @@ class QueueModel:
         queue.since = min(queue.since, job.since)
         return "released"
 
+    def pass_on(self, job: ModelJob, host: str, hosts: Collection[str]) -> bool:
+        """False when no living host is left; then the job stays where it is, unless it was cancelled."""
+        job.not_here = {other for other in job.not_here if other in hosts} | {host}
+        if not job.cancelled and job.not_here >= set(hosts):
+            return False
+        if self.release(job, lost=False) == "released":
+            job.attempt -= 1
+        return True
+
     def cancel(self, id_: str, tenant: str) -> str:
         job = self.jobs.get(id_)
         if job is None or tenant not in ("", job.tenant):
@@ -171,7 +187,7 @@ class QueueModel:
         if job.state != "dead":
             return False
         job.state, job.failures, job.cancelled, job.sequence = "queued", 0, False, self._next()
-        job.attempt = 0
+        job.attempt, job.enqueued, job.not_here = 0, self.now_ms, set()
         self.queues[job.queue].stand_in_line(job, arrives=True, now_ms=self.now_ms)
         return True
 
@@ -181,6 +197,13 @@ class QueueModel:
         for name in sorted(self.queues):
             order[name.partition(":")[2]] += self.queues[name].order()
         return {model: ids for model, ids in order.items() if ids}
+
+    def _waits_long(self, queue: ModelQueue) -> bool:
+        """Whether a queue's next job has been left to the hosts that have its model for long enough."""
+        if not queue.waiting:
+            return True
+        waited = self.now_ms - queue.next().enqueued
+        return waited < 0 or waited >= keys.ELSEWHERE_SECONDS * 1000
 
     def _next(self) -> int:
         self._sequence += 1

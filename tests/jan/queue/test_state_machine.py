@@ -28,6 +28,7 @@ Result = TypeVar("Result")
 
 TENANTS = ("ann", "bob", "key:c:d e")
 MODELS = ("m", "vendor/n: x")
+HOSTS = ("here", "there")
 # Most jobs meet in one queue, where the interesting things happen.
 OFTEN_ONE_MODEL = ("m", "m", "m", "vendor/n: x")
 OFTEN_ONE_CLASS = (2, 2, 2, 2, 1, 3)
@@ -48,6 +49,8 @@ class QueueMachine(RuleBasedStateMachine):
         self._model = QueueModel()
         self._taken: dict[str, TakenJob] = {}
         self._tokens: list[TakenJob] = []
+        self._hosts = {"here"}
+        self._do(self._redis.hset(keys.HOSTS, "here", "{}"))
 
     def _do(self, step: Awaitable[Result]) -> Result:
         async def awaited() -> Result:
@@ -85,10 +88,10 @@ class QueueMachine(RuleBasedStateMachine):
         assert not self._do(self._queue.submit(job, BOUNDS))  # as after a lost reply
         self._model.submit(job.id, f"{priority}:{model}", tenant, cost, WEIGHTS.of(tenant))
 
-    @rule(full=st.sets(st.sampled_from(MODELS), max_size=1))
-    def take(self, full: set[str]) -> None:
-        expected = self._model.take(full)
-        taken = self._do(self._queue.take(full))
+    @rule(full=st.sets(st.sampled_from(MODELS), max_size=1), elsewhere=st.sets(st.sampled_from(MODELS), max_size=1))
+    def take(self, full: set[str], elsewhere: set[str]) -> None:
+        expected = self._model.take(full, elsewhere)
+        taken = self._do(self._queue.take(full, elsewhere))
         if expected is None:
             assert taken is None
             return
@@ -106,13 +109,35 @@ class QueueMachine(RuleBasedStateMachine):
             self._do(writer.publish([b"end"], ends=True, spent_tokens=spent))
         self._model.finish(self._model.jobs[taken.job.id], spent)
 
+    @rule(host=st.sampled_from(HOSTS))
+    def host_comes_or_goes(self, host: str) -> None:
+        if host in self._hosts:
+            self._do(self._redis.hdel(keys.HOSTS, host))
+        else:
+            self._do(self._redis.hset(keys.HOSTS, host, "{}"))
+        self._hosts ^= {host}
+
     @precondition(lambda self: self._taken)
-    @rule(data=st.data(), lost=st.booleans())
-    def release(self, data: st.DataObject, lost: bool) -> None:
+    @rule(data=st.data(), host=st.sampled_from(HOSTS))
+    def pass_on(self, data: st.DataObject, host: str) -> None:
+        taken = self._taken[data.draw(st.sampled_from([*self._taken]))]
+        job = self._model.jobs[taken.job.id]
+        expected = self._model.pass_on(job, host, self._hosts)
+        reasons = self._do(self._queue.pass_on(taken, host, f"{host} has no room"))
+        assert reasons == ([] if expected else sorted(f"{name} has no room" for name in job.not_here))
+        if expected:
+            del self._taken[job.id]
+
+    @precondition(lambda self: self._taken)
+    @rule(data=st.data(), how=st.sampled_from(("handed back", "engine lost", "worker lost")))
+    def release(self, data: st.DataObject, how: str) -> None:
         taken = self._pick(data)
-        expected = self._model.release(self._model.jobs[taken.job.id], lost=lost)
-        if not lost:
+        expected = self._model.release(self._model.jobs[taken.job.id], lost=how != "handed back")
+        if how == "handed back":
             self._do(self._queue.hand_back(taken))
+            return
+        if how == "engine lost":
+            assert self._do(self._queue.lose_engine(taken)) == expected
             return
         seen = self._ask("HGET", keys.leases("jobs"), taken.job.id)
         assert self._do(self._queue.reclaim(StalledLease(taken.job.id, seen.decode()))) == expected
