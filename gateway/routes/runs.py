@@ -13,19 +13,20 @@ from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.idempotency.key import new_ids
 from gateway.keys import JOBS, RUNS, STORAGE
+from gateway.models.coming import find_usable_or_any
 from gateway.queueing.priority import Priority, priority_of
 from gateway.queueing.resumption import starting_after, wants_stream
 from gateway.queueing.tenant import tenant_of
 from gateway.routes.threads import thread_id_of
 from gateway.runs import derived_ids, states
-from gateway.runs.creation import find_assistant, new_run
+from gateway.runs.creation import find_assistant, model_named, new_run
 from gateway.runs.log import event_frame
 from gateway.runs.stream import resume_run, stream_run
 from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun, RunRequest
 from gateway.services.storage import StorageClient
 from jan.errors import ConflictError, FailedPreconditionError, NotFoundError
 from jan.ids import RunId, StepId
-from jan.storage.v1 import runs_pb2
+from jan.storage.v1 import assistants_pb2, runs_pb2, threads_pb2
 
 routes = web.RouteTableDef()
 
@@ -45,15 +46,7 @@ async def create_run(request: web.Request) -> web.StreamResponse:
     if ids.are_repeatable and (made_before := await _find_run(storage, thread.id, run_id)) is not None:
         return await _answer(request, made_before, stream=bool(body.stream))
     assistant = await find_assistant(storage, body.assistant_id)
-    run = await new_run(
-        storage,
-        thread,
-        assistant,
-        body,
-        run_id=run_id,
-        tenant=tenant_of(request),
-        priority=_class_of(request, body),
-    )
+    run = await _new_run(request, thread, assistant, body, run_id)
     await request.app[JOBS].check_room(run.tenant, run.model)
     messages = [new_message(message, ids, thread.id) for message in body.additional_messages or ()]
     run = await storage.create_run(runs_pb2.CreateRunRequest(run=run, additional_messages=messages))
@@ -74,15 +67,7 @@ async def create_thread_and_run(request: web.Request) -> web.StreamResponse:
         first = event_frame("thread.created", thread_from_proto(await storage.get_thread(draft.thread.id)))
         return await _answer(request, made_before, stream=bool(body.stream), first=first)
     # The run is checked whole before the thread exists, so that a refused request leaves nothing behind.
-    run = await new_run(
-        storage,
-        draft.thread,
-        assistant,
-        body,
-        run_id=run_id,
-        tenant=tenant_of(request),
-        priority=_class_of(request, body),
-    )
+    run = await _new_run(request, draft.thread, assistant, body, run_id)
     await request.app[JOBS].check_room(run.tenant, run.model)
     thread = await storage.create_thread(draft)
     run.thread_id = thread.id
@@ -180,6 +165,19 @@ async def _find_run(storage: StorageClient, thread_id: str, run_id: RunId) -> ru
         return await storage.get_run(thread_id, run_id)
     except NotFoundError:
         return None
+
+
+async def _new_run(
+    request: web.Request,
+    thread: threads_pb2.Thread,
+    assistant: assistants_pb2.Assistant,
+    body: RunRequest,
+    run_id: RunId,
+) -> runs_pb2.Run:
+    """A run that is checked whole, of a model that is here."""
+    model = await find_usable_or_any(request, model_named(thread, assistant, body))
+    tenant, priority = tenant_of(request), _class_of(request, body)
+    return new_run(model, thread, assistant, body, run_id=run_id, tenant=tenant, priority=priority)
 
 
 async def _answer(request: web.Request, run: runs_pb2.Run, *, stream: bool, first: bytes = b"") -> web.StreamResponse:

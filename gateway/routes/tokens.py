@@ -8,8 +8,9 @@ from typing import Any
 from aiohttp import web
 
 from gateway.http.body import json_response, read_body
-from gateway.keys import INFERENCE, STORAGE
-from gateway.models.lookup import find_model_or_any, model_spec
+from gateway.keys import INFERENCE
+from gateway.models.coming import find_usable_or_any
+from gateway.models.lookup import model_spec
 from gateway.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from jan.inference.v1 import control_pb2
 
@@ -24,7 +25,7 @@ async def tokenize(request: web.Request) -> web.Response:
     """
     body = await read_body(request, TokenizeRequest)
     body.check_supported()
-    model = await find_model_or_any(request.app[STORAGE], body.model or "")
+    model = await find_usable_or_any(request, body.model or "")
     question = control_pb2.TokenizeRequest(model=model_spec(model), add_special=body.begins, with_pieces=body.pieces)
     chat = body.chat()
     if chat is None:
@@ -38,7 +39,7 @@ async def tokenize(request: web.Request) -> web.Response:
 async def detokenize(request: web.Request) -> web.Response:
     """The text of tokens, under vLLM's name and llama.cpp's."""
     body = await read_body(request, DetokenizeRequest)
-    model = await find_model_or_any(request.app[STORAGE], body.model or "")
+    model = await find_usable_or_any(request, body.model or "")
     question = control_pb2.DetokenizeRequest(model=model_spec(model), tokens=body.tokens)
     text = await request.app[INFERENCE].detokenize(question)
     return json_response({"prompt": text, "content": text})

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from gateway.completions.parameters import layered
 from gateway.convert.json_fields import from_text, to_text
-from gateway.models.lookup import find_model_or_any
 from gateway.models.threads import entry_of, layers
 from gateway.queueing.priority import Priority, name_of
 from gateway.runs import states
@@ -16,7 +15,7 @@ from gateway.schemas.runs import CreateRun, RunRequest, check_tools
 from gateway.services.storage import StorageClient
 from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from jan.ids import AssistantId, RunId
-from jan.storage.v1 import assistants_pb2, runs_pb2, threads_pb2
+from jan.storage.v1 import assistants_pb2, models_pb2, runs_pb2, threads_pb2
 
 # OpenAI's runs expire after ten minutes.
 RUN_LIFETIME = timedelta(minutes=10)
@@ -40,8 +39,13 @@ async def find_assistant(storage: StorageClient, assistant_id: str) -> assistant
     return assistant
 
 
-async def new_run(
-    storage: StorageClient,
+def model_named(thread: threads_pb2.Thread, assistant: assistants_pb2.Assistant, request: RunRequest) -> str:
+    """The model that is to answer, from the first layer that names one; "" or `*` for any."""
+    return request.model or entry_of(thread, assistant.id).model_id or assistant.model
+
+
+def new_run(
+    model: models_pb2.Model,
     thread: threads_pb2.Thread,
     assistant: assistants_pb2.Assistant,
     request: RunRequest,
@@ -50,14 +54,13 @@ async def new_run(
     tenant: str,
     priority: Priority,
 ) -> runs_pb2.Run:
-    """A queued run for a request, with each value from the first layer that has it: request, thread, assistant.
+    """A queued run of a model, with each value from the first layer that has it: request, thread, assistant.
 
-    Raises NotFoundError: no such model. Raises InvalidArgumentError: tools, which are not built.
+    Raises InvalidArgumentError: tools, which are not built.
     """
     tools = from_text(assistant.tools_json, []) if request.tools is None else [tool.as_sent() for tool in request.tools]
     check_tools(tools)
     override = entry_of(thread, assistant.id)
-    model = await find_model_or_any(storage, request.model or override.model_id or assistant.model)
     below = layered(*(layer.parameters for layer in layers(thread, assistant.id, assistant, model)[1:]))
     run = runs_pb2.Run(
         id=run_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from tests.fixtures.engine_host import EngineHost
 from tests.fixtures.gateway import write_model
@@ -29,8 +30,18 @@ async def test_a_download_under_way_is_not_deleted_but_cancelled(pulling: Pullin
     pulling.host.add("/a.gguf", GGUF, hold_after=100_000)
     pull = await pulling.begin(f"{pulling.host.url}/a.gguf")
     await pulling.host.holding.wait()
-    chat = {"model": "a", "messages": [{"role": "user", "content": "Hello"}]}
-    for path, body in (("/v1/chat/completions", chat), ("/v1/models/a/start", {})):
+    hello = {"messages": [{"role": "user", "content": "Hello"}]}
+    run = {"model": "a", "assistant_id": "jan"}
+    thread = await pulling.gateway.json("POST", "/v1/threads", {})
+    asked: dict[str, dict[str, Any]] = {
+        "/v1/chat/completions": {"model": "a", **hello},
+        "/v1/models/a/start": {},
+        "/v1/tokenize": {"model": "a", "prompt": "Hello"},
+        "/v1/detokenize": {"model": "a", "tokens": [1]},
+        f"/v1/threads/{thread['id']}/runs": run,
+        "/v1/threads/runs": {**run, "thread": hello},
+    }
+    for path, body in asked.items():
         error = (await pulling.gateway.json("POST", path, body, status=400))["error"]
         assert error["code"] == "model_not_ready"
         assert error["message"].startswith("The model 'a' is being downloaded (")
