@@ -11,6 +11,7 @@ from inference_service.devices.host import HostInventory
 from inference_service.devices.nvml import load_nvml
 from inference_service.engines.launcher import Launcher
 from inference_service.engines.scratch import sweep
+from inference_service.engines.sockets import remove_left_over
 from inference_service.measurements import Measurements
 from inference_service.models import open_models
 from inference_service.settings import InferenceSettings
@@ -25,6 +26,7 @@ async def serve(settings: InferenceSettings, stop: asyncio.Event) -> None:
     """Run until `stop` is set and every job in hand has ended."""
     run_dir = settings.common.run_dir
     await asyncio.to_thread(sweep, run_dir / "engines")
+    await asyncio.to_thread(remove_left_over, run_dir)
     measurements = Measurements(run_dir / "measurements.json")
     launcher = Launcher(
         settings.homes,

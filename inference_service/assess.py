@@ -14,7 +14,7 @@ from inference_service.hosting import HostingSettings
 from inference_service.placement import Demand
 from inference_service.weights import WeightHomes
 from jan.errors import FailedPreconditionError
-from jan.formats.description import ModelDescription
+from jan.formats.description import ModelDescription, usual_ctx_len
 from jan.inference.configurations import key_of
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
@@ -35,9 +35,7 @@ PROFILES: Final = {
         shards=True,
         batch_tokens=2_048,
         fixed_bytes=1024 * _MIB,
-        default_ctx_tokens=8_192,
         default_n_parallel=8,
-        caps_ctx=True,
     ),
     # Its build for CPUs: three processes with PyTorch in each, and everything in 32 bits.
     "vllm-cpu": EngineProfile(
@@ -45,9 +43,7 @@ PROFILES: Final = {
         shards=False,
         batch_tokens=2_048,
         fixed_bytes=2048 * _MIB,
-        default_ctx_tokens=8_192,
         default_n_parallel=8,
-        caps_ctx=True,
         kv_type="f32",
     ),
 }
@@ -97,7 +93,7 @@ def assess(
 def _with_demand(found: Assessment, spec: ModelSpec, model: ModelDescription, profile: EngineProfile) -> Assessment:
     """With what the settings make of the model; of values that cannot be used the engine itself warns."""
     settings = ModelSettings(spec.settings_json)
-    ctx_tokens = settings.integer("ctx_len", profile.ctx_tokens_for(model), 16, 10_000_000)
+    ctx_tokens = settings.integer("ctx_len", usual_ctx_len(model), 16, 10_000_000)
     n_parallel = settings.integer("n_parallel", profile.default_n_parallel, 1, 4_096)
     kv_type = settings.choice("kv_cache_dtype" if spec.engine == "vllm" else "cache_type", tuple(KV_BITS))
     kv_type = profile.kv_type if kv_type == "auto" else kv_type

@@ -22,7 +22,8 @@ class CompletionWishes:
     """What the request said about the form of its answer.
 
     choices: prompts x n. echo: texts to put before the choices of each prompt; empty where the engine does that.
-    logprobs: alternatives wanted for each token; None for no log probabilities at all.
+    logprobs: alternatives wanted for each token; None for no log probabilities at all. writes: False for `max_tokens`
+    0, which engines count as one token. drops_text: and which makes them write that token.
     """
 
     choices: int
@@ -30,17 +31,22 @@ class CompletionWishes:
     echo: Sequence[str] = ()
     logprobs: int | None = None
     include_usage: bool = False
+    writes: bool = True
+    drops_text: bool = False
 
     @classmethod
     def of(cls, request: Mapping[str, Any], echo: Sequence[str] = ()) -> Self:
         """Read the wishes out of a completion request that the gateway has validated."""
         n = request.get("n") or 1
+        writes = request.get("max_tokens") != 0
         return cls(
             choices=len(request["prompt"]) * n,
             n=n,
             echo=echo,
             logprobs=request.get("logprobs"),
             include_usage=bool((request.get("stream_options") or {}).get("include_usage")),
+            writes=writes,
+            drops_text=not writes and (bool(echo) or not request.get("echo")),
         )
 
 
@@ -74,7 +80,7 @@ class _Completion:
         cached = [usage.cached_tokens for usage in usages if usage.cached_tokens is not None]
         return Usage(
             prompt_tokens=sum(usage.prompt_tokens for usage in usages),
-            completion_tokens=sum(usage.completion_tokens for usage in usages),
+            completion_tokens=sum(usage.completion_tokens for usage in usages) if self._wishes.writes else 0,
             cached_tokens=sum(cached) if cached else None,
         )
 
@@ -100,6 +106,8 @@ class _Completion:
         return said
 
     def _hear_choice(self, choice: Mapping[str, Any]) -> dict[str, Any]:
+        if not self._wishes.writes:
+            choice = _unwritten(choice, drops_text=self._wishes.drops_text)
         index: int = choice["index"]
         state = self._choices.get(index)
         text = choice["text"]
@@ -169,6 +177,12 @@ class WholeCompletion(_Completion):
         ]
         body = {"choices": choices, "usage": self.usage.as_json()}
         return [self._head.json_prefix(_OBJECT) + b"," + orjson.dumps(body)[1:]]
+
+
+def _unwritten(choice: Mapping[str, Any], *, drops_text: bool) -> Mapping[str, Any]:
+    """What is left of a choice that was to have no token; its limit is what ended it, whatever that token was."""
+    dropped = {"text": "", "logprobs": None} if drops_text else {}
+    return {**choice, **dropped, "finish_reason": "length" if choice.get("finish_reason") else None}
 
 
 def _as_completions_have_it(entries: Sequence[Mapping[str, Any]], most: int, offset: int) -> dict[str, list[Any]]:

@@ -21,6 +21,7 @@ from inference_service.wire import (
     devices_from_proto,
     needs_to_proto,
     placement_to_proto,
+    preview_to_proto,
     status_to_proto,
 )
 from jan.errors import InvalidArgumentError
@@ -84,6 +85,13 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         if answer.placement is not None:
             response.placement.CopyFrom(placement_to_proto(answer.placement))
         return response
+
+    async def PreviewModels(
+        self, request: control_pb2.PreviewModelsRequest, context: Context
+    ) -> control_pb2.PreviewModelsResponse:
+        """What a load of each model would tell."""
+        previews = await self._launcher.preview(request.models)
+        return control_pb2.PreviewModelsResponse(models=map(preview_to_proto, previews))
 
     async def StartModel(
         self, request: control_pb2.StartModelRequest, context: Context

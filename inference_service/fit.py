@@ -45,18 +45,9 @@ class EngineProfile:
     batch_tokens: int
     fixed_bytes: int
     growth_bytes: int = 0
-    default_ctx_tokens: int = 4096
     default_n_parallel: int = 4
-    caps_ctx: bool = False
-    """Whether its default context is never longer than the one that the model was made for."""
-
     kv_type: str = "auto"
     """What the KV cache holds where the settings say nothing."""
-
-    def ctx_tokens_for(self, model: ModelDescription) -> int:
-        """The context of each request where the settings say nothing."""
-        capped = min(self.default_ctx_tokens, model.context_tokens or self.default_ctx_tokens)
-        return capped if self.caps_ctx else self.default_ctx_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from inference_service.devices.device import Device, DeviceKind
 from inference_service.fit import Footprint
 from inference_service.model import ModelState, ModelStatus
 from inference_service.placement import Placement
+from inference_service.preview import Preview
 from inference_service.residency import Resident
 from jan.errors import InvalidArgumentError
 from jan.formats.description import LyingHeaderError, ModelDescription, checked
@@ -37,6 +38,15 @@ def status_to_proto(status: ModelStatus) -> control_pb2.ModelStatus:
         progress=status.progress,
         activity=status.activity,
         placements=map(placement_to_proto, status.placements),
+    )
+
+
+def preview_to_proto(preview: Preview) -> control_pb2.ModelPreview:
+    """What is known of a model before it is loaded, on the wire."""
+    return control_pb2.ModelPreview(
+        warnings=preview.warnings,
+        error=preview.error.to_detail() if preview.error is not None else None,
+        ctx_len=min(preview.ctx_tokens, 2**32 - 1),
     )
 
 

@@ -15,17 +15,24 @@ _STATE_PREFIX = "MODEL_STATE_"
 TO_DOWNLOAD = "to_download"
 
 
-def model_from_proto(model: models_pb2.Model, status: control_pb2.ModelStatus | None = None) -> dict[str, Any]:
+def model_from_proto(
+    model: models_pb2.Model,
+    status: control_pb2.ModelStatus | None = None,
+    preview: control_pb2.ModelPreview | None = None,
+) -> dict[str, Any]:
     """OpenAI's `model`; Jan's fields follow. Where weights lie and whom a remote model asks stays with the server.
 
     status: what an engine host says; None for a model at rest. Its warnings name settings that are not honoured, and
-    parameters that are not are named beside them.
+    parameters that are not are named beside them. preview: what a host would warn of at the first load; None when none
+    answers.
     """
     if status is not None and _file_came(model, status):
         status = None
     at_rest = status is None
     told = control_pb2.ModelStatus(state=control_pb2.MODEL_STATE_READY)
     told.CopyFrom(status or told)
+    if preview is not None and told.state == control_pb2.MODEL_STATE_READY and not told.warnings:
+        told.warnings.extend(_forewarned(model, preview))
     parameters = from_text(model.parameters_json, {})
     unused = [
         f"Parameter {name} is not used."
@@ -47,9 +54,16 @@ def model_from_proto(model: models_pb2.Model, status: control_pb2.ModelStatus | 
         "parameters": parameters,
         "metadata": from_text(model.metadata_json, {}),
         "size_bytes": model.size_bytes if model.HasField("size_bytes") else None,
+        "ctx_len": preview.ctx_len or None if preview is not None else None,
         **_life(told),
         **({"state": TO_DOWNLOAD} if at_rest and model.missing_files else {}),
     }
+
+
+def _forewarned(model: models_pb2.Model, preview: control_pb2.ModelPreview) -> list[str]:
+    """What a load would warn of, and what would end it, but for files that are still to come."""
+    ends = [preview.error.message] if preview.HasField("error") else []
+    return [*preview.warnings, *([] if model.missing_files else ends)]
 
 
 def _file_came(model: models_pb2.Model, status: control_pb2.ModelStatus) -> bool:

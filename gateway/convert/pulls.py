@@ -80,6 +80,7 @@ def model_from_pull(pull: pulls_pb2.Pull) -> dict[str, Any]:
         **{key: described.get(key, "") for key in ("name", "description", "version", "engine", "format")},
         **{key: described.get(key, {}) for key in ("settings", "parameters", "metadata")},
         "size_bytes": _total(pull),
+        "ctx_len": None,
         **life_from_pull(pull),
         "warnings": [],
         "placements": [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -31,10 +32,8 @@ routes = web.RouteTableDef()
 @routes.get("/v1/models")
 async def list_models(request: web.Request) -> web.Response:
     """Every model, by id, those that are being downloaded too; OpenAI does not page them."""
-    models, statuses, coming = await asyncio.gather(
-        request.app[STORAGE].list_models(), request.app[INFERENCE].statuses(), coming_models(request)
-    )
-    data = [_shown(model, statuses.get(model.id), coming.pop(model.id, None)) for model in models]
+    models = await request.app[STORAGE].list_models()
+    data, coming = await _shown(request, models)
     data += [model_from_pull(pull) for pull in coming.values()]
     return json_response({"object": "list", "data": sorted(data, key=lambda model: str(model["id"]))})
 
@@ -147,24 +146,37 @@ async def fit_model(request: web.Request) -> web.Response:
 
 
 async def _answer(request: web.Request, model: models_pb2.Model) -> web.Response:
-    statuses, coming = await asyncio.gather(request.app[INFERENCE].statuses(), coming_models(request))
-    shown = _shown(model, statuses.get(model.id), coming.get(model.id))
+    [shown], _ = await _shown(request, [model])
     return json_response(shown, headers=etag(model.revision))
 
 
-def _shown(
-    model: models_pb2.Model, status: control_pb2.ModelStatus | None, coming: pulls_pb2.Pull | None
-) -> dict[str, Any]:
-    """A model as it is; with the state of its download while there is one."""
-    return model_from_proto(model, status) | (life_from_pull(coming) if coming is not None else {})
+async def _shown(
+    request: web.Request, models: Sequence[models_pb2.Model]
+) -> tuple[list[dict[str, Any]], dict[str, pulls_pb2.Pull]]:
+    """Models as they are, with the states of their downloads; and the downloads of others, by model."""
+    inference = request.app[INFERENCE]
+    statuses, previews, coming = await asyncio.gather(
+        inference.statuses(), inference.previews([model_spec(model) for model in models]), coming_models(request)
+    )
+    shown: list[dict[str, Any]] = []
+    for model in models:
+        pull = coming.pop(model.id, None)
+        told = model_from_proto(model, statuses.get(model.id), previews.get(model.id))
+        shown.append(told | (life_from_pull(pull) if pull is not None else {}))
+    return shown, coming
+
+
+async def _told(request: web.Request, model: models_pb2.Model, status: control_pb2.ModelStatus) -> web.Response:
+    preview = (await request.app[INFERENCE].previews([model_spec(model)])).get(model.id)
+    return json_response(model_from_proto(model, status, preview))
 
 
 async def _start(request: web.Request, model_id: str, *, wait: bool) -> web.Response:
     model = await find_usable(request, model_id)
     status = await request.app[INFERENCE].start(model_spec(model), wait=wait)
-    return json_response(model_from_proto(model, status))
+    return await _told(request, model, status)
 
 
 async def _stop(request: web.Request, model_id: str) -> web.Response:
     model = await find_model(request.app[STORAGE], model_id)
-    return json_response(model_from_proto(model, await request.app[INFERENCE].stop(model.id)))
+    return await _told(request, model, await request.app[INFERENCE].stop(model.id))

@@ -8,16 +8,31 @@ import orjson
 from aiohttp import web
 
 from gateway.convert.devices import fit_from_proto, fit_request, sizes_to_proto
-from gateway.convert.pulls import ENDED, failure_body, progress_from_proto, pull_from_proto
+from gateway.convert.models import model_from_proto
+from gateway.convert.pulls import (
+    ENDED,
+    failure_body,
+    life_from_pull,
+    model_from_pull,
+    progress_from_proto,
+    pull_from_proto,
+)
 from gateway.http.body import json_response, read_body
 from gateway.http.path_ids import path_id
 from gateway.http.sse import DONE, KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
 from gateway.keys import INFERENCE, PULLS, STORAGE
+from gateway.models.coming import coming_models
 from gateway.models.lookup import find_model
 from gateway.pulls.plan import Named
 from gateway.schemas.pulls import CancelPull, FitSource, PullModel, PullNamedModel
-from jan.errors import ConflictError, DeadlineExceededError, InvalidArgumentError, UnavailableError
-from jan.formats.description import first_ctx_len
+from jan.errors import (
+    ConflictError,
+    DeadlineExceededError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    UnavailableError,
+)
+from jan.formats.description import usual_ctx_len
 from jan.ids import PullId
 from jan.storage.v1 import models_pb2, pulls_pb2
 
@@ -35,6 +50,39 @@ async def pull_model(request: web.Request) -> web.StreamResponse:
     409 when the model is here, 507 when there is no room.
     """
     body = await read_body(request, PullModel)
+    return await _pull(request, body)
+
+
+@routes.post("/v1/models")
+async def add_model(request: web.Request) -> web.StreamResponse:
+    """As Jan had it: download a model, from what `pull` takes, or with `id` alone what its model.json names."""
+    body = await read_body(request, PullModel)
+    if body.id and not (body.model or body.source or body.source_url or body.sources):
+        model = await find_model(request.app[STORAGE], body.id)
+        return await _begin(request, await _missing(request, model), stream=body.stream)
+    return await _pull(request, body)
+
+
+@routes.get("/v1/models/download/{model_id:.+}", allow_head=False)
+async def download_model(request: web.Request) -> web.Response:
+    """As Jan had it: fetch what a model.json names and is not here, and answer at once with the model's state."""
+    _check_asked_by_its_user(request)
+    for name in ("ignoreSSL", "proxy"):
+        if request.query.get(name, "false") not in ("", "false"):
+            message = f"'{name}' is for this server's administrator to decide, not for a request."
+            raise InvalidArgumentError(message, param=name, code="unsupported_parameter")
+    model_id = request.match_info["model_id"]
+    coming = await coming_models(request)
+    if model_id in coming and coming[model_id].state != pulls_pb2.PULL_STATE_ERROR:
+        return json_response(model_from_pull(coming[model_id]))
+    model = await find_model(request.app[STORAGE], model_id)
+    if not model.missing_files:
+        return json_response(model_from_proto(model))
+    pull = await request.app[PULLS].begin(await _missing(request, model))
+    return json_response(model_from_proto(model) | life_from_pull(pull))
+
+
+async def _pull(request: web.Request, body: PullModel) -> web.StreamResponse:
     planner = request.app[PULLS].planner
     named = body.model or body.source or body.source_url
     if body.sources is not None:
@@ -54,11 +102,7 @@ async def pull_named_model(request: web.Request) -> web.StreamResponse:
     """Download the weights that a model.json names in its `sources`, and that are not here yet."""
     body = await read_body(request, PullNamedModel)
     model = await find_model(request.app[STORAGE], request.match_info["model_id"])
-    missing = [Named(source.url, source.filename) for source in model.sources if source.filename in model.missing_files]
-    if not missing:
-        raise ConflictError(f"The model '{model.id}' has nothing that is still to be downloaded.", code="model_exists")
-    plan = await request.app[PULLS].planner.plan_sources(missing, model.id)
-    return await _begin(request, plan.request(described=True), stream=body.stream)
+    return await _begin(request, await _missing(request, model), stream=body.stream)
 
 
 @routes.post("/v1/models/fit")
@@ -69,7 +113,7 @@ async def fit_source(request: web.Request) -> web.Response:
     plan = await puller.planner.plan(body.source, revision=body.revision or "")
     described = await puller.headers.describe(plan)
     # Its settings would be those of a fresh download.
-    settings = {"ctx_len": first_ctx_len(described)} if plan.format == "gguf" else {}
+    settings = {"ctx_len": usual_ctx_len(described)} if plan.format == "gguf" else {}
     model = models_pb2.Model(
         id=plan.model_id, engine=plan.engine, format=plan.format, settings_json=orjson.dumps(settings).decode()
     )
@@ -99,7 +143,7 @@ async def watch_pull(request: web.Request) -> web.StreamResponse:
 
 @routes.delete("/v1/models/pull/{pull_id}")
 async def cancel_pull(request: web.Request) -> web.Response:
-    """End a download and remove what was fetched; one that has ended is answered as it is."""
+    """End a download and remove what was fetched; one that has ended is forgotten, and answered as it was."""
     return json_response(pull_from_proto(await request.app[PULLS].cancel(_pull_id(request))))
 
 
@@ -108,6 +152,21 @@ async def cancel_named_pull(request: web.Request) -> web.Response:
     """As cortex had it: the download is named in the body."""
     pull_id = PullId.parse((await read_body(request, CancelPull)).taskId)
     return json_response(pull_from_proto(await request.app[PULLS].cancel(pull_id)))
+
+
+async def _missing(request: web.Request, model: models_pb2.Model) -> pulls_pb2.BeginPullRequest:
+    """The download of what a model.json names and is not here. Raises ConflictError: there is nothing of that."""
+    missing = [Named(source.url, source.filename) for source in model.sources if source.filename in model.missing_files]
+    if not missing:
+        raise ConflictError(f"The model '{model.id}' has nothing that is still to be downloaded.", code="model_exists")
+    plan = await request.app[PULLS].planner.plan_sources(missing, model.id)
+    return plan.request(described=True)
+
+
+def _check_asked_by_its_user(request: web.Request) -> None:
+    """A GET that does something: no other site's page may have a browser ask for it (docs/security.md S4)."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        raise PermissionDeniedError("A page of another site asks for a download; POST /v1/models/pull begins one.")
 
 
 async def _begin(request: web.Request, wanted: pulls_pb2.BeginPullRequest, *, stream: bool) -> web.StreamResponse:

@@ -17,6 +17,9 @@ from jan.rpc import call, download, is_serving
 
 # A state is an extra: nobody waits longer for it.
 _STATUS_SECONDS = 0.5
+# Nor for what is known of models at rest; a host that reads many headers has them at hand the next time.
+_PREVIEW_SECONDS = 1.0
+_MOST_PREVIEWED = 32
 # Reading the headers of a model in many parts from a slow disk.
 _FIT_SECONDS = 20.0
 # A model may wait for others to leave, and then be loaded; answers being written may be long.
@@ -51,6 +54,20 @@ class InferenceClient:
                 if known is None or known.state != control_pb2.MODEL_STATE_RUNNING:
                     statuses[status.model_id] = status
         return statuses
+
+    async def previews(self, specs: Sequence[ModelSpec]) -> dict[str, control_pb2.ModelPreview]:
+        """What a load of each model would tell, by id, from a host that could load it if there is one.
+
+        Models of which no host says anything in time are left out.
+        """
+        batches = [specs[start : start + _MOST_PREVIEWED] for start in range(0, len(specs), _MOST_PREVIEWED)]
+        asked = [(stub, batch) for stub in self._stubs for batch in batches]
+        previews: dict[str, control_pb2.ModelPreview] = {}
+        for told in await asyncio.gather(*(_previews_of(stub, batch) for stub, batch in asked)):
+            for model_id, preview in told:
+                if model_id not in previews or previews[model_id].HasField("error"):
+                    previews[model_id] = preview
+        return previews
 
     async def devices(self) -> list[control_pb2.ListDevicesResponse]:
         """The devices of every host that answers. Raises UnavailableError: none does."""
@@ -158,6 +175,15 @@ class InferenceClient:
         except JanError:
             return ()
         return answer.models
+
+
+async def _previews_of(stub: Stub, specs: Sequence[ModelSpec]) -> list[tuple[str, control_pb2.ModelPreview]]:
+    request = control_pb2.PreviewModelsRequest(models=specs)
+    try:
+        answer = await call(stub.PreviewModels, request, deadline_seconds=_PREVIEW_SECONDS, repeatable=False)
+    except JanError:
+        return []
+    return [(spec.id, preview) for spec, preview in zip(specs, answer.models, strict=True)]
 
 
 def _fitness(answer: control_pb2.FitModelResponse) -> tuple[bool, bool]:

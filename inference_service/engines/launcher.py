@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,13 +14,14 @@ from inference_service.engines.engine import Engine
 from inference_service.engines.llamacpp import LlamaCppEngine
 from inference_service.engines.openai import OpenAiEngine
 from inference_service.engines.vllm import VllmEngine
-from inference_service.gguf_files import GgufFiles, find_gguf
+from inference_service.gguf_files import find_gguf
 from inference_service.headers import Headers
 from inference_service.measurements import Measurements
 from inference_service.placement import Demand, Placement
+from inference_service.preview import Preview, unused_settings
 from inference_service.remote_keys import RemoteKeys
 from inference_service.weights import WeightHomes
-from jan.errors import FailedPreconditionError
+from jan.errors import FailedPreconditionError, JanError
 from jan.formats.description import ModelDescription
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
@@ -51,6 +53,10 @@ class Launcher:
         """
         return await asyncio.to_thread(self._assess, spec, described)
 
+    async def preview(self, specs: Sequence[ModelSpec]) -> list[Preview]:
+        """What can be said of each model before it is loaded, in their order."""
+        return await asyncio.to_thread(lambda: [self._preview(spec) for spec in specs])
+
     async def make(self, spec: ModelSpec, placement: Placement | None, copy: int = 0) -> Engine:
         """An engine for one copy of the model on the devices of its placement, not started yet. Raises as `assess`.
 
@@ -59,8 +65,7 @@ class Launcher:
         if spec.engine == "openai":
             return OpenAiEngine(spec, self.remote_keys)
         if spec.engine == "llamacpp" and placement is not None:
-            files = await asyncio.to_thread(self._checked_gguf, spec)
-            return LlamaCppEngine(spec, files, placement, self.run_dir, self.load_timeout, copy=copy)
+            return await asyncio.to_thread(self._llamacpp, spec, placement, copy)
         if spec.engine == "vllm" and placement is not None:
             return await asyncio.to_thread(self._vllm, spec, placement, copy)
         message = f"Model {spec.id} needs engine {spec.engine!r}, which this server does not have."
@@ -80,10 +85,20 @@ class Launcher:
         footprint = self.measurements.correct(spec.id, found.demand.footprint)
         return replace(found, demand=replace(found.demand, footprint=footprint))
 
-    def _checked_gguf(self, spec: ModelSpec) -> GgufFiles:
+    def _preview(self, spec: ModelSpec) -> Preview:
+        try:
+            unused = unused_settings(spec)
+            found = self._assess(spec, None)
+        except JanError as error:
+            return Preview(error=error)
+        return Preview((*found.warnings, *unused), ctx_tokens=found.ctx_tokens)
+
+    def _llamacpp(self, spec: ModelSpec, placement: Placement, copy: int) -> LlamaCppEngine:
         files = find_gguf(spec, self.homes)
-        self.headers.gguf(files)
-        return files
+        description = self.headers.gguf(files)
+        return LlamaCppEngine(
+            spec, files, placement, self.run_dir, self.load_timeout, description=description, copy=copy
+        )
 
     def _vllm(self, spec: ModelSpec, placement: Placement, copy: int) -> VllmEngine:
         return VllmEngine(

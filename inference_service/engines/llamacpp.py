@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,7 @@ from inference_service.engines.plain_text import PlainText
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
 from inference_service.engines.prompt_template import ChatTemplate, add_stops, chat_template
 from inference_service.engines.purpose import check_embeds
+from inference_service.engines.sockets import new_socket
 from inference_service.engines.stuck import StuckWatch, Verdicts
 from inference_service.engines.template_check import TemplateCheck
 from inference_service.forced_calls import ForcedCall
@@ -36,7 +36,7 @@ from inference_service.gguf_files import GgufFiles
 from inference_service.placement import Placement
 from inference_service.tokens import TokenQuestion, Tokens
 from jan.errors import FailedPreconditionError, InvalidArgumentError, JanError, UnavailableError
-from jan.formats.description import LyingHeaderError
+from jan.formats.description import UNKNOWN, USUAL_CTX_LEN, LyingHeaderError, ModelDescription, usual_ctx_len
 from jan.formats.gguf import read_gguf
 from jan.formats.gguf_texts import chat_templates, special_tokens
 from jan.inference.v1.jobs_pb2 import ModelSpec
@@ -44,7 +44,6 @@ from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
 
-_DEFAULT_CTX_LEN: Final = 4096
 _DEFAULT_N_PARALLEL: Final = 4
 
 _CACHE_TYPES: Final = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl", "f32")
@@ -93,13 +92,16 @@ class LlamaSettings:
     warnings: tuple[str, ...]
 
     @classmethod
-    def parse(cls, settings_json: str) -> LlamaSettings:
-        """Read a model's settings. Raises FailedPreconditionError: they are no JSON object."""
+    def parse(cls, settings_json: str, usual: int = USUAL_CTX_LEN) -> LlamaSettings:
+        """Read a model's settings; `usual` is its context where they say none.
+
+        Raises FailedPreconditionError: they are no JSON object.
+        """
         settings = ModelSettings(settings_json)
         settings.skip("llama_model_path", "model_path")  # storage made the list of files from these
         settings.text("base_model")  # storage looked it up
         return cls(
-            ctx_len=settings.integer("ctx_len", _DEFAULT_CTX_LEN, 16, 10_000_000),
+            ctx_len=settings.integer("ctx_len", usual, 16, 10_000_000),
             n_parallel=settings.integer("n_parallel", _DEFAULT_N_PARALLEL, 1, 256),
             ngl=settings.optional_integer("ngl", 0, 10_000),
             cpu_threads=settings.optional_integer("cpu_threads", 1, 1_024),
@@ -142,17 +144,17 @@ class LlamaCppEngine:
         run_dir: Path,
         load_timeout: timedelta,
         *,
+        description: ModelDescription = UNKNOWN,
         copy: int = 0,
     ) -> None:
-        """`files` were checked already. Raises FailedPreconditionError: unusable settings."""
+        """`files` were checked already, and tell `description`. Raises FailedPreconditionError: unusable settings."""
         self._model_id = spec.id
-        self._settings = LlamaSettings.parse(spec.settings_json)
+        self._settings = LlamaSettings.parse(spec.settings_json, usual_ctx_len(description))
         self._files = files.model
         self._weights = weights = files.model[0]
         self._placement = placement
         key = secrets.token_urlsafe(24)
-        name = hashlib.sha256(f"{spec.id} {placement.visible_devices}".encode()).hexdigest()[:8]
-        self._socket = run_dir / "engines" / f"{name}.sock"
+        self._socket = new_socket(run_dir)
         argv = [sys.executable, "-m", "inference_service.engines.llamacpp_server"]
         argv += [f"--socket={self._socket}", f"--model={weights}", *self._settings.arguments()]
         if files.adapter is not None:
@@ -293,7 +295,7 @@ class LlamaCppEngine:
         if request.get("suffix"):
             body["prompt"] = with_suffix(self._fim, body["prompt"], request["suffix"])
         if body.get("max_tokens") == 0:
-            raise InvalidArgumentError("This model writes one token at least.", param="max_tokens")
+            body["max_tokens"] = 1  # it writes one at least, which `completions.py` drops
         echo: list[str] = request["prompt"] if request.get("echo") else []
         if echo and (body.get("logprobs") is not None or not isinstance(echo[0], str)):
             message = "This model can repeat a prompt of text without log probabilities only; leave 'echo' out."

@@ -6,7 +6,6 @@ Its `vllm` command is not used, since that of the CPU build fails; the module be
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import secrets
 from collections.abc import Mapping, Sequence
@@ -25,16 +24,18 @@ from inference_service.engines.log import log_name
 from inference_service.engines.plain_text import PlainText
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
 from inference_service.engines.purpose import check_embeds
+from inference_service.engines.sockets import new_socket
 from inference_service.engines.stuck import StuckWatch, Verdicts
 from inference_service.engines.template_check import TemplateCheck
 from inference_service.engines.vllm_log import VllmLog
 from inference_service.engines.vllm_request import VllmRequests
-from inference_service.engines.vllm_settings import DEFAULT_CTX_LEN, VllmSettings, structured_outputs
+from inference_service.engines.vllm_settings import VllmSettings, structured_outputs
 from inference_service.engines.vllm_sleep import VllmSleep
 from inference_service.hf_folder import SafetensorsModel
 from inference_service.placement import Placement
 from inference_service.tokens import TokenQuestion, Tokens
 from jan.errors import FailedPreconditionError, JanError, UnavailableError
+from jan.formats.description import usual_ctx_len
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.telemetry import get_logger
 
@@ -82,9 +83,8 @@ class VllmEngine:
         self._load_timeout = load_timeout
         self._vocabulary = model.base.description.vocabulary
         key = secrets.token_urlsafe(24)
-        name = hashlib.sha256(f"{spec.id} {sorted(placement.environment.items())}".encode()).hexdigest()[:8]
-        self._socket = run_dir / "engines" / f"{name}.sock"
-        self._template_file = run_dir / "engines" / f"{name}.jinja"
+        self._socket = new_socket(run_dir)
+        self._template_file = self._socket.with_suffix(".jinja")
         self._log_name = log_name(spec.id, copy)
         self._log_path = run_dir / "logs" / self._log_name
         self._templates = model.templates
@@ -174,7 +174,8 @@ class VllmEngine:
     async def stop(self) -> None:
         """End the server and everything it started."""
         await self._process.stop()
-        await asyncio.to_thread(self._socket.unlink, missing_ok=True)
+        for path in (self._socket, self._template_file):
+            await asyncio.to_thread(path.unlink, missing_ok=True)
 
     async def wait_exit(self) -> str:
         """What to say of a server that ended by itself, or was ended because it was stuck."""
@@ -216,9 +217,7 @@ class VllmEngine:
         return self._requests.embed_call(request)
 
     def _prepare(self) -> None:
-        """VLLM does not replace a socket that was left behind."""
         self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._socket.unlink(missing_ok=True)
         if self._settings.template.jinja:
             self._template_file.write_text(self._settings.template.jinja, encoding="utf-8")
 
@@ -252,10 +251,8 @@ class VllmCommand:
 
     @property
     def ctx_len(self) -> int:
-        """Tokens of context for each request: the setting, else the model's own limit within reason."""
-        return self.settings.ctx_len or min(
-            DEFAULT_CTX_LEN, self.model.base.description.context_tokens or DEFAULT_CTX_LEN
-        )
+        """Tokens of context for each request."""
+        return self.settings.ctx_len or usual_ctx_len(self.model.base.description)
 
     @property
     def tensor_parallel(self) -> int:

@@ -50,7 +50,10 @@ class VllmRequests:
     plain: PlainText = field(default_factory=PlainText)
 
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
-        """Translate a validated request. Raises InvalidArgumentError: this model does not chat."""
+        """Translate a validated request.
+
+        Raises InvalidArgumentError: this model does not chat, or cannot be left the choice to call a tool.
+        """
         if self.embeds:
             raise InvalidArgumentError("This model computes embeddings; it writes no text.", param="model")
         body = {key: value for key, value in request.items() if key in _FIELDS and value is not None}
@@ -68,7 +71,8 @@ class VllmRequests:
             add_stops(body, self.stops)
         if forced is not None:
             self._force(body, request, forced)
-        elif request.get("tools") and request.get("tool_choice") != "none" and self.parses_tools:
+        elif request.get("tools") and request.get("tool_choice") != "none":
+            self._check_parses_tools()
             body |= {"tools": request["tools"], "tool_choice": "auto"}
             if request.get("parallel_tool_calls") is not None:
                 body["parallel_tool_calls"] = request["parallel_tool_calls"]
@@ -86,6 +90,8 @@ class VllmRequests:
         body = {key: value for key, value in request.items() if key in _COMPLETION_FIELDS and value is not None}
         body["model"] = self.model
         self._bound_tokens(body, request)
+        if body.get("max_tokens") == 0 and not request.get("echo"):
+            body["max_tokens"] = 1  # it takes 0 with an echo alone; `completions.py` drops the token
         if request.get("repeat_penalty") is not None:
             body["repetition_penalty"] = request["repeat_penalty"]
         _allow_equal_choices(body)
@@ -105,6 +111,16 @@ class VllmRequests:
         limit = request.get("max_completion_tokens") or request.get("max_tokens")
         if limit is not None:
             body["max_tokens"] = min(limit, self.ctx_len)
+
+    def _check_parses_tools(self) -> None:
+        """VLLM refuses this too; what its model writes would be told as prose, calls included."""
+        if not self.parses_tools:
+            message = (
+                "This model cannot choose whether to call a tool: nothing here reads its tool calls. Set "
+                "'tool_call_parser' in its settings (hermes, llama3_json, mistral ...), or send 'tool_choice' as "
+                "'required', 'none' or a function's name."
+            )
+            raise InvalidArgumentError(message, param="tool_choice", code="unsupported_parameter")
 
     def _force(self, body: dict[str, Any], request: Mapping[str, Any], forced: ForcedCall) -> None:
         body["response_format"] = forced.response_format

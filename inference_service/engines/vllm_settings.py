@@ -10,7 +10,6 @@ from typing import Any, Final
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.engines.prompt_template import ChatTemplate, chat_template
 
-DEFAULT_CTX_LEN: Final = 8_192
 _DEFAULT_N_PARALLEL: Final = 8
 
 _DTYPES: Final = ("auto", "bfloat16", "float16", "float32", "half", "float")

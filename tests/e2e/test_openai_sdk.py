@@ -141,8 +141,15 @@ def test_a_text_is_gone_on_with(client: OpenAI) -> None:
     assert by_default.usage.completion_tokens <= 16
 
 
+def test_a_completion_of_no_tokens_is_its_echo(client: OpenAI) -> None:
+    answer = client.completions.create(model=MODEL, prompt="One, two,", echo=True, max_tokens=0)
+    assert answer.choices[0].text == "One, two,"
+    assert answer.usage is not None
+    assert (answer.usage.completion_tokens, answer.usage.total_tokens) == (0, answer.usage.prompt_tokens)
+
+
 def test_what_a_completion_cannot_have_is_refused_by_name(client: OpenAI) -> None:
-    for field, value in (("suffix", "the end"), ("best_of", 3), ("max_tokens", 0), ("prompt", "word " * 9000)):
+    for field, value in (("suffix", "the end"), ("best_of", 3), ("prompt", "word " * 9000)):
         parameters: Any = {"model": MODEL, "prompt": "One", field: value}
         with pytest.raises(openai.BadRequestError) as caught:
             client.completions.create(**parameters)

@@ -76,3 +76,16 @@ def test_log_probabilities_nobody_asked_for_are_left_out() -> None:
 def test_what_is_no_completion_is_noticed(said: Any) -> None:
     with pytest.raises((KeyError, TypeError, AttributeError)):
         WholeCompletion(HEAD, wishes()).feed(said)
+
+
+@pytest.mark.parametrize("reason", ["stop", "length"])
+def test_an_answer_that_may_have_no_token_has_none(reason: str) -> None:
+    """llama.cpp and vLLM write one; only vLLM's echo, which is asked for without an echo of ours, is text to keep."""
+    cost = {"prompt_tokens": 4, "completion_tokens": 1}
+    for request, echo, text in (({}, (), ""), ({"echo": True}, ["p"], "p"), ({"echo": True}, (), "pX")):
+        whole = WholeCompletion(HEAD, CompletionWishes.of({"prompt": ["p"], "max_tokens": 0, **request}, echo))
+        whole.feed(chunk(0, "pX" if request and not echo else "X", reason, usage=cost))
+        (said,) = whole.end()
+        (choice,) = json.loads(said)["choices"]
+        assert (choice["text"], choice["finish_reason"], whole.finish_reason) == (text, "length", "length")
+        assert json.loads(said)["usage"] == {"prompt_tokens": 4, "completion_tokens": 0, "total_tokens": 4}

@@ -27,13 +27,19 @@ class ModelDescription:
     context_tokens: int = 0
 
 
-# What Jan gave a model that says nothing of its context.
-_USUAL_CTX_LEN = 8192
+UNKNOWN = ModelDescription(weights_bytes=0)
+"""A model whose files tell nothing."""
+
+USUAL_CTX_LEN = 8192
+"""What Jan gave a model that says nothing of its context, in tokens."""
 
 
-def first_ctx_len(description: ModelDescription) -> int:
-    """The context that a new model is given: what it was made for, 8192 tokens at most."""
-    return min(_USUAL_CTX_LEN, description.context_tokens or _USUAL_CTX_LEN)
+def usual_ctx_len(description: ModelDescription) -> int:
+    """The context of a model whose settings say none: what it was made for, 8192 tokens at most.
+
+    The one rule for every engine, and for what a download or an import writes into a new model.json.
+    """
+    return min(USUAL_CTX_LEN, description.context_tokens or USUAL_CTX_LEN)
 
 
 # Ten times what the largest known model has. Larger ones are lies, and would make sums that mean nothing.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, NotFoundError, StorageFullError
-from jan.formats.description import ModelDescription, first_ctx_len
+from jan.formats.description import ModelDescription, usual_ctx_len
 from jan.formats.hf_folder import read_hf_folder, read_lora_folder
 from jan.formats.weights import describe_gguf_files, is_gguf_adapter
 from jan.ids import ModelId
@@ -184,7 +184,7 @@ class ModelImport:
         weights = self.selection.weights()
         settings: JsonObject = {}
         if self.selection.is_gguf:
-            settings = {"ctx_len": first_ctx_len(self._describe_gguf()), "llama_model_path": weights[0]}
+            settings = {"ctx_len": usual_ctx_len(self._describe_gguf()), "llama_model_path": weights[0]}
         if self._base is not None:
             settings["base_model"] = self._base.id
         return {

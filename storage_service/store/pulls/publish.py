@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from jan.errors import ConflictError, FailedPreconditionError
 from jan.formats.config import MAX_CONFIG_BYTES, parse_config
-from jan.formats.description import LyingHeaderError, first_ctx_len
+from jan.formats.description import LyingHeaderError, usual_ctx_len
 from jan.formats.gguf import GgufHeader, describe_gguf, read_gguf
 from jan.formats.safetensors import read_safetensors
 from jan.ids import ModelId
@@ -78,7 +78,7 @@ def completed(model: JsonObject, folder: Path, header: GgufHeader | None) -> Jso
     size = sum(path.stat().st_size for path in folder.iterdir() if path.name != layout.MODEL_FILE)
     settings = dict(model.get("settings") or {})
     if header is not None:
-        settings.setdefault("ctx_len", first_ctx_len(describe_gguf(header)))
+        settings.setdefault("ctx_len", usual_ctx_len(describe_gguf(header)))
     return model | {"settings": settings, "metadata": (model.get("metadata") or {}) | {"size": size}}
 
 

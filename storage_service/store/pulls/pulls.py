@@ -27,8 +27,9 @@ from storage_service.store.pulls.room import Room, still_to_come, taken_by
 logger = get_logger(__name__)
 
 MAX_PIECE_BYTES = 4 * 1024 * 1024
-# How many that have ended are remembered, for those who still ask how they ended.
-KEPT_ENDED = 50
+# How many that have ended are remembered, for those who still ask how they ended. By number and not by age: a clock
+# that jumps would make them old.
+KEPT_ENDED = 100
 
 _FILES = "files"
 _UNFINISHED = (PullState.ACTIVE, PullState.ERROR)
@@ -219,11 +220,13 @@ class Pulls:
         return self.get(pull_id)
 
     def cancel(self, pull_id: PullId) -> PullView:
-        """End a download and remove what was fetched; one that has been completed stays as it is."""
+        """End a download and remove what was fetched. One that has ended already is forgotten; its model stays."""
         view = self.get(pull_id)
         if view.pull.state in _UNFINISHED:
             self._end(view.pull, PullState.CANCELLED)
-        return self.get(pull_id)
+            return self.get(pull_id)
+        self._forget(pull_id)
+        return view
 
     def _note(self, pull: Pull, file: PullFile, piece: Piece) -> PullFile:
         """The file with what its server says of it now; a size that came with a hash is not changed by a server."""
@@ -312,8 +315,11 @@ class Pulls:
         """Remove the oldest records of downloads that have ended long ago."""
         ended = [pull for pull in self._pulls.values() if pull.state not in _UNFINISHED]
         for pull in sorted(ended, key=_by_age)[:-KEPT_ENDED]:
-            atomic.remove_tree(self._layout.pull(pull.id))
-            del self._pulls[pull.id]
+            self._forget(pull.id)
+
+    def _forget(self, pull_id: PullId) -> None:
+        atomic.remove_tree(self._layout.pull(pull_id))
+        del self._pulls[pull_id]
 
 
 def _received(pull: Pull, file: PullFile, living: _Living | None) -> int:

@@ -42,6 +42,7 @@ def test_a_model_is_openais_with_jans_fields() -> None:
         "parameters": {"temperature": 0.7},
         "metadata": {"tags": ["7B"], "size": 5},
         "size_bytes": None,
+        "ctx_len": None,
         "state": "ready",
         "progress": None,
         "activity": None,
@@ -77,3 +78,16 @@ def test_a_file_that_came_since_is_no_longer_missing() -> None:
     assert (here["state"], here["error"]) == ("ready", None)
     model.missing_files.append("b")
     assert model_from_proto(model, status)["state"] == "error"
+
+
+def test_what_a_load_would_warn_of_is_told_until_one_has_warned() -> None:
+    preview = control_pb2.ModelPreview(warnings=["swap is ignored."], ctx_len=2048)
+    preview.error.CopyFrom(UnavailableError("The file is cut off.").to_detail())
+    model = models_pb2.Model(id="m")
+    told = model_from_proto(model, None, preview)
+    assert (told["state"], told["ctx_len"], told["error"]) == ("ready", 2048, None)
+    assert told["warnings"] == ["swap is ignored.", "The file is cut off."]
+    running = control_pb2.ModelStatus(state=control_pb2.MODEL_STATE_RUNNING)
+    assert model_from_proto(model, running, preview)["warnings"] == []
+    model.missing_files.append("m.gguf")
+    assert model_from_proto(model, None, preview)["warnings"] == ["swap is ignored."]

@@ -109,6 +109,10 @@ async def test_cancelling_leaves_no_file(pulling: Pulling) -> None:
     again = await pulling.begin(f"{pulling.host.url}/a.gguf")
     by_cortex = await pulling.gateway.json("DELETE", "/v1/models/pull", {"taskId": again["id"]})
     assert (by_cortex["id"], by_cortex["state"]) == (again["id"], "cancelled")
+    record = f"/v1/models/pull/{again['id']}"
+    assert (await pulling.gateway.json("DELETE", record))["state"] == "cancelled"  # and forgotten
+    assert (await pulling.gateway.json("GET", record, status=404))["error"]["code"] == "pull_not_found"
+    assert [one["id"] for one in (await pulling.gateway.json("GET", "/v1/models/pull"))["data"]] == [pull["id"]]
 
 
 async def test_what_a_url_asks_besides_is_kept_nowhere(pulling: Pulling) -> None:

@@ -62,6 +62,26 @@ class CompletionContract:
         chunks = await completed_in_chunks(engine, client, {**request, "echo": True, "stream": True})
         assert "".join(choice["text"] for chunk in chunks for choice in chunk["choices"]) == text
 
+    @pytest.mark.parametrize("echo", [False, True])
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_writes_nothing_if_it_is_to(
+        self, engine: Engine, client: EngineClient, stream: bool, echo: bool
+    ) -> None:
+        request = {"prompt": ["One, two,", "Three"], "max_tokens": 0, "echo": echo, "temperature": 0, "n": 2}
+        if stream:
+            asked = {**request, "stream": True, "stream_options": {"include_usage": True}}
+            *chunks, last = await completed_in_chunks(engine, client, asked)
+            choices, usage = [choice for chunk in chunks for choice in chunk["choices"]], last["usage"]
+        else:
+            answer = await completed(engine, client, request)
+            choices, usage = answer["choices"], answer["usage"]
+        for index in range(4):
+            mine = [choice for choice in choices if choice["index"] == index]
+            assert "".join(choice["text"] for choice in mine) == (request["prompt"][index // 2] if echo else "")  # type: ignore[index]
+            assert mine[-1]["finish_reason"] == "length"
+        assert usage["completion_tokens"] == 0
+        assert usage["total_tokens"] == usage["prompt_tokens"] > 0
+
     @pytest.mark.parametrize("stream", [False, True])
     async def test_tells_log_probabilities_in_columns(self, engine: Engine, client: EngineClient, stream: bool) -> None:
         request = {"prompt": ["One, two,"], "max_tokens": 3, "temperature": 0, "logprobs": 2, "stream": stream}

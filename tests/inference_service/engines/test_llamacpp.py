@@ -22,6 +22,7 @@ from inference_service.gguf_files import GgufFiles
 from inference_service.placement import Placement
 from inference_service.tokens import TokenQuestion
 from jan.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
+from jan.formats.description import ModelDescription
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from tests.inference_service.engines.asking import CITY, FORGED, MESSAGES, TOOLS, streamed, whole
 from tests.inference_service.engines.continuation_contract import ContinuationContract
@@ -343,9 +344,17 @@ def test_what_is_not_honoured_is_told(setting: str, complaint: str) -> None:
     settings = LlamaSettings.parse(setting)
     assert len(settings.warnings) == 1
     assert complaint in settings.warnings[0]
-    assert settings.arguments() == ["--ctx-len=4096", "--n-parallel=4"]
+    assert settings.arguments() == ["--ctx-len=8192", "--n-parallel=4"]
 
 
 def test_a_template_cannot_pass_for_an_option() -> None:
     settings = LlamaSettings.parse(json.dumps({"prompt_template": "--model=/etc/passwd {{ messages }}"}))
     assert "--chat-template=--model=/etc/passwd {{ messages }}" in settings.arguments()
+
+
+def test_a_context_that_nobody_set_is_the_models_own_within_reason(run_dir: Path) -> None:
+    for made_for, ctx_len in ((2_048, 2_048), (131_072, 8_192), (0, 8_192)):
+        description = ModelDescription(1, context_tokens=made_for)
+        spec, files = ModelSpec(id="m", engine="llamacpp"), GgufFiles([Path("m.gguf")])
+        engine = LlamaCppEngine(spec, files, Placement((), ""), run_dir, LOAD_TIMEOUT, description=description)
+        assert engine.ctx_len == ctx_len

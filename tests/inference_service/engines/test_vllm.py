@@ -104,7 +104,7 @@ async def engine(vllm_models: Path, vllm_python: Path, module_run_dir: Path) -> 
 class TestVllm(EngineContract, ContinuationContract):
     """One engine for the whole contract: whatever a test does to it, the next one finds it ready."""
 
-    traits = frozenset({Trait.NO_TOOLS_IN_TEMPLATE})
+    traits = frozenset({Trait.REFUSES_TO_CHOOSE_TOOLS})
 
     @pytest_asyncio.fixture(loop_scope="module")
     async def client(self, engine: Engine) -> AsyncIterator[EngineClient]:  # type: ignore[override]  # it runs already

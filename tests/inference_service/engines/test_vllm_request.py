@@ -57,10 +57,18 @@ def test_tools_that_may_be_called_go_as_they_are() -> None:
     assert body(tools=TOOLS, parallel_tool_calls=False)["parallel_tool_calls"] is False
 
 
-@pytest.mark.parametrize("requests", [REQUESTS, replace(REQUESTS, parses_tools=False)])
-def test_tools_that_may_not_or_cannot_be_called_stay_here(requests: VllmRequests) -> None:
-    choice = "none" if requests.parses_tools else "auto"
-    assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(body(requests, tools=TOOLS, tool_choice=choice))
+def test_tools_that_may_not_be_called_stay_here() -> None:
+    for requests in (REQUESTS, replace(REQUESTS, parses_tools=False)):
+        sent = body(requests, tools=TOOLS, tool_choice="none")
+        assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(sent)
+
+
+@pytest.mark.parametrize("choice", [{}, {"tool_choice": "auto"}])
+def test_a_model_whose_calls_nobody_reads_is_not_left_the_choice(choice: dict[str, str]) -> None:
+    with pytest.raises(InvalidArgumentError, match="tool_call_parser") as refused:
+        body(replace(REQUESTS, parses_tools=False), tools=TOOLS, **choice)
+    assert (refused.value.param, refused.value.code) == ("tool_choice", "unsupported_parameter")
+    assert body(replace(REQUESTS, parses_tools=False), tools=[])["messages"] == MESSAGES
 
 
 def test_a_forced_call_is_a_schema_beside_the_tools() -> None:

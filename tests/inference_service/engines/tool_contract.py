@@ -9,6 +9,7 @@ import pytest
 
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import Engine
+from jan.errors import InvalidArgumentError
 from tests.inference_service.engines.asking import (
     CITY,
     MESSAGES,
@@ -68,6 +69,10 @@ class ToolContract:
 
     async def test_tools_that_it_may_call_do_no_harm(self, engine: Engine, client: EngineClient) -> None:
         request = {"messages": MESSAGES, "max_tokens": 4, "temperature": 0, "tools": TOOLS, "tool_choice": "auto"}
+        if Trait.REFUSES_TO_CHOOSE_TOOLS in self.traits:
+            with pytest.raises(InvalidArgumentError, match="tool_call_parser"):
+                engine.chat_call(request)
+            return
         message = (await whole(engine, client, request))["choices"][0]["message"]
         called = bool(message.get("tool_calls"))
         assert called is (Trait.NO_TOOLS_IN_TEMPLATE not in self.traits)

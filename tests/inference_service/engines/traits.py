@@ -13,6 +13,7 @@ class Trait(StrEnum):
 
     WHOLE_ANSWERS_STREAM = "a whole answer is streamed from it and gathered here"
     TELLS_NO_TOKENS = "it cannot be asked what its tokens are"
+    REFUSES_TO_CHOOSE_TOOLS = "nothing reads its model's tool calls, so it cannot be left the choice to call one"
     NO_TOOLS_IN_TEMPLATE = "its model's chat template has no tools: left to itself it answers in prose"
 
 

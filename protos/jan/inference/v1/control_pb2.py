@@ -26,17 +26,17 @@ from jan.inference.v1 import jobs_pb2 as jan_dot_inference_dot_v1_dot_jobs__pb2
 from jan.type.v1 import error_pb2 as jan_dot_type_dot_v1_dot_error__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ejan/inference/v1/control.proto\x12\x10jan.inference.v1\x1a\x1bjan/inference/v1/jobs.proto\x1a\x17jan/type/v1/error.proto\"\xee\x01\n\x0bModelStatus\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.jan.inference.v1.ModelState\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.jan.type.v1.ErrorDetail\x12\x10\n\x08warnings\x18\x04 \x03(\t\x12\x15\n\x08progress\x18\x05 \x01(\x02H\x00\x88\x01\x01\x12\x10\n\x08\x61\x63tivity\x18\x06 \x01(\t\x12/\n\nplacements\x18\x07 \x03(\x0b\x32\x1b.jan.inference.v1.PlacementB\x0b\n\t_progress\"p\n\tPlacement\x12\'\n\x06shares\x18\x01 \x03(\x0b\x32\x17.jan.inference.v1.Share\x12\x17\n\x0ftensor_parallel\x18\x02 \x01(\r\x12\x14\n\x0cstage_layers\x18\x03 \x03(\r\x12\x0b\n\x03why\x18\x04 \x01(\t\".\n\x05Share\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\"\xa7\x01\n\x06\x44\x65vice\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x1c.jan.inference.v1.DeviceKind\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x04\x12\x12\n\nfree_bytes\x18\x05 \x01(\x04\x12-\n\x06models\x18\x06 \x03(\x0b\x32\x1d.jan.inference.v1.PlacedModel\"3\n\x0bPlacedModel\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\"c\n\x05Needs\x12\x15\n\rweights_bytes\x18\x01 \x01(\x04\x12\x16\n\x0ekv_cache_bytes\x18\x02 \x01(\x04\x12\x16\n\x0eoverhead_bytes\x18\x03 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x04\"\x1a\n\x18ListModelStatusesRequest\"J\n\x19ListModelStatusesResponse\x12-\n\x06models\x18\x01 \x03(\x0b\x32\x1d.jan.inference.v1.ModelStatus\"\x14\n\x12ListDevicesRequest\"N\n\x13ListDevicesResponse\x12\x0c\n\x04host\x18\x01 \x01(\t\x12)\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32\x18.jan.inference.v1.Device\"\xf3\x01\n\x0f\x46itModelRequest\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.jan.inference.v1.ModelSpec\x12\x14\n\x07\x63tx_len\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x17\n\nn_parallel\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\x12\n\ndevice_ids\x18\x04 \x03(\t\x12)\n\x07\x64\x65vices\x18\x05 \x03(\x0b\x32\x18.jan.inference.v1.Device\x12+\n\x05sizes\x18\x06 \x01(\x0b\x32\x1c.jan.inference.v1.ModelSizesB\n\n\x08_ctx_lenB\r\n\x0b_n_parallel\"\xb9\x01\n\nModelSizes\x12\x15\n\rweights_bytes\x18\x01 \x01(\x04\x12\x0e\n\x06layers\x18\x02 \x01(\r\x12\x17\n\x0f\x61ttention_heads\x18\x03 \x01(\r\x12\x10\n\x08kv_heads\x18\x04 \x01(\r\x12\x13\n\x0bkv_elements\x18\x05 \x01(\x04\x12\x18\n\x10\x65mbedding_length\x18\x06 \x01(\r\x12\x12\n\nvocabulary\x18\x07 \x01(\r\x12\x16\n\x0e\x63ontext_tokens\x18\x08 \x01(\x04\"\xdc\x01\n\x10\x46itModelResponse\x12\x0c\n\x04\x66its\x18\x01 \x01(\x08\x12\x10\n\x08\x66its_now\x18\x02 \x01(\x08\x12&\n\x05needs\x18\x03 \x01(\x0b\x32\x17.jan.inference.v1.Needs\x12.\n\tplacement\x18\x04 \x01(\x0b\x32\x1b.jan.inference.v1.Placement\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\x0f\n\x07\x63tx_len\x18\x06 \x01(\r\x12\x12\n\nn_parallel\x18\x07 \x01(\r\x12\x10\n\x08measured\x18\x08 \x01(\x08\x12\x0c\n\x04host\x18\t \x01(\t\"M\n\x11StartModelRequest\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.jan.inference.v1.ModelSpec\x12\x0c\n\x04wait\x18\x02 \x01(\x08\"C\n\x12StartModelResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.jan.inference.v1.ModelStatus\"$\n\x10StopModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"B\n\x11StopModelResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.jan.inference.v1.ModelStatus\"\x95\x01\n\x0fTokenizeRequest\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.jan.inference.v1.ModelSpec\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x13\n\tchat_json\x18\x03 \x01(\tH\x00\x12\x13\n\x0b\x61\x64\x64_special\x18\x04 \x01(\x08\x12\x13\n\x0bwith_pieces\x18\x05 \x01(\x08\x42\x07\n\x05input\"C\n\x10TokenizeResponse\x12\x0e\n\x06tokens\x18\x01 \x03(\r\x12\x0e\n\x06pieces\x18\x02 \x03(\x0c\x12\x0f\n\x07\x63tx_len\x18\x03 \x01(\r\"O\n\x11\x44\x65tokenizeRequest\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.jan.inference.v1.ModelSpec\x12\x0e\n\x06tokens\x18\x02 \x03(\r\"\"\n\x12\x44\x65tokenizeResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x14\n\x12WatchModelsRequest\"D\n\x13WatchModelsResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.jan.inference.v1.ModelStatus*\xa4\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_STATE_READY\x10\x01\x12\x18\n\x14MODEL_STATE_STARTING\x10\x02\x12\x17\n\x13MODEL_STATE_RUNNING\x10\x03\x12\x18\n\x14MODEL_STATE_STOPPING\x10\x04\x12\x15\n\x11MODEL_STATE_ERROR\x10\x05*S\n\nDeviceKind\x12\x1b\n\x17\x44\x45VICE_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x45VICE_KIND_CPU\x10\x01\x12\x13\n\x0f\x44\x45VICE_KIND_GPU\x10\x02\x32\xe6\x05\n\x0e\x43ontrolService\x12l\n\x11ListModelStatuses\x12*.jan.inference.v1.ListModelStatusesRequest\x1a+.jan.inference.v1.ListModelStatusesResponse\x12Z\n\x0bListDevices\x12$.jan.inference.v1.ListDevicesRequest\x1a%.jan.inference.v1.ListDevicesResponse\x12Q\n\x08\x46itModel\x12!.jan.inference.v1.FitModelRequest\x1a\".jan.inference.v1.FitModelResponse\x12W\n\nStartModel\x12#.jan.inference.v1.StartModelRequest\x1a$.jan.inference.v1.StartModelResponse\x12T\n\tStopModel\x12\".jan.inference.v1.StopModelRequest\x1a#.jan.inference.v1.StopModelResponse\x12Q\n\x08Tokenize\x12!.jan.inference.v1.TokenizeRequest\x1a\".jan.inference.v1.TokenizeResponse\x12W\n\nDetokenize\x12#.jan.inference.v1.DetokenizeRequest\x1a$.jan.inference.v1.DetokenizeResponse\x12\\\n\x0bWatchModels\x12$.jan.inference.v1.WatchModelsRequest\x1a%.jan.inference.v1.WatchModelsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ejan/inference/v1/control.proto\x12\x10jan.inference.v1\x1a\x1bjan/inference/v1/jobs.proto\x1a\x17jan/type/v1/error.proto\"\xee\x01\n\x0bModelStatus\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.jan.inference.v1.ModelState\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.jan.type.v1.ErrorDetail\x12\x10\n\x08warnings\x18\x04 \x03(\t\x12\x15\n\x08progress\x18\x05 \x01(\x02H\x00\x88\x01\x01\x12\x10\n\x08\x61\x63tivity\x18\x06 \x01(\t\x12/\n\nplacements\x18\x07 \x03(\x0b\x32\x1b.jan.inference.v1.PlacementB\x0b\n\t_progress\"p\n\tPlacement\x12\'\n\x06shares\x18\x01 \x03(\x0b\x32\x17.jan.inference.v1.Share\x12\x17\n\x0ftensor_parallel\x18\x02 \x01(\r\x12\x14\n\x0cstage_layers\x18\x03 \x03(\r\x12\x0b\n\x03why\x18\x04 \x01(\t\".\n\x05Share\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\"\xa7\x01\n\x06\x44\x65vice\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x1c.jan.inference.v1.DeviceKind\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x04\x12\x12\n\nfree_bytes\x18\x05 \x01(\x04\x12-\n\x06models\x18\x06 \x03(\x0b\x32\x1d.jan.inference.v1.PlacedModel\"3\n\x0bPlacedModel\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\"c\n\x05Needs\x12\x15\n\rweights_bytes\x18\x01 \x01(\x04\x12\x16\n\x0ekv_cache_bytes\x18\x02 \x01(\x04\x12\x16\n\x0eoverhead_bytes\x18\x03 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x04\"\x1a\n\x18ListModelStatusesRequest\"J\n\x19ListModelStatusesResponse\x12-\n\x06models\x18\x01 \x03(\x0b\x32\x1d.jan.inference.v1.ModelStatus\"\x14\n\x12ListDevicesRequest\"N\n\x13ListDevicesResponse\x12\x0c\n\x04host\x18\x01 \x01(\t\x12)\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32\x18.jan.inference.v1.Device\"\xf3\x01\n\x0f\x46itModelRequest\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.jan.inference.v1.ModelSpec\x12\x14\n\x07\x63tx_len\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x17\n\nn_parallel\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\x12\n\ndevice_ids\x18\x04 \x03(\t\x12)\n\x07\x64\x65vices\x18\x05 \x03(\x0b\x32\x18.jan.inference.v1.Device\x12+\n\x05sizes\x18\x06 \x01(\x0b\x32\x1c.jan.inference.v1.ModelSizesB\n\n\x08_ctx_lenB\r\n\x0b_n_parallel\"\xb9\x01\n\nModelSizes\x12\x15\n\rweights_bytes\x18\x01 \x01(\x04\x12\x0e\n\x06layers\x18\x02 \x01(\r\x12\x17\n\x0f\x61ttention_heads\x18\x03 \x01(\r\x12\x10\n\x08kv_heads\x18\x04 \x01(\r\x12\x13\n\x0bkv_elements\x18\x05 \x01(\x04\x12\x18\n\x10\x65mbedding_length\x18\x06 \x01(\r\x12\x12\n\nvocabulary\x18\x07 \x01(\r\x12\x16\n\x0e\x63ontext_tokens\x18\x08 \x01(\x04\"\xdc\x01\n\x10\x46itModelResponse\x12\x0c\n\x04\x66its\x18\x01 \x01(\x08\x12\x10\n\x08\x66its_now\x18\x02 \x01(\x08\x12&\n\x05needs\x18\x03 \x01(\x0b\x32\x17.jan.inference.v1.Needs\x12.\n\tplacement\x18\x04 \x01(\x0b\x32\x1b.jan.inference.v1.Placement\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\x0f\n\x07\x63tx_len\x18\x06 \x01(\r\x12\x12\n\nn_parallel\x18\x07 \x01(\r\x12\x10\n\x08measured\x18\x08 \x01(\x08\x12\x0c\n\x04host\x18\t \x01(\t\"C\n\x14PreviewModelsRequest\x12+\n\x06models\x18\x01 \x03(\x0b\x32\x1b.jan.inference.v1.ModelSpec\"G\n\x15PreviewModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.jan.inference.v1.ModelPreview\"Z\n\x0cModelPreview\x12\x10\n\x08warnings\x18\x01 \x03(\t\x12\'\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x18.jan.type.v1.ErrorDetail\x12\x0f\n\x07\x63tx_len\x18\x03 \x01(\r\"M\n\x11StartModelRequest\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.jan.inference.v1.ModelSpec\x12\x0c\n\x04wait\x18\x02 \x01(\x08\"C\n\x12StartModelResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.jan.inference.v1.ModelStatus\"$\n\x10StopModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"B\n\x11StopModelResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.jan.inference.v1.ModelStatus\"\x95\x01\n\x0fTokenizeRequest\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.jan.inference.v1.ModelSpec\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x13\n\tchat_json\x18\x03 \x01(\tH\x00\x12\x13\n\x0b\x61\x64\x64_special\x18\x04 \x01(\x08\x12\x13\n\x0bwith_pieces\x18\x05 \x01(\x08\x42\x07\n\x05input\"C\n\x10TokenizeResponse\x12\x0e\n\x06tokens\x18\x01 \x03(\r\x12\x0e\n\x06pieces\x18\x02 \x03(\x0c\x12\x0f\n\x07\x63tx_len\x18\x03 \x01(\r\"O\n\x11\x44\x65tokenizeRequest\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.jan.inference.v1.ModelSpec\x12\x0e\n\x06tokens\x18\x02 \x03(\r\"\"\n\x12\x44\x65tokenizeResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x14\n\x12WatchModelsRequest\"D\n\x13WatchModelsResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.jan.inference.v1.ModelStatus*\xa4\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_STATE_READY\x10\x01\x12\x18\n\x14MODEL_STATE_STARTING\x10\x02\x12\x17\n\x13MODEL_STATE_RUNNING\x10\x03\x12\x18\n\x14MODEL_STATE_STOPPING\x10\x04\x12\x15\n\x11MODEL_STATE_ERROR\x10\x05*S\n\nDeviceKind\x12\x1b\n\x17\x44\x45VICE_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x45VICE_KIND_CPU\x10\x01\x12\x13\n\x0f\x44\x45VICE_KIND_GPU\x10\x02\x32\xc8\x06\n\x0e\x43ontrolService\x12l\n\x11ListModelStatuses\x12*.jan.inference.v1.ListModelStatusesRequest\x1a+.jan.inference.v1.ListModelStatusesResponse\x12Z\n\x0bListDevices\x12$.jan.inference.v1.ListDevicesRequest\x1a%.jan.inference.v1.ListDevicesResponse\x12Q\n\x08\x46itModel\x12!.jan.inference.v1.FitModelRequest\x1a\".jan.inference.v1.FitModelResponse\x12`\n\rPreviewModels\x12&.jan.inference.v1.PreviewModelsRequest\x1a\'.jan.inference.v1.PreviewModelsResponse\x12W\n\nStartModel\x12#.jan.inference.v1.StartModelRequest\x1a$.jan.inference.v1.StartModelResponse\x12T\n\tStopModel\x12\".jan.inference.v1.StopModelRequest\x1a#.jan.inference.v1.StopModelResponse\x12Q\n\x08Tokenize\x12!.jan.inference.v1.TokenizeRequest\x1a\".jan.inference.v1.TokenizeResponse\x12W\n\nDetokenize\x12#.jan.inference.v1.DetokenizeRequest\x1a$.jan.inference.v1.DetokenizeResponse\x12\\\n\x0bWatchModels\x12$.jan.inference.v1.WatchModelsRequest\x1a%.jan.inference.v1.WatchModelsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jan.inference.v1.control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELSTATE']._serialized_start=2381
-  _globals['_MODELSTATE']._serialized_end=2545
-  _globals['_DEVICEKIND']._serialized_start=2547
-  _globals['_DEVICEKIND']._serialized_end=2630
+  _globals['_MODELSTATE']._serialized_start=2615
+  _globals['_MODELSTATE']._serialized_end=2779
+  _globals['_DEVICEKIND']._serialized_start=2781
+  _globals['_DEVICEKIND']._serialized_end=2864
   _globals['_MODELSTATUS']._serialized_start=107
   _globals['_MODELSTATUS']._serialized_end=345
   _globals['_PLACEMENT']._serialized_start=347
@@ -63,26 +63,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSIZES']._serialized_end=1471
   _globals['_FITMODELRESPONSE']._serialized_start=1474
   _globals['_FITMODELRESPONSE']._serialized_end=1694
-  _globals['_STARTMODELREQUEST']._serialized_start=1696
-  _globals['_STARTMODELREQUEST']._serialized_end=1773
-  _globals['_STARTMODELRESPONSE']._serialized_start=1775
-  _globals['_STARTMODELRESPONSE']._serialized_end=1842
-  _globals['_STOPMODELREQUEST']._serialized_start=1844
-  _globals['_STOPMODELREQUEST']._serialized_end=1880
-  _globals['_STOPMODELRESPONSE']._serialized_start=1882
-  _globals['_STOPMODELRESPONSE']._serialized_end=1948
-  _globals['_TOKENIZEREQUEST']._serialized_start=1951
-  _globals['_TOKENIZEREQUEST']._serialized_end=2100
-  _globals['_TOKENIZERESPONSE']._serialized_start=2102
-  _globals['_TOKENIZERESPONSE']._serialized_end=2169
-  _globals['_DETOKENIZEREQUEST']._serialized_start=2171
-  _globals['_DETOKENIZEREQUEST']._serialized_end=2250
-  _globals['_DETOKENIZERESPONSE']._serialized_start=2252
-  _globals['_DETOKENIZERESPONSE']._serialized_end=2286
-  _globals['_WATCHMODELSREQUEST']._serialized_start=2288
-  _globals['_WATCHMODELSREQUEST']._serialized_end=2308
-  _globals['_WATCHMODELSRESPONSE']._serialized_start=2310
-  _globals['_WATCHMODELSRESPONSE']._serialized_end=2378
-  _globals['_CONTROLSERVICE']._serialized_start=2633
-  _globals['_CONTROLSERVICE']._serialized_end=3375
+  _globals['_PREVIEWMODELSREQUEST']._serialized_start=1696
+  _globals['_PREVIEWMODELSREQUEST']._serialized_end=1763
+  _globals['_PREVIEWMODELSRESPONSE']._serialized_start=1765
+  _globals['_PREVIEWMODELSRESPONSE']._serialized_end=1836
+  _globals['_MODELPREVIEW']._serialized_start=1838
+  _globals['_MODELPREVIEW']._serialized_end=1928
+  _globals['_STARTMODELREQUEST']._serialized_start=1930
+  _globals['_STARTMODELREQUEST']._serialized_end=2007
+  _globals['_STARTMODELRESPONSE']._serialized_start=2009
+  _globals['_STARTMODELRESPONSE']._serialized_end=2076
+  _globals['_STOPMODELREQUEST']._serialized_start=2078
+  _globals['_STOPMODELREQUEST']._serialized_end=2114
+  _globals['_STOPMODELRESPONSE']._serialized_start=2116
+  _globals['_STOPMODELRESPONSE']._serialized_end=2182
+  _globals['_TOKENIZEREQUEST']._serialized_start=2185
+  _globals['_TOKENIZEREQUEST']._serialized_end=2334
+  _globals['_TOKENIZERESPONSE']._serialized_start=2336
+  _globals['_TOKENIZERESPONSE']._serialized_end=2403
+  _globals['_DETOKENIZEREQUEST']._serialized_start=2405
+  _globals['_DETOKENIZEREQUEST']._serialized_end=2484
+  _globals['_DETOKENIZERESPONSE']._serialized_start=2486
+  _globals['_DETOKENIZERESPONSE']._serialized_end=2520
+  _globals['_WATCHMODELSREQUEST']._serialized_start=2522
+  _globals['_WATCHMODELSREQUEST']._serialized_end=2542
+  _globals['_WATCHMODELSRESPONSE']._serialized_start=2544
+  _globals['_WATCHMODELSRESPONSE']._serialized_end=2612
+  _globals['_CONTROLSERVICE']._serialized_start=2867
+  _globals['_CONTROLSERVICE']._serialized_end=3707
 # @@protoc_insertion_point(module_scope)

@@ -555,6 +555,88 @@ class FitModelResponse(_message.Message):
 Global___FitModelResponse: _TypeAlias = FitModelResponse  # noqa: Y015
 
 @_typing.final
+class PreviewModelsRequest(_message.Message):
+    """Asks what is to be said of models that may never have been loaded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[_jobs_pb2.ModelSpec]:
+        """The models."""
+
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[_jobs_pb2.ModelSpec] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewModelsRequest: _TypeAlias = PreviewModelsRequest  # noqa: Y015
+
+@_typing.final
+class PreviewModelsResponse(_message.Message):
+    """Answers PreviewModels."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelPreview]:
+        """One for each model, in their order."""
+
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[Global___ModelPreview] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewModelsResponse: _TypeAlias = PreviewModelsResponse  # noqa: Y015
+
+@_typing.final
+class ModelPreview(_message.Message):
+    """What a load would tell."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    CTX_LEN_FIELD_NUMBER: _builtins.int
+    ctx_len: _builtins.int
+    """Tokens of context for each request; 0 when nobody here knows."""
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the engine will not honour of the model's settings, in words."""
+
+    @_builtins.property
+    def error(self) -> _error_pb2.ErrorDetail:
+        """Why it could not be loaded, as far as its files and settings tell; absent when nothing is known against it."""
+
+    def __init__(
+        self,
+        *,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+        error: _error_pb2.ErrorDetail | None = ...,
+        ctx_len: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ctx_len", b"ctx_len", "error", b"error", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelPreview: _TypeAlias = ModelPreview  # noqa: Y015
+
+@_typing.final
 class StartModelRequest(_message.Message):
     """Asks to load a model."""
 

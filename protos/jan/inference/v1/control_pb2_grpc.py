@@ -50,6 +50,11 @@ class ControlServiceStub:
                 request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.FitModelRequest.SerializeToString,
                 response_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.FitModelResponse.FromString,
                 _registered_method=True)
+        self.PreviewModels = channel.unary_unary(
+                '/jan.inference.v1.ControlService/PreviewModels',
+                request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.PreviewModelsRequest.SerializeToString,
+                response_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.PreviewModelsResponse.FromString,
+                _registered_method=True)
         self.StartModel = channel.unary_unary(
                 '/jan.inference.v1.ControlService/StartModel',
                 request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.StartModelRequest.SerializeToString,
@@ -98,6 +103,13 @@ class ControlServiceServicer:
     def FitModel(self, request, context):
         """Tells whether a model would fit, without loading it. FAILED_PRECONDITION: its files or settings are unusable, or no
         engine here runs it. NOT_FOUND: a file is missing. INVALID_ARGUMENT: an unknown device.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewModels(self, request, context):
+        """Tells what would be said of models once they are loaded, and what would keep them from it; nothing is loaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,6 +168,11 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.FitModel,
                     request_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.FitModelRequest.FromString,
                     response_serializer=jan_dot_inference_dot_v1_dot_control__pb2.FitModelResponse.SerializeToString,
+            ),
+            'PreviewModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewModels,
+                    request_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.PreviewModelsRequest.FromString,
+                    response_serializer=jan_dot_inference_dot_v1_dot_control__pb2.PreviewModelsResponse.SerializeToString,
             ),
             'StartModel': grpc.unary_unary_rpc_method_handler(
                     servicer.StartModel,
@@ -265,6 +282,33 @@ class ControlService:
             '/jan.inference.v1.ControlService/FitModel',
             jan_dot_inference_dot_v1_dot_control__pb2.FitModelRequest.SerializeToString,
             jan_dot_inference_dot_v1_dot_control__pb2.FitModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.inference.v1.ControlService/PreviewModels',
+            jan_dot_inference_dot_v1_dot_control__pb2.PreviewModelsRequest.SerializeToString,
+            jan_dot_inference_dot_v1_dot_control__pb2.PreviewModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

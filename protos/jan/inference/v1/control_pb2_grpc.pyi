@@ -24,6 +24,8 @@ class ControlServiceStub:
     """Tells whether a model would fit, without loading it. FAILED_PRECONDITION: its files or settings are unusable, or no
     engine here runs it. NOT_FOUND: a file is missing. INVALID_ARGUMENT: an unknown device.
     """
+    PreviewModels: _aio.UnaryUnaryMultiCallable[_control_pb2.PreviewModelsRequest, _control_pb2.PreviewModelsResponse]
+    """Tells what would be said of models once they are loaded, and what would keep them from it; nothing is loaded."""
     StartModel: _aio.UnaryUnaryMultiCallable[_control_pb2.StartModelRequest, _control_pb2.StartModelResponse]
     """Loads a model as a job would. FAILED_PRECONDITION, NOT_FOUND, UNAVAILABLE: why it could not be loaded."""
     StopModel: _aio.UnaryUnaryMultiCallable[_control_pb2.StopModelRequest, _control_pb2.StopModelResponse]
@@ -65,6 +67,14 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         """Tells whether a model would fit, without loading it. FAILED_PRECONDITION: its files or settings are unusable, or no
         engine here runs it. NOT_FOUND: a file is missing. INVALID_ARGUMENT: an unknown device.
         """
+
+    @_abc_1.abstractmethod
+    def PreviewModels(
+        self,
+        request: _control_pb2.PreviewModelsRequest,
+        context: _aio.ServicerContext[_control_pb2.PreviewModelsRequest, _abc.Awaitable[_control_pb2.PreviewModelsResponse]],
+    ) -> _abc.Awaitable[_control_pb2.PreviewModelsResponse]:
+        """Tells what would be said of models once they are loaded, and what would keep them from it; nothing is loaded."""
 
     @_abc_1.abstractmethod
     def StartModel(

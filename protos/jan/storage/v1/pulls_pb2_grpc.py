@@ -160,7 +160,8 @@ class PullServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelPull(self, request, context):
-        """Ends a download, whoever works at it, and removes what was fetched.
+        """Ends a download, whoever works at it, and removes what was fetched. One that has ended is forgotten, and answered as
+        it was.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,9 @@ class PullServiceStub:
     FailPull: _aio.UnaryUnaryMultiCallable[_pulls_pb2.FailPullRequest, _pulls_pb2.FailPullResponse]
     """Gives a download up, and writes down why."""
     CancelPull: _aio.UnaryUnaryMultiCallable[_pulls_pb2.CancelPullRequest, _pulls_pb2.CancelPullResponse]
-    """Ends a download, whoever works at it, and removes what was fetched."""
+    """Ends a download, whoever works at it, and removes what was fetched. One that has ended is forgotten, and answered as
+    it was.
+    """
 
 class PullServiceServicer(metaclass=_abc_1.ABCMeta):
     """Downloads of models: a gateway fetches, storage keeps. Files grow where no model is looked for, and the model
@@ -134,6 +136,8 @@ class PullServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pulls_pb2.CancelPullRequest,
         context: _aio.ServicerContext[_pulls_pb2.CancelPullRequest, _abc.Awaitable[_pulls_pb2.CancelPullResponse]],
     ) -> _abc.Awaitable[_pulls_pb2.CancelPullResponse]:
-        """Ends a download, whoever works at it, and removes what was fetched."""
+        """Ends a download, whoever works at it, and removes what was fetched. One that has ended is forgotten, and answered as
+        it was.
+        """
 
 def add_PullServiceServicer_to_server(servicer: PullServiceServicer, server: _aio.Server) -> None: ...

@@ -157,6 +157,16 @@ def test_what_ended_takes_no_bytes(store: Store) -> None:
     assert refused.value.code == "pull_ended"
 
 
+def test_what_ended_is_forgotten_when_it_is_cancelled_once_more(store: Store) -> None:
+    pull_id = fetched(store.pulls)
+    store.pulls.publish(pull_id, ME)
+    assert store.pulls.cancel(pull_id).pull.state == PullState.COMPLETED
+    assert (store.pulls.all(), names(store.layout.pulls)) == ([], [])
+    assert (store.layout.model(WANTED.model_id) / "model.json").exists()
+    with pytest.raises(NotFoundError):
+        store.pulls.cancel(pull_id)
+
+
 def test_a_download_that_was_given_up_goes_on_with_what_is_here(store: Store) -> None:
     pull_id = begun(store.pulls)
     store.pulls.write(pull_id, ME, Piece("a.gguf", 0, GGUF[:100], size_bytes=len(GGUF)))
