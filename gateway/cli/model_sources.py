@@ -23,6 +23,7 @@ _ASK_SECONDS = 60.0
 # A gateway that is started again goes on with its downloads.
 _TRIES = 30
 _PAUSE_SECONDS = 1.0
+_BASE = "the model that a LoRA adapter belongs to, where its files do not make that clear"
 _ENDED = ("completed", "error", "cancelled")
 
 
@@ -33,6 +34,7 @@ def add_to(models: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     sources = "a URL, ORG/REPO, ORG/REPO:FILE-OR-QUANTIZATION, or the id of a model whose files are still to come"
     pull.add_argument("source", metavar="SOURCE", help=sources)
     pull.add_argument("--id", default="", help="the id that the model is to have")
+    pull.add_argument("--base-model", default="", metavar="ID", help=_BASE)
     pull.set_defaults(run=_pull)
     about = "end a download and remove what was fetched"
     cancel = models.add_parser("cancel", help=about, description=about)
@@ -43,7 +45,7 @@ def add_to(models: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     taking.add_argument("path", metavar="PATH", help="the file or folder, below one that JANROOT_IMPORT_PATHS allows")
     taking.add_argument("--id", default="", help="the id that the model is to have (default: from the path's name)")
     taking.add_argument("--name", default="", help="what people call it")
-    taking.add_argument("--base-model", default="", metavar="ID", help="the model that a LoRA adapter belongs to")
+    taking.add_argument("--base-model", default="", metavar="ID", help=_BASE)
     taking.add_argument(
         "--copy", action="store_true", help="copy the files into the janroot instead of linking to them"
     )
@@ -55,6 +57,7 @@ def add_to(models: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 async def _pull(server: Server, options: argparse.Namespace) -> int:
     """Begin a download, or join the one under way, and watch it to its end. Raises ServerError: why it failed."""
     asked = {"model": options.source, "stream": True} | ({"id": options.id} if options.id else {})
+    asked |= {"base_model": options.base_model} if options.base_model else {}
     path = _PULLS
     if not options.id and await _is_at_rest(server, options.source):
         path, asked = f"/v1/models/{quote(options.source, safe='')}/pull", {"stream": True}

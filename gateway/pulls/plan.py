@@ -50,15 +50,16 @@ class Plan:
     format: str
     author: str = ""
 
-    def request(self, name: str = "", *, described: bool = False) -> pulls_pb2.BeginPullRequest:
+    def request(self, name: str = "", base_model: str = "", *, described: bool = False) -> pulls_pb2.BeginPullRequest:
         """The plan for storage; `described`: the model has its model.json already."""
-        model_json = "" if described else to_text(self._model_json(name))
+        model_json = "" if described else to_text(self._model_json(name, base_model))
         return pulls_pb2.BeginPullRequest(
             model_id=self.model_id, source=self.source, files=self.files, model_json=model_json
         )
 
-    def _model_json(self, name: str) -> dict[str, Any]:
+    def _model_json(self, name: str, base_model: str) -> dict[str, Any]:
         """As Jan wrote it; storage adds what only the files tell."""
+        base = {"base_model": base_model} if base_model else {}
         weights = [file.name for file in self.files if file.name.endswith(".gguf")]
         return {
             "sources": [{"filename": file.name, "url": _without_secrets(file.url)} for file in self.files],
@@ -68,7 +69,7 @@ class Plan:
             "version": "1.0",
             "description": f"Downloaded from {self.source}",
             "format": self.format,
-            "settings": {"llama_model_path": weights[0]} if weights else {},
+            "settings": base | ({"llama_model_path": weights[0]} if weights else {}),
             "parameters": {},
             "metadata": {"author": self.author, "tags": [], "size": 0},
             "engine": self.engine,

@@ -29,6 +29,7 @@ from jan.errors import (
     ConflictError,
     DeadlineExceededError,
     InvalidArgumentError,
+    NotFoundError,
     PermissionDeniedError,
     UnavailableError,
 )
@@ -84,6 +85,7 @@ async def download_model(request: web.Request) -> web.Response:
 
 async def _pull(request: web.Request, body: PullModel) -> web.StreamResponse:
     planner = request.app[PULLS].planner
+    base = await _base_of(request, body)
     named = body.model or body.source or body.source_url
     if body.sources is not None:
         if not body.id:
@@ -94,7 +96,7 @@ async def _pull(request: web.Request, body: PullModel) -> web.StreamResponse:
         plan = await planner.plan(named, wanted=body.id or "", revision=body.revision or "")
     else:
         raise InvalidArgumentError("Name what to download: 'model', or a list of 'sources'.", param="model")
-    return await _begin(request, plan.request(body.name or ""), stream=body.stream)
+    return await _begin(request, plan.request(body.name or "", base), stream=body.stream)
 
 
 @routes.post("/v1/models/{model_id:.+}/pull")
@@ -152,6 +154,16 @@ async def cancel_named_pull(request: web.Request) -> web.Response:
     """As cortex had it: the download is named in the body."""
     pull_id = PullId.parse((await read_body(request, CancelPull)).taskId)
     return json_response(pull_from_proto(await request.app[PULLS].cancel(pull_id)))
+
+
+async def _base_of(request: web.Request, body: PullModel) -> str:
+    """The id of the model that an adapter is said to belong to; "" when nothing is said. Raises NotFoundError."""
+    if not body.base_model:
+        return ""
+    try:
+        return (await find_model(request.app[STORAGE], body.base_model)).id
+    except NotFoundError as unknown:
+        raise NotFoundError(unknown.message, code=unknown.code, param="base_model") from None
 
 
 async def _missing(request: web.Request, model: models_pb2.Model) -> pulls_pb2.BeginPullRequest:

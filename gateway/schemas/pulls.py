@@ -26,7 +26,7 @@ class SourceFile(RequestModel):
 class PullModel(RequestModel):
     """POST /v1/models/pull: a URL or a repository, as `model` (cortex) or `source`; or a list of files.
 
-    stream: answer with progress as it happens; otherwise at once.
+    stream: answer with progress as it happens; otherwise at once. base_model: what a LoRA adapter belongs to.
     """
 
     model: _Source | None = None
@@ -36,6 +36,7 @@ class PullModel(RequestModel):
     id: Annotated[str, Field(max_length=200)] | None = None
     name: Annotated[str, Field(max_length=200)] | None = None
     revision: Annotated[str, Field(max_length=200)] | None = None
+    base_model: Annotated[str, Field(max_length=200)] | None = None
     stream: bool = False
 
 

@@ -52,7 +52,7 @@ class Store:
         self.models = Models(where)
         self.model_imports = ModelImports(where, self.models, clock)
         self.model_changes = ModelChanges(where, self.models, self.trash)
-        self.pulls = Pulls(where, clock, stopwatch, blobs)
+        self.pulls = Pulls(where, clock, stopwatch, blobs, self.models.all)
         self.threads = Threads(where, clock, self.trash)
         self.runs = Runs(self.threads.folder, self.threads.own_folder, where.quarantine)
         self.census = Census(where, self.threads.order, self.runs.note)

@@ -18,6 +18,7 @@ from jan.formats.hf_folder import read_hf_folder, read_lora_folder
 from jan.formats.weights import describe_gguf_files, is_gguf_adapter
 from jan.ids import ModelId
 from storage_service.store import atomic, jsonfile, layout, plain
+from storage_service.store.adapter_bases import ADAPTER_CONFIG, find_base, told_by_config, told_by_file, what_to_do
 from storage_service.store.clock import Clock
 from storage_service.store.model_imports.paths import ImportPaths
 from storage_service.store.model_imports.selection import Selection, select
@@ -127,17 +128,24 @@ class ModelImport:
             if base_model:
                 raise InvalidArgumentError("Only LoRA adapters have a 'base_model'.", param="base_model")
             return None
-        if not base_model:
-            raise InvalidArgumentError(
-                "This is a LoRA adapter: say in 'base_model' to which model it belongs.", param="base_model"
-            )
-        base = self._models.get(ModelId.parse(base_model))
+        base = self._models.get(ModelId.parse(base_model)) if base_model else self._base_that_it_tells()
         if base.format != self._format or base.base is not None:
             kind = "a LoRA adapter itself" if base.base is not None else f"of the format '{base.format}'"
             raise InvalidArgumentError(
                 f"This adapter belongs to a whole model in {self._format}, and '{base.id}' is {kind}.",
                 param="base_model",
             )
+        return base
+
+    def _base_that_it_tells(self) -> Model:
+        """Raises InvalidArgumentError: it tells none, or no model here or several could be meant."""
+        files = self.selection.files
+        told = told_by_file(next(iter(files.values()))) if self.selection.is_gguf else []
+        if ADAPTER_CONFIG in files:
+            told = told_by_config(files[ADAPTER_CONFIG])
+        base = find_base(told, self._models.all(), self._format)
+        if base is None:
+            raise InvalidArgumentError(what_to_do(told), param="base_model")
         return base
 
     @property

@@ -1,6 +1,7 @@
 """The last step of a download: looked at once more, then a model."""
 
 import os
+from collections.abc import Callable, Iterable
 from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
@@ -9,13 +10,15 @@ from jan.errors import ConflictError, FailedPreconditionError
 from jan.formats.config import MAX_CONFIG_BYTES, parse_config
 from jan.formats.description import LyingHeaderError, usual_ctx_len
 from jan.formats.gguf import GgufHeader, describe_gguf, read_gguf
+from jan.formats.gguf_adapter import is_adapter
 from jan.formats.safetensors import read_safetensors
 from jan.ids import ModelId
 from storage_service.store import atomic, jsonfile, layout
+from storage_service.store.adapter_bases import ADAPTER_CONFIG, find_base, told_by_config, told_by_gguf
 from storage_service.store.layout import Layout
 from storage_service.store.pulls.names import BESIDE_WEIGHTS, MAX_BESIDE_BYTES
 from storage_service.store.pulls.record import Pull
-from storage_service.store.records import JsonObject
+from storage_service.store.records import JsonObject, Model
 
 
 def check_place(where: Layout, model_id: ModelId, *, described: bool) -> None:
@@ -57,8 +60,12 @@ def check_contents(folder: Path, pull: Pull) -> GgufHeader | None:
     return first
 
 
-def publish(where: Layout, staged: Path, pull: Pull, header: GgufHeader | None) -> None:
+def publish(
+    where: Layout, staged: Path, pull: Pull, header: GgufHeader | None, models: Callable[[], Iterable[Model]]
+) -> None:
     """Make the staged files a model, which appears whole. Durable on return.
+
+    models: those that are here, of which one may be the base of a LoRA adapter that names none.
 
     Raises ConflictError: its place was taken meanwhile.
     """
@@ -67,17 +74,27 @@ def publish(where: Layout, staged: Path, pull: Pull, header: GgufHeader | None) 
         _move_in(staged, folder, pull)
         return
     check_place(where, pull.model_id, described=False)
-    jsonfile.write(staged / layout.MODEL_FILE, completed(pull.model_json, staged, header))
+    jsonfile.write(staged / layout.MODEL_FILE, completed(pull.model_json, staged, header, models))
     atomic.sync_dir(staged)
     atomic.make_dir(folder.parent)
     atomic.rename(staged, folder)
 
 
-def completed(model: JsonObject, folder: Path, header: GgufHeader | None) -> JsonObject:
-    """The model.json with what only the files tell: their size, and the context the model was made for."""
+def completed(
+    model: JsonObject, folder: Path, header: GgufHeader | None, models: Callable[[], Iterable[Model]]
+) -> JsonObject:
+    """The model.json with what only the files tell: their size, and the context that the model was made for.
+
+    Of an adapter not its context, which is its base's, but the base that it belongs to, if that is clear.
+    """
     size = sum(path.stat().st_size for path in folder.iterdir() if path.name != layout.MODEL_FILE)
     settings = dict(model.get("settings") or {})
-    if header is not None:
+    adapts = is_adapter(header) if header is not None else (folder / ADAPTER_CONFIG).exists()
+    if adapts and "base_model" not in settings:
+        told = told_by_gguf(header) if header is not None else told_by_config(folder / ADAPTER_CONFIG)
+        base = find_base(told, models(), str(model.get("format")))
+        settings |= {} if base is None else {"base_model": base.id}
+    if header is not None and not adapts:
         settings.setdefault("ctx_len", usual_ctx_len(describe_gguf(header)))
     return model | {"settings": settings, "metadata": (model.get("metadata") or {}) | {"size": size}}
 

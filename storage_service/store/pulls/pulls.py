@@ -1,6 +1,6 @@
 """Downloads of models: begun, grown, published, given up. What is said here of a download is durable."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from storage_service.store.pulls.names import check_files
 from storage_service.store.pulls.part import Part
 from storage_service.store.pulls.record import Pull, PullFile, PullState, from_json, to_json
 from storage_service.store.pulls.room import Room, still_to_come, taken_by
+from storage_service.store.records import Model
 
 logger = get_logger(__name__)
 
@@ -69,7 +70,16 @@ class PullView:
 class Pulls:
     """The downloads of one janroot. Calls for one download must not overlap; `begin` overlaps with no call at all."""
 
-    def __init__(self, where: Layout, clock: Clock, stopwatch: Stopwatch, cache: BlobCache) -> None:
+    def __init__(
+        self,
+        where: Layout,
+        clock: Clock,
+        stopwatch: Stopwatch,
+        cache: BlobCache,
+        models: Callable[[], Iterable[Model]],
+    ) -> None:
+        """models: those that are here."""
+        self._models = models
         self._layout = where
         self._clock = clock
         self._stopwatch = stopwatch
@@ -201,7 +211,7 @@ class Pulls:
         living.checking = True
         try:
             if staged.is_dir():  # else a crash came between this and the next line
-                publish.publish(self._layout, staged, pull, publish.check_contents(staged, pull))
+                publish.publish(self._layout, staged, pull, publish.check_contents(staged, pull), self._models)
         finally:
             living.checking = False
         self._end(pull, PullState.COMPLETED)
