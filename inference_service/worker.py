@@ -49,12 +49,13 @@ class Worker:
         host: str = "engine host",
         lease_seconds: float = LEASE_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
+        scripts: Scripts | None = None,
     ) -> None:
         """`most_jobs` bounds what is in hand over all models; leases are renewed four times in `lease_seconds`.
 
-        host: what people call this host, for reasons.
+        host: what people call this host, for reasons. scripts: the queue's, when they are to read another clock.
         """
-        self._scripts = Scripts.register(redis)
+        self._scripts = scripts or Scripts.register(redis)
         self._queue = JobQueue(redis, self._scripts)
         self._bell = Bell(redis)
         self._leases = LeaseWatch(redis, LeaseKind.JOB, lease_seconds=lease_seconds)

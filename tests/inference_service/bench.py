@@ -62,9 +62,11 @@ class Said:
 class Bench:
     """Submits jobs, follows them, starts and stops workers."""
 
-    def __init__(self, redis: Redis, follower: LogFollower, maker: EngineMaker) -> None:
+    def __init__(self, redis: Redis, follower: LogFollower, maker: EngineMaker, scripts: Scripts | None = None) -> None:
+        """`scripts` are the queue's, for its workers too, when its time is to be the test's."""
         self.redis = redis
-        self.queue = JobQueue(redis, Scripts.register(redis))
+        self.scripts = scripts or Scripts.register(redis)
+        self.queue = JobQueue(redis, self.scripts)
         self._follower = follower
         self._maker = maker
 
@@ -90,6 +92,7 @@ class Bench:
                 lease_seconds=lease_seconds,
                 host=host,
                 monotonic=monotonic,
+                scripts=self.scripts,
             )
             stop = asyncio.Event()
             task = asyncio.create_task(worker.run(stop), name="worker")

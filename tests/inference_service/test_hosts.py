@@ -23,6 +23,7 @@ from tests.inference_service.bench import Bench, RunningWorker, Said, demo, laun
 from tests.inference_service.scripted_engine import ScriptedEngine
 from tests.inference_service.test_placement import cpu
 
+STANDING_STILL = "local function now_ms() return 1000 end\n"
 TINY = DeclaredInventory((cpu(0.1),))
 
 
@@ -103,14 +104,14 @@ async def test_a_dead_host_is_not_waited_for_long(bench: Bench, elsewhere: Bench
 
 
 @pytest.mark.slow
-async def test_a_job_goes_to_the_host_that_has_its_model(
-    bench: Bench, redis: Redis, models_dir: Path, run_dir: Path
-) -> None:
+async def test_a_job_goes_to_the_host_that_has_its_model(redis: Redis, models_dir: Path, run_dir: Path) -> None:
+    """Time stands still: on a machine that stutters a job may wait so long that any host is to take it."""
+    scripts, clock = Scripts.register(redis, clock=STANDING_STILL), StoppedClock()
     follower = LogFollower(redis)
-    other = Bench(redis, follower, launcher(models_dir, run_dir / "b"))
-    async with bench.worker() as first:
+    bench, other = (Bench(redis, follower, launcher(models_dir, run_dir / name), scripts) for name in ("a", "b"))
+    async with follower.running(), bench.worker(monotonic=clock) as first:
         assert (await bench.ask(demo())).end == "completed"
-        async with other.worker() as second:
+        async with other.worker(monotonic=clock) as second:
             await bench.until_hosts(2)
             for _ in range(5):
                 assert (await bench.ask(demo())).end == "completed"
