@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from jan.queue.follower import LogFollower
 from jan.telemetry import configure_logging
 from tests.inference_service.bench import Bench, launcher
+from tests.inference_service.fake_engine import FakeMaker
 from tests.inference_service.scripted_engine import ScriptedEngine
 
 pytest.register_assert_rewrite(
@@ -39,6 +40,12 @@ def models_dir(tmp_path: Path, demo_gguf: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "demo.gguf").symlink_to(demo_gguf)
     return folder.parent
+
+
+@pytest.fixture
+async def maker() -> FakeMaker:
+    """Makes engines that run nothing."""
+    return FakeMaker()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from storage_service.store.exports.alone import at_once
 from storage_service.store.exports.janroot import Survey
 from storage_service.store.exports.rules import Kind, Rules
 from storage_service.store.layout import Layout
+from storage_service.store.store import Store
 from tests.fixtures.jan_files import put
 
 # Folders that stay where they are while what is in them is swapped, and so have a time of their own.
@@ -83,3 +85,12 @@ def janroot(tmp_path: Path) -> Path:
     """One that is kept, called old."""
     fill(tmp_path / "janroot", "old")
     return tmp_path / "janroot"
+
+
+@pytest.fixture
+def newer(tmp_path: Path) -> Iterator[Store]:
+    """A janroot in use, called new."""
+    fill(tmp_path / "newer", "new")
+    store = Store.open(tmp_path / "newer")
+    yield store
+    store.close()

@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
-import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, StorageFullError
+from jan.errors import ConflictError
 from jan.ids import TrashId
-from storage_service.store import archive as archive_reader
-from storage_service.store.archive import Archive, Entry
-from storage_service.store.bulk import Bulk
-from storage_service.store.clock import wall_clock_ms
 from storage_service.store.exports import janroot as janroot_export
-from storage_service.store.layout import Layout
 from storage_service.store.paging import PageQuery
 from storage_service.store.records import TrashEntry
-from storage_service.store.restoring import swap
 from storage_service.store.restoring.backup import Contents
-from storage_service.store.restoring.restores import Restore, Restores
+from storage_service.store.restoring.restores import Restore
 from storage_service.store.store import Store
-from storage_service.store.trash import Trash
 from tests.fixtures.jan_files import put
-from tests.fixtures.storage import limited_files
-from tests.storage_service.store.crashes import Crash, crash_points
-from tests.storage_service.store.restoring.conftest import back_up, deleted_in, fill, tree
+from tests.storage_service.store.restoring.conftest import back_up, deleted_in, tree
 
 NOTE = ".server/replaced.json"
 
@@ -91,13 +78,12 @@ def left_behind(janroot: Path) -> list[str]:
     return [path.name for path in places]
 
 
-@pytest.fixture
-def newer(tmp_path: Path) -> Iterator[Store]:
-    """A janroot in use, called new."""
-    fill(tmp_path / "newer", "new")
-    store = Store.open(tmp_path / "newer")
-    yield store
-    store.close()
+def zipped(files: dict[str, str]) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return made.getvalue()
 
 
 @pytest.mark.parametrize("weights", [True, False])
@@ -257,263 +243,3 @@ def test_a_dry_run_changes_nothing(janroot: Path, newer: Store) -> None:
     store = restarted(newer)
     assert tree(newer.layout.root) == before
     store.close()
-
-
-def test_a_damaged_backup_changes_nothing(janroot: Path, newer: Store) -> None:
-    before = tree(newer.layout.root)
-    data = back_up(janroot)
-    place = data.index(b"\x89PNG\x89PNG") + 1000
-    for broken in (data[:place] + b"?" + data[place + 1 :], data[:-10], data[: len(data) // 2], b""):
-        for dry_run in (True, False):
-            with pytest.raises(InvalidArgumentError):
-                restore(newer, broken, dry_run=dry_run)
-            assert (tree(newer.layout.root), left_behind(newer.layout.root)) == (before, [])
-
-
-ABOUT = json.dumps({"format": "janroot-backup", "version": 1})
-
-
-def zipped(files: dict[str, str]) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return made.getvalue()
-
-
-def with_comment(name: str) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
-        archive.writestr("janroot-backup.json", ABOUT)
-        info = zipfile.ZipInfo(name)
-        info.comment = b"percent-encoded"
-        archive.writestr(info, "x")
-    return made.getvalue()
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"no zip",
-        zipped({"threads/x/thread.json": "{}"}),
-        zipped({"threads/x/thread.json": "{}", "janroot-backup.json": ABOUT}),
-        zipped({"janroot-export.json": ABOUT, "threads/x/thread.json": "{}"}),
-        zipped({"janroot-backup.json": "{"}),
-        zipped({"janroot-backup.json": "[]"}),
-        zipped({"janroot-backup.json": json.dumps({"format": "janroot-backup", "version": 2})}),
-        *(
-            zipped({"janroot-backup.json": ABOUT, name: "x"})
-            for name in (
-                "../x",
-                "/x",
-                "a/../../x",
-                "threads/./x",
-                "c:\\x",
-                ".server",
-                ".server/lock",
-                ".server/index/search.sqlite",
-                ".server/restoring/plan.json",
-                ".server/staging/x",
-                ".server/trash",
-            )
-        ),
-        zipped({"janroot-backup.json": ABOUT, "a": "x", "a/b": "y"}),
-        *map(
-            with_comment, ("%2e%2e/x", "a/%2e%2e/b", "%2fx", "a%2f..%2f..%2fx", "a%00b", "%2eserver/lock", "a%2f%2fb")
-        ),
-    ],
-)
-def test_what_is_no_backup_of_ours_is_refused_and_leaves_nothing(newer: Store, data: bytes) -> None:
-    before = tree(newer.layout.root)
-    for dry_run in (True, False):
-        with pytest.raises(InvalidArgumentError):
-            restore(newer, data, dry_run=dry_run)
-    assert (tree(newer.layout.root), left_behind(newer.layout.root)) == (before, [])
-
-
-def test_two_names_for_one_place_are_refused(newer: Store) -> None:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
-        archive.writestr("janroot-backup.json", ABOUT)
-        archive.writestr("files/a", "x")
-        info = zipfile.ZipInfo("files/%61")
-        info.comment = b"percent-encoded"
-        archive.writestr(info, "y")
-    with pytest.raises(InvalidArgumentError):
-        restore(newer, made.getvalue())
-
-
-def test_a_full_disk_is_told_and_nothing_is_left(janroot: Path, newer: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = tree(newer.layout.root)
-    data = back_up(janroot)
-    with limited_files(200_000), pytest.raises(StorageFullError):
-        restore(newer, data)
-    with pytest.raises(StorageFullError):
-        newer.restores.check(1 << 60, dry_run=True)
-    monkeypatch.setattr(archive_reader, "_RESERVE_BYTES", 1 << 60)
-    with pytest.raises(StorageFullError):
-        restore(newer, data)
-    assert (tree(newer.layout.root), left_behind(newer.layout.root)) == (before, [])
-
-
-def test_one_restore_at_a_time(newer: Store) -> None:
-    first = newer.restores.begin()
-    with pytest.raises(ConflictError):
-        newer.restores.begin()
-    first.discard()
-    first.discard()
-    newer.restores.begin().discard()
-    with pytest.raises(ConflictError):
-        [newer.restores.begin() for _ in range(2)]
-
-
-def test_a_refused_restore_leaves_the_next_one_alone(
-    janroot: Path, newer: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refused = newer.restores.begin()
-    refused.write(b"PK")
-    refused.discard()
-    following = newer.restores.begin()
-    following.write(back_up(janroot))
-    refused.discard()
-    really = Archive.extract
-
-    def while_it_is_unpacked(archive: Archive, entry: Entry, path: Path, bulk: Bulk) -> None:
-        refused.discard()
-        really(archive, entry, path, bulk)
-
-    monkeypatch.setattr(Archive, "extract", while_it_is_unpacked)
-    finish(following)
-    refused.discard()
-    following.discard()
-    with pytest.raises(ConflictError):
-        newer.restores.begin()
-    store = restarted(newer)
-    assert titles(store) == {"old"}
-    assert tree(janroot).keys() - {"models/demo/demo.gguf"} <= tree(store.layout.root).keys()
-    store.close()
-
-
-def test_a_folder_that_cannot_be_moved_is_told_before(
-    janroot: Path, newer: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = tree(newer.layout.root)
-    really = os.access
-    monkeypatch.setattr(
-        os, "access", lambda path, mode, **more: "themes" not in str(path) and really(path, mode, **more)
-    )
-    data = back_up(janroot)
-    with pytest.raises(FailedPreconditionError, match="themes"):
-        restore(newer, data)
-    assert (tree(newer.layout.root), left_behind(newer.layout.root)) == (before, [])
-
-
-def test_a_restore_that_broke_off_is_thrown_away(newer: Store) -> None:
-    root = newer.layout.root
-    before = tree(root)
-    put(root / ".server/restoring/new/threads/x/thread.json", "{}")
-    store = restarted(newer)
-    assert (tree(root), left_behind(root)) == (before, [])
-    store.close()
-
-
-@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"trash": "janroot-1-00000000"}', '{"phase": "sideways"}'])
-def test_a_plan_that_cannot_be_read_is_not_taken_for_none(
-    janroot: Path, newer: Store, monkeypatch: pytest.MonkeyPatch, damaged: str
-) -> None:
-    root = newer.layout.root
-    restore(newer, back_up(janroot))
-    newer.close()
-
-    def die(_: object) -> None:
-        raise Crash
-
-    with monkeypatch.context() as patch:
-        patch.setattr(swap._Swap, "move_in", die)
-        with pytest.raises(Crash):
-            Store.open(root)
-    plan = root / ".server/restoring/plan.json"
-    readable = plan.read_bytes()
-    plan.write_text(damaged)
-    before = set(root.rglob("*"))
-    with pytest.raises(FailedPreconditionError, match=str(plan)):
-        Store.open(root)
-    assert set(root.rglob("*")) == before
-    plan.write_bytes(readable)
-    store = Store.open(root)
-    assert titles(store) == {"old"}
-    store.close()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("way", ["restore", "undo"])
-def test_a_crash_at_any_step_of_the_swap_ends_in_the_new_one(
-    janroot: Path, newer: Store, tmp_path: Path, way: str
-) -> None:
-    served, aside = tree(janroot), tree(newer.layout.root)
-    deleted = trash_of(served) | trash_of(aside)
-    told = restore(newer, back_up(janroot, weights=True))
-    newer.close()
-    if way == "undo":
-        store = Store.open(newer.layout.root)
-        store.restore(TrashId(told.trash_id))
-        store.close()
-        served, aside = aside, served
-    for number, crash in enumerate(crash_points()):
-        root = tmp_path / f"at{number}"
-        shutil.copytree(newer.layout.root, root, symlinks=True)
-        try:
-            with crash:
-                swap.finish(Layout(root))
-        except Crash:
-            pass
-        swap.finish(Layout(root))
-        Layout(root).clear_staging()
-        [entry] = (root / ".server/trash").glob("janroot-*")
-        assert tree(root, without=entry.name) == without_trash(served) | deleted
-        found = tree(entry)
-        del found[NOTE]
-        assert found == without_trash(aside)
-        assert left_behind(root) == []
-
-
-@pytest.mark.slow
-def test_a_crash_before_the_promise_changes_nothing(janroot: Path, newer: Store, tmp_path: Path) -> None:
-    served = tree(newer.layout.root)
-    kept = tree(janroot) | trash_of(served)
-    data = back_up(janroot, weights=True)
-    newer.close()
-    for number, crash in enumerate(crash_points()):
-        where = Layout(tmp_path / f"at{number}")
-        shutil.copytree(newer.layout.root, where.root)
-        restoring = Restores(where, Trash(where, wall_clock_ms, 30, time.monotonic)).begin()
-        told = None
-        try:
-            with crash:
-                restoring.write(data)
-                told = finish(restoring)
-        except Crash:
-            pass
-        swap.finish(where)
-        where.clear_staging()
-        found = tree(where.root, without="/janroot-")
-        assert found == kept or (found == served and told is None)
-        assert left_behind(where.root) == []
-
-
-def test_another_program_that_writes_meanwhile_loses_nothing(janroot: Path, newer: Store) -> None:
-    root = newer.layout.root
-    told = restore(newer, back_up(janroot))
-    newer.close()
-    late = []
-    for number, crash in enumerate(crash_points()):
-        try:
-            with crash:
-                swap.finish(newer.layout)
-        except Crash:
-            if not (root / "threads").exists():
-                late.append(put(root / f"threads/late_{number}/thread.json", "{}"))
-    found = {path.parent.name for path in root.rglob("late_*/thread.json")}
-    assert {path.parent.name for path in late} == found
-    assert not list((root / "threads").glob("late_*")), told
-    assert late
