@@ -66,6 +66,7 @@ from gateway.services.inference import InferenceClient
 from gateway.services.readiness import Readiness
 from gateway.services.storage import StorageClient
 from gateway.settings import GatewaySettings
+from jan.queue.attendance import Attendance
 from jan.queue.follower import LogFollower
 from jan.queue.jobs import JobQueue
 from jan.queue.scripts import Scripts
@@ -148,8 +149,8 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         await stack.enter_async_context(recorded.running())
         job_queue = JobQueue(redis, scripts, app[SETTINGS].weights)
         app[QUEUE] = QueueClient(redis, scripts, job_queue)
-        jobs = app[JOBS] = JobClient(job_queue, follower, app[SETTINGS].queue_bounds)
-        stack.push_async_callback(jobs.close)
+        jobs = app[JOBS] = JobClient(job_queue, follower, Attendance(redis), app[SETTINGS].queue_bounds)
+        await stack.enter_async_context(jobs.running())
         executor = app[RUNS] = RunExecutor(redis, scripts, storage_client, jobs, app[METRICS])
         await stack.enter_async_context(executor.running())
         yield

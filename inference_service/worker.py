@@ -22,6 +22,7 @@ from inference_service.models import Models
 from inference_service.passing import PassedOn
 from inference_service.relay import Relay
 from jan.inference.configurations import key_of
+from jan.queue.attendance import Unattended
 from jan.queue.bell import Bell, SignalKind
 from jan.queue.hosts import Hosts
 from jan.queue.jobs import JobQueue, TakenJob
@@ -59,6 +60,9 @@ class Worker:
         self._queue = JobQueue(redis, self._scripts)
         self._bell = Bell(redis)
         self._leases = LeaseWatch(redis, LeaseKind.JOB, lease_seconds=lease_seconds)
+        self._unattended = Unattended(
+            redis, self._scripts, self._queue, lease_seconds=lease_seconds, monotonic=monotonic
+        )
         self._hosts = Hosts(redis, self._scripts, host, lease_seconds=lease_seconds, monotonic=monotonic)
         self._passed_on = PassedOn(monotonic)
         self._models = models
@@ -171,6 +175,7 @@ class Worker:
             try:
                 await self._renew()
                 await self._reclaim()
+                await self._end_unattended()
                 if not self._stopping:
                     await self._beat()
             except (RedisError, OSError) as error:
@@ -192,6 +197,11 @@ class Worker:
                 continue
             outcome = await self._queue.reclaim(stalled)
             logger.warning("lease stood still", job=stalled.id, outcome=str(outcome))
+
+    async def _end_unattended(self) -> None:
+        """Free the engines of clients whose gateway is gone, and with it their connections."""
+        for job_id in await self._unattended.end():
+            logger.warning("job cancelled: its gateway is gone", job=job_id)
 
     async def _drain(self, taking: asyncio.Task[None]) -> None:
         """Give answers time to end; what has not begun is handed back at once. Leases are tended meanwhile."""

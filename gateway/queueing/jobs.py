@@ -11,9 +11,12 @@ from redis.exceptions import RedisError
 
 from jan.errors import DeadlineExceededError, UnavailableError
 from jan.inference.v1 import jobs_pb2
+from jan.queue.attendance import Attendance
 from jan.queue.bounds import UNBOUNDED, QueueBounds
 from jan.queue.follower import LogFollower, LogRestartedError, LogSubscription
 from jan.queue.jobs import JobQueue
+from jan.queue.leases import RENEW_SECONDS
+from jan.tasks import background
 from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
@@ -28,9 +31,12 @@ ATTENDED_SECONDS = 600.0
 class JobClient:
     """Submits, follows and cancels jobs; made once for the application."""
 
-    def __init__(self, queue: JobQueue, follower: LogFollower, bounds: QueueBounds = UNBOUNDED) -> None:
+    def __init__(
+        self, queue: JobQueue, follower: LogFollower, attendance: Attendance, bounds: QueueBounds = UNBOUNDED
+    ) -> None:
         """`bounds` hold for what is asked now; runs that were accepted are submitted whatever waits."""
         self._queue = queue
+        self._attendance = attendance
         self._follower = follower
         self._bounds = bounds
         self._cancellations: set[asyncio.Task[None]] = set()
@@ -40,12 +46,15 @@ class JobClient:
     async def attended(self, job: jobs_pb2.Job) -> AsyncIterator[JobEvents]:
         """Submit a job that lives only as long as somebody listens: leaving before its end cancels it.
 
+        So does the death of this gateway: engine hosts see it go.
+
         Raises ResourceExhaustedError: too much waits already, and nothing was submitted. Raises UnavailableError: the
         queue does not answer. Raises DeadlineExceededError: no end within ten minutes.
         """
         async with self.followed(job.id) as events:
             try:
                 async with asyncio.timeout(ATTENDED_SECONDS):
+                    await self._attend(job)
                     await self._submit(job, self._bounds)
                     yield events
             except TimeoutError:
@@ -117,11 +126,38 @@ class JobClient:
         except (RedisError, OSError) as error:
             raise _unavailable(error) from None
 
-    async def close(self) -> None:
-        """Wait for cancellations that are under way; those of a later time are left to the worker's own time limit."""
-        for task in self._late_cancellations:
-            task.cancel()
-        await asyncio.gather(*self._cancellations)
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Let engine hosts see this gateway while the context is open; then wait for cancellations under way.
+
+        Those of a later time are left to the worker's own time limit.
+        """
+        async with background(self._beat_for_ever(), "gateway-attendance"):
+            try:
+                yield
+            finally:
+                for task in self._late_cancellations:
+                    task.cancel()
+                await asyncio.gather(*self._cancellations)
+        try:
+            await self._attendance.leave()
+        except (RedisError, OSError) as error:
+            logger.warning("gateway did not say that it leaves", error=str(error))
+
+    async def _attend(self, job: jobs_pb2.Job) -> None:
+        try:
+            await self._attendance.ensure_seen()
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from None
+        job.attended_by = self._attendance.token
+
+    async def _beat_for_ever(self) -> None:
+        while True:
+            try:
+                await self._attendance.beat()
+            except (RedisError, OSError) as error:
+                logger.warning("gateway not seen", error=str(error))
+            await asyncio.sleep(RENEW_SECONDS)
 
     async def _submit(self, job: jobs_pb2.Job, bounds: QueueBounds) -> None:
         try:

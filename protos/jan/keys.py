@@ -108,7 +108,7 @@ def run(run_id: str) -> str:
 
 
 def leases(kind: str) -> str:
-    """Hash of what is being worked on: id to `<token>:<renewals>`. Kinds: `jobs`, `runs`."""
+    """Hash of what is being worked on: id to `<token>:<renewals>`. Kinds: `jobs`, `runs`, `gateways`."""
     return f"{PREFIX}leases:{kind}"
 
 

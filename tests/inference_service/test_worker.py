@@ -77,6 +77,16 @@ async def test_a_cancelled_job_leaves_the_engine(bench: Bench, scripted: Scripte
         assert (await bench.read(job)).end == "cancelled"
 
 
+async def test_a_job_whose_gateway_is_gone_leaves_the_engine(bench: Bench, scripted: ScriptedEngine) -> None:
+    scripted.hold(after_tokens=1)
+    await bench.redis.hset(keys.leases(LeaseKind.GATEWAY), "gone", "gone:1")
+    await bench.redis.expire(keys.leases(LeaseKind.GATEWAY), keys.IDLE_TTL_SECONDS)
+    async with bench.worker(lease_seconds=0.2):
+        job = await bench.submit(remote(scripted.url), ENDLESS, attended_by="gone")
+        assert (await bench.read(job)).end == "cancelled"
+        await scripted.until_active(0)
+
+
 async def test_a_cancel_at_any_moment_ends_the_log(bench: Bench, scripted: ScriptedEngine) -> None:
     async with bench.worker():
         jobs = [await bench.submit(remote(scripted.url), ENDLESS) for _ in range(12)]

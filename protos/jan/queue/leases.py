@@ -34,6 +34,7 @@ class LeaseKind(StrEnum):
 
     JOB = "jobs"
     RUN = "runs"
+    GATEWAY = "gateways"
 
 
 class LeaseState(StrEnum):
