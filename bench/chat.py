@@ -118,11 +118,11 @@ async def compare(direct: str, through: str) -> str:
     )
 
 
-def write_model(janroot: Path, url: str) -> None:
-    """A remote model whose engine is the fake one."""
-    folder = janroot / "models" / MODEL
+def write_model(janroot: Path, url: str, model_id: str = MODEL) -> None:
+    """A remote model whose engine is a fake one."""
+    folder = janroot / "models" / model_id
     folder.mkdir(parents=True)
-    model = {"id": MODEL, "object": "model", "engine": "openai", "format": "api", "sources": [{"url": f"{url}/v1"}]}
+    model = {"id": model_id, "object": "model", "engine": "openai", "format": "api", "sources": [{"url": f"{url}/v1"}]}
     (folder / "model.json").write_text(json.dumps(model))
 
 

@@ -27,7 +27,7 @@ from jan.queue.bell import Bell, SignalKind
 from jan.queue.hosts import Hosts
 from jan.queue.jobs import JobQueue, TakenJob
 from jan.queue.leases import LEASE_SECONDS, LeaseKind, LeaseState, LeaseWatch, renew
-from jan.queue.log import LogWriter
+from jan.queue.publisher import LogPublisher
 from jan.queue.scripts import Scripts
 from jan.telemetry import get_logger
 
@@ -58,6 +58,7 @@ class Worker:
         """
         self._scripts = scripts or Scripts.register(redis)
         self._queue = JobQueue(redis, self._scripts)
+        self._publisher = LogPublisher(self._scripts)
         self._bell = Bell(redis)
         self._leases = LeaseWatch(redis, LeaseKind.JOB, lease_seconds=lease_seconds)
         self._unattended = Unattended(
@@ -79,7 +80,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then drain: take no more, let answers end, hand back or fail the rest."""
-        async with asyncio.TaskGroup() as tasks:
+        async with self._publisher.running(), asyncio.TaskGroup() as tasks:
             taking = tasks.create_task(self._take_until_stopped(tasks), name="take")
             others = [
                 tasks.create_task(self._listen(), name="listen"),
@@ -139,8 +140,8 @@ class Worker:
 
     def _start(self, taken: TakenJob, tasks: asyncio.TaskGroup) -> None:
         """Work on a job, or hand it back when the stop came while it was on its way here."""
-        writer = LogWriter(self._scripts, taken.lease, published=taken.published)
-        relay = Relay(taken, self._queue, self._models, writer, self._hosts)
+        log = self._publisher.open(taken.lease, published=taken.published)
+        relay = Relay(taken, self._queue, self._models, log, self._hosts)
         not_here = self._passed_on.why(taken.job.id)
         if self._stopping:
             relay.interrupt(Happening.DRAINED)

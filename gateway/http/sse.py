@@ -113,6 +113,27 @@ class EventStream:
         for start in range(0, len(frames), PIECE_BYTES):
             await self._write(frames[start : start + PIECE_BYTES], WRITE_SECONDS)
 
+    def write_now(self, frames: bytes) -> bool:
+        """Send frames to a client that has taken all that was sent so far; False, and nothing sent, to any other.
+
+        Costs half of what `write` does: without anything that could make it wait it needs no deadline and no task.
+        """
+        transport = self._request.transport
+        if transport is None or transport.get_write_buffer_size() or len(frames) > PIECE_BYTES:
+            return False
+        writing = self._response.write(frames)
+        try:
+            writing.send(None)
+        except StopIteration:
+            pass
+        except ConnectionError:
+            return False
+        finally:
+            writing.close()
+        if self._record is not None:
+            self._record.add(frames)
+        return True
+
     async def fail(self, frames: bytes) -> None:
         """Send frames that say why the stream ends early, to a reader that may be slow. Raises ConnectionError."""
         if self._record is not None:

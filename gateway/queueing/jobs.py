@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from redis.exceptions import RedisError
 
@@ -13,7 +13,7 @@ from jan.errors import DeadlineExceededError, UnavailableError
 from jan.inference.v1 import jobs_pb2
 from jan.queue.attendance import Attendance
 from jan.queue.bounds import UNBOUNDED, QueueBounds
-from jan.queue.follower import LogFollower, LogRestartedError, LogSubscription
+from jan.queue.follower import LogEntry, LogFollower, LogRestartedError, LogSubscription
 from jan.queue.jobs import JobQueue
 from jan.queue.leases import RENEW_SECONDS
 from jan.tasks import background
@@ -197,34 +197,56 @@ class JobEvents:
         self.is_named = False
         """Whether the reader is told how to follow the job again; set by whoever opens the stream that says so."""
         self.number = subscription.cursor
-        """The number of the last event that was yielded."""
+        """The number of the last event that was yielded or taken."""
+        self._heard_at = time.monotonic()
+
+    @contextmanager
+    def pouring(self, take: Callable[[list[jobs_pb2.JobEvent], int], bool]) -> Iterator[None]:
+        """Offer what comes before the end to `take` first, with the number of its first event.
+
+        It returns True for events that are done with then; any others are yielded. See `LogSubscription.pouring`.
+        """
+
+        def sink(entries: list[LogEntry]) -> bool:
+            if entries[-1].ends or not take(_events(entries), entries[0].number):
+                return False
+            self._heard_at = time.monotonic()
+            self.number = entries[-1].number
+            return True
+
+        with self._subscription.pouring(sink):
+            yield
 
     async def batches(self, idle_seconds: float | None = None) -> AsyncIterator[list[jobs_pb2.JobEvent]]:
         """Yield events as they come, those that came together as one list, an empty one in silence; ends with the job.
 
         Raises UnavailableError: Redis forgot the job or does not answer; SlowReaderError: too much was left unread.
         """
-        heard = time.monotonic()
+        self._heard_at = time.monotonic()
         try:
             async for entries in self._subscription.batches(idle_seconds or IDLE_SECONDS):
                 if entries:
-                    heard = time.monotonic()
+                    self._heard_at = time.monotonic()
                     self.ended, self.number = entries[-1].ends, entries[-1].number
                 else:
-                    await self._check_alive(heard)
-                yield [jobs_pb2.JobEvent.FromString(entry.payload) for entry in entries]
+                    await self._check_alive()
+                yield _events(entries)
         except LogRestartedError:
             raise _lost() from None
 
-    async def _check_alive(self, heard: float) -> None:
+    async def _check_alive(self) -> None:
         try:
             known = await self._queue.is_known(self._subscription.log_id)
         except (RedisError, OSError):
-            if time.monotonic() - heard > REDIS_PATIENCE_SECONDS:
+            if time.monotonic() - self._heard_at > REDIS_PATIENCE_SECONDS:
                 raise queue_unavailable() from None
             return
         if not known:
             raise _lost()
+
+
+def _events(entries: list[LogEntry]) -> list[jobs_pb2.JobEvent]:
+    return [jobs_pb2.JobEvent.FromString(entry.payload) for entry in entries]
 
 
 def queue_unavailable() -> UnavailableError:

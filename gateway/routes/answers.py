@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -49,10 +50,20 @@ async def streamed_answer(
 async def relay(
     stream: EventStream, events: JobEvents, batches: AsyncIterator[list[jobs_pb2.JobEvent]], room: WaitingRoom
 ) -> None:
-    """Write what a job says from here on, and how it ended. `batches` are the room's."""
+    """Write what a job says from here on, and how it ended. `batches` are the room's.
+
+    Once it speaks, its words go from the reader of all logs straight to a client that keeps up.
+    """
+    spoken = False
+
+    def take(batch: list[jobs_pb2.JobEvent], first: int) -> bool:
+        return spoken and stream.write_now(_frames(batch, first, room))
+
     try:
-        async for batch in batches:
-            await _write(stream, events, batch, room)
+        with events.pouring(take):
+            async for batch in batches:
+                await _write(stream, events, batch, room)
+                spoken = spoken or bool(batch)
     except SlowReaderError:
         await stream.fail(frame(jan_error_body(_too_slow())))
     except JanError as error:
@@ -63,13 +74,16 @@ async def _write(stream: EventStream, events: JobEvents, batch: list[jobs_pb2.Jo
     if not batch:
         await stream.write(room.comment)
         return
+    frames = _frames(batch, events.number - len(batch) + 1, room)
+    await (stream.write if failure_of(batch[-1]) is None else stream.fail)(frames)
+
+
+def _frames(batch: list[jobs_pb2.JobEvent], first: int, room: WaitingRoom) -> bytes:
+    """Events as they are sent. first: the number of the first of them."""
     frames = map(_frame, batch)
     if room.numbers:
-        frames = map(numbered, range(events.number - len(batch) + 1, events.number + 1), frames)
-    if failure_of(batch[-1]) is None:
-        await stream.write(b"".join(frames))
-    else:
-        await stream.fail(b"".join(frames))
+        frames = map(numbered, itertools.count(first), frames)
+    return b"".join(frames)
 
 
 def _frame(event: jobs_pb2.JobEvent) -> bytes:

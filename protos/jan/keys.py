@@ -12,6 +12,8 @@ PREFIX = "jan:"
 IDLE_TTL_SECONDS = 24 * 60 * 60
 # A key in steady use is kept anew once in this time, not at each step; it lives so much longer than a day.
 KEPT_SECONDS = 60 * 60
+# A log's life is counted anew after so many events.
+KEPT_EVENTS = 64
 # How long an ended job or run can still be followed from its log.
 ENDED_TTL_SECONDS = 10 * 60
 # How long a request that is being answered keeps its `Idempotency-Key` if its gateway dies.

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -63,12 +63,19 @@ class LogBounds:
     ended: bool
 
 
+Sink = Callable[[list[LogEntry]], bool]
+"""Takes entries at once and returns True; or takes nothing, and leaves them to the reader."""
+
+
 class LogSubscription:
     """One reader's place in one log."""
 
     def __init__(self, log_id: str, after: int) -> None:
         self.log_id = log_id
         self.cursor = after
+        self._sink: Sink | None = None
+        self._clock = asyncio.get_running_loop().time
+        self._heard_at = self._clock()
         self._pending: list[LogEntry] = []
         self._pending_bytes = 0
         self._generation = b""
@@ -94,7 +101,13 @@ class LogSubscription:
         for entry in fresh:
             if self._failure is None:
                 self._take(entry)
-        self._arrived.set()
+        self._heard_at = self._clock()
+        poured = False
+        try:
+            poured = self._pour()
+        finally:
+            if not poured:
+                self._arrived.set()
 
     def _take(self, entry: LogEntry) -> None:
         is_next = not self._generation or (entry.generation == self._generation and entry.number == self.cursor + 1)
@@ -106,17 +119,38 @@ class LogSubscription:
         self._pending.append(entry)
         self._pending_bytes += len(entry.payload)
 
+    @contextmanager
+    def pouring(self, sink: Sink) -> Iterator[None]:
+        """Offer what comes to a sink first, without waking the reader, whose task costs more than most sinks do."""
+        self._sink = sink
+        try:
+            yield
+        finally:
+            self._sink = None
+
+    def _pour(self) -> bool:
+        """Whether the sink took all that is pending. What the reader was woken for already stays his."""
+        if self._sink is None or self._failure is not None or self._arrived.is_set() or not self._pending:
+            return False
+        if not self._sink(self._pending):
+            return False
+        self._pending, self._pending_bytes = [], 0
+        return True
+
     async def batches(self, idle_seconds: float) -> AsyncGenerator[list[LogEntry], None]:
         """Yield entries in order as they come, those that came together as one list; ends after the last of the log.
 
         Yields an empty list after `idle_seconds` of silence. Raises SlowReaderError, LogRestartedError: see there.
         """
+        self._heard_at = self._clock()
         while True:
             try:
-                async with asyncio.timeout(idle_seconds):
+                async with asyncio.timeout_at(self._heard_at + idle_seconds):
                     await self._arrived.wait()
             except TimeoutError:
-                yield []
+                if self._clock() >= self._heard_at + idle_seconds:  # else a sink was given something meanwhile
+                    self._heard_at = self._clock()
+                    yield []
                 continue
             batch = self._next_batch()
             if batch:

@@ -12,7 +12,14 @@ from redis.asyncio import Redis
 import jan.queue.follower
 from jan import keys
 from jan.inference.v1 import jobs_pb2
-from jan.queue.follower import MAX_PENDING_BYTES, LogFollower, LogRestartedError, SlowReaderError
+from jan.queue.follower import (
+    MAX_PENDING_BYTES,
+    LogEntry,
+    LogFollower,
+    LogRestartedError,
+    LogSubscription,
+    SlowReaderError,
+)
 from jan.queue.jobs import JobQueue
 from jan.queue.log import LogWriter
 from jan.queue.scripts import Scripts
@@ -175,3 +182,80 @@ async def test_one_event_may_be_longer_than_what_a_reader_may_leave(redis: Redis
     reading = asyncio.create_task(read_numbers(follower, "a"))
     await writer.publish([b"x" * 3 * MAX_PENDING_BYTES, b"end"], ends=True)
     assert await reading == [1, 2]
+
+
+class Sink:
+    """Takes what it is offered while it is open."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.taken: list[int] = []
+        self.took = asyncio.Event()
+
+    def __call__(self, entries: list[LogEntry]) -> bool:
+        if self.is_open:
+            self.taken += [entry.number for entry in entries]
+            self.took.set()
+        return self.is_open
+
+
+async def test_a_sink_is_given_what_comes_while_the_reader_waits(redis: Redis, follower: LogFollower) -> None:
+    sink = Sink()
+    writer = await open_log(redis, "a")
+    async with follower.follow("a") as subscription:
+        reading = asyncio.create_task(anext(subscription.batches(idle_seconds=50)))
+        await asyncio.sleep(0)
+        with subscription.pouring(sink):
+            await writer.publish([b"1", b"2"])
+            await sink.took.wait()
+            sink.is_open = False
+            await writer.publish([b"3"])
+            assert [entry.number for entry in await reading] == [3]
+    assert sink.taken == [1, 2]
+
+
+async def test_a_sink_never_overtakes_the_reader(redis: Redis, follower: LogFollower) -> None:
+    sink = Sink()
+    writer = await open_log(redis, "a")
+    async with follower.follow("a") as subscription, follower.follow("a") as witness:
+        batches, seen = subscription.batches(idle_seconds=50), witness.batches(idle_seconds=50)
+        await writer.publish([b"1"])
+        assert [entry.number for entry in await anext(batches)] == [1]
+        await anext(seen)
+        with subscription.pouring(sink):
+            await writer.publish([b"2"])
+            await anext(seen)  # the reader is still busy with the first
+            assert sink.taken == []
+            assert [entry.number for entry in await anext(batches)] == [2]
+        await batches.aclose()
+        await seen.aclose()
+
+
+async def test_what_a_sink_takes_is_no_silence(redis: Redis, follower: LogFollower) -> None:
+    taken_at: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    def takes(_: list[LogEntry]) -> bool:
+        taken_at.append(loop.time())
+        return True
+
+    writer = await open_log(redis, "a")
+    async with follower.follow("a") as subscription:
+        reading = asyncio.create_task(anext(subscription.batches(idle_seconds=0.1)))
+        await asyncio.sleep(0)
+        with subscription.pouring(takes):
+            while not reading.done() and len(taken_at) < 200:
+                await writer.publish([b"x"])
+            assert await reading == []
+    assert not taken_at or loop.time() - taken_at[-1] > 0.09
+
+
+async def test_a_sink_that_fails_loses_nothing() -> None:
+    def fails(_: list[LogEntry]) -> bool:
+        raise ValueError("a mistake")
+
+    subscription = LogSubscription("a", 0)
+    with subscription.pouring(fails), pytest.raises(ValueError, match="a mistake"):
+        subscription.deliver([LogEntry(1, b"g", b"x", ends=True)])
+    [batch] = [batch async for batch in subscription.batches(idle_seconds=50)]
+    assert [entry.number for entry in batch] == [1]

@@ -1,16 +1,14 @@
--- Append numbered events to a log, for the holder of its lease only. Repeating a call changes nothing, so a client
--- library may retry it after a lost reply.
--- KEYS holder hash, log, leases
--- ARGV id, token, number of the first event, '1' when the last one ends the log, tokens that an ended job really used
---      ('' when that is not known), then the payloads
--- Returns the number of the last event in the log, or -1 when the token does not hold it, or when Redis forgot the log:
--- the job or run is forgotten with it then.
-local holder, log, leases = KEYS[1], KEYS[2], KEYS[3]
-local id, token, first, ends, spent = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[5])
-local PAYLOADS = 6
+-- Append numbered events to logs, for the holders of their leases only. Repeating a call changes nothing, so a client
+-- library may retry it after a lost reply. Each log is a matter of its own: what is refused of one touches no other.
+-- KEYS for each log: holder hash, log, leases
+-- ARGV for each log: id, token, number of the first event, '1' when the last one ends the log, tokens that an ended job
+--      really used ('' when that is not known), how many payloads, the payloads
+-- Returns for each log the number of its last event; -1 when the token does not hold it, or when Redis forgot the log:
+-- the job or run is forgotten with it then; or what went wrong, in words.
+local PAYLOADS = 6  -- arguments of a log in front of its payloads
 
 -- A job has ended: charge its tenant for what it really used, and remember how long it took.
-local function settle()
+local function settle(holder, id, spent)
   local job = redis.call('HMGET', holder, 'queue', 'tenant', 'cost', 'weight', 'started')
   local name = job[1]
   if not name then return end  -- a run's log
@@ -24,46 +22,68 @@ local function settle()
   redis.call('ZREM', RUNNING, id .. ' ' .. model_of(name))
 end
 
-local fields = redis.call('HMGET', holder, 'state', 'holder', 'events', 'generation')
-if fields[2] ~= token then return -1 end
-local count = tonumber(fields[3])
-if fields[1] ~= 'running' then
-  -- The same holder ended it before: a retry of the last call.
-  if fields[1] == 'ended' and first + (#ARGV - PAYLOADS + 1) - 1 <= count then return count end
-  return -1
-end
-
--- A clock of Redis that jumps may end one of the two alone. Going on would leave a gap that nobody is told of.
-local is_there = redis.call('EXISTS', log) == 1
-if count == 0 and is_there then redis.call('DEL', log) end
-if count > 0 and not is_there then
+-- The job or run goes with its log. A clock of Redis that jumps may end one of the two alone, and going on would leave
+-- a gap that nobody is told of.
+local function forget(holder, leases, id)
   local name = redis.call('HGET', holder, 'queue')
   if name then redis.call('ZREM', RUNNING, id .. ' ' .. model_of(name)) end
   redis.call('DEL', holder)
   redis.call('HDEL', leases, id)
-  return -1
 end
 
-for i = PAYLOADS, #ARGV do
-  local number = first + i - PAYLOADS
-  if number > count then
-    if ends and i == #ARGV then
-      redis.call('XADD', log, 'MAXLEN', '~', LOG_MAX_EVENTS, number .. '-0', 'g', fields[4], 'p', ARGV[i], 'e', '1')
-    else
-      redis.call('XADD', log, 'MAXLEN', '~', LOG_MAX_EVENTS, number .. '-0', 'g', fields[4], 'p', ARGV[i])
-    end
-    count = number
+-- Add one event; false when the log should be there and is not.
+local function add(log, number, ...)
+  if number == 1 then return redis.call('XADD', log, 'MAXLEN', '~', LOG_MAX_EVENTS, '1-0', ...) end
+  return redis.call('XADD', log, 'NOMKSTREAM', 'MAXLEN', '~', LOG_MAX_EVENTS, number .. '-0', ...)
+end
+
+-- Append ARGV[from] to ARGV[to], the first of which has the number `first`.
+local function append(holder, log, leases, id, token, first, ends, spent, from, to)
+  local fields = redis.call('HMGET', holder, 'state', 'holder', 'events', 'generation')
+  if fields[2] ~= token then return -1 end
+  local before, last = tonumber(fields[3]), first + to - from
+  if fields[1] ~= 'running' then
+    -- The same holder ended it before: a retry of the last call.
+    if fields[1] == 'ended' and last <= before then return before end
+    return -1
   end
+
+  if before == 0 then redis.call('DEL', log) end
+  for number = math.max(first, before + 1), last do
+    local payload, added = ARGV[from + number - first], nil
+    if ends and number == last then
+      added = add(log, number, 'g', fields[4], 'p', payload, 'e', '1')
+    else
+      added = add(log, number, 'g', fields[4], 'p', payload)
+    end
+    if not added then
+      forget(holder, leases, id)
+      return -1
+    end
+  end
+
+  local count = math.max(before, last)
+  redis.call('HSET', holder, 'events', count)
+  if ends then
+    settle(holder, id, spent)
+    redis.call('HSET', holder, 'state', 'ended')
+    redis.call('HDEL', holder, 'payload')
+    redis.call('HDEL', leases, id)
+    redis.call('EXPIRE', holder, ENDED_TTL_SECONDS)
+    redis.call('EXPIRE', log, ENDED_TTL_SECONDS)
+  elseif before == 0 or math.floor(before / KEPT_EVENTS) < math.floor(count / KEPT_EVENTS) then
+    redis.call('EXPIRE', log, IDLE_TTL_SECONDS)
+  end
+  return count
 end
-redis.call('HSET', holder, 'events', count)
-if ends then
-  settle()
-  redis.call('HSET', holder, 'state', 'ended')
-  redis.call('HDEL', holder, 'payload')
-  redis.call('HDEL', leases, id)
-  redis.call('EXPIRE', holder, ENDED_TTL_SECONDS)
-  redis.call('EXPIRE', log, ENDED_TTL_SECONDS)
-else
-  redis.call('EXPIRE', log, IDLE_TTL_SECONDS)
+
+local answers, at = {}, 1
+for key = 1, #KEYS, 3 do
+  local id, token, first, ends = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3] == '1'
+  local spent, from = tonumber(ARGV[at + 4]), at + PAYLOADS
+  at = from + tonumber(ARGV[at + 5])
+  local is_done, answer = pcall(
+    append, KEYS[key], KEYS[key + 1], KEYS[key + 2], id, token, first, ends, spent, from, at - 1)
+  answers[#answers + 1] = is_done and answer or (type(answer) == 'table' and answer.err or tostring(answer))
 end
-return count
+return answers
