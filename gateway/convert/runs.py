@@ -13,6 +13,16 @@ _STEP_TYPES = {
     runs_pb2.RUN_STEP_TYPE_MESSAGE_CREATION: "message_creation",
     runs_pb2.RUN_STEP_TYPE_TOOL_CALLS: "tool_calls",
 }
+_WAITING = runs_pb2.RUN_STATUS_REQUIRES_ACTION
+_ACTIVE = frozenset(
+    {
+        runs_pb2.RUN_STATUS_QUEUED,
+        runs_pb2.RUN_STATUS_IN_PROGRESS,
+        runs_pb2.RUN_STATUS_REQUIRES_ACTION,
+        runs_pb2.RUN_STATUS_CANCELLING,
+    }
+)
+_SHOW_EXPIRY = _ACTIVE | {runs_pb2.RUN_STATUS_EXPIRED}
 _STATUS_PREFIX = "RUN_STATUS_"
 _STEP_STATUS_PREFIX = "RUN_STEP_STATUS_"
 
@@ -26,9 +36,9 @@ def run_from_proto(run: runs_pb2.Run) -> dict[str, Any]:
         "thread_id": run.thread_id,
         "assistant_id": run.assistant_id,
         "status": status_name(run.status),
-        "required_action": None,
+        "required_action": from_text(run.required_action_json) if run.status == _WAITING else None,
         "last_error": _error(run),
-        "expires_at": optional_seconds(run, "expires_at") if _is_active(run) else None,
+        "expires_at": optional_seconds(run, "expires_at") if run.status in _SHOW_EXPIRY else None,
         "started_at": optional_seconds(run, "started_at"),
         "cancelled_at": optional_seconds(run, "cancelled_at"),
         "failed_at": optional_seconds(run, "failed_at"),
@@ -38,7 +48,7 @@ def run_from_proto(run: runs_pb2.Run) -> dict[str, Any]:
         "instructions": run.instructions,
         "tools": from_text(run.tools_json, []),
         "metadata": string_map(run.metadata_json),
-        "usage": _usage(run),
+        "usage": None if run.status in _ACTIVE else _usage(run),
         "max_prompt_tokens": run.max_prompt_tokens if run.HasField("max_prompt_tokens") else None,
         "max_completion_tokens": run.max_completion_tokens if run.HasField("max_completion_tokens") else None,
         "truncation_strategy": from_text(run.truncation_strategy_json, {"type": "auto", "last_messages": None}),
@@ -69,7 +79,7 @@ def step_from_proto(step: runs_pb2.RunStep) -> dict[str, Any]:
         "failed_at": optional_seconds(step, "failed_at"),
         "completed_at": optional_seconds(step, "completed_at"),
         "metadata": string_map(step.metadata_json),
-        "usage": _usage(step),
+        "usage": None if step.status == runs_pb2.RUN_STEP_STATUS_IN_PROGRESS else _usage(step),
     }
 
 
@@ -85,10 +95,6 @@ def usage_from_proto(usage: Usage) -> dict[str, Any]:
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     }
-
-
-def _is_active(run: runs_pb2.Run) -> bool:
-    return not any(run.HasField(field) for field in ("cancelled_at", "failed_at", "completed_at"))
 
 
 def _usage(record: runs_pb2.Run | runs_pb2.RunStep) -> dict[str, Any] | None:

@@ -37,9 +37,9 @@ def frame(data: bytes, *, event: str = "") -> bytes:
     return b"event: %s\ndata: %s\n\n" % (event.encode(), data) if event else b"data: %s\n\n" % data
 
 
-def numbered(number: int, framed: bytes) -> bytes:
-    """The same event with its number as `id:`, for a client that asked for numbers."""
-    return b"id: %d\n%b" % (number, framed)
+def numbered(number: int, framed: bytes, *, round_: int = 1) -> bytes:
+    """The same event with its number as `id:`, for a client that asked for numbers: `n`, later `round.n`."""
+    return b"id: %d\n%b" % (number, framed) if round_ == 1 else b"id: %d.%d\n%b" % (round_, number, framed)
 
 
 class StreamRecord:

@@ -23,6 +23,7 @@ from gateway.idempotency.key import IDENTITY, Identity, identify, is_same_upload
 from gateway.idempotency.records import Record, RecordedAnswers
 from gateway.keys import RECORDED, STORAGE
 from gateway.queueing.jobs import queue_unavailable
+from gateway.queueing.resumption import Place
 from gateway.routes.chat_completions import resume_chat
 from gateway.runs.stream import resume_run
 from jan.errors import ConflictError, GoneError, InternalError, JanError, UnprocessableError
@@ -131,9 +132,9 @@ async def _repeat(request: web.Request, record: Record, identity: Identity) -> w
 async def _follow_again(request: web.Request, record: Record) -> web.StreamResponse:
     """The stream from its first event, which may not have ended yet. Raises GoneError: it is not kept any longer."""
     match record.stream:
-        case ("run", thread_id, run_id):
+        case ("run", thread_id, run_id, round_):
             run = await request.app[STORAGE].get_run(ThreadId(thread_id), RunId(run_id))
-            return await resume_run(request, run, 0, opening=record.content, headers=REPLAYED)
+            return await resume_run(request, run, Place(int(round_), 0), opening=record.content, headers=REPLAYED)
         case (_, chat_id):
             return await resume_chat(request, CompletionId(chat_id), 0, headers=REPLAYED)
         case _:

@@ -7,6 +7,7 @@ Events are numbered from 1 in the log behind a stream. A client asks for what fo
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from aiohttp import web
 from redis.exceptions import RedisError
@@ -21,7 +22,15 @@ NUMBERS_HEADER = "X-Janroot-Event-Ids"
 LAST_EVENT_HEADER = "Last-Event-ID"
 STARTING_AFTER = "starting_after"
 
-_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+_PLACE = re.compile(r"(?:([2-9]|[1-9][0-9]{1,5})\.)?([0-9]{1,9})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """The last event that a client has: in which of an answer's streams, from 1, and its number there, 0 for none."""
+
+    round: int
+    number: int
 
 
 def wants_numbers(request: web.Request) -> bool:
@@ -39,14 +48,22 @@ def wants_stream(request: web.Request) -> bool:
 
 def starting_after(request: web.Request) -> int:
     """The number of the last event that the client has, 0 for none. Raises InvalidArgumentError: no such number."""
-    place = _place(request)
-    if place is None:
-        return 0
-    if not _NUMBER.fullmatch(place):
-        raise InvalidArgumentError(
-            f"'{STARTING_AFTER}' or {LAST_EVENT_HEADER} must be the number of an event.", param=STARTING_AFTER
-        )
-    return int(place)
+    place = place_after(request)
+    if place is not None and place.round > 1:
+        raise _no_number()
+    return 0 if place is None else place.number
+
+
+def place_after(request: web.Request) -> Place | None:
+    """The last event that the client has of an answer in several streams, `n` or `round.n`; None when it names none.
+
+    Raises InvalidArgumentError: no such number.
+    """
+    named = _place(request)
+    place = None if named is None else _parsed(named)
+    if named is not None and place is None:
+        raise _no_number()
+    return place
 
 
 async def log_bounds(request: web.Request, log_id: str) -> LogBounds:
@@ -75,4 +92,16 @@ def _place(request: web.Request) -> str | None:
 
 
 def _is_later(header: str, named: str) -> bool:
-    return bool(_NUMBER.fullmatch(header) and _NUMBER.fullmatch(named)) and int(header) > int(named)
+    by_header, by_query = _parsed(header), _parsed(named)
+    return by_header is not None and by_query is not None and by_header > by_query
+
+
+def _parsed(text: str) -> Place | None:
+    found = _PLACE.fullmatch(text)
+    return None if found is None else Place(int(found[1] or 1), int(found[2]))
+
+
+def _no_number() -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"'{STARTING_AFTER}' or {LAST_EVENT_HEADER} must be the number of an event.", param=STARTING_AFTER
+    )

@@ -15,14 +15,15 @@ from gateway.idempotency.key import new_ids
 from gateway.keys import JOBS, RUNS, STORAGE
 from gateway.models.coming import find_usable_or_any
 from gateway.queueing.priority import Priority, priority_of
-from gateway.queueing.resumption import starting_after, wants_stream
+from gateway.queueing.resumption import Place, place_after, wants_stream
 from gateway.queueing.tenant import tenant_of
 from gateway.routes.threads import thread_id_of
 from gateway.runs import derived_ids, states
 from gateway.runs.creation import find_assistant, model_named, new_run
 from gateway.runs.log import event_frame
 from gateway.runs.stream import resume_run, stream_run
-from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun, RunRequest
+from gateway.runs.waiting import end_waiting, take_outputs
+from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun, RunRequest, SubmitToolOutputs
 from gateway.services.storage import StorageClient
 from jan.errors import ConflictError, FailedPreconditionError, NotFoundError
 from jan.ids import RunId, StepId
@@ -87,10 +88,11 @@ async def list_runs(request: web.Request) -> web.Response:
 @routes.get("/v1/threads/{thread_id}/runs/{run_id}")
 async def get_run(request: web.Request) -> web.StreamResponse:
     """Read a run; tells poll helpers to come back soon while it is active. `stream=true` gives its events instead."""
-    after = starting_after(request) if wants_stream(request) else None
+    streamed = wants_stream(request)
+    place = place_after(request) if streamed else None
     run = await request.app[STORAGE].get_run(thread_id_of(request), run_id_of(request))
-    if after is not None:
-        return await resume_run(request, run, after)
+    if streamed:
+        return await resume_run(request, run, place)
     return json_response(run_from_proto(run), headers=POLL_AFTER if run.status in states.ACTIVE else None)
 
 
@@ -120,14 +122,30 @@ async def cancel_run(request: web.Request) -> web.Response:
             break
         if not states.may_become(run.status, states.CANCELLING):
             raise FailedPreconditionError(f"Cannot cancel run with status '{status_name(run.status)}'.")
-        run.status = states.CANCELLING
         try:
+            if run.status == states.REQUIRES_ACTION:  # nobody works on it
+                return json_response(run_from_proto(await end_waiting(storage, run, states.CANCELLED)))
+            run.status = states.CANCELLING
             run = await storage.update_run(run)
             break
         except ConflictError:
             continue  # it moved on meanwhile: it may have ended
-    await request.app[JOBS].cancel(derived_ids.job_id(run.id, 1))
+    await request.app[JOBS].cancel(derived_ids.job_id(run.id, run.round))
     return json_response(run_from_proto(run))
+
+
+@routes.post("/v1/threads/{thread_id}/runs/{run_id}/submit_tool_outputs")
+async def submit_tool_outputs(request: web.Request) -> web.StreamResponse:
+    """Give a run the outputs of all its calls, and have it go on; 400 when they are not those that it waits for."""
+    body = await read_body(request, SubmitToolOutputs)
+    run, round_ = await take_outputs(
+        request.app[STORAGE],
+        thread_id_of(request),
+        run_id_of(request),
+        body.tool_outputs,
+        may_be_repeated=new_ids(request).are_repeatable,
+    )
+    return await _answer(request, run, stream=bool(body.stream), round_=round_)
 
 
 @routes.get("/v1/threads/{thread_id}/runs/{run_id}/steps")
@@ -180,10 +198,14 @@ async def _new_run(
     return new_run(model, thread, assistant, body, run_id=run_id, tenant=tenant, priority=priority)
 
 
-async def _answer(request: web.Request, run: runs_pb2.Run, *, stream: bool, first: bytes = b"") -> web.StreamResponse:
+async def _answer(
+    request: web.Request, run: runs_pb2.Run, *, stream: bool, first: bytes = b"", round_: int = 1
+) -> web.StreamResponse:
+    """A run whose round was begun by this request, or by an earlier sending of it."""
     executor = request.app[RUNS]
-    if run.status in states.TERMINAL:  # made by an earlier sending of this request
-        return await resume_run(request, run, 0, opening=first) if stream else json_response(run_from_proto(run))
+    if states.is_over(run, round_):
+        answered = json_response(run_from_proto(run))
+        return await resume_run(request, run, Place(round_, 0), opening=first) if stream else answered
     if stream:
         return await stream_run(request, run, first=first)
     await executor.start(run)

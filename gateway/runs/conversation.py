@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gateway.convert.json_fields import from_text
+from gateway.runs import derived_ids
+from gateway.runs.calls import calls_of
 from jan.storage.v1 import messages_pb2, runs_pb2
 
 # What a model that reads text only is shown instead, so that it does not answer as if nothing had been there.
@@ -19,11 +21,14 @@ _ROLES = {
 }
 
 
-def conversation(run: runs_pb2.Run, messages: Sequence[messages_pb2.Message]) -> list[dict[str, Any]]:
-    """The chat messages for a run, oldest first: instructions, then the thread, cut as the run's strategy says.
+def conversation(
+    run: runs_pb2.Run, messages: Sequence[messages_pb2.Message], steps: Sequence[runs_pb2.RunStep] = ()
+) -> list[dict[str, Any]]:
+    """The chat messages for a run's present round, oldest first.
 
-    What the run itself wrote is left out, so that a run that is taken over sees what it saw first. Consecutive
-    messages of one role are kept apart; the chat template decides what to make of them.
+    Instructions; the thread, cut as the run's strategy says; what the run said and called in the rounds before, with
+    the outputs. What its present round wrote is left out, so that a run that is taken over sees what it saw first.
+    Consecutive messages of one role are kept apart; the chat template decides what to make of them.
     """
     system = [{"role": "system", "content": run.instructions}] if run.instructions else []
     spoken = [
@@ -31,7 +36,29 @@ def conversation(run: runs_pb2.Run, messages: Sequence[messages_pb2.Message]) ->
         for message in messages
         if message.role in _ROLES and message.run_id != run.id
     ]
-    return system + _truncated(run, [message for message in spoken if message["content"]])
+    thread = _truncated(run, [message for message in spoken if message["content"]])
+    return system + thread + [said for round_ in range(1, run.round) for said in _said(run.id, round_, messages, steps)]
+
+
+def _said(
+    run_id: str, round_: int, messages: Sequence[messages_pb2.Message], steps: Sequence[runs_pb2.RunStep]
+) -> list[dict[str, Any]]:
+    """A round that is over, as chats tell it: one message with the calls, then each call's output."""
+    message_id, step_id = derived_ids.message_id(run_id, round_), derived_ids.calls_step_id(run_id, round_)
+    text = next((message_text(message) for message in messages if message.id == message_id), "")
+    calls = next((calls_of(step) for step in steps if step.id == step_id), [])
+    told = [
+        {
+            "id": call["id"],
+            "type": "function",
+            "function": {name: call["function"][name] for name in ("name", "arguments")},
+        }
+        for call in calls
+    ]
+    outputs = [
+        {"role": "tool", "tool_call_id": call["id"], "content": call["function"].get("output") or ""} for call in calls
+    ]
+    return [{"role": "assistant", "content": text or None, "tool_calls": told}, *outputs]
 
 
 def message_text(message: messages_pb2.Message) -> str:

@@ -9,9 +9,10 @@ from gateway.convert.json_fields import from_text, to_text
 from gateway.models.threads import entry_of, layers
 from gateway.queueing.priority import Priority, name_of
 from gateway.runs import states
-from gateway.runs.answer import now
+from gateway.runs.steps import now
+from gateway.runs.tools import check_tools
 from gateway.schemas.common import JsonObject, RequestModel
-from gateway.schemas.runs import CreateRun, RunRequest, check_tools
+from gateway.schemas.runs import CreateRun, RunRequest, RunToolChoice
 from gateway.services.storage import StorageClient
 from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from jan.ids import AssistantId, RunId
@@ -56,10 +57,10 @@ def new_run(
 ) -> runs_pb2.Run:
     """A queued run of a model, with each value from the first layer that has it: request, thread, assistant.
 
-    Raises InvalidArgumentError: tools, which are not built.
+    Raises InvalidArgumentError: tools that do not work here, or a choice that is not among them.
     """
     tools = from_text(assistant.tools_json, []) if request.tools is None else [tool.as_sent() for tool in request.tools]
-    check_tools(tools)
+    check_tools(tools, request.tool_choice)
     override = entry_of(thread, assistant.id)
     below = layered(*(layer.parameters for layer in layers(thread, assistant.id, assistant, model)[1:]))
     run = runs_pb2.Run(
@@ -67,13 +68,14 @@ def new_run(
         thread_id=thread.id,
         assistant_id=assistant.id,
         status=states.QUEUED,
+        round=1,
         created_at=now(),
         model=model.id,
         instructions=_instructions(request, override, assistant),
         tools_json=to_text(tools),
         metadata_json=to_text(request.metadata or {}),
         max_completion_tokens=request.max_completion_tokens,
-        tool_choice_json=to_text(request.tool_choice),
+        tool_choice_json=to_text(_choice(request.tool_choice)),
         truncation_strategy_json=to_text(_dumped(request.truncation_strategy)),
         response_format_json=to_text(_dumped(request.response_format)) or assistant.response_format_json,
         parallel_tool_calls=request.parallel_tool_calls is not False,
@@ -93,6 +95,10 @@ def _instructions(
     base = request.instructions if request.instructions is not None else override.instructions or assistant.instructions
     extra = (request.additional_instructions or "") if isinstance(request, CreateRun) else ""
     return "\n".join(part for part in (base, extra) if part)
+
+
+def _choice(choice: RunToolChoice | None) -> str | JsonObject | None:
+    return choice if choice is None or isinstance(choice, str) else choice.model_dump(exclude_none=True)
 
 
 def _dumped(value: RequestModel | None) -> JsonObject | None:

@@ -19,21 +19,39 @@ def job_id(run_id: str, step: int) -> JobId:
     return JobId.parse(f"{run_id}.{step}")
 
 
+def round_id(run_id: str, round_: int) -> str:
+    """What a round is called where it is executed: its lease and its log. A run of one round goes by its own id."""
+    return run_id if round_ <= 1 else f"{run_id}~{round_}"
+
+
 def step_id(run_id: str, step: int) -> StepId:
     """The step's own id."""
-    return StepId(_derived(StepId, run_id, step))
+    return StepId(_derived(StepId, run_id, str(step)))
+
+
+def calls_step_id(run_id: str, step: int) -> StepId:
+    """The step of the calls that the same answer makes, which may hold a message too."""
+    return StepId(_derived(StepId, run_id, f"{step}.calls"))
+
+
+def call_id(run_id: str, step: int, index: int) -> str:
+    """A call of that step, for an engine that gave it no id of its own."""
+    return f"call_{_digest(run_id, f'{step}.calls.{index}')}"
 
 
 def message_id(run_id: str, step: int) -> MessageId:
     """The message that the step writes."""
-    return MessageId(_derived(MessageId, run_id, step))
+    return MessageId(_derived(MessageId, run_id, str(step)))
 
 
 def completion_id(run_id: str, step: int) -> CompletionId:
     """The engine's answer behind the step."""
-    return CompletionId(_derived(CompletionId, run_id, step))
+    return CompletionId(_derived(CompletionId, run_id, str(step)))
 
 
-def _derived(kind: type[Id], run_id: str, step: int) -> str:
-    digest = hashlib.sha256(f"{run_id}.{step}".encode()).hexdigest()
-    return f"{kind.prefix}{digest[:_DIGITS]}"
+def _derived(kind: type[Id], run_id: str, what: str) -> str:
+    return f"{kind.prefix}{_digest(run_id, what)}"
+
+
+def _digest(run_id: str, what: str) -> str:
+    return hashlib.sha256(f"{run_id}.{what}".encode()).hexdigest()[:_DIGITS]

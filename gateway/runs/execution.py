@@ -1,4 +1,4 @@
-"""One run from accepted to its end.
+"""One round of a run: from accepted, or from its tool outputs, to its end or to the calls that it waits for.
 
 May be repeated from the start at any time, here or on another gateway: the job is submitted once by its id, the
 answer is rebuilt from the job's log, records are written by id, events are emitted by count (see `RunLog`).
@@ -7,15 +7,20 @@ answer is rebuilt from the job's log, records are written by id, events are emit
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import orjson
 
+from gateway.convert.json_fields import from_text, to_text
 from gateway.convert.runs import run_from_proto, status_name
 from gateway.queueing.jobs import JobClient
 from gateway.runs import derived_ids, states
-from gateway.runs.answer import Answer, now
+from gateway.runs.calls import Calls
 from gateway.runs.log import RunLog, event_frame
-from gateway.runs.request import job_for
+from gateway.runs.request import job_for, spent_limit
+from gateway.runs.steps import now, step_frame
+from gateway.runs.turn import Turn
 from gateway.services.storage import StorageClient
 from jan.errors import (
     ConflictError,
@@ -46,8 +51,12 @@ _RUN_ENDS = {
 }
 
 
+class RoundOverError(Exception):
+    """The run has gone on to another round meanwhile, so this one is over."""
+
+
 class RunExecution:
-    """Executes one run under a lease that the caller renews."""
+    """Executes one round of a run under a lease that the caller renews."""
 
     def __init__(
         self, storage: StorageClient, jobs: JobClient, log: RunLog, run: runs_pb2.Run, deadline: float
@@ -57,23 +66,24 @@ class RunExecution:
         self._jobs = jobs
         self._log = log
         self._run = run
-        self._answer: Answer | None = None
-        self._job_id = derived_ids.job_id(run.id, 1)
+        self._round = run.round
+        self._turn: Turn | None = None
+        self._job_id = derived_ids.job_id(run.id, run.round)
         self._deadline = deadline
         self._expired = False
         self._stopping_since: float | None = None
         self._ended = False
 
     async def execute(self) -> None:
-        """Work until the run has ended.
+        """Work until the run has ended or waits for tool outputs.
 
         Raises LeaseLostError: another gateway has it. Raises one of TEMPORARY or redis.RedisError: execute it again.
-        Raises any other JanError: it cannot be answered; call `fail`.
+        Raises RoundOverError. Raises any other JanError: it cannot be answered; call `fail`.
         """
-        await self._log.emit(self._frame("created"), self._frame("queued"))
+        await self._log.emit(await self._opening(), self._frame("queued"))
         async with self._jobs.followed(self._job_id) as events:
-            if not await self._jobs.is_known(self._job_id):
-                await self._jobs.submit(await self._new_job())
+            if not await self._jobs.is_known(self._job_id) and not await self._submit():
+                return
             await self._stop_if_due()
             async for batch in events.batches():
                 await self._take_in(batch)
@@ -87,16 +97,31 @@ class RunExecution:
         await self._jobs.cancel(self._job_id)
         await self._fail(error)
 
-    async def _new_job(self) -> jobs_pb2.Job:
+    async def _opening(self) -> bytes:
+        """The first event: the run is there or, in a later round, the calls before it have their outputs."""
+        if self._round == 1:
+            return self._frame("created")
+        step_id = derived_ids.calls_step_id(self._run.id, self._round - 1)
+        return step_frame(await self._storage.get_run_step(self._run.thread_id, self._run.id, step_id))
+
+    async def _submit(self) -> bool:
+        """Have the model asked; False when that is not to be, and the round is over."""
+        if self._run.status == states.REQUIRES_ACTION:  # asked long ago: Redis forgot the answer, storage did not
+            await self._log.close(self._frame("requires_action"))
+            return False
+        if limit := spent_limit(self._run):
+            await self._end(states.INCOMPLETE, None, incomplete_reason=limit)
+            return False
         remaining = max(0, int(self._deadline - time.monotonic()))
-        return await job_for(self._storage, self._run, 1, remaining + _JOB_GRACE_SECONDS)
+        await self._jobs.submit(await job_for(self._storage, self._run, remaining + _JOB_GRACE_SECONDS))
+        return True
 
     async def _stop_if_due(self) -> None:
         """Cancel the job when the run was cancelled, through whichever gateway, or has expired.
 
         A job whose worker died answers no cancel: after some patience the run ends without it.
         """
-        self._run = await self._storage.get_run(self._run.thread_id, self._run.id)
+        await self._read_run()
         self._expired = self._expired or time.monotonic() >= self._deadline
         if not self._expired and self._run.status != states.CANCELLING:
             return
@@ -111,8 +136,8 @@ class RunExecution:
         for event in batch:
             match event.WhichOneof("event"):
                 case "chunk":
-                    answer = self._answer or await self._begin()
-                    frames += answer.add(orjson.loads(event.chunk.data))
+                    turn = self._turn or await self._begin()
+                    frames += await turn.take_in(orjson.loads(event.chunk.data))
                 case "completed":
                     await self._log.emit(*frames)
                     await self._complete(event.completed.usage)
@@ -125,38 +150,51 @@ class RunExecution:
         if batch and batch[-1].HasField("chunk"):
             await self._log.emit(*frames)
 
-    async def _begin(self) -> Answer:
-        """The first sign of the engine: the run is in progress, its step and message begin."""
+    async def _begin(self) -> Turn:
+        """The first sign of the engine: the run is in progress."""
         if self._run.status == states.QUEUED:
             await self._change(states.IN_PROGRESS)
-        answer = Answer(self._run, 1)
-        stored = await self._storage.put_run_step(answer.step)
-        answer.begun_at(stored.created_at)
-        self._answer = answer
-        await self._log.emit(self._frame("in_progress"), *answer.begun_frames())
-        return answer
+        self._turn = Turn(self._storage, self._run, may_call=bool(from_text(self._run.tools_json, [])))
+        await self._log.emit(self._frame("in_progress"))
+        return self._turn
 
     async def _fail(self, error: JanError) -> None:
-        if self._answer is not None:
-            self._answer.cut("run_failed", runs_pb2.RUN_STEP_STATUS_FAILED, None)
+        if self._turn is not None:
+            self._turn.cut("run_failed", runs_pb2.RUN_STEP_STATUS_FAILED, None)
         await self._end(states.FAILED, None, last_error=_run_error(error))
 
     async def _complete(self, usage: Usage) -> None:
-        answer = self._answer or await self._begin()
-        if answer.finish_reason == "length":
-            answer.cut("max_tokens", runs_pb2.RUN_STEP_STATUS_COMPLETED, usage)
+        turn = self._turn or await self._begin()
+        await self._log.emit(*await turn.end())
+        if turn.finish_reason == "length":
+            turn.cut("max_tokens", runs_pb2.RUN_STEP_STATUS_COMPLETED, usage)
             await self._end(states.INCOMPLETE, usage, incomplete_reason="max_completion_tokens")
+        elif turn.calls is not None:
+            await self._require_action(turn, turn.calls, usage)
         else:
-            answer.complete(usage)
+            turn.complete(usage)
             await self._end(states.COMPLETED, usage)
+
+    async def _require_action(self, turn: Turn, calls: Calls, usage: Usage) -> None:
+        """Store the calls and that the run waits for their outputs, and tell of it only then."""
+        calls.close(usage)
+        if turn.answer is not None:
+            turn.answer.complete(None)
+        frames = await turn.store_message()
+        await self._change(states.REQUIRES_ACTION, usage, required_action=calls.required_action, steps=[calls.step])
+        if self._run.status != states.REQUIRES_ACTION:  # somebody cancelled it meanwhile
+            await self._cancel()
+            return
+        await self._log.close(*frames, self._frame("requires_action"))
+        self._ended = True
 
     async def _cancel(self) -> None:
         if self._expired:
             status, step_status, reason = states.EXPIRED, runs_pb2.RUN_STEP_STATUS_EXPIRED, "run_expired"
         else:
             status, step_status, reason = states.CANCELLED, runs_pb2.RUN_STEP_STATUS_CANCELLED, "run_cancelled"
-        if self._answer is not None:
-            self._answer.cut(reason, step_status, None)
+        if self._turn is not None:
+            self._turn.cut(reason, step_status, None)
         await self._end(status, None)
 
     async def _end(
@@ -168,12 +206,8 @@ class RunExecution:
         last_error: runs_pb2.RunError | None = None,
     ) -> None:
         """Store the answer, then the step, then the run's end, and tell of it only then: clients read at once."""
-        frames: list[bytes] = []
-        if self._answer is not None:
-            self._answer.message.CopyFrom(await self._storage.create_message(self._answer.message))
-            await self._storage.put_run_step(self._answer.step)
-            frames = self._answer.ended_frames()
-        await self._change(status, usage, incomplete_reason, last_error)
+        frames = [] if self._turn is None else await self._turn.store()
+        await self._change(status, usage, incomplete_reason=incomplete_reason, last_error=last_error)
         await self._log.close(*frames, self._frame(status_name(self._run.status)))
         self._ended = True
 
@@ -181,31 +215,50 @@ class RunExecution:
         self,
         status: states.Status,
         usage: Usage | None = None,
+        *,
         incomplete_reason: str = "",
         last_error: runs_pb2.RunError | None = None,
+        required_action: dict[str, Any] | None = None,
+        steps: Sequence[runs_pb2.RunStep] = (),
     ) -> None:
-        """Write the run's new status; when somebody wrote in between, decide again on what they wrote."""
+        """Write the run's new status; when somebody wrote in between, decide again on what they wrote.
+
+        usage: this round's. Raises RoundOverError.
+        """
         while states.may_become(self._run.status, status):
             changed = runs_pb2.Run()
             changed.CopyFrom(self._run)
             changed.status = status
             changed.incomplete_reason = incomplete_reason
-            if status == states.IN_PROGRESS:
+            changed.required_action_json = to_text(required_action)
+            if status == states.IN_PROGRESS and not changed.HasField("started_at"):
                 changed.started_at.CopyFrom(now())
             if status in _RUN_ENDS:
                 getattr(changed, _RUN_ENDS[status]).CopyFrom(now())
             if usage is not None:
-                changed.usage.CopyFrom(usage)
+                _add(changed.usage, usage)
             if last_error is not None:
                 changed.last_error.CopyFrom(last_error)
             try:
-                self._run = await self._storage.update_run(changed)
+                self._run = await self._storage.update_run(changed, steps)
                 return
             except ConflictError:
-                self._run = await self._storage.get_run(self._run.thread_id, self._run.id)
+                await self._read_run()
+
+    async def _read_run(self) -> None:
+        """The run as it is now. Raises RoundOverError."""
+        self._run = await self._storage.get_run(self._run.thread_id, self._run.id)
+        if self._run.round != self._round:
+            raise RoundOverError
 
     def _frame(self, event: str) -> bytes:
         return event_frame(f"thread.run.{event}", run_from_proto(self._run))
+
+
+def _add(sum_: Usage, usage: Usage) -> None:
+    sum_.prompt_tokens += usage.prompt_tokens
+    sum_.completion_tokens += usage.completion_tokens
+    sum_.cached_tokens += usage.cached_tokens
 
 
 def _run_error(error: JanError) -> runs_pb2.RunError:

@@ -18,11 +18,12 @@ from redis.exceptions import RedisError
 from gateway.http.metrics import GatewayMetrics
 from gateway.queueing.jobs import JobClient
 from gateway.runs import derived_ids, states
-from gateway.runs.execution import TEMPORARY, RunExecution
+from gateway.runs.execution import TEMPORARY, RoundOverError, RunExecution
 from gateway.runs.log import RunLog, error_frame
+from gateway.runs.waiting import end_waiting
 from gateway.services.storage import StorageClient
 from jan.backoff import Backoff
-from jan.errors import FailedPreconditionError, InternalError, JanError, NotFoundError
+from jan.errors import ConflictError, FailedPreconditionError, InternalError, JanError, NotFoundError
 from jan.queue.leases import RENEW_SECONDS, Lease, LeaseKind, LeaseLostError, LeaseState, LeaseWatch, renew
 from jan.queue.log import LogWriter
 from jan.queue.runs import HeldRun, RunLeases
@@ -57,6 +58,7 @@ class RunExecutor:
         self._leases = RunLeases(redis, scripts)
         self._watch = LeaseWatch(redis, LeaseKind.RUN)
         self._held: dict[str, _Held] = {}
+        self._deadlines: dict[str, float] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -68,24 +70,34 @@ class RunExecutor:
             yield
 
     async def start(self, run: runs_pb2.Run) -> None:
-        """Execute a run that was accepted just now. Redis being away is no error: the reconciler comes back."""
-        await self._take(run, "", time.monotonic() + _lifetime_seconds(run))
+        """Execute a run that was accepted just now, or has its outputs just now.
 
-    async def _take(self, run: runs_pb2.Run, seen: str, deadline: float) -> None:
-        """Execute a run unless somebody does."""
+        Redis being away is no error: the reconciler comes back.
+        """
+        if run.round == 1:
+            self._deadlines[run.id] = time.monotonic() + _lifetime_seconds(run)
+        await self._take(run, "")
+
+    def _deadline(self, run: runs_pb2.Run) -> float:
+        """When a run expires, by `time.monotonic`: a clock that jumps after the first look changes nothing."""
+        return self._deadlines.setdefault(run.id, _deadline_by_wall_clock(run))
+
+    async def _take(self, run: runs_pb2.Run, seen: str) -> None:
+        """Execute a run's present round unless somebody does."""
+        deadline = self._deadline(run)
         try:
-            held = await self._leases.acquire(run.id, seen=seen)
+            held = await self._leases.acquire(_name(run), seen=seen)
         except (RedisError, OSError) as error:
             logger.warning("run waits for Redis", run=run.id, error=str(error))
             return
         if held is not None:
             task = asyncio.create_task(self._execute(run, held, deadline), name=f"run-{run.id}")
-            self._held[run.id] = _Held(held.lease, task)
+            self._held[held.lease.id] = _Held(held.lease, task)
             self._metrics.active_runs.set(len(self._held))
 
-    async def is_retold(self, run_id: str) -> bool:
-        """Whether the run's events are told anew, since Redis forgot them. Raises redis.RedisError."""
-        return await self._leases.is_retold(run_id)
+    async def is_retold(self, round_id: str) -> bool:
+        """Whether the events of a run's round are told anew, since Redis forgot them. Raises redis.RedisError."""
+        return await self._leases.is_retold(round_id)
 
     async def _execute(self, run: runs_pb2.Run, held: HeldRun, deadline: float) -> None:
         writer = LogWriter(self._scripts, held.lease, published=held.published)
@@ -124,13 +136,18 @@ class RunExecutor:
         except NotFoundError:
             await self._end_deleted(run, log)
             return
+        if current.round != run.round:
+            await log.close()
+            return
         if not writer.published and current.status != states.QUEUED:
-            await self._leases.mark_retold(run.id)
+            await self._leases.mark_retold(_name(run))
         execution = RunExecution(self._storage, self._jobs, log, current, deadline)
         try:
             await execution.execute()
         except (LeaseLostError, *REPEATED):
             raise
+        except RoundOverError:
+            await log.close()
         except (NotFoundError, FailedPreconditionError) as error:
             if await self._is_gone(run):
                 await self._end_deleted(run, log)
@@ -151,7 +168,7 @@ class RunExecutor:
 
     async def _end_deleted(self, run: runs_pb2.Run, log: RunLog) -> None:
         """The thread went away under its run: free the engine, tell whoever still reads, give the lease back."""
-        await self._jobs.cancel(derived_ids.job_id(run.id, 1))
+        await self._jobs.cancel(derived_ids.job_id(run.id, run.round))
         await log.close(
             error_frame(
                 NotFoundError(
@@ -185,13 +202,27 @@ class RunExecutor:
             await asyncio.sleep(RECONCILE_SECONDS)
 
     async def _reconcile(self) -> None:
-        """Take over runs whose lease stood still, and start those that nobody ever took."""
+        """Take over runs whose lease stood still, start those that nobody ever took, end those that waited too long."""
         stalled = {lease.id: lease.seen for lease in await self._watch.stalled()}
-        for run in await self._storage.list_active_runs():
-            if run.id in self._held:
+        known = list(self._deadlines)
+        active = await self._storage.list_active_runs()
+        for run in active:
+            name = _name(run)
+            if name in self._held:
                 continue
-            if run.id in stalled or not self._watch.holds(run.id):
-                await self._take(run, stalled.get(run.id, ""), _deadline_by_wall_clock(run))
+            if name in stalled or not (self._watch.holds(name) or run.status == states.REQUIRES_ACTION):
+                await self._take(run, stalled.get(name, ""))
+            elif run.status == states.REQUIRES_ACTION and time.monotonic() >= self._deadline(run):
+                await self._expire(run)
+        for run_id in set(known).difference(run.id for run in active):
+            self._deadlines.pop(run_id, None)
+
+    async def _expire(self, run: runs_pb2.Run) -> None:
+        """Nobody brought the outputs in time."""
+        try:
+            await end_waiting(self._storage, run, states.EXPIRED)
+        except (ConflictError, NotFoundError) as error:
+            logger.info("run does not expire: it has moved on", run=run.id, error=error.message)
 
     async def _abandon_all(self) -> None:
         for held in list(self._held.values()):
@@ -200,6 +231,10 @@ class RunExecutor:
                 await self._leases.abandon(held.lease)
             except (RedisError, OSError) as error:
                 logger.warning("lease not given back", run=held.lease.id, error=str(error))
+
+
+def _name(run: runs_pb2.Run) -> str:
+    return derived_ids.round_id(run.id, run.round)
 
 
 def _lifetime_seconds(run: runs_pb2.Run) -> int:

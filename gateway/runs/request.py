@@ -20,20 +20,21 @@ from jan.inference.v1 import jobs_pb2
 from jan.storage.v1 import assistants_pb2, runs_pb2
 
 
-async def job_for(storage: StorageClient, run: runs_pb2.Run, step: int, timeout_seconds: int) -> jobs_pb2.Job:
-    """The job for one step of a run; the same id whoever makes it, so submitting it again is harmless.
+async def job_for(storage: StorageClient, run: runs_pb2.Run, timeout_seconds: int) -> jobs_pb2.Job:
+    """The job for a run's present round; the same id whoever makes it, so submitting it again is harmless.
 
     Raises NotFoundError: the thread or the model is gone.
     """
     thread = await storage.get_thread(run.thread_id)
     model = await find_model(storage, run.model)
     assistant = await _assistant_or_none(storage, run.assistant_id)
-    messages = conversation(run, await storage.all_messages(run.thread_id))
+    steps = [await _calls_of(storage, run, round_) for round_ in range(1, run.round)]
+    messages = conversation(run, await storage.all_messages(run.thread_id), steps)
     below = layers(thread, run.assistant_id, assistant, model)
     body = chat_body(model, messages, effective_parameters(run, below), stream=True, include_usage=True)
     return chat_job(
-        derived_ids.job_id(run.id, step),
-        derived_ids.completion_id(run.id, step),
+        derived_ids.job_id(run.id, run.round),
+        derived_ids.completion_id(run.id, run.round),
         model,
         body,
         tenant=run.tenant,
@@ -42,6 +43,13 @@ async def job_for(storage: StorageClient, run: runs_pb2.Run, step: int, timeout_
         timeout_seconds=timeout_seconds,
         spec=configured_spec(model, *(layer.settings for layer in below[1:])),
     )
+
+
+def spent_limit(run: runs_pb2.Run) -> str:
+    """OpenAI's name of the limit that the rounds before have used up; empty while there is some left."""
+    if run.HasField("max_completion_tokens") and run.usage.completion_tokens >= run.max_completion_tokens:
+        return "max_completion_tokens"
+    return ""
 
 
 def effective_parameters(run: runs_pb2.Run, below: Sequence[Layer]) -> dict[str, Any]:
@@ -54,12 +62,33 @@ def effective_parameters(run: runs_pb2.Run, below: Sequence[Layer]) -> dict[str,
 
 def _own_parameters(run: runs_pb2.Run) -> dict[str, Any]:
     response_format = from_text(run.response_format_json, "auto")
+    limited = run.HasField("max_completion_tokens")
     return {
         "temperature": run.temperature if run.HasField("temperature") else None,
         "top_p": run.top_p if run.HasField("top_p") else None,
-        "max_tokens": run.max_completion_tokens if run.HasField("max_completion_tokens") else None,
+        "max_tokens": run.max_completion_tokens - run.usage.completion_tokens if limited else None,
         "response_format": response_format if isinstance(response_format, dict) else None,
+        **_tool_parameters(run),
     }
+
+
+def _tool_parameters(run: runs_pb2.Run) -> dict[str, Any]:
+    """What the model is told of functions; nothing when it has none, or Jan's switched-off tools only."""
+    tools = [tool for tool in from_text(run.tools_json, []) if tool.get("type") == "function"]
+    if not tools:
+        return {}
+    # A choice that forces a call binds the first round only: if it bound each, no run could end.
+    choice = from_text(run.tool_choice_json, "auto") if run.round <= 1 else _unforced(run)
+    return {"tools": tools, "tool_choice": choice, "parallel_tool_calls": run.parallel_tool_calls}
+
+
+def _unforced(run: runs_pb2.Run) -> str:
+    return "none" if from_text(run.tool_choice_json) == "none" else "auto"
+
+
+async def _calls_of(storage: StorageClient, run: runs_pb2.Run, round_: int) -> runs_pb2.RunStep:
+    """The calls of a round that is over, with their outputs."""
+    return await storage.get_run_step(run.thread_id, run.id, derived_ids.calls_step_id(run.id, round_))
 
 
 async def _assistant_or_none(storage: StorageClient, assistant_id: str) -> assistants_pb2.Assistant | None:

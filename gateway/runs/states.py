@@ -22,7 +22,8 @@ ACTIVE = frozenset({QUEUED, IN_PROGRESS, REQUIRES_ACTION, CANCELLING})
 TERMINAL = frozenset({CANCELLED, FAILED, COMPLETED, INCOMPLETE, EXPIRED})
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
-    QUEUED: frozenset({IN_PROGRESS, CANCELLING, CANCELLED, EXPIRED, FAILED}),
+    # Incomplete when earlier rounds left no tokens for this one.
+    QUEUED: frozenset({IN_PROGRESS, CANCELLING, CANCELLED, EXPIRED, FAILED, INCOMPLETE}),
     # Cancelled without `cancelling` when its job was taken off the queue rather than the run stopped.
     IN_PROGRESS: frozenset({REQUIRES_ACTION, CANCELLING, CANCELLED, COMPLETED, INCOMPLETE, FAILED, EXPIRED}),
     REQUIRES_ACTION: frozenset({QUEUED, CANCELLING, CANCELLED, EXPIRED}),
@@ -34,3 +35,8 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 def may_become(old: Status, new: Status) -> bool:
     """Whether a run may go from one status to another in one step."""
     return new in TRANSITIONS[old]
+
+
+def is_over(run: runs_pb2.Run, round_: int) -> bool:
+    """Whether nobody works on that round of a run any more."""
+    return run.round != round_ or run.status == REQUIRES_ACTION or run.status in TERMINAL

@@ -11,12 +11,19 @@ from gateway.convert.runs import run_from_proto, status_name
 from gateway.http.sse import KEEP_ALIVE_SECONDS, EventStream, numbered
 from gateway.keys import FOLLOWER, RUNS, STORAGE
 from gateway.queueing.jobs import queue_unavailable
-from gateway.queueing.resumption import check_place, log_bounds, wants_numbers
+from gateway.queueing.resumption import STARTING_AFTER, Place, check_place, log_bounds, wants_numbers
 from gateway.queueing.waiting_room import WaitingRoom
 from gateway.runs import states
-from gateway.runs.derived_ids import job_id
+from gateway.runs.derived_ids import job_id, round_id
 from gateway.runs.log import DONE, error_frame, event_frame
-from jan.errors import GoneError, JanError, NotFoundError, ResourceExhaustedError, UnavailableError
+from jan.errors import (
+    GoneError,
+    InvalidArgumentError,
+    JanError,
+    NotFoundError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
 from jan.queue.follower import LogEntry, LogRestartedError, LogSubscription, SlowReaderError
 from jan.storage.v1 import runs_pb2
 
@@ -25,12 +32,12 @@ _ALIKE = 2
 
 
 async def stream_run(request: web.Request, run: runs_pb2.Run, *, first: bytes) -> web.StreamResponse:
-    """Start a run and relay its events until its end. A client that leaves does not stop it: the run is the server's.
+    """Start a run's present round and relay its events until its end. A client that leaves does not stop it.
 
     first: frames in front of the run's own. The run is stored, so it will be done: without Redis the stream waits, as
     an error would be taken for a refusal, and the next try be refused in truth because this run is active.
     """
-    async with request.app[FOLLOWER].follow(run.id, waits_for_redis=True) as subscription:
+    async with request.app[FOLLOWER].follow(round_id(run.id, run.round), waits_for_redis=True) as subscription:
         await request.app[RUNS].start(run)
         stream = EventStream(request, address=_address(run), opening=first)
         return await _relay(request, run, subscription, stream)
@@ -39,27 +46,30 @@ async def stream_run(request: web.Request, run: runs_pb2.Run, *, first: bytes) -
 async def resume_run(
     request: web.Request,
     run: runs_pb2.Run,
-    after: int,
+    place: Place | None,
     *,
     opening: bytes = b"",
     headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
-    """Relay a run's events behind number `after`, each once, until its end.
+    """Relay a run's events behind a place, each once, until the end of that round; without one its present round.
 
     Raises GoneError: they are not kept any longer; the run's messages are. InvalidArgumentError: no such event.
     """
-    bounds = await log_bounds(request, run.id)
-    if bounds.last == 0 and (run.status in states.TERMINAL or after):
+    place = place or Place(run.round, 0)
+    run, after, is_over = _in_round(run, place.round), place.number, states.is_over(run, place.round)
+    log_id = round_id(run.id, run.round)
+    bounds = await log_bounds(request, log_id)
+    if bounds.last == 0 and (is_over or after):
         raise _gone(run)
     check_place(bounds, after, _gone(run))
     try:
-        if after > _ALIKE and await request.app[RUNS].is_retold(run.id):
+        if after > _ALIKE and await request.app[RUNS].is_retold(log_id):
             raise _gone(run)
         stream = EventStream(request, address=_address(run), opening=opening, headers=headers)
         if bounds.ended and after == bounds.last:
             async with stream:
                 return stream.response
-        async with request.app[FOLLOWER].follow(run.id, after=after) as subscription:
+        async with request.app[FOLLOWER].follow(log_id, after=after) as subscription:
             return await _relay(request, run, subscription, stream)
     except RedisError:
         raise queue_unavailable() from None
@@ -82,11 +92,11 @@ async def _relay_until_ended(
     request: web.Request, run: runs_pb2.Run, subscription: LogSubscription, stream: EventStream
 ) -> None:
     with_numbers = wants_numbers(request)
-    room = WaitingRoom(request, job_id(run.id, 1))
+    room = WaitingRoom(request, job_id(run.id, run.round))
     silent_end = False
     async for batch in subscription.batches(KEEP_ALIVE_SECONDS):
         if batch:
-            await stream.write(_frames(batch, with_numbers=with_numbers))
+            await stream.write(_frames(run, batch, with_numbers=with_numbers))
             continue
         await stream.write(await room.look())
         last_frames = await _last_frames(request, run)
@@ -96,9 +106,9 @@ async def _relay_until_ended(
         silent_end = bool(last_frames)
 
 
-def _frames(batch: Sequence[LogEntry], *, with_numbers: bool) -> bytes:
+def _frames(run: runs_pb2.Run, batch: Sequence[LogEntry], *, with_numbers: bool) -> bytes:
     if with_numbers:
-        return b"".join(numbered(entry.number, entry.payload) for entry in batch)
+        return b"".join(numbered(entry.number, entry.payload, round_=run.round) for entry in batch)
     return b"".join(entry.payload for entry in batch)
 
 
@@ -113,13 +123,27 @@ async def _last_frames(request: web.Request, run: runs_pb2.Run) -> bytes:
         return error_frame(error) + DONE
     except JanError:
         return b""
-    if current.status not in states.TERMINAL:
+    if current.round != run.round:
+        return error_frame(_lost(run)) + DONE
+    if not states.is_over(current, run.round):
         return b""
     return event_frame(f"thread.run.{status_name(current.status)}", run_from_proto(current)) + DONE
 
 
-def _address(run: runs_pb2.Run) -> tuple[str, str, str]:
-    return ("run", run.thread_id, run.id)
+def _in_round(run: runs_pb2.Run, round_: int) -> runs_pb2.Run:
+    """A run as far as its streams are named by it. Raises InvalidArgumentError: it has not come to that round."""
+    if round_ > run.round:
+        raise InvalidArgumentError(
+            f"The run has not come to a stream {round_}; its last one is {run.round}.", param=STARTING_AFTER
+        )
+    named = runs_pb2.Run()
+    named.CopyFrom(run)
+    named.round = round_
+    return named
+
+
+def _address(run: runs_pb2.Run) -> tuple[str, ...]:
+    return ("run", run.thread_id, run.id, str(run.round))
 
 
 def _lost(run: runs_pb2.Run) -> UnavailableError:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from gateway.schemas.assistants import Instructions, ResponseFormatOption
-from gateway.schemas.common import COUNTABLE, Metadata, RequestModel, Temperature, TopP
+from gateway.schemas.chat_tools import NamedFunction
+from gateway.schemas.common import COUNTABLE, NO_NUL, Metadata, RequestModel, Temperature, TopP
 from gateway.schemas.messages import CreateMessage
 from gateway.schemas.threads import CreateThread
 from gateway.schemas.tools import Tool
 from jan.errors import InvalidArgumentError
 
+# OpenAI's bound on what a run is given back, and more calls than one answer makes.
+MAX_OUTPUT_LENGTH = 512 * 1024
+MAX_OUTPUTS = 128
 TokenLimit = Annotated[int, Field(ge=256, le=2**31 - 1)]
 
 
@@ -30,6 +34,22 @@ class TruncationStrategy(RequestModel):
         return self
 
 
+class NamedRunTool(RequestModel):
+    """The one tool that the model must call."""
+
+    type: Literal["function", "code_interpreter", "file_search"]
+    function: NamedFunction | None = None
+
+    @model_validator(mode="after")
+    def _names_its_function(self) -> Self:
+        if self.type == "function" and self.function is None:
+            raise PydanticCustomError("missing", "A choice of type 'function' needs 'function'")
+        return self
+
+
+RunToolChoice = Literal["none", "auto", "required"] | NamedRunTool
+
+
 class RunRequest(RequestModel):
     """What both ways of starting a run share."""
 
@@ -44,7 +64,7 @@ class RunRequest(RequestModel):
     max_prompt_tokens: TokenLimit | None = None
     max_completion_tokens: TokenLimit | None = None
     truncation_strategy: TruncationStrategy | None = None
-    tool_choice: Any = None
+    tool_choice: RunToolChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormatOption = None
     # Not OpenAI's for runs, but its word for what `X-Janroot-Priority` says.
@@ -54,8 +74,6 @@ class RunRequest(RequestModel):
         """Refuse what would change the answer and is not built. Raises InvalidArgumentError, naming the parameter."""
         if self.max_prompt_tokens is not None:
             raise _unsupported("max_prompt_tokens")
-        if self.tool_choice not in (None, "auto", "none"):
-            raise _unsupported("tool_choice")
 
 
 class CreateRun(RunRequest):
@@ -77,13 +95,18 @@ class ModifyRun(RequestModel):
     metadata: Metadata | None = None
 
 
-def check_tools(tools: Iterable[dict[str, Any]]) -> None:
-    """Refuse tools that a run would have to call. Raises InvalidArgumentError.
+class ToolOutput(RequestModel):
+    """What a function that the client ran gave back."""
 
-    Jan's own `retrieval` entry says by `enabled: false` that it is off, and its default assistant carries it so.
-    """
-    if any(tool.get("enabled", True) for tool in tools):
-        raise _unsupported("tools")
+    tool_call_id: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    output: Annotated[str, StringConstraints(max_length=MAX_OUTPUT_LENGTH), NO_NUL] | None = None
+
+
+class SubmitToolOutputs(RequestModel):
+    """POST /v1/threads/{thread_id}/runs/{run_id}/submit_tool_outputs: of all calls at once."""
+
+    tool_outputs: Annotated[list[ToolOutput], Field(max_length=MAX_OUTPUTS)]
+    stream: bool | None = None
 
 
 def _unsupported(name: str) -> InvalidArgumentError:

@@ -269,9 +269,9 @@ class StorageClient:
         """Read every run that has not ended."""
         return list((await call(self._runs.ListActiveRuns, runs_pb2.ListActiveRunsRequest())).runs)
 
-    async def update_run(self, run: runs_pb2.Run) -> runs_pb2.Run:
-        """Replace a run's record. Raises ConflictError: somebody else wrote it first."""
-        return (await call(self._runs.UpdateRun, runs_pb2.UpdateRunRequest(run=run))).run
+    async def update_run(self, run: runs_pb2.Run, steps: Sequence[runs_pb2.RunStep] = ()) -> runs_pb2.Run:
+        """Replace a run's record, with steps of its. Raises ConflictError: somebody else wrote it first."""
+        return (await call(self._runs.UpdateRun, runs_pb2.UpdateRunRequest(run=run, steps=steps))).run
 
     async def put_run_step(self, step: runs_pb2.RunStep) -> runs_pb2.RunStep:
         """Write a step's record; harmless to repeat."""

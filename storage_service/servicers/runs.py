@@ -57,8 +57,8 @@ class RunServicer(RunServiceServicer):
 
     async def UpdateRun(self, request: pb.UpdateRunRequest, context: Context) -> pb.UpdateRunResponse:
         """See runs.proto."""
-        run = from_proto(request.run)
-        stored = await self._access.run_alone(run.thread_id, lambda: self._store.runs.update(run))
+        run, steps = from_proto(request.run), [step_from_proto(step) for step in request.steps]
+        stored = await self._access.run_alone(run.thread_id, lambda: self._store.runs.update(run, steps))
         return pb.UpdateRunResponse(run=to_proto(stored))
 
     async def PutRunStep(self, request: pb.PutRunStepRequest, context: Context) -> pb.PutRunStepResponse:
@@ -114,6 +114,8 @@ def to_proto(run: Run) -> pb.Run:
         reasoning_effort=run.reasoning_effort,
         tenant=run.tenant,
         priority=run.priority,
+        round=run.round,
+        required_action_json=values.dump(run.required_action),
     )
 
 
@@ -153,6 +155,8 @@ def from_proto(run: pb.Run) -> Run:
         reasoning_effort=run.reasoning_effort,
         tenant=run.tenant,
         priority=run.priority,
+        round=max(1, run.round),
+        required_action=values.load_optional_object(run.required_action_json, "required_action"),
     )
 
 

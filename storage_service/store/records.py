@@ -287,7 +287,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a user asked a thread to answer: a record of `runs.jsonl`. `revision` counts its writes."""
+    """What a user asked a thread to answer: a record of `runs.jsonl`. `revision` counts its writes.
+
+    `round` counts how often the model was asked: each submission of tool outputs begins one. `usage` is that of the
+    rounds that are over.
+    """
 
     id: RunId
     thread_id: ThreadId
@@ -318,6 +322,8 @@ class Run:
     reasoning_effort: str = ""
     tenant: str = ""
     priority: str = ""
+    round: int = 1
+    required_action: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)

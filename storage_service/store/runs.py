@@ -53,15 +53,19 @@ class RunLog(Log):
             self.steps[record.id] = record
         return True
 
-    def put(self, fd: int, record: Run | RunStep) -> None:
-        """Write a record, new or changed, inside `open()`; keys of its line that no field stands for are kept."""
-        before = self.runs.get(record.id) if isinstance(record, Run) else self.steps.get(record.id)
-        raw = form.to_json(record)
-        if before is not None:
-            raw = fields.overlay(self.raw[record.id], form.to_json(before), raw)
-        self.append([jsonl.new_line(raw)])
+    def put(self, fd: int, *records: Run | RunStep) -> None:
+        """Write records, new or changed, inside `open()`; keys of a line that no field stands for are kept.
+
+        One write: a crash leaves the first of them, in order, or all.
+        """
+        self.append([jsonl.new_line(self._line(record)) for record in records])
         if self._lines > 2 * len(self.raw) + _HISTORY_LINES:
             self._compact(fd)
+
+    def _line(self, record: Run | RunStep) -> JsonObject:
+        before = self.runs.get(record.id) if isinstance(record, Run) else self.steps.get(record.id)
+        raw = form.to_json(record)
+        return raw if before is None else fields.overlay(self.raw[record.id], form.to_json(before), raw)
 
     def active(self) -> Run | None:
         """The run that holds the thread, if any."""
@@ -127,11 +131,14 @@ class Runs:
         with log.open():
             return _run(log, run_id)
 
-    def update(self, run: Run) -> Run:
+    def update(self, run: Run, steps: Sequence[RunStep] = ()) -> Run:
         """Write a run's new record; its `revision` is the one that was read, the answer has the next.
 
+        `steps` of the run are written with it, whether or not they had ended. They stand before the run, so a crash
+        in between leaves steps that the same update written again replaces, and never a run without them.
         Durable on return. Raises NotFoundError. ConflictError: somebody wrote in between. FailedPreconditionError:
-        the run has ended and the new record says another end, or none. StorageFullError.
+        the run has ended and the new record says another end, or none. InvalidArgumentError: a step is another run's.
+        StorageFullError.
         """
         self._folder(run.thread_id)
         log = self.logs.get(run.thread_id)
@@ -141,7 +148,9 @@ class Runs:
                 raise ConflictError(f"Run {run.id} is at revision {stored.revision}, not {run.revision}.")
             if not stored.status.is_active and run.status is not stored.status:
                 raise FailedPreconditionError(f"Run {run.id} has ended: it is {stored.status}.")
-            return self._put(log, fd, replace(run, created_ms=stored.created_ms, revision=stored.revision + 1))
+            for step in steps:
+                _check_step(log, run.id, step)
+            return self._put(log, fd, replace(run, created_ms=stored.created_ms, revision=stored.revision + 1), steps)
 
     def page(self, thread_id: ThreadId, query: PageQuery) -> Page[Run]:
         """One page of a thread's runs in order of creation. Raises NotFoundError, InvalidArgumentError."""
@@ -201,10 +210,9 @@ class Runs:
         log = self.logs.get(step.thread_id)
         with log.open() as fd:
             _run(log, step.run_id)
+            _check_step(log, step.run_id, step)
             stored = log.steps.get(step.id)
             if stored is not None:
-                if stored.run_id != step.run_id:
-                    raise InvalidArgumentError(f"Step {step.id} belongs to run {stored.run_id}.", param="run_id")
                 step = _next_step(stored, step)
             if step == stored:
                 return step
@@ -236,8 +244,8 @@ class Runs:
             _run(log, run_id)
             return [step for step in log.steps.values() if step.run_id == run_id]
 
-    def _put(self, log: RunLog, fd: int, run: Run) -> Run:
-        log.put(fd, run)
+    def _put(self, log: RunLog, fd: int, run: Run, steps: Sequence[RunStep] = ()) -> Run:
+        log.put(fd, *steps, run)
         self._note_active([run])
         return run
 
@@ -269,7 +277,9 @@ def end_all(path: Path, quarantine: Path, now_ms: int) -> None:
 
 
 def _left_over(run: Run, now_ms: int) -> Run:
-    return replace(run, status=RunStatus.CANCELLED, cancelled_ms=now_ms, revision=run.revision + 1)
+    return replace(
+        run, status=RunStatus.CANCELLED, cancelled_ms=now_ms, required_action=None, revision=run.revision + 1
+    )
 
 
 def _run(log: RunLog, run_id: RunId) -> Run:
@@ -277,6 +287,12 @@ def _run(log: RunLog, run_id: RunId) -> Run:
     if run is None:
         raise NotFoundError(f"No run found with id '{run_id}'.")
     return run
+
+
+def _check_step(log: RunLog, run_id: RunId, step: RunStep) -> None:
+    stored = log.steps.get(step.id, step)
+    if {stored.run_id, step.run_id} != {run_id}:
+        raise InvalidArgumentError(f"Step {step.id} belongs to run {stored.run_id}.", param="run_id")
 
 
 def _next_step(stored: RunStep, step: RunStep) -> RunStep:

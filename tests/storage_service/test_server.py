@@ -64,6 +64,7 @@ def run(thread: threads_pb2.Thread, name: str = "run_1") -> runs_pb2.Run:
         temperature=0.0,
         tenant="ada",
         priority="batch",
+        round=1,
     )
 
 

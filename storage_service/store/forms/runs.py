@@ -88,6 +88,8 @@ def _run(thread_id: ThreadId, raw: JsonObject) -> Run:
         reasoning_effort=fields.text(raw, "reasoning_effort"),
         tenant=fields.text(raw, "tenant"),
         priority=fields.text(raw, "priority"),
+        round=max(1, fields.integer(raw, "round") or 1),
+        required_action=fields.optional_obj(raw, "required_action"),
     )
 
 

@@ -166,7 +166,7 @@ async def test_an_answer_for_a_thread_that_a_restore_replaced_ends_the_work_on_i
     await job.begin()
     await job.say("to another question")
     [run] = (await gateway.json("GET", f"/v1/threads/{thread_id}/runs"))["data"]
-    await seen_by_executor(gateway, run["id"], status="in_progress")
+    await seen_by_executor(gateway, run["id"], status="step.in_progress")
     await asyncio.to_thread((storage_server.janroot / "threads" / thread_id / "runs.jsonl").unlink)
     await job.finish()
     events = await stream

@@ -85,6 +85,8 @@ def test_every_field_of_a_run_and_a_step_comes_back(store: Store, janroot: Path,
         reasoning_effort="low",
         tenant="ada",
         priority="batch",
+        round=3,
+        required_action={"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": []}},
     )
     done = replace(
         step(full),
@@ -231,3 +233,32 @@ def test_unknown_things_are_told_apart(store: Store, thread: Thread) -> None:
         store.runs.create(run(replace(thread, id=ThreadId("jan_1"))))
     with pytest.raises(NotFoundError, match="No run found with id 'run_1'"):
         store.runs.get(thread.id, RunId("run_1"))
+
+
+def test_steps_are_written_with_their_run_whether_or_not_they_had_ended(
+    store: Store, janroot: Path, thread: Thread, file: Path
+) -> None:
+    waiting = store.runs.create(run(thread))
+    store.runs.put_step(replace(step(waiting), status=StepStatus.COMPLETED, step_details={"of": "a crash"}))
+    done = replace(step(waiting), status=StepStatus.COMPLETED, step_details={"of": "the second try"})
+    before = len(file.read_text().splitlines())
+    queued = store.runs.update(replace(waiting, round=2), [done])
+    names = [json.loads(line)["object"] for line in file.read_text().splitlines()[before:]]
+    assert names == ["thread.run.step", "thread.run"]  # a crash in between leaves no run that lacks its outputs
+    again = reopened(store, janroot)
+    assert again.runs.get(thread.id, waiting.id) == queued
+    assert again.runs.get_step(thread.id, waiting.id, done.id) == done
+
+
+def test_a_refused_update_writes_none_of_its_steps(store: Store, thread: Thread, file: Path) -> None:
+    first = end(store, store.runs.create(run(thread)))
+    store.runs.put_step(step(first))
+    second = store.runs.create(run(thread, "run_2"))
+    before = file.read_text()
+    with pytest.raises(InvalidArgumentError):
+        store.runs.update(second, [step(second, "step_2"), step(first)])
+    with pytest.raises(InvalidArgumentError):
+        store.runs.update(second, [replace(step(first), run_id=second.id)])
+    with pytest.raises(ConflictError):
+        store.runs.update(replace(second, revision=7), [step(second, "step_2")])
+    assert file.read_text() == before

@@ -196,6 +196,8 @@ class Run(_message.Message):
     REASONING_EFFORT_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    REQUIRED_ACTION_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The run's id."""
     thread_id: _builtins.str
@@ -238,6 +240,10 @@ class Run(_message.Message):
     """Whom the queue charges for it."""
     priority: _builtins.str
     """Its class in the queue: "interactive", "normal" or "batch"; empty means interactive."""
+    round: _builtins.int
+    """How often the model was asked, from 1: each submission of tool outputs begins a round. 0 means 1."""
+    required_action_json: _builtins.str
+    """A JSON object, OpenAI's required action: the calls whose outputs it waits for. Empty unless it waits."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was accepted."""
@@ -268,7 +274,7 @@ class Run(_message.Message):
 
     @_builtins.property
     def usage(self) -> _usage_pb2.Usage:
-        """What it cost; absent until it has ended."""
+        """What its rounds that are over have cost; absent before the first is over."""
 
     def __init__(
         self,
@@ -302,10 +308,12 @@ class Run(_message.Message):
         reasoning_effort: _builtins.str = ...,
         tenant: _builtins.str = ...,
         priority: _builtins.str = ...,
+        round: _builtins.int = ...,
+        required_action_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_completion_tokens", b"_max_completion_tokens", "_max_prompt_tokens", b"_max_prompt_tokens", "_temperature", b"_temperature", "_top_p", b"_top_p", "cancelled_at", b"cancelled_at", "completed_at", b"completed_at", "created_at", b"created_at", "expires_at", b"expires_at", "failed_at", b"failed_at", "last_error", b"last_error", "max_completion_tokens", b"max_completion_tokens", "max_prompt_tokens", b"max_prompt_tokens", "started_at", b"started_at", "temperature", b"temperature", "top_p", b"top_p", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_completion_tokens", b"_max_completion_tokens", "_max_prompt_tokens", b"_max_prompt_tokens", "_temperature", b"_temperature", "_top_p", b"_top_p", "assistant_id", b"assistant_id", "cancelled_at", b"cancelled_at", "completed_at", b"completed_at", "created_at", b"created_at", "expires_at", b"expires_at", "failed_at", b"failed_at", "id", b"id", "incomplete_reason", b"incomplete_reason", "instructions", b"instructions", "last_error", b"last_error", "max_completion_tokens", b"max_completion_tokens", "max_prompt_tokens", b"max_prompt_tokens", "metadata_json", b"metadata_json", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "priority", b"priority", "reasoning_effort", b"reasoning_effort", "response_format_json", b"response_format_json", "revision", b"revision", "started_at", b"started_at", "status", b"status", "temperature", b"temperature", "tenant", b"tenant", "thread_id", b"thread_id", "tool_choice_json", b"tool_choice_json", "tools_json", b"tools_json", "top_p", b"top_p", "truncation_strategy_json", b"truncation_strategy_json", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_completion_tokens", b"_max_completion_tokens", "_max_prompt_tokens", b"_max_prompt_tokens", "_temperature", b"_temperature", "_top_p", b"_top_p", "assistant_id", b"assistant_id", "cancelled_at", b"cancelled_at", "completed_at", b"completed_at", "created_at", b"created_at", "expires_at", b"expires_at", "failed_at", b"failed_at", "id", b"id", "incomplete_reason", b"incomplete_reason", "instructions", b"instructions", "last_error", b"last_error", "max_completion_tokens", b"max_completion_tokens", "max_prompt_tokens", b"max_prompt_tokens", "metadata_json", b"metadata_json", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "priority", b"priority", "reasoning_effort", b"reasoning_effort", "required_action_json", b"required_action_json", "response_format_json", b"response_format_json", "revision", b"revision", "round", b"round", "started_at", b"started_at", "status", b"status", "temperature", b"temperature", "tenant", b"tenant", "thread_id", b"thread_id", "tool_choice_json", b"tool_choice_json", "tools_json", b"tools_json", "top_p", b"top_p", "truncation_strategy_json", b"truncation_strategy_json", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_completion_tokens: _TypeAlias = _typing.Literal["max_completion_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_completion_tokens: _TypeAlias = _typing.Literal["_max_completion_tokens", b"_max_completion_tokens"]  # noqa: Y015
@@ -389,7 +397,7 @@ class RunStep(_message.Message):
 
     @_builtins.property
     def usage(self) -> _usage_pb2.Usage:
-        """What it cost; absent until it has ended."""
+        """What it cost; absent until its round is over."""
 
     def __init__(
         self,
@@ -626,18 +634,24 @@ class UpdateRunRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def run(self) -> Global___Run:
         """The whole record, with the revision that was read."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunStep]:
+        """Whole records of steps of this run, new or changed. Unlike PutRunStep's they replace what is stored, ended or not."""
 
     def __init__(
         self,
         *,
         run: Global___Run | None = ...,
+        steps: _abc.Iterable[Global___RunStep] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -112,7 +112,7 @@ class RunServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateRun(self, request, context):
-        """Replaces a run's record. ABORTED when its revision is not the stored one: read again, then decide again.
+        """Replaces a run's record, and those of steps of its with it, in one step. ABORTED when its revision is not the stored one: read again, then decide again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

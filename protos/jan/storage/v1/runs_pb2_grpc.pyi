@@ -28,7 +28,7 @@ class RunServiceStub:
     ListActiveRuns: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListActiveRunsRequest, _runs_pb2.ListActiveRunsResponse]
     """Lists the runs of all threads that have not ended, oldest first."""
     UpdateRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.UpdateRunRequest, _runs_pb2.UpdateRunResponse]
-    """Replaces a run's record. ABORTED when its revision is not the stored one: read again, then decide again."""
+    """Replaces a run's record, and those of steps of its with it, in one step. ABORTED when its revision is not the stored one: read again, then decide again."""
     PutRunStep: _aio.UnaryUnaryMultiCallable[_runs_pb2.PutRunStepRequest, _runs_pb2.PutRunStepResponse]
     """Writes a step's record, new or changed."""
     GetRunStep: _aio.UnaryUnaryMultiCallable[_runs_pb2.GetRunStepRequest, _runs_pb2.GetRunStepResponse]
@@ -80,7 +80,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _runs_pb2.UpdateRunRequest,
         context: _aio.ServicerContext[_runs_pb2.UpdateRunRequest, _abc.Awaitable[_runs_pb2.UpdateRunResponse]],
     ) -> _abc.Awaitable[_runs_pb2.UpdateRunResponse]:
-        """Replaces a run's record. ABORTED when its revision is not the stored one: read again, then decide again."""
+        """Replaces a run's record, and those of steps of its with it, in one step. ABORTED when its revision is not the stored one: read again, then decide again."""
 
     @_abc_1.abstractmethod
     def PutRunStep(

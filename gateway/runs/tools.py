@@ -1,0 +1,50 @@
+"""Which tools a run may have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from gateway.http.body import validate
+from gateway.schemas.chat_tools import ChatTool, NamedTool, Tools
+from gateway.schemas.common import RequestModel
+from gateway.schemas.runs import NamedRunTool, RunToolChoice
+from jan.errors import InvalidArgumentError
+
+
+class _Functions(RequestModel):
+    """What models are told of: functions, whose schemas are bounded (docs/security.md S25)."""
+
+    tools: Annotated[list[ChatTool], Field(max_length=128)]
+
+
+def check_tools(tools: Sequence[dict[str, Any]], choice: RunToolChoice | None) -> None:
+    """Raise InvalidArgumentError: a tool that this server does not run, or a choice that is not among the tools.
+
+    Functions are run by the client. Jan's own `retrieval` entry says by `enabled: false` that it is off, and its
+    default assistant carries it so.
+    """
+    enabled = [tool for tool in tools if tool.get("enabled", True)]
+    for tool in enabled:
+        if tool.get("type") != "function":
+            raise _not_run(tool.get("type"), "tools")
+    functions = validate({"tools": enabled}, _Functions).tools
+    Tools.of(functions, _as_chats(choice), parallel=None)
+
+
+def _as_chats(choice: RunToolChoice | None) -> str | NamedTool | None:
+    if not isinstance(choice, NamedRunTool):
+        return choice
+    if choice.function is None:
+        raise _not_run(choice.type, "tool_choice")
+    return NamedTool(type="function", function=choice.function)
+
+
+def _not_run(kind: Any, param: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"This server runs no tools of type '{str(kind)[:64]}': functions, which you run yourself, are the only ones.",
+        param=param,
+        code="unsupported_tool",
+    )
