@@ -294,6 +294,36 @@ async def test_a_job_whose_log_alone_was_forgotten_is_forgotten_whole(queue: Job
     assert await queue.submit(job("j1"))
 
 
+async def test_a_new_job_rings_only_for_a_worker_that_found_nothing(queue: JobQueue, redis: Redis) -> None:
+    """A busy one looks again by itself, and each signal wakes every worker."""
+    await queue.submit(job("j0"))
+    assert await redis.xlen(keys.BELL) == 0
+    await take(queue)
+    assert await queue.take() is None
+    for number in (1, 2):
+        await queue.submit(job(f"j{number}"))
+    assert await redis.xlen(keys.BELL) == 1
+    assert await queue.take({"m"}) is None
+    await queue.submit(job("j3"))
+    assert await redis.xlen(keys.BELL) == 2
+
+
+@pytest.mark.parametrize("left_seconds", [60, keys.IDLE_TTL_SECONDS - 1, keys.IDLE_TTL_SECONDS + 60])
+async def test_what_is_used_has_a_day_left(queue: JobQueue, redis: Redis, left_seconds: int) -> None:
+    """Though a life is not counted anew at each step."""
+    for number in range(3):
+        await queue.submit(job(f"j{number}"))
+    await take(queue)
+    async for key in redis.scan_iter(f"{keys.PREFIX}*"):
+        await redis.expire(key, left_seconds)
+    await queue.submit(job("j3"))
+    await take(queue)
+    of_all = {keys.QUEUED_MODELS, keys.WAITING, keys.SEQUENCE, keys.RUNNING, keys.leases(LeaseKind.JOB)}
+    of_queue = {keys.line("2:m", "ann"), keys.tenants("2:m"), keys.virtual_times("2:m"), keys.job("j1"), keys.job("j3")}
+    left = {key: await redis.ttl(key) for key in of_all | of_queue}
+    assert min(left.values()) >= keys.IDLE_TTL_SECONDS, left
+
+
 async def test_a_log_that_outlived_its_job_is_begun_anew(queue: JobQueue, redis: Redis) -> None:
     await queue.submit(job("j1"))
     await LogWriter(Scripts.register(redis), (await take(queue)).lease).publish([b"old", b"older"])

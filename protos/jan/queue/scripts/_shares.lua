@@ -20,8 +20,9 @@ end
 
 -- Count a key's life anew. One in steady use is told so once in KEPT_SECONDS, not at each step: that is half the price.
 local function is_young(key) return redis.call('TTL', key) >= IDLE_TTL_SECONDS end
+local function begin_life(key) redis.call('EXPIRE', key, IDLE_TTL_SECONDS + KEPT_SECONDS) end
 local function keep(key)
-  if not is_young(key) then redis.call('EXPIRE', key, IDLE_TTL_SECONDS + KEPT_SECONDS) end
+  if not is_young(key) then begin_life(key) end
 end
 
 -- A count that was forgotten begins anew, and never below nothing.

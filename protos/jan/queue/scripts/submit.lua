@@ -20,7 +20,7 @@ local place = string.format('%.17g %s', charged, id)
 redis.call('HSET', job, 'payload', payload, 'kind', kind, 'queue', name, 'tenant', tenant, 'cost', cost,
            'weight', weight, 'sequence', sequence, 'place', place, 'enqueued', now(), 'state', 'queued',
            'attempt', 0, 'failures', 0, 'events', 0, 'generation', generation)
-keep(job)
+begin_life(job)
 stand_in_line(name, tenant, sequence, place, true)
 -- A worker that found nothing sleeps; one that has not will look again by itself.
 if redis.call('DEL', SLEEPERS) == 1 then ring('submitted', id) end
