@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
+from gateway.completions.keeper import Keeper
 from gateway.completions.resumable import Chats
 from gateway.fetching.assistants import AssistantDownloads
 from gateway.fetching.fetch import Fetcher
@@ -19,9 +20,11 @@ from gateway.idempotency.requests import keep_answers
 from gateway.keys import (
     ASSISTANT_DOWNLOADS,
     CHATS,
+    COMPLETIONS,
     FOLLOWER,
     INFERENCE,
     JOBS,
+    KEEPER,
     LEAVING,
     METRICS,
     PULLS,
@@ -56,12 +59,14 @@ from gateway.routes import (
     queue,
     runs,
     storage,
+    stored_completions,
     thread_models,
     threads,
     tokens,
     trash,
 )
 from gateway.runs.executor import RunExecutor
+from gateway.services.completions import CompletionClient
 from gateway.services.inference import InferenceClient
 from gateway.services.readiness import Readiness
 from gateway.services.storage import StorageClient
@@ -93,6 +98,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
         models,
         devices,
         chat_completions,
+        stored_completions,
         completions,
         embeddings,
         tokens,
@@ -144,13 +150,16 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         app[READINESS] = Readiness(storage_client, redis, inference)
         follower = app[FOLLOWER] = LogFollower(redis)
         await stack.enter_async_context(follower.running())
-        app[CHATS] = Chats(redis)
+        chats = app[CHATS] = Chats(redis)
         recorded = app[RECORDED] = RecordedAnswers(redis, scripts)
         await stack.enter_async_context(recorded.running())
         job_queue = JobQueue(redis, scripts, app[SETTINGS].weights)
         app[QUEUE] = QueueClient(redis, scripts, job_queue)
         jobs = app[JOBS] = JobClient(job_queue, follower, Attendance(redis), app[SETTINGS].queue_bounds)
         await stack.enter_async_context(jobs.running())
+        completion_client = app[COMPLETIONS] = CompletionClient(storage_channel)
+        keeper = app[KEEPER] = Keeper(jobs, chats, completion_client)
+        await stack.enter_async_context(keeper.running())
         executor = app[RUNS] = RunExecutor(redis, scripts, storage_client, jobs, app[METRICS])
         await stack.enter_async_context(executor.running())
         yield

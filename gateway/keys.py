@@ -6,6 +6,7 @@ import asyncio
 
 from aiohttp import web
 
+from gateway.completions.keeper import Keeper
 from gateway.completions.resumable import Chats
 from gateway.fetching.assistants import AssistantDownloads
 from gateway.http.metrics import GatewayMetrics
@@ -14,6 +15,7 @@ from gateway.pulls.puller import Puller
 from gateway.queueing.jobs import JobClient
 from gateway.queueing.places import QueueClient
 from gateway.runs.executor import RunExecutor
+from gateway.services.completions import CompletionClient
 from gateway.services.inference import InferenceClient
 from gateway.services.readiness import Readiness
 from gateway.services.storage import StorageClient
@@ -29,6 +31,8 @@ FOLLOWER = web.AppKey("follower", LogFollower)
 ASSISTANT_DOWNLOADS = web.AppKey("assistant_downloads", AssistantDownloads)
 PULLS = web.AppKey("pulls", Puller)
 INFERENCE = web.AppKey("inference", InferenceClient)
+COMPLETIONS = web.AppKey("completions", CompletionClient)
+KEEPER = web.AppKey("keeper", Keeper)
 CHATS = web.AppKey("chats", Chats)
 RECORDED = web.AppKey("recorded", RecordedAnswers)
 QUEUE = web.AppKey("queue", QueueClient)

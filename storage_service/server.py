@@ -13,6 +13,7 @@ from jan.storage.v1 import (
     archives_pb2_grpc,
     assistant_imports_pb2_grpc,
     assistants_pb2_grpc,
+    completions_pb2_grpc,
     files_pb2_grpc,
     imports_pb2_grpc,
     messages_pb2_grpc,
@@ -33,6 +34,7 @@ from storage_service.search import Search
 from storage_service.servicers.archives import ArchiveServicer
 from storage_service.servicers.assistant_imports import AssistantImportServicer
 from storage_service.servicers.assistants import AssistantServicer, AssistantView
+from storage_service.servicers.completions import CompletionServicer
 from storage_service.servicers.files import FileServicer
 from storage_service.servicers.imports import ImportServicer
 from storage_service.servicers.messages import MessageServicer
@@ -158,6 +160,7 @@ def add_servicers(
     model_imports_pb2_grpc.add_ModelImportServiceServicer_to_server(
         ModelImportServicer(access, store.model_imports), server
     )
+    completions_pb2_grpc.add_CompletionServiceServicer_to_server(CompletionServicer(access, store), server)
     files_pb2_grpc.add_FileServiceServicer_to_server(FileServicer(access, store), server)
     imports_pb2_grpc.add_ImportServiceServicer_to_server(ImportServicer(access, store), server)
     trash_pb2_grpc.add_TrashServiceServicer_to_server(TrashServicer(access, store, leave), server)

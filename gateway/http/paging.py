@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -18,10 +18,15 @@ _ORDERS = {"asc": paging_pb2.ORDER_ASC, "desc": paging_pb2.ORDER_DESC}
 
 
 def read_page(
-    request: web.Request, cursor_type: type[Id], *, default_limit: int = DEFAULT_LIMIT, max_limit: int = MAX_LIMIT
+    request: web.Request,
+    cursor_type: type[Id],
+    *,
+    default_limit: int = DEFAULT_LIMIT,
+    max_limit: int = MAX_LIMIT,
+    default_order: str = "desc",
 ) -> paging_pb2.PageRequest:
     """Read `limit order after before` from the query. Raises InvalidArgumentError, naming the parameter at fault."""
-    order = request.query.get("order") or "desc"
+    order = request.query.get("order") or default_order
     if order not in _ORDERS:
         raise InvalidArgumentError(f"'order' must be 'asc' or 'desc', not {order[:20]!r}.", param="order")
     return paging_pb2.PageRequest(
@@ -62,3 +67,28 @@ def _read_cursor(request: web.Request, name: str, cursor_type: type[Id]) -> str:
         return cursor_type.parse(text)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(error.message, param=name) from None
+
+
+def page_of(objects: Sequence[dict[str, Any]], page: paging_pb2.PageRequest) -> tuple[Sequence[dict[str, Any]], bool]:
+    """A page of objects that are all here, oldest first, and whether more follow; storage pages what it keeps.
+
+    Raises InvalidArgumentError: a cursor names none of them.
+    """
+    in_order = objects if page.order == paging_pb2.ORDER_ASC else objects[::-1]
+    places = {one["id"]: place for place, one in enumerate(in_order)}
+    first, last = 0, len(in_order)
+    if page.after:
+        first = _place_of(places, "after", page.after) + 1
+    if page.before:
+        last = _place_of(places, "before", page.before)
+    if page.before and not page.after:
+        start = max(0, last - page.page_size)
+        return in_order[start:last], start > 0
+    end = min(last, first + page.page_size)
+    return in_order[first:end], end < last
+
+
+def _place_of(places: Mapping[str, int], name: str, cursor: str) -> int:
+    if cursor not in places:
+        raise InvalidArgumentError(f"No item with id '{cursor}' in this list.", param=name)
+    return places[cursor]

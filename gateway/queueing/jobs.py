@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from redis.exceptions import RedisError
@@ -196,6 +196,8 @@ class JobEvents:
         self.ended = False
         self.is_named = False
         """Whether the reader is told how to follow the job again; set by whoever opens the stream that says so."""
+        self.before_end: Callable[[], Awaitable[None]] | None = None
+        """Awaited before the job's end is told, if there is anything to wait for."""
         self.number = subscription.cursor
         """The number of the last event that was yielded or taken."""
         self._heard_at = time.monotonic()
@@ -228,6 +230,8 @@ class JobEvents:
                 if entries:
                     self._heard_at = time.monotonic()
                     self.ended, self.number = entries[-1].ends, entries[-1].number
+                    if self.ended and self.before_end is not None:
+                        await self.before_end()
                 else:
                     await self._check_alive()
                 yield _events(entries)

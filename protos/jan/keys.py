@@ -135,3 +135,8 @@ def recorded_names(holder: str) -> str:
 def chat(completion_id: str) -> str:
     """String: whose chat this is that can be taken up again, as the digest of a key; empty for a chat without one."""
     return f"{PREFIX}chat:{completion_id}"
+
+
+def chat_kept(completion_id: str) -> str:
+    """String: what is to be stored of this chat's request, as JSON, until its answer is whole and stored with it."""
+    return f"{PREFIX}chat-kept:{completion_id}"

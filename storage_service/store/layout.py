@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jan.errors import InvalidArgumentError
-from jan.ids import AssistantId, FileId, Id, ModelId, PullId, ThreadId
+from jan.ids import AssistantId, CompletionId, FileId, Id, ModelId, PullId, ThreadId
 from storage_service.store import atomic
 
 THREAD_FILE = "thread.json"
@@ -33,6 +33,7 @@ class Layout:
         self.assistants = self.root / "assistants"
         self.models = self.root / "models"
         self.files = self.root / "files"
+        self.completions = self.root / "completions"
         self.server = self.root / ".server"
         self.lock = self.server / "lock"
         self.quarantine = self.server / "quarantine"
@@ -97,6 +98,10 @@ class Layout:
     def file(self, file_id: FileId) -> Path:
         """An uploaded file's bytes; see `thread`."""
         return self._inside(self.files, FileId.parse(file_id))
+
+    def completion(self, completion_id: CompletionId) -> Path:
+        """A stored chat completion's file; see `thread`."""
+        return Path(f"{self._inside(self.completions, CompletionId.parse(completion_id))}.json")
 
     def pull(self, pull_id: PullId) -> Path:
         """Where the download of a model grows."""

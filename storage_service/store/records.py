@@ -9,7 +9,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from jan.ids import AssistantId, FileId, MessageFileId, MessageId, ModelId, RunId, StepId, ThreadId, TrashId
+from jan.ids import (
+    AssistantId,
+    CompletionId,
+    FileId,
+    MessageFileId,
+    MessageId,
+    ModelId,
+    RunId,
+    StepId,
+    ThreadId,
+    TrashId,
+)
 
 JsonObject = dict[str, Any]
 
@@ -235,6 +246,28 @@ class File:
     size_bytes: int
     created_ms: int
     expires_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A stored chat completion: `completions/<id>.json`.
+
+    owner: a digest of the key that asked, empty for everybody's. created_ms is the answer's own time, stored_ms when it
+    was kept. completion: OpenAI's object and what it was asked with, without metadata. messages: what was sent.
+    """
+
+    id: CompletionId
+    owner: str
+    created_ms: int
+    model: str
+    completion: JsonObject
+    messages: tuple[JsonObject, ...]
+    metadata: dict[str, str]
+    stored_ms: int = 0
+
+    def is_for(self, owner: str) -> bool:
+        """Whether somebody may see it."""
+        return self.owner in ("", owner)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from storage_service.store.assistant_imports import AssistantImports
 from storage_service.store.assistants import Assistants
 from storage_service.store.census import Census
 from storage_service.store.clock import Clock, Stopwatch, wall_clock_ms
+from storage_service.store.completions import Completions
 from storage_service.store.files import Files
 from storage_service.store.layout import Layout
 from storage_service.store.lock import JanrootLock
@@ -49,6 +50,7 @@ class Store:
         self.assistants = Assistants(where, clock, self.trash)
         self.assistant_imports = AssistantImports(where, self.assistants)
         self.files = Files(where, clock, stopwatch)
+        self.completions = Completions(where, clock)
         self.models = Models(where)
         self.model_imports = ModelImports(where, self.models, clock)
         self.model_changes = ModelChanges(where, self.models, self.trash)

@@ -104,3 +104,22 @@ def test_an_image_is_refused_by_a_model_without_eyes(client: OpenAI) -> None:
     messages: Any = [{"role": "user", "content": [image]}]
     with pytest.raises(openai.BadRequestError, match="cannot see images"):
         client.chat.completions.create(model=MODEL, messages=messages)
+
+
+def test_a_stored_chat_survives_storage_killed(stack: Stack, client: OpenAI) -> None:
+    parameters: Any = {
+        "model": MODEL,
+        "messages": QUESTION,
+        "max_tokens": 4,
+        "store": True,
+        "metadata": {"by": "killed"},
+    }
+    whole = client.chat.completions.create(**parameters)
+    *_, last = client.chat.completions.create(**parameters, stream=True)
+    stack.kill("storage_service")
+    stack.start("storage_service")
+    stack.until_ready()
+    found = client.chat.completions.list(metadata={"by": "killed"})
+    assert [one.id for one in found.data] == [whole.id, last.id]
+    assert found.data[0].choices[0].message.content == whole.choices[0].message.content
+    assert client.chat.completions.messages.list(last.id).data[0].content == QUESTION[0]["content"]

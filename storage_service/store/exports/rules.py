@@ -8,7 +8,9 @@ from storage_service.store.exports.folders import Entry
 
 MEBIBYTE = 1024 * 1024
 
-_SHARED = frozenset({"threads", "assistants", "models", "files", "engines", "settings", "llamacpp", "mlx"})
+_SHARED = frozenset(
+    {"threads", "assistants", "models", "files", "completions", "engines", "settings", "llamacpp", "mlx"}
+)
 SERVER = ".server"
 # Of the server's own: what can be brought back. The rest is made anew, or is this process's alone.
 KEPT_OF_SERVER = frozenset({"trash", "quarantine", "converted"})

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from storage_service.store import layout
-from storage_service.store.report import keepsakes, objects, threads
+from storage_service.store.report import completions, keepsakes, objects, threads
 from storage_service.store.report.findings import Finding, Kind, Report, Severity
 
 Part = Callable[[layout.Layout], Iterator[Finding]]
@@ -13,6 +13,7 @@ _PARTS: dict[str, Part] = {
     "threads": threads.inspect,
     "assistants": objects.assistants,
     "models": objects.models,
+    "completions": completions.inspect,
     ".": keepsakes.inspect,
 }
 

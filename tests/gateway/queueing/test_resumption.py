@@ -161,7 +161,7 @@ async def test_a_place_needs_a_stream(gateway: Gateway, worker: ScriptedWorker) 
     await worker.answer()
     path = f"/v1/threads/{thread_id}/runs/{run['id']}"
     await gateway.json("GET", f"{path}?starting_after=1", status=400)
-    await gateway.json("GET", f"{CHAT}/chatcmpl-1", status=400)
+    await gateway.json("GET", f"{CHAT}/chatcmpl-1?starting_after=1", status=400)
 
 
 async def test_expired_events_are_told_from_unknown_chats(
