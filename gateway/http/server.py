@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Self
 
@@ -30,8 +31,10 @@ GRACE_SECONDS = 1.0
 MAX_LINE_BYTES = 64 * 1024
 # How long the rest of a refused request is read and thrown away, so that its sender sees the answer.
 LINGERING_SECONDS = 1.0
-# How long a new connection may take to send its first request's head.
+# How long a request's head may take, the first of a connection from its opening on.
 HEAD_SECONDS = 15.0
+# A client that takes not one byte of its answer in this time is let go, and what it was to be told with it.
+UNREAD_SECONDS = 30.0
 
 
 def new_runner(app: web.Application) -> web.AppRunner:
@@ -68,19 +71,65 @@ def _has_idle_connections(runner: web.AppRunner) -> bool:
     )
 
 
+class _Timer:
+    """At most one thing to do later."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._handle: asyncio.TimerHandle | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._handle is not None
+
+    def start(self, seconds: float, do: Callable[[], None]) -> None:
+        """Do something after so many seconds, and what was to be done before no more."""
+        self.stop()
+        self._handle = self._loop.call_later(seconds, do)
+
+    def stop(self) -> None:
+        """Do nothing."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
 class _Protocol(RequestHandler):
     """One connection."""
 
-    __slots__ = ("_head_deadline",)
+    __slots__ = ("_head_deadline", "_unread_check")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; a connection on which no whole request head arrives in time is closed (docs/security.md S30)."""
         super().connection_made(transport)
-        self._head_deadline = self._loop.call_later(HEAD_SECONDS, self._close_if_silent)
+        self._unread_check = _Timer(self._loop)
+        self._head_deadline = _Timer(self._loop)
+        self._head_deadline.start(HEAD_SECONDS, self.force_close)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; a head that has begun must be whole in time, on a connection that served others too."""
+        heads = self._request_count
+        super().data_received(data)
+        if self._request_count != heads:
+            self._head_deadline.stop()
+        elif not self._head_deadline.runs and self._waiter is not None and not self._waiter.done():
+            self._head_deadline.start(HEAD_SECONDS, self.force_close)
+
+    def pause_writing(self) -> None:
+        """The client leaves unread what it was sent: look later whether it reads at all (docs/promises.md P13)."""
+        super().pause_writing()
+        self._check_unread_later()
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._unread_check.stop()
+        super().resume_writing()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End."""
-        self._head_deadline.cancel()
+        self._head_deadline.stop()
+        self._unread_check.stop()
         super().connection_lost(exc)
 
     @property
@@ -88,9 +137,17 @@ class _Protocol(RequestHandler):
         """Whether no request of this connection is in hand."""
         return self._current_request is None
 
-    def _close_if_silent(self) -> None:
-        if self._request_count == 0:
-            self.force_close()
+    def _check_unread_later(self) -> None:
+        if self.transport is not None:
+            unread = self.transport.get_write_buffer_size()
+            self._unread_check.start(UNREAD_SECONDS, lambda: self._drop_if_unread(unread))
+
+    def _drop_if_unread(self, unread_before: int) -> None:
+        if self.transport is not None and self.transport.get_write_buffer_size() >= unread_before:
+            logger.info("client reads nothing", unread_bytes=unread_before)
+            self.transport.abort()
+        else:
+            self._check_unread_later()
 
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

@@ -145,6 +145,8 @@ class EventStream:
             async with asyncio.timeout(seconds):
                 await self._response.write(data)
         except TimeoutError:
+            if self._request.transport is not None:
+                self._request.transport.abort()  # a mere close would wait until it has read what it was sent
             raise ConnectionAbortedError("the client reads nothing") from None
 
     @property

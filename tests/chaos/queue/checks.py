@@ -37,7 +37,7 @@ async def of_person(person: Person, fault: Fault) -> list[Finding]:
         path = f"/threads/{asked.thread_id}"
         runs = (await person.get(f"{path}/runs"))["data"]
         messages = (await person.get(f"{path}/messages?order=asc"))["data"]
-        findings += _of_runs(asked, fault, runs) + _of_thread(asked, runs, messages)
+        findings += _of_runs(asked, runs) + _of_thread(asked, runs, messages)
     return findings
 
 
@@ -57,12 +57,12 @@ def _of_text(asked: Asked) -> list[Finding]:
     )
 
 
-def _of_runs(asked: Asked, fault: Fault, runs: list[dict[str, Any]]) -> list[Finding]:
-    """One run, ended; a second one only where the record of the first request may have died with its gateway."""
+def _of_runs(asked: Asked, runs: list[dict[str, Any]]) -> list[Finding]:
+    """One run, ended; a second one only for who took another key, since the first was locked."""
     findings = [Finding(TERMINAL, f"{asked}: {run['id']} {run['status']}") for run in runs if run["status"] not in ENDS]
     if asked.run_id not in {run["id"] for run in runs}:
         findings.append(Finding(TERMINAL, f"{asked}: its run is not there"))
-    if (len(runs) > 1 or asked.found_runs) and not fault.leaves_doubt:
+    if (len(runs) > 1 or asked.found_runs) and asked.keys == 1:
         findings.append(Finding(ONCE, f"{asked}: {len(runs)} runs, from the list: {asked.found_runs}"))
     return findings
 

@@ -62,14 +62,6 @@ class Fault:
         """Whether a gateway may die between what was done and its answer, and leave a key locked."""
         return self.harm == "SIGKILL" and self.target == "gateway"
 
-    @property
-    def leaves_doubt(self) -> bool:
-        """Whether nobody may know if a request was done, so that its repetition does it again (decision 0033)."""
-        silences_storage = self.target == "storage" and self.harm in ("SIGKILL", "SIGSTOP")
-        # It may sleep through storage's answer, and find its own deadline over when it wakes.
-        stops_gateway = self.target == "gateway" and self.harm == "SIGSTOP"
-        return self.breaks_gateway or stops_gateway or silences_storage or self.forgets
-
 
 def faults(chance: random.Random) -> Iterator[Fault]:
     """Faults without end, hand after hand: five hands hold each kind in each phase once, every hand each kind once.

@@ -90,8 +90,7 @@ class Storm:
         self.findings += [Finding(TERMINAL, f"{fault}: {r!r}") for r in results if isinstance(r, Exception)]
         if self.findings:
             return
-        if fault.leaves_doubt:
-            self._doubtful |= {told.question.replace(" ", "-") for told in asked}
+        self._doubtful |= {told.question.replace(" ", "-") for told in asked if told.keys > 1}
         self.done[fault.kind] += 1
         self.ends.update(f"{told.kind} {told.end}" for told in asked)
         breaks = sum(told.breaks.total() for told in asked)
@@ -105,7 +104,7 @@ class Storm:
         print(f"{self.done.total()} {fault}: {told_it}", file=sys.stderr, flush=True)
 
     def _may_be(self, finding: Finding) -> bool:
-        """Whether it is a thread made again by a request of which nobody knew whether it was done."""
+        """Whether it is a thread made again under another key, since the first was locked."""
         return finding.check == oracle.DUPLICATE and finding.told.split()[0] in self._doubtful
 
     def _gateways(self, fleet: ChaosFleet) -> list[str]:

@@ -62,10 +62,13 @@ async def test_malformed_http_is_refused_in_openais_form(port: int, request_byte
     assert json.loads(body)["error"]["code"] == "malformed_request"
 
 
-async def test_a_connection_on_which_nothing_comes_is_closed(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+@pytest.mark.parametrize("sent", [b"", b"GET /hello HT"], ids=["nothing", "a part"])
+async def test_a_connection_on_which_no_whole_head_comes_is_closed(
+    monkeypatch: pytest.MonkeyPatch, port: int, sent: bytes
+) -> None:
     monkeypatch.setattr("gateway.http.server.HEAD_SECONDS", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /hello HT")
+    writer.write(sent)
     async with asyncio.timeout(10):
         assert await reader.read() == b""
     writer.close()

@@ -129,6 +129,22 @@ async def test_a_client_that_leaves_frees_the_engine(house: House, stage: str, s
     assert len(house.engine.requests) == len(others) + 1 + (stage not in ("queued", "loading"))
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_that_leaves_in_the_middle_of_a_tool_call_frees_the_engine(house: House, stream: bool) -> None:
+    house.engine.hold(after_tokens=1)
+    function = {"name": "look", "parameters": {"type": "object", "properties": {}}}
+    asking = house.ask(stream=stream, tools=[{"type": "function", "function": function}], tool_choice="required")
+    await house.engine.until_active(1)
+    if stream:
+        response = await asking
+        assert b"tool_calls" in await response.content.readuntil(b"tool_calls")
+        response.close()
+    else:
+        asking.cancel()
+    await house.until_jobs("ended")
+    await house.engine.until_active(0)
+
+
 @pytest.mark.parametrize("stage", STAGES)
 async def test_a_cancelled_run_frees_the_engine_and_ends_as_cancelled(house: House, stage: str) -> None:
     others = await house.reach(stage)

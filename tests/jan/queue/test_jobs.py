@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from typing import cast
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 from jan import keys
 from jan.errors import ResourceExhaustedError
 from jan.inference.v1 import jobs_pb2
+from jan.queue.bell import Bell, Signal, SignalKind
 from jan.queue.bounds import QueueBounds
 from jan.queue.jobs import CancelOutcome, JobQueue, ReleaseOutcome, TakenJob
 from jan.queue.leases import LeaseKind, LeaseLostError, LeaseState, LeaseWatch, StalledLease, renew
@@ -202,6 +204,18 @@ async def test_cancelling_a_running_job_tells_its_worker(queue: JobQueue, script
     taken = await take(queue)
     assert await queue.cancel("j1") is CancelOutcome.CANCELLING
     assert await renew(scripts, LeaseKind.JOB, [taken.lease]) == [LeaseState.CANCELLED]
+
+
+async def test_cancelling_a_running_job_rings_for_its_worker(queue: JobQueue, redis: Redis) -> None:
+    """The engine is free within a second (P14): a renewal, which tells it too, may be two seconds away."""
+    await queue.submit(job("j1"))
+    await take(queue)
+    signals = Bell(redis).listen(idle_seconds=60)
+    heard = asyncio.ensure_future(anext(signals))
+    while not heard.done():  # whoever begins to listen hears what is rung from then on
+        await queue.cancel("j1")
+    assert Signal(SignalKind.CANCELLED, "j1") in await heard
+    await signals.aclose()
 
 
 async def test_cancelling_what_is_over_or_unknown_is_harmless(queue: JobQueue, scripts: Scripts) -> None:

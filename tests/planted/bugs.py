@@ -1,0 +1,300 @@
+"""Mistakes in the queue, the gateway and the worker, and the named test that must fail under each (F17).
+
+A test that never failed may have looked at nothing. Each mistake is one that somebody could make: a line that is left
+out, a comparison that is forgotten. It is a replacement of a text that stands in its file exactly once, so that a
+refactoring which moves the line is told (`test_bugs.py`), and the mistake is planted anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+
+_SCRIPTS = "protos/jan/queue/scripts"
+_JOBS = "tests/jan/queue/test_jobs.py"
+_SHARES = "tests/jan/queue/test_shares.py"
+_FOLLOWER = "tests/jan/queue/test_follower.py"
+_IDEMPOTENCY = "tests/gateway/idempotency/test_requests.py"
+_HOSTILE = "tests/gateway/http/test_hostile_clients.py"
+_EXECUTOR = "tests/gateway/runs/test_executor.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """In `file`, `right` is replaced by `wrong`; the test `caught_by` must fail then."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    caught_by: str
+
+    def planted_in(self, source: str) -> str:
+        """The file's text with the mistake in it. Raises ValueError: what it replaces does not stand there once."""
+        if source.count(self.right) != 1:
+            raise ValueError(f"{self.name}: {self.file} holds {source.count(self.right)} times {self.right!r}")
+        return source.replace(self.right, self.wrong)
+
+
+BUGS: Final = (
+    # Nothing is lost, nothing is done twice.
+    Bug(
+        "a job is forgotten as soon as it is delivered",
+        f"{_SCRIPTS}/take.lua",
+        "    redis.call('HSET', leases, id, token .. ':0')\n",
+        "",
+        f"{_JOBS}::test_a_stalled_lease_is_released_and_its_old_holder_fenced",
+    ),
+    Bug(
+        "a submission that the client library repeats is another job",
+        f"{_SCRIPTS}/submit.lua",
+        "if redis.call('EXISTS', job) == 1 then return {'known'} end\n",
+        "",
+        f"{_JOBS}::test_submitting_again_changes_nothing",
+    ),
+    Bug(
+        "no fencing: a holder that lost its lease still writes",
+        f"{_SCRIPTS}/publish.lua",
+        "if fields[2] ~= token then return -1 end\n",
+        "",
+        f"{_JOBS}::test_a_stalled_lease_is_released_and_its_old_holder_fenced",
+    ),
+    Bug(
+        "an emptied Redis lets the holder of before go on",
+        f"{_SCRIPTS}/publish.lua",
+        "if fields[2] ~= token then return -1 end\n",
+        "if fields[2] ~= token and fields[2] == '' then return -1 end\n",
+        f"{_JOBS}::test_an_emptied_redis_fences_everybody",
+    ),
+    Bug(
+        "publishing again appends again",
+        f"{_SCRIPTS}/publish.lua",
+        "  local before, last = tonumber(fields[3]), first + to - from\n",
+        "  first = fields[3] + 1\n  local before, last = tonumber(fields[3]), first + to - from\n",
+        f"{_JOBS}::test_publishing_twice_appends_once",
+    ),
+    Bug(
+        "a lease is taken from a holder that renewed it in the last moment",
+        f"{_SCRIPTS}/release.lua",
+        "if seen ~= '' and redis.call('HGET', leases, id) ~= seen then return 'kept' end\n",
+        "",
+        f"{_JOBS}::test_a_lease_renewed_after_it_was_seen_stays",
+    ),
+    Bug(
+        "leases are watched by the wall clock",
+        "protos/jan/queue/leases.py",
+        "        self._monotonic = monotonic\n",
+        "        self._monotonic = lambda: time.time()\n",
+        f"{_JOBS}::test_a_wall_clock_that_runs_ahead_releases_nothing",
+    ),
+    Bug(
+        "a poison job goes round for ever",
+        f"{_SCRIPTS}/release.lua",
+        "redis.call('HINCRBY', job, 'failures', 1) >= tonumber(most) then",
+        "redis.call('HINCRBY', job, 'failures', 1) < 0 then",
+        f"{_JOBS}::test_the_third_lost_worker_ends_the_job",
+    ),
+    Bug(
+        "a log is gone on with behind what Redis forgot of it",
+        f"{_SCRIPTS}/publish.lua",
+        "redis.call('XADD', log, 'NOMKSTREAM', 'MAXLEN', ",
+        "redis.call('XADD', log, 'MAXLEN', ",
+        f"{_JOBS}::test_a_job_whose_log_alone_was_forgotten_is_forgotten_whole",
+    ),
+    Bug(
+        "a run is executed by two gateways at once",
+        f"{_SCRIPTS}/acquire.lua",
+        "if lease ~= seen and lease ~= token .. ':0' then return nil end\n",
+        "",
+        "tests/jan/queue/test_runs.py::test_a_run_is_in_one_gateways_hands",
+    ),
+    Bug(
+        "runs that Redis forgot are left to themselves",
+        "gateway/runs/executor.py",
+        "            if name in stalled or not (",
+        "            if name in stalled or False and not (",
+        f"{_EXECUTOR}::test_a_redis_that_forgot_everything_loses_no_run",
+    ),
+    Bug(
+        "an answer is begun anew behind what was said of it",
+        "inference_service/relay.py",
+        "said = without_echo(text, request) if text is not None else None\n",
+        'said = ""\n',
+        "tests/inference_service/test_continuation.py::test_a_worker_killed_at_any_token[3]",
+    ),
+    Bug(
+        "a worker that stops keeps what it has not begun",
+        "inference_service/relay.py",
+        "                    await self._persist(partial(give_back, self.taken))\n",
+        "",
+        "tests/inference_service/test_worker.py::test_a_job_that_is_taken_while_the_stop_comes_is_handed_back",
+    ),
+    # Fair between people.
+    Bug(
+        "turns cost nothing, so a newcomer waits behind five hundred jobs",
+        f"{_SCRIPTS}/take.lua",
+        "        move_on(name, tenant, start + charged)\n",
+        "        move_on(name, tenant, start)\n",
+        f"{_SHARES}::test_a_newcomer_starts_within_one_job_length_whatever_he_asks[100]",
+    ),
+    Bug(
+        "shares follow estimates, not what was used",
+        f"{_SCRIPTS}/publish.lua",
+        "  if spent then charge(name, job[2], (spent - job[3]) / job[4]) end\n",
+        "",
+        f"{_SHARES}::test_shares_of_a_minute_follow_weights_though_estimates_are_wrong",
+    ),
+    Bug(
+        "weights mean nothing",
+        f"{_SCRIPTS}/submit.lua",
+        "local charged = cost / weight\n",
+        "local charged = cost\n",
+        f"{_SHARES}::test_shares_of_a_minute_follow_weights_though_estimates_are_wrong",
+    ),
+    Bug(
+        "turns are saved up by staying away",
+        f"{_SCRIPTS}/_shares.lua",
+        "    if arrives then time = math.max(time, now) end\n",
+        "",
+        f"{_SHARES}::test_nobody_saves_up_turns_by_staying_away",
+    ),
+    Bug(
+        "a lower class never ages",
+        f"{_SCRIPTS}/take.lua",
+        "      if patience[class] and now() - since >= patience[class] then rank = 1 end\n",
+        "",
+        f"{_SHARES}::test_lower_classes_start_a_job_in_their_time_however_much_comes_in_above",
+    ),
+    Bug(
+        "a time is told that forgets how many run at once",
+        "protos/jan/queue/look.py",
+        "        ends = [max(0.0, self.job_seconds - seconds) for seconds in self.running_seconds]\n",
+        "        ends = [self.job_seconds]\n",
+        f"{_SHARES}::test_estimates_are_within_a_factor_of_two_in_steady_state[8]",
+    ),
+    Bug(
+        "the queue has no bound",
+        f"{_SCRIPTS}/submit.lua",
+        "if refused then return refused end\n",
+        "",
+        f"{_JOBS}::test_what_goes_beyond_a_bound_is_refused_and_leaves_nothing",
+    ),
+    # Streams without gap or repeat, readers that do not read.
+    Bug(
+        "a stream goes on with another answer when Redis forgot the first",
+        "protos/jan/queue/follower.py",
+        "        if not is_next:\n",
+        "        if False:\n",
+        f"{_FOLLOWER}::test_a_log_that_begins_anew_is_not_taken_for_its_predecessor",
+    ),
+    Bug(
+        "a reader that comes in the middle of a read misses what was before",
+        "protos/jan/queue/follower.py",
+        "            if subscription.cursor >= start:\n",
+        "            if True:\n",
+        f"{_FOLLOWER}::test_a_reader_that_comes_while_a_later_part_is_read_misses_nothing",
+    ),
+    Bug(
+        "what a reader leaves unread has no bound",
+        "protos/jan/queue/follower.py",
+        "        if self._pending and self._pending_bytes + arriving > MAX_PENDING_BYTES:\n",
+        "        if False:\n",
+        f"{_HOSTILE}::test_readers_that_never_read_cost_a_bounded_amount_each",
+    ),
+    Bug(
+        "no write deadline: a reader that reads nothing is waited for",
+        "gateway/http/sse.py",
+        "            async with asyncio.timeout(seconds):\n",
+        "            async with asyncio.timeout(None):\n",
+        f"{_HOSTILE}::test_a_stream_that_nobody_reads_ends_at_its_deadline",
+    ),
+    Bug(
+        "a whole answer that nobody reads is kept for ever",
+        "gateway/http/server.py",
+        "        super().pause_writing()\n        self._check_unread_later()\n",
+        "        super().pause_writing()\n",
+        f"{_HOSTILE}::test_a_whole_answer_that_nobody_reads_is_given_up",
+    ),
+    Bug(
+        "no deadline for a connection on which nothing comes",
+        "gateway/http/server.py",
+        "_Timer(self._loop)\n        self._head_deadline.start(HEAD_SECONDS, self.force_close)\n",
+        "_Timer(self._loop)\n",
+        "tests/gateway/http/test_server.py::test_a_connection_on_which_no_whole_head_comes_is_closed[nothing]",
+    ),
+    Bug(
+        "no deadline for a head that comes byte by byte",
+        "gateway/http/server.py",
+        "        elif not self._head_deadline.runs and self._waiter is not None and not self._waiter.done():\n",
+        "        elif False:\n",
+        f"{_HOSTILE}::test_others_are_served_beside_heads_that_come_byte_by_byte[later]",
+    ),
+    Bug(
+        "no deadline for a body that comes byte by byte",
+        "gateway/http/body.py",
+        "        async with asyncio.timeout(BODY_SECONDS):\n            return await request.read()\n",
+        "        async with asyncio.timeout(None):\n            return await request.read()\n",
+        f"{_HOSTILE}::test_others_are_served_beside_bodies_that_come_byte_by_byte",
+    ),
+    # Sent again, it is not done again.
+    Bug(
+        "a key may be used by two requests at once",
+        "gateway/idempotency/records.py",
+        "        claimed = record.token == mine.token\n",
+        "        claimed = True\n",
+        f"{_IDEMPOTENCY}::test_a_request_that_is_being_answered_is_not_begun_again",
+    ),
+    Bug(
+        "one person's key reaches another's answer",
+        "gateway/idempotency/key.py",
+        '    name = f"{_digest(holder)[:16]}.{_digest(holder + chr(0) + key)}"\n',
+        '    name = f"{_digest(str())[:16]}.{_digest(key)}"\n',
+        f"{_IDEMPOTENCY}::test_one_persons_key_is_not_anothers",
+    ),
+    Bug(
+        "another request under a key gets the first one's answer",
+        "gateway/idempotency/requests.py",
+        "    if record.route != identity.route or (identity.body is not None and record.body != identity.body):\n",
+        "    if False:\n",
+        f"{_IDEMPOTENCY}::test_another_request_under_the_same_key_is_refused",
+    ),
+    # Stop means stop.
+    Bug(
+        "a running job is not told that it was cancelled",
+        f"{_SCRIPTS}/cancel.lua",
+        "  redis.call('HSET', job, 'cancelled', '1')\n",
+        "",
+        f"{_JOBS}::test_cancelling_a_running_job_tells_its_worker",
+    ),
+    Bug(
+        "a cancelled job runs again when its worker dies",
+        f"{_SCRIPTS}/release.lua",
+        "if fields[9] then\n",
+        "if false then\n",
+        f"{_JOBS}::test_a_job_that_was_cancelled_under_a_lost_worker_ends",
+    ),
+    Bug(
+        "a cancel is not rung, so it waits for the next renewal",
+        f"{_SCRIPTS}/cancel.lua",
+        "  ring('cancelled', id)\n",
+        "",
+        f"{_JOBS}::test_cancelling_a_running_job_rings_for_its_worker",
+    ),
+    Bug(
+        "a part of the queue that Redis forgot is not put right",
+        f"{_SCRIPTS}/check.lua",
+        "    stand_in_line(name, tenant, sequence, place, true)\n",
+        "",
+        f"{_JOBS}::test_a_waiting_job_whose_place_alone_was_forgotten_gets_it_back[forgotten0]",
+    ),
+    Bug(
+        "a client that leaves is answered to the end",
+        "gateway/queueing/jobs.py",
+        "                if not events.ended:  # harmless for a job that was refused\n",
+        "                if False:\n",
+        "tests/gateway/queueing/test_resumption.py::test_a_chat_that_nobody_asked_to_keep_ends_with_its_reader",
+    ),
+)
