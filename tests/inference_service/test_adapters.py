@@ -12,7 +12,7 @@ from inference_service.weights import WeightHomes
 from jan.errors import FailedPreconditionError, JanError, NotFoundError
 from jan.inference.v1.jobs_pb2 import BaseModel, ModelSpec
 from tests.fixtures.gguf_files import lora, lora_gguf
-from tests.fixtures.weights import lora_folder, safetensors_folder
+from tests.fixtures.tiny_models import lora_folder, safetensors_folder
 
 ENGINES = ("vllm", "llamacpp")
 ATTENTION = "blk.0.attn_output.weight"

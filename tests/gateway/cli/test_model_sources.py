@@ -23,7 +23,7 @@ from storage_service.store.store import Store
 from tests.fixtures.gateway import Gateway, running_gateway
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer, serving_storage
-from tests.fixtures.weights import safetensors_folder, tiny_gguf
+from tests.fixtures.tiny_models import safetensors_folder, tiny_gguf, tiny_safetensors
 
 ROOT = Path(__file__).resolve().parents[3]
 PULL = "pull_0123456789abcdef01234567"
@@ -225,11 +225,11 @@ async def gateway(redis_server: RedisServer, redis: object, tmp_path: Path, disk
 
 async def test_a_file_and_a_folder_are_imported(gateway: Gateway, disk: Path) -> None:
     code, out, complained = await said(await start(gateway.url, "import", str(disk / "m.gguf"), "--name", "Mine"))
-    assert (code, out, complained) == (0, f"m is here: llamacpp (gguf), {len(tiny_gguf())} bytes.\n", "")
+    assert (code, out, complained) == (0, f"m is here: llamacpp (gguf), {len(tiny_gguf()) / 1000:.1f} KB.\n", "")
     code, out, _ = await said(await start(gateway.url, "import", str(disk / "tiny"), "--id", "my/tiny", "--copy"))
     assert (code, out.splitlines()[:2]) == (
         0,
-        ["my/tiny is here: vllm (safetensors), 10 bytes.", "Left where it is: run.py."],
+        [f"my/tiny is here: vllm (safetensors), {len(tiny_safetensors()) / 1000:.1f} KB.", "Left where it is: run.py."],
     )
     code, _, complained = await said(await start(gateway.url, "import", str(disk / "m.gguf"), "--id", "m"))
     assert (code, "choose another id" in complained) == (2, True)

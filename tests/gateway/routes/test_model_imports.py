@@ -18,7 +18,7 @@ from tests.fixtures.engine_host import EngineHost, running_engine_host
 from tests.fixtures.gateway import Gateway, running_gateway
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer, serving_storage
-from tests.fixtures.weights import safetensors_folder, tiny_gguf
+from tests.fixtures.tiny_models import safetensors_folder, tiny_gguf
 from tests.gateway.client import Api, ask, refusal
 
 PATH = "/v1/models/import"

@@ -13,7 +13,7 @@ from jan.ids import ModelId
 from storage_service.store.forms.models import ModelChange
 from storage_service.store.report.findings import Kind
 from storage_service.store.store import Store
-from tests.fixtures.weights import lora_folder, safetensors_folder, tiny_gguf
+from tests.fixtures.tiny_models import lora_folder, safetensors_folder, tiny_gguf
 from tests.storage_service.store.test_model_changes import files, listed, the_entry
 from tests.storage_service.store.test_model_imports import put
 

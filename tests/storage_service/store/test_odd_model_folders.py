@@ -11,7 +11,7 @@ from jan.ids import ModelId
 from storage_service.servicers.models import to_proto
 from storage_service.store.report.findings import Kind
 from storage_service.store.store import Store
-from tests.fixtures.weights import safetensors_folder, tiny_gguf
+from tests.fixtures.tiny_models import safetensors_folder, tiny_gguf
 from tests.storage_service.store.test_model_imports import put
 
 
