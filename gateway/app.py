@@ -34,6 +34,7 @@ from gateway.keys import (
     RUNS,
     SETTINGS,
     STORAGE,
+    VECTOR_STORES,
 )
 from gateway.pulls.client import PullClient
 from gateway.pulls.hub import Hub
@@ -64,6 +65,8 @@ from gateway.routes import (
     threads,
     tokens,
     trash,
+    vector_store_files,
+    vector_stores,
 )
 from gateway.runs.executor import RunExecutor
 from gateway.services.completions import CompletionClient
@@ -71,6 +74,7 @@ from gateway.services.inference import InferenceClient
 from gateway.services.readiness import Readiness
 from gateway.services.storage import StorageClient
 from gateway.settings import GatewaySettings
+from gateway.vector_stores.client import VectorStoreClient
 from jan.queue.attendance import Attendance
 from jan.queue.follower import LogFollower
 from jan.queue.jobs import JobQueue
@@ -115,6 +119,8 @@ def build_app(settings: GatewaySettings) -> web.Application:
         trash,
         storage,
         archives,
+        vector_stores,
+        vector_store_files,
     ):
         app.add_routes(module.routes)
     return app
@@ -140,6 +146,7 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         ]
         storage_client = app[STORAGE] = StorageClient(storage_channel)
         await stack.enter_async_context(storage_client.streaming())
+        app[VECTOR_STORES] = VectorStoreClient(storage_channel)
         inference = app[INFERENCE] = InferenceClient(hosts)
         fetcher = Fetcher(app[SETTINGS].downloads)
         downloads = app[ASSISTANT_DOWNLOADS] = AssistantDownloads(fetcher, storage_client)

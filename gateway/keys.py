@@ -20,6 +20,7 @@ from gateway.services.inference import InferenceClient
 from gateway.services.readiness import Readiness
 from gateway.services.storage import StorageClient
 from gateway.settings import GatewaySettings
+from gateway.vector_stores.client import VectorStoreClient
 from jan.queue.follower import LogFollower
 
 LEAVING = web.AppKey("leaving", asyncio.Event)
@@ -27,6 +28,7 @@ LEAVING = web.AppKey("leaving", asyncio.Event)
 SETTINGS = web.AppKey("settings", GatewaySettings)
 METRICS = web.AppKey("metrics", GatewayMetrics)
 STORAGE = web.AppKey("storage", StorageClient)
+VECTOR_STORES = web.AppKey("vector_stores", VectorStoreClient)
 FOLLOWER = web.AppKey("follower", LogFollower)
 ASSISTANT_DOWNLOADS = web.AppKey("assistant_downloads", AssistantDownloads)
 PULLS = web.AppKey("pulls", Puller)

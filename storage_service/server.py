@@ -24,11 +24,14 @@ from jan.storage.v1 import (
     runs_pb2_grpc,
     threads_pb2_grpc,
     trash_pb2_grpc,
+    vector_store_files_pb2_grpc,
+    vector_stores_pb2_grpc,
 )
 from jan.tasks import background
 from jan.telemetry import get_logger
 from storage_service.access import Access
 from storage_service.downloads import Downloads
+from storage_service.ingestion import Ingestion
 from storage_service.keeper import Keeper
 from storage_service.search import Search
 from storage_service.servicers.archives import ArchiveServicer
@@ -46,6 +49,8 @@ from storage_service.servicers.runs import RunServicer
 from storage_service.servicers.threads import ThreadServicer
 from storage_service.servicers.trash import LOCK as TRASH_LOCK
 from storage_service.servicers.trash import TrashServicer
+from storage_service.servicers.vector_store_files import VectorStoreFileServicer
+from storage_service.servicers.vector_stores import VectorStoreServicer
 from storage_service.store.atomic import DiskFailedError
 from storage_service.store.lock import JanrootLostError
 from storage_service.store.store import Store
@@ -65,6 +70,8 @@ GUARD_SECONDS = 1.0
 ARCHIVE_WORKERS = 2
 # Downloads write and hash at the speed of a disk; a few at once fill it.
 PULL_WORKERS = 2
+# A vector store whose index is made anew takes its time.
+CHUNK_SEARCH_WORKERS = 2
 
 
 async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool = False) -> bool:
@@ -77,7 +84,9 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
     access = Access(exit_on_disk_failure, guard=guard)
     archiving = Access(exit_on_disk_failure, ARCHIVE_WORKERS, guard)
     pulling = Access(exit_on_disk_failure, PULL_WORKERS, guard)
+    chunk_searching = Access(exit_on_disk_failure, CHUNK_SEARCH_WORKERS, guard)
     search = Search(store)
+    ingestion = Ingestion(store, exit_on_disk_failure)
     downloads = Downloads()
     keeper = Keeper(store, search, exit_on_disk_failure, watch=watch)
     restart = asyncio.Event()
@@ -89,6 +98,12 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
     def register(server: aio.Server) -> None:
         add_servicers(server, access, archiving, store, search=search, downloads=downloads, leave=leave, stop=stop)
         pulls_pb2_grpc.add_PullServiceServicer_to_server(PullServicer(pulling, store.pulls), server)
+        vector_stores_pb2_grpc.add_VectorStoreServiceServicer_to_server(
+            VectorStoreServicer(access, chunk_searching, store), server
+        )
+        vector_store_files_pb2_grpc.add_VectorStoreFileServiceServicer_to_server(
+            VectorStoreFileServicer(access, store), server
+        )
 
     async with (
         rpc.serving(address, register),
@@ -98,10 +113,13 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
         logger.info("serving", address=address)
         keeper.start()
         search.start()
+        await asyncio.to_thread(ingestion.start)
         await stop.wait()
         await downloads.close()
     await archiving.close()
     await pulling.close()
+    await asyncio.to_thread(ingestion.stop)
+    await chunk_searching.close()
     await access.close()
     await asyncio.to_thread(keeper.stop)
     await asyncio.to_thread(search.stop)

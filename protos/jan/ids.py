@@ -113,6 +113,22 @@ class MessageFileId(Id):
     kind = "message file"
 
 
+class VectorStoreId(Id):
+    """A vector store's folder name."""
+
+    __slots__ = ()
+    kind = "vector store"
+    prefix = "vs_"
+
+
+class FileBatchId(Id):
+    """Files that were added to a vector store together."""
+
+    __slots__ = ()
+    kind = "vector store file batch"
+    prefix = "vsfb_"
+
+
 class TrashId(Id):
     """One deletion that can be undone; made by storage."""
 

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,6 +111,8 @@ class Files:
         self._known: dict[FileId, tuple[Signature, File]] = {}
         self._claimed: set[int] = set()
         self._uploads = 0
+        self.on_removal: Callable[[FileId], None] = lambda _: None
+        """Hears of every file before it is removed."""
 
     def begin(self) -> Upload:
         """Start an upload, which grows where nobody sees it."""
@@ -193,6 +195,7 @@ class Files:
                 (self._layout.files / name).unlink(missing_ok=True)
 
     def _remove(self, file_id: FileId) -> None:
+        self.on_removal(file_id)
         gone = self._layout.staging / f"{file_id}.gone"
         atomic.rename(self._layout.file(file_id), gone)
         self._description(file_id).unlink(missing_ok=True)

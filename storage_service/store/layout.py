@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jan.errors import InvalidArgumentError
-from jan.ids import AssistantId, CompletionId, FileId, Id, ModelId, PullId, ThreadId
+from jan.ids import AssistantId, CompletionId, FileId, Id, ModelId, PullId, ThreadId, VectorStoreId
 from storage_service.store import atomic
 
 THREAD_FILE = "thread.json"
@@ -22,6 +22,7 @@ FILES_FOLDER = "files"
 ASSISTANT_FILE = "assistant.json"
 MODEL_FILE = "model.json"
 PULL_FILE = "pull.json"
+VECTOR_STORE_FILE = "vector_store.json"
 
 
 class Layout:
@@ -34,6 +35,7 @@ class Layout:
         self.models = self.root / "models"
         self.files = self.root / "files"
         self.completions = self.root / "completions"
+        self.vector_stores = self.root / "vector_stores"
         self.server = self.root / ".server"
         self.lock = self.server / "lock"
         self.quarantine = self.server / "quarantine"
@@ -43,12 +45,14 @@ class Layout:
         self.pulls = self.server / "pulls"
         self.index = self.server / "index"
         self.message_indexes = self.index / "messages"
+        self.chunk_indexes = self.index / "vector_stores"
         self.converted = self.server / "converted"
         self._server_folders = (
             *(self.quarantine, self.trash, self.staging, self.converted, self.message_indexes),
             self.pulls,
+            self.chunk_indexes,
         )
-        self._collections = (self.threads, self.assistants, self.models, self.files)
+        self._collections = (self.threads, self.assistants, self.models, self.files, self.vector_stores)
         self.nested: dict[str, Path] = {}
         """Threads that lie deeper below `threads/`; see `places`."""
         self.sorted_into: set[Path] = set()
@@ -102,6 +106,14 @@ class Layout:
     def completion(self, completion_id: CompletionId) -> Path:
         """A stored chat completion's file; see `thread`."""
         return Path(f"{self._inside(self.completions, CompletionId.parse(completion_id))}.json")
+
+    def vector_store(self, store_id: VectorStoreId) -> Path:
+        """A vector store's folder; see `thread`."""
+        return self._inside(self.vector_stores, VectorStoreId.parse(store_id))
+
+    def chunk_index(self, store_id: VectorStoreId) -> Path:
+        """Where the index of a vector store is kept."""
+        return self.chunk_indexes / f"{VectorStoreId.parse(store_id)}.sqlite"
 
     def pull(self, pull_id: PullId) -> Path:
         """Where the download of a model grows."""

@@ -34,6 +34,10 @@ from storage_service.store.revisions import check_revision
 from storage_service.store.runs import Runs
 from storage_service.store.threads import Threads
 from storage_service.store.trash import DEFAULT_DAYS, Deletion, Trash
+from storage_service.store.vector_stores.batches import FileBatches
+from storage_service.store.vector_stores.files import StoreFiles
+from storage_service.store.vector_stores.search import ChunkSearch
+from storage_service.store.vector_stores.stores import VectorStores
 
 
 class Store:
@@ -51,6 +55,10 @@ class Store:
         self.assistant_imports = AssistantImports(where, self.assistants)
         self.files = Files(where, clock, stopwatch)
         self.completions = Completions(where, clock)
+        self.vector_stores = VectorStores(where, clock, stopwatch)
+        self.vector_store_files = StoreFiles(where, clock, self.vector_stores, self.files)
+        self.file_batches = FileBatches(where, clock, self.vector_stores, self.vector_store_files)
+        self.chunk_search = ChunkSearch(where, self.vector_stores, self.vector_store_files)
         self.models = Models(where)
         self.model_imports = ModelImports(where, self.models, clock)
         self.model_changes = ModelChanges(where, self.models, self.trash)
@@ -224,9 +232,11 @@ class Store:
         self.layout.make_missing()
 
     def tidy(self) -> None:
-        """Remove what has outlived its time: in the trash, and among the uploads."""
+        """Remove what has outlived its time: in the trash, among the uploads, and in vector stores."""
         self.trash.empty()
         self.files.remove_expired()
+        for store_id in self.vector_stores.long_expired():
+            self.vector_store_files.remove_all(store_id)
 
     def _refusal(self, messages: Sequence[Message]) -> JanError | None:
         try:

@@ -9,7 +9,8 @@ from storage_service.store.exports.folders import Entry
 MEBIBYTE = 1024 * 1024
 
 _SHARED = frozenset(
-    {"threads", "assistants", "models", "files", "completions", "engines", "settings", "llamacpp", "mlx"}
+    {"threads", "assistants", "models", "files", "completions", "vector_stores"}
+    | {"engines", "settings", "llamacpp", "mlx"}
 )
 SERVER = ".server"
 # Of the server's own: what can be brought back. The rest is made anew, or is this process's alone.

@@ -60,6 +60,8 @@ def fill(janroot: Path, word: str) -> None:
     put(janroot / f"threads/{word}_1704504633/messages.jsonl", '{"id":"m","role":"user","content":"' + word + '"}\n')
     put(janroot / f"threads/{word}_1704504633/files/m.png", b"\x89PNG" * 100_000)
     put(janroot / "threads/same_1704504633/thread.json", {"title": word})
+    put(janroot / f"vector_stores/vs_{word}/vector_store.json", {"name": word})
+    put(janroot / f"vector_stores/vs_{word}/files/file-{word}.txt", word)
     put(janroot / "threads/jan_1700120003.json", {"messages": [], "metadata": {"summary": word}})
     put(janroot / "assistants/jan/assistant.json", {"id": "jan", "name": word})
     put(janroot / "models/demo/model.json", {"id": "demo", "name": word})

@@ -1,0 +1,1 @@
+"""Vector stores: the gateway's client for what storage keeps of them."""

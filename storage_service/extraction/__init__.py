@@ -1,0 +1,1 @@
+"""Text out of uploaded files, of which every one may be hostile (docs/security.md S39)."""
