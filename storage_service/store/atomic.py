@@ -67,7 +67,7 @@ def replace(path: Path, chunks: Iterable[bytes], instead_of: Signature | None = 
     """
     plain.check(path)
     temporary = path.with_name(f".{path.name}.tmp")
-    _write_new(temporary, chunks)
+    write_new(temporary, chunks)
     if instead_of is not None and signature.of_path(path) != instead_of:
         temporary.unlink()
         raise ChangedMeanwhileError
@@ -226,66 +226,6 @@ def move(source: Path, target: Path) -> None:
     os.rename(source, target)
 
 
-@telling_no_room()
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy the plain files and folders below `source`, durably but for the name of `target`; links are left out."""
-    target.mkdir(exist_ok=True)
-    with os.scandir(source) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                copy_tree(Path(entry.path), target / entry.name)
-            elif entry.is_file(follow_symlinks=False):
-                copy_file(Path(entry.path), target / entry.name)
-    sync_dir(target)
-
-
-@telling_no_room()
-def copy_file(source: Path, target: Path) -> None:
-    """Copy one file, durably but for its name."""
-    with open(plain.open_file(source, os.O_RDONLY), "rb") as data:
-        _write_new(target, iter(lambda: data.read(1024 * 1024), b""))
-
-
-def written_unsynced(path: Path, chunks: Iterable[bytes]) -> Iterator[int]:
-    """Write a file where nothing is yet, a piece at a time, answered with its length; see `bulk` for its durability.
-
-    Nothing is left of a file that cannot be finished. Raises FileExistsError, and whatever `chunks` raises.
-    StorageFullError: no room.
-    """
-    draft = Draft(path)
-    try:
-        for chunk in chunks:
-            draft.write(chunk)
-            yield len(chunk)
-    except BaseException:
-        draft.discard()
-        raise
-    draft.close()
-
-
-@telling_no_room()
-def link_or_copy(source: Path, target: Path) -> None:
-    """Give a large read-only file a second name, or copy it when the file system refuses links. Durable."""
-    try:
-        os.link(source, target)
-    except OSError:
-        with open(source, "rb") as data:  # which may be a link itself: the wheel's or the user's
-            _write_new(target, iter(lambda: data.read(1024 * 1024), b""))
-    sync_dir(target.parent)
-
-
-@telling_no_room()
-def link_or_point(source: Path, target: Path) -> None:
-    """Give a large read-only file a second name, or a symbolic link to it from another file system; never a copy."""
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise
-        os.symlink(source, target)
-    sync_dir(target.parent)
-
-
 def sync_dir(path: Path) -> None:
     """Make the names in a folder durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -317,7 +257,7 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _write_new(path: Path, chunks: Iterable[bytes]) -> None:
+def write_new(path: Path, chunks: Iterable[bytes]) -> None:
     """Write and sync a file that nobody reads yet; one that cannot be finished is removed."""
     fd = plain.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
@@ -410,6 +350,6 @@ def _chunks(fd: int, start: int, end: int) -> Iterator[bytes]:
 def _quarantine(chunks: Iterable[bytes], path: Path, quarantine: Path) -> Path:
     """Keep bytes that leave `path`, under a name that says where they were."""
     kept = quarantine / f"{path.parent.name}.{path.name}.{time.time_ns()}"
-    _write_new(kept, chunks)
+    write_new(kept, chunks)
     sync_dir(quarantine)
     return kept

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from storage_service.store import atomic
+from storage_service.store import atomic, copies
 
 
 class Bulk:
@@ -39,7 +39,7 @@ class Bulk:
 
         Whoever does not go on to the end is left with half a file.
         """
-        yield from atomic.written_unsynced(path, chunks)
+        yield from copies.written_unsynced(path, chunks)
         if changed_seconds:
             os.utime(path, (changed_seconds, changed_seconds), follow_symlinks=False)
 

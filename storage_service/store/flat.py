@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from jan.ids import ThreadId
-from storage_service.store import atomic, jsonfile, jsonl, layout
+from storage_service.store import atomic, copies, jsonfile, jsonl, layout
 from storage_service.store.forms import drafts
 from storage_service.store.forms import threads as form
 
@@ -99,7 +99,7 @@ def _keep(where: layout.Layout, path: Path) -> Path:
         if kept.read_bytes() == path.read_bytes():
             return kept
         kept = kept.with_suffix(f".{time.time_ns()}.json")
-    atomic.link_or_copy(path, kept)
+    copies.link_or_copy(path, kept)
     return kept
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from jan.ids import AssistantId
 from jan.settings import SettingsError
 from jan.telemetry import get_logger
-from storage_service.store import atomic, jsonfile, layout
+from storage_service.store import atomic, copies, jsonfile, layout
 from storage_service.store.assistants import Assistants
 from storage_service.store.records import Assistant, JsonObject
 
@@ -47,7 +47,7 @@ def demo_model(where: layout.Layout, weights: Path | None) -> None:
     atomic.remove_tree(staged)
     folder = staged / DEMO_MODEL
     atomic.make_dir(folder)
-    atomic.link_or_copy(weights, folder / weights.name)
+    copies.link_or_copy(weights, folder / weights.name)
     jsonfile.write(folder / layout.MODEL_FILE, _demo_json(weights))
     atomic.publish(staged, where.models)
     logger.info("demo model installed", model=DEMO_MODEL)

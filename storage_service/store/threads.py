@@ -12,7 +12,7 @@ from pathlib import Path
 from jan.errors import FailedPreconditionError, GoneError, InvalidArgumentError, JanError, NotFoundError
 from jan.ids import AssistantId, ThreadId
 from jan.telemetry import get_logger
-from storage_service.store import atomic, flat, jsonfile, jsonl, layout
+from storage_service.store import atomic, copies, flat, jsonfile, jsonl, layout
 from storage_service.store.batch import stamped
 from storage_service.store.clock import Clock
 from storage_service.store.files import OpenFile
@@ -314,7 +314,7 @@ def _write_copy(source: Path, staged: Path, before: Thread, after: Thread) -> No
     raw = jsonfile.read(source / layout.THREAD_FILE)
     jsonfile.write(staged / layout.THREAD_FILE, form.to_json(after) if raw is None else form.change(raw, before, after))
     if (source / layout.FILES_FOLDER).is_dir() and not (source / layout.FILES_FOLDER).is_symlink():
-        atomic.copy_tree(source / layout.FILES_FOLDER, staged / layout.FILES_FOLDER)
+        copies.copy_tree(source / layout.FILES_FOLDER, staged / layout.FILES_FOLDER)
     with contextlib.closing(OpenFile()) as messages:
         if messages.open(source / layout.MESSAGES_FILE):
             moved = partial(message_form.moved, old_id=before.id, new_id=after.id)

@@ -13,7 +13,7 @@ from jan.errors import (
 )
 from jan.ids import PullId
 from jan.telemetry import get_logger
-from storage_service.store import atomic, jsonfile, layout
+from storage_service.store import atomic, copies, jsonfile, layout
 from storage_service.store.clock import Clock, Stopwatch
 from storage_service.store.layout import Layout
 from storage_service.store.pulls import publish
@@ -151,7 +151,7 @@ class Pulls:
             return False
         target = self._staged(pull_id) / name
         self._living[pull_id].parts[name].drop()
-        atomic.link_or_point(source, target)
+        copies.link_or_point(source, target)
         self._write(pull.with_file(replace(file, size_bytes=source.stat().st_size, whole=True)))
         return True
 

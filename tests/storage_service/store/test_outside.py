@@ -30,14 +30,14 @@ class Interloper:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.acts: list[Callable[[], object]] = []
-        really = atomic._write_new
+        really = atomic.write_new
 
         def write_new(path: Path, chunks: Iterable[bytes]) -> None:
             really(path, chunks)
             if self.acts:
                 self.acts.pop()()
 
-        monkeypatch.setattr(atomic, "_write_new", write_new)
+        monkeypatch.setattr(atomic, "write_new", write_new)
 
 
 @pytest.fixture
