@@ -55,7 +55,7 @@ backup: setup ## Save the whole janroot of the running Janroot in one file (ARGS
 restore: setup ## Put a backup in the place of what the janroot holds (FILE=backup.zip; UNDO=ID takes a restore back)
 	@exec $(JANROOT) restore $(if $(FILE),"$(FILE)") $(if $(UNDO),--undo "$(UNDO)") $(ARGS)
 
-.PHONY: test lint format types imports protos proto-check lock
+.PHONY: test lint format types imports protos proto-check compatibility lock
 test: setup-dev ## Run every test (PYTEST="-k name" narrows it)
 	@exec $(IN_VENV) -m pytest $(PYTEST)
 
@@ -83,6 +83,9 @@ protos: setup-dev ## Write the Python stubs of protos/
 proto-check: setup-dev ## Lint the protos and check that the committed stubs are fresh
 	.venv/bin/buf lint protos
 	$(IN_VENV) -m deploy.protos check
+
+compatibility: setup-dev ## Write docs/compatibility.md from the routes and schemas
+	$(IN_VENV) -m deploy.compatibility write
 
 lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 takes newer versions)
 	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --extra llamacpp --extra gpu --extra local --extra dev -o requirements/dev.txt

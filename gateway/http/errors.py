@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 from aiohttp import web
 
+from gateway.http import not_built
 from jan import errors
 from jan.errors import JanError
 from jan.rpc_errors import OUTCOME_UNKNOWN
@@ -69,6 +70,8 @@ def framework_error_response(error: web.HTTPException, request: web.Request) -> 
 
 def _framework_message(error: web.HTTPException, request: web.Request) -> tuple[str, str | None]:
     match error:
+        case web.HTTPNotFound() if (why := not_built.why_not_built(request.path)) is not None:
+            return why, not_built.CODE
         case web.HTTPNotFound():
             return f"Unknown request URL: {request.method} {request.path[:200]}.", "unknown_url"
         case web.HTTPMethodNotAllowed():

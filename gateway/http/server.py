@@ -17,6 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
 from gateway.http.errors import error_body
+from gateway.http.middleware import OPENAI_VERSION
 from gateway.keys import LEAVING
 from jan.ids import RequestId
 from jan.telemetry import get_logger
@@ -161,7 +162,12 @@ class _Protocol(RequestHandler):
             status=status,
             body=body,
             content_type="application/json",
-            headers={"x-request-id": RequestId.new(), "X-Content-Type-Options": "nosniff"},
+            headers={
+                "x-request-id": RequestId.new(),
+                "openai-version": OPENAI_VERSION,
+                "openai-processing-ms": "0",
+                "X-Content-Type-Options": "nosniff",
+            },
         )
         response.force_close()
         return response

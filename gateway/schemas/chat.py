@@ -91,6 +91,17 @@ class ChatCompletionRequest(Sampling):
         # Other servers' ways to change an engine's insides (docs/security.md S22).
         *("chat_template", "chat_template_kwargs", "prompt_embeds", "best_of"),
     )
+    _partly: ClassVar[dict[str, str]] = {
+        "messages": "text; images for remote models; no audio, no files",
+        "metadata": "kept with `store`",
+        "modalities": "`text` alone",
+        "stream_options": "`include_obfuscation` is refused",
+        "tools": "functions; custom tools are refused",
+        "tool_choice": "custom tools are refused",
+    }
+    """What of a parameter is there (docs/compatibility.md)."""
+    _labels: ClassVar[tuple[str, ...]] = ("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
+    """What may be sent and changes no answer (docs/compatibility.md)."""
     _of_remote_models: ClassVar[tuple[str, ...]] = ("verbosity", "prediction", "web_search_options")
     """What no engine of ours can do, and the server of a remote model may."""
 

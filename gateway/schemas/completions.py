@@ -40,6 +40,12 @@ class CompletionRequest(Sampling):
         *("logit_bias", "top_k", "min_p", "repeat_penalty", "max_tokens", "echo", "suffix"),
     )
 
+    _partly: ClassVar[dict[str, str]] = {
+        "best_of": "as many as `n`",
+        "stream_options": "`include_obfuscation` is refused",
+        "suffix": "by models that know how to fill in",
+    }
+
     def check_supported(self) -> None:
         """Refuse what would change the answer and is not built. Raises InvalidArgumentError, naming the parameter."""
         if self.best_of not in (None, self.n or 1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -70,10 +70,13 @@ class RunRequest(RequestModel):
     # Not OpenAI's for runs, but its word for what `X-Janroot-Priority` says.
     service_tier: str | None = None
 
+    _not_built: ClassVar[tuple[str, ...]] = ("max_prompt_tokens",)
+
     def check_supported(self) -> None:
         """Refuse what would change the answer and is not built. Raises InvalidArgumentError, naming the parameter."""
-        if self.max_prompt_tokens is not None:
-            raise _unsupported("max_prompt_tokens")
+        for name in self._not_built:
+            if getattr(self, name) is not None:
+                raise _unsupported(name)
 
 
 class CreateRun(RunRequest):
