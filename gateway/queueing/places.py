@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.queueing.jobs import queue_unavailable
+from jan.inference.v1 import jobs_pb2
 from jan.queue import records
 from jan.queue.jobs import CancelOutcome, JobQueue
 from jan.queue.look import QueueSnapshot, look
@@ -61,6 +62,14 @@ class QueueClient:
     async def requeue(self, job_id: str) -> bool:
         """Enqueue a dead letter again; False when it is none."""
         return await _answered(self._queue.requeue(job_id))
+
+    async def forget_dead(self, job_id: str) -> bool:
+        """Forget a dead letter in whose place something else is done; False when it is none."""
+        return await _answered(self._queue.forget_dead(job_id))
+
+    async def asked(self, job_id: str) -> jobs_pb2.Job | None:
+        """What a dead letter asks for."""
+        return await _answered(self._queue.asked(job_id))
 
 
 async def _answered(step: Awaitable[Result]) -> Result:

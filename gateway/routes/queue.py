@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -10,9 +11,12 @@ from aiohttp import web
 from gateway.http.body import json_response
 from gateway.http.guard import is_admin
 from gateway.http.paging import list_envelope, read_limit
-from gateway.keys import QUEUE, SETTINGS
+from gateway.keys import QUEUE, RUNS, SETTINGS, STORAGE
 from gateway.queueing.priority import name_of
 from gateway.queueing.tenant import tenant_of
+from gateway.runs import states
+from gateway.runs.again import run_again
+from gateway.runs.derived_ids import job_id
 from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, PermissionDeniedError
 from jan.queue.jobs import CancelOutcome
 from jan.queue.records import JobRecord
@@ -71,7 +75,11 @@ async def list_dead_letters(request: web.Request) -> web.Response:
 
 @routes.post("/v1/queue/dead/{job_id}/requeue")
 async def requeue_dead_letter(request: web.Request) -> web.Response:
-    """Give a dead letter another chance; for admins. 404 when it is none."""
+    """Give a dead letter another chance; for admins. 404 when it is none.
+
+    A run has ended for its clients, and stays so: another one is begun in its place, on the same thread. 400 while one
+    is active there.
+    """
     _check_admin(request)
     job_id = request.match_info["job_id"]
     queue = request.app[QUEUE]
@@ -79,11 +87,25 @@ async def requeue_dead_letter(request: web.Request) -> web.Response:
     if not known or known[0].state != "dead":
         raise NotFoundError(f"No dead letter found with id {job_id[:64]!a}.")
     if known[0].kind == "run":
-        # A run that failed stays failed, so nobody would take the answer.
-        raise FailedPreconditionError("The run has ended; start another one on its thread.", code="run_ended")
+        return json_response(await _run_again(request, known[0]))
     await queue.requeue(job_id)
     [record] = await queue.records([job_id])
     return json_response(_job(record, shows_tenant=True))
+
+
+async def _run_again(request: web.Request, dead: JobRecord) -> dict[str, Any]:
+    """Begin another run in the place of a dead one; what is answered is its job."""
+    asked = await request.app[QUEUE].asked(dead.id)
+    if asked is None or not asked.thread_id:
+        raise NotFoundError("The run of this dead letter is not known any more.", code="run_unknown")
+    run = await run_again(request.app[STORAGE], asked.thread_id, dead.id.partition(".")[0])
+    if run.status in states.ACTIVE:  # else it was begun before, and the dead letter could not be forgotten
+        await request.app[RUNS].start(run)
+    await request.app[QUEUE].forget_dead(dead.id)
+    job = replace(
+        dead, id=job_id(run.id, 1), state="queued", enqueued_ms=run.created_at.ToMilliseconds(), started_ms=None
+    )
+    return _job(job, shows_tenant=True) | {"run_id": run.id, "thread_id": run.thread_id}
 
 
 def _own(request: web.Request) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from jan.ids import CompletionId, Id, JobId, MessageId, StepId
+from jan.ids import CompletionId, Id, JobId, MessageId, RunId, StepId
 
 # 96 bits, as many as a new id has.
 _DIGITS = 24
@@ -47,6 +47,11 @@ def message_id(run_id: str, step: int) -> MessageId:
 def completion_id(run_id: str, step: int) -> CompletionId:
     """The engine's answer behind the step."""
     return CompletionId(_derived(CompletionId, run_id, str(step)))
+
+
+def repetition_id(run_id: str) -> RunId:
+    """The run that does a failed one once more."""
+    return RunId(_derived(RunId, run_id, "again"))
 
 
 def _derived(kind: type[Id], run_id: str, what: str) -> str:

@@ -32,7 +32,7 @@ async def job_for(storage: StorageClient, run: runs_pb2.Run, timeout_seconds: in
     messages = conversation(run, await storage.all_messages(run.thread_id), steps)
     below = layers(thread, run.assistant_id, assistant, model)
     body = chat_body(model, messages, effective_parameters(run, below), stream=True, include_usage=True)
-    return chat_job(
+    job = chat_job(
         derived_ids.job_id(run.id, run.round),
         derived_ids.completion_id(run.id, run.round),
         model,
@@ -43,6 +43,8 @@ async def job_for(storage: StorageClient, run: runs_pb2.Run, timeout_seconds: in
         timeout_seconds=timeout_seconds,
         spec=configured_spec(model, *(layer.settings for layer in below[1:])),
     )
+    job.thread_id = run.thread_id
+    return job
 
 
 def spent_limit(run: runs_pb2.Run) -> str:

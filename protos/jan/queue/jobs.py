@@ -182,6 +182,15 @@ class JobQueue:
         """Enqueue a dead letter again, as a new job with a log that begins anew; False when it is none."""
         return bool(await self._scripts.requeue(keys=[keys.job(job_id)], args=[job_id, new_token()]))
 
+    async def forget_dead(self, job_id: str) -> bool:
+        """Forget a dead letter, since something else is done in its place; False when it is none."""
+        return bool(await self._scripts.requeue(keys=[keys.job(job_id)], args=[job_id, ""]))
+
+    async def asked(self, job_id: str) -> jobs_pb2.Job | None:
+        """What a job that has not ended, or is a dead letter, asks for; None for others. Raises redis.RedisError."""
+        payload = cast(bytes | None, await self._redis.hget(keys.job(job_id), "payload"))
+        return None if payload is None else jobs_pb2.Job.FromString(payload)
+
     async def is_known(self, job_id: str) -> bool:
         """Whether Redis remembers the job; False after it expired or Redis was emptied.
 

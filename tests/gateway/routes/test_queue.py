@@ -21,6 +21,7 @@ from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
 from tests.fixtures.worker import ScriptedWorker
 from tests.gateway.client import ask, refusal
+from tests.gateway.routes.test_runs import new_thread, start, texts, until_ended
 
 
 def chat(**fields: Any) -> dict[str, Any]:
@@ -251,11 +252,53 @@ async def test_dead_letters_are_listed_and_requeued(gateway: Gateway, redis: Red
         assert status == 404
 
 
-async def test_a_run_that_failed_is_not_requeued_for_nobody(gateway: Gateway, redis: Redis) -> None:
-    job = jobs_pb2.Job(id="run_1.1", tenant="peer:x", model=jobs_pb2.ModelSpec(id=MODEL_ID), cost_tokens=5)
-    await kill_three_workers(redis, job)
-    status, error = await refusal(gateway.client, "POST", "/v1/queue/dead/run_1.1/requeue")
-    assert (status, error["code"]) == (400, "run_ended")
+async def test_a_runs_dead_letter_begins_another_run_in_its_place(
+    gateway: Gateway, redis: Redis, worker: ScriptedWorker
+) -> None:
+    thread_id = await new_thread(gateway, "Hi")
+    run = await start(gateway, thread_id, instructions="Be brief.", metadata={"a": "b"}, temperature=0.7)
+    queue = JobQueue(redis, Scripts.register(redis))
+    for _ in range(3):
+        job = await worker.take()
+        await queue.reclaim(StalledLease(job.job.id, f"{job.lease.token}:0"))
+    failed = await until_ended(gateway, run)
+    assert (failed["status"], failed["last_error"]["code"]) == ("failed", "server_error")
+    [dead] = await listed(gateway, "/v1/queue/dead")
+    answer = await ask(gateway.client, "POST", f"/v1/queue/dead/{dead['id']}/requeue")
+    assert (answer["state"], answer["thread_id"]) == ("queued", thread_id)
+    assert await listed(gateway, "/v1/queue/dead") == []
+    again = await worker.answer()
+    assert (again.job.id, again.job.tenant) == (answer["id"], job.job.tenant)
+    assert again.body["messages"] == job.body["messages"]
+    ended = await until_ended(gateway, run | {"id": answer["run_id"]})
+    assert ended["status"] == "completed"
+    kept = ("assistant_id", "instructions", "metadata", "model", "temperature")
+    assert [ended[key] for key in kept] == [failed[key] for key in kept]
+    assert await texts(gateway, thread_id) == [("user", "Hi"), ("assistant", "Hello there")]
+    path = f"/v1/threads/{thread_id}/runs"
+    assert [each["status"] for each in (await gateway.json("GET", path))["data"]] == ["completed", "failed"]
+    assert await gateway.json("GET", f"{path}/{run['id']}") == failed
+
+
+async def test_a_dead_letter_whose_thread_has_another_run_stays(
+    gateway: Gateway, redis: Redis, worker: ScriptedWorker
+) -> None:
+    thread_id = await new_thread(gateway, "Hi")
+    run = await start(gateway, thread_id)
+    queue = JobQueue(redis, Scripts.register(redis))
+    for _ in range(3):
+        job = await worker.take()
+        await queue.reclaim(StalledLease(job.job.id, f"{job.lease.token}:0"))
+    await until_ended(gateway, run)
+    other = await start(gateway, thread_id)
+    path = f"/v1/queue/dead/{job.job.id}/requeue"
+    status, error = await refusal(gateway.client, "POST", path)
+    assert (status, "already has an active run" in error["message"]) == (400, True)
+    assert [dead["id"] for dead in await listed(gateway, "/v1/queue/dead")] == [job.job.id]
+    await worker.answer()
+    await until_ended(gateway, other)
+    await gateway.json("DELETE", f"/v1/threads/{thread_id}")
+    assert (await refusal(gateway.client, "POST", path))[0] == 404
 
 
 async def test_dead_letters_are_for_admins(gateway: Gateway) -> None:
