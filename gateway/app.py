@@ -74,7 +74,6 @@ from gateway.services.inference import InferenceClient
 from gateway.services.readiness import Readiness
 from gateway.services.storage import StorageClient
 from gateway.settings import GatewaySettings
-from gateway.vector_stores.client import VectorStoreClient
 from jan.queue.attendance import Attendance
 from jan.queue.follower import LogFollower
 from jan.queue.jobs import JobQueue
@@ -146,7 +145,7 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         ]
         storage_client = app[STORAGE] = StorageClient(storage_channel)
         await stack.enter_async_context(storage_client.streaming())
-        app[VECTOR_STORES] = VectorStoreClient(storage_channel)
+        app[VECTOR_STORES] = storage_client.vector_stores
         inference = app[INFERENCE] = InferenceClient(hosts)
         fetcher = Fetcher(app[SETTINGS].downloads)
         downloads = app[ASSISTANT_DOWNLOADS] = AssistantDownloads(fetcher, storage_client)

@@ -61,8 +61,9 @@ def run_from_proto(run: runs_pb2.Run) -> dict[str, Any]:
     }
 
 
-def step_from_proto(step: runs_pb2.RunStep) -> dict[str, Any]:
-    """OpenAI's `thread.run.step`."""
+def step_from_proto(step: runs_pb2.RunStep, *, with_content: bool = False) -> dict[str, Any]:
+    """OpenAI's `thread.run.step`. with_content: with the texts that a search of files found."""
+    details = from_text(step.step_details_json, {})
     return {
         "id": step.id,
         "object": "thread.run.step",
@@ -72,7 +73,7 @@ def step_from_proto(step: runs_pb2.RunStep) -> dict[str, Any]:
         "run_id": step.run_id,
         "type": _STEP_TYPES[step.type],
         "status": runs_pb2.RunStepStatus.Name(step.status).removeprefix(_STEP_STATUS_PREFIX).lower(),
-        "step_details": from_text(step.step_details_json, {}),
+        "step_details": details if with_content else _without_content(details),
         "last_error": _error(step),
         "expired_at": optional_seconds(step, "expired_at"),
         "cancelled_at": optional_seconds(step, "cancelled_at"),
@@ -81,6 +82,13 @@ def step_from_proto(step: runs_pb2.RunStep) -> dict[str, Any]:
         "metadata": string_map(step.metadata_json),
         "usage": None if step.status == runs_pb2.RUN_STEP_STATUS_IN_PROGRESS else _usage(step),
     }
+
+
+def _without_content(details: dict[str, Any]) -> dict[str, Any]:
+    for call in details.get("tool_calls", []):
+        for result in call.get("file_search", {}).get("results", []):
+            result.pop("content", None)
+    return details
 
 
 def status_name(status: runs_pb2.RunStatus.ValueType) -> str:

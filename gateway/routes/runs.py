@@ -25,13 +25,14 @@ from gateway.runs.stream import resume_run, stream_run
 from gateway.runs.waiting import end_waiting, take_outputs
 from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun, RunRequest, SubmitToolOutputs
 from gateway.services.storage import StorageClient
-from jan.errors import ConflictError, FailedPreconditionError, NotFoundError
+from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from jan.ids import RunId, StepId
 from jan.storage.v1 import assistants_pb2, runs_pb2, threads_pb2
 
 routes = web.RouteTableDef()
 
 # The SDKs' poll helpers ask again after this time instead of a second.
+_FOUND_TEXTS = "step_details.tool_calls[*].file_search.results[*].content"
 POLL_AFTER = {"openai-poll-after-ms": "200"}
 
 
@@ -156,7 +157,9 @@ async def list_run_steps(request: web.Request) -> web.Response:
             thread_id=thread_id_of(request), run_id=run_id_of(request), page=read_page(request, StepId)
         )
     )
-    return json_response(list_envelope([step_from_proto(step) for step in listed.steps], has_more=listed.has_more))
+    with_content = _wants_content(request)
+    steps = [step_from_proto(step, with_content=with_content) for step in listed.steps]
+    return json_response(list_envelope(steps, has_more=listed.has_more))
 
 
 @routes.get("/v1/threads/{thread_id}/runs/{run_id}/steps/{step_id}")
@@ -164,7 +167,15 @@ async def get_run_step(request: web.Request) -> web.Response:
     """Read a step."""
     step_id = path_id(request, "step_id", StepId)
     step = await request.app[STORAGE].get_run_step(thread_id_of(request), run_id_of(request), step_id)
-    return json_response(step_from_proto(step))
+    return json_response(step_from_proto(step, with_content=_wants_content(request)))
+
+
+def _wants_content(request: web.Request) -> bool:
+    """Whether the texts that a search of files found are to be shown. Raises InvalidArgumentError: anything else is."""
+    asked = [*request.query.getall("include[]", ()), *request.query.getall("include", ())]
+    if set(asked) - {_FOUND_TEXTS}:
+        raise InvalidArgumentError(f"There is nothing to include but '{_FOUND_TEXTS}'.", param="include")
+    return bool(asked)
 
 
 def run_id_of(request: web.Request) -> RunId:

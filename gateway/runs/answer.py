@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -10,6 +11,7 @@ from gateway.convert.json_fields import to_text
 from gateway.convert.messages import message_from_proto
 from gateway.convert.runs import step_from_proto
 from gateway.runs import derived_ids
+from gateway.runs.file_search import Result, citations
 from gateway.runs.log import event_frame
 from gateway.runs.steps import end_step, new_step, now, step_frame
 from jan.storage.v1 import messages_pb2, runs_pb2
@@ -19,8 +21,10 @@ from jan.type.v1.usage_pb2 import Usage
 class Answer:
     """One message in the making, a step of a run's present round."""
 
-    def __init__(self, run: runs_pb2.Run) -> None:
+    def __init__(self, run: runs_pb2.Run, sources: Sequence[Result] = ()) -> None:
+        """sources: what the model was told of files, in the order of the numbers that it cites."""
         self.text = ""
+        self._sources = sources
         message_id = derived_ids.message_id(run.id, run.round)
         self.step = new_step(
             run,
@@ -99,4 +103,5 @@ class Answer:
         )
 
     def _write_content(self) -> None:
-        self.message.content_json = to_text([{"type": "text", "text": {"value": self.text, "annotations": []}}])
+        said = {"value": self.text, "annotations": citations(self.text, self._sources)}
+        self.message.content_json = to_text([{"type": "text", "text": said}])

@@ -34,6 +34,16 @@ def calls_step_id(run_id: str, step: int) -> StepId:
     return StepId(_derived(StepId, run_id, f"{step}.calls"))
 
 
+def search_step_id(run_id: str) -> StepId:
+    """The step of the search in files before the first answer."""
+    return StepId(_derived(StepId, run_id, "file_search"))
+
+
+def search_call_id(run_id: str) -> str:
+    """The call that this step tells of."""
+    return f"call_{_digest(run_id, 'file_search.call')}"
+
+
 def call_id(run_id: str, step: int, index: int) -> str:
     """A call of that step, for an engine that gave it no id of its own."""
     return f"call_{_digest(run_id, f'{step}.calls.{index}')}"

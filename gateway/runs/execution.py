@@ -17,6 +17,7 @@ from gateway.convert.runs import run_from_proto, status_name
 from gateway.queueing.jobs import JobClient
 from gateway.runs import derived_ids, states
 from gateway.runs.calls import Calls
+from gateway.runs.file_search import Result, results_of, search_frames, search_step, stored_search_step
 from gateway.runs.log import RunLog, event_frame
 from gateway.runs.request import job_for, spent_limit
 from gateway.runs.steps import now, step_frame
@@ -68,6 +69,8 @@ class RunExecution:
         self._run = run
         self._round = run.round
         self._turn: Turn | None = None
+        self._sources: Sequence[Result] = ()
+        self._is_going = False
         self._job_id = derived_ids.job_id(run.id, run.round)
         self._deadline = deadline
         self._expired = False
@@ -81,6 +84,7 @@ class RunExecution:
         Raises RoundOverError. Raises any other JanError: it cannot be answered; call `fail`.
         """
         await self._log.emit(await self._opening(), self._frame("queued"))
+        await self._search_files()
         async with self._jobs.followed(self._job_id) as events:
             if not await self._jobs.is_known(self._job_id) and not await self._submit():
                 return
@@ -103,6 +107,15 @@ class RunExecution:
             return self._frame("created")
         step_id = derived_ids.calls_step_id(self._run.id, self._round - 1)
         return step_frame(await self._storage.get_run_step(self._run.thread_id, self._run.id, step_id))
+
+    async def _search_files(self) -> None:
+        """Search the run's vector stores, before its first round, and have the answer cite what was found."""
+        if self._round > 1:
+            self._sources = results_of(await stored_search_step(self._storage, self._run))
+        elif step := await search_step(self._storage, self._run):
+            self._sources = results_of(step)
+            await self._go_on()
+            await self._log.emit(*search_frames(step))
 
     async def _submit(self) -> bool:
         """Have the model asked; False when that is not to be, and the round is over."""
@@ -151,12 +164,20 @@ class RunExecution:
             await self._log.emit(*frames)
 
     async def _begin(self) -> Turn:
-        """The first sign of the engine: the run is in progress."""
+        """The first sign of the engine."""
+        await self._go_on()
+        may_call = bool(from_text(self._run.tools_json, []))
+        self._turn = Turn(self._storage, self._run, may_call=may_call, sources=self._sources)
+        return self._turn
+
+    async def _go_on(self) -> None:
+        """The run is in progress, which is told once in a round."""
+        if self._is_going:
+            return
+        self._is_going = True
         if self._run.status == states.QUEUED:
             await self._change(states.IN_PROGRESS)
-        self._turn = Turn(self._storage, self._run, may_call=bool(from_text(self._run.tools_json, [])))
         await self._log.emit(self._frame("in_progress"))
-        return self._turn
 
     async def _fail(self, error: JanError) -> None:
         if self._turn is not None:

@@ -14,6 +14,7 @@ from gateway.models.threads import Layer, layers
 from gateway.queueing.priority import kept
 from gateway.runs import derived_ids
 from gateway.runs.conversation import conversation
+from gateway.runs.file_search import FILE_SEARCH, results_of, stored_search_step, with_excerpts
 from gateway.services.storage import StorageClient
 from jan.errors import NotFoundError
 from jan.inference.v1 import jobs_pb2
@@ -30,6 +31,7 @@ async def job_for(storage: StorageClient, run: runs_pb2.Run, timeout_seconds: in
     assistant = await _assistant_or_none(storage, run.assistant_id)
     steps = [await _calls_of(storage, run, round_) for round_ in range(1, run.round)]
     messages = conversation(run, await storage.all_messages(run.thread_id), steps)
+    messages = with_excerpts(messages, results_of(await stored_search_step(storage, run)))
     below = layers(thread, run.assistant_id, assistant, model)
     body = chat_body(model, messages, effective_parameters(run, below), stream=True, include_usage=True)
     job = chat_job(
@@ -79,8 +81,11 @@ def _tool_parameters(run: runs_pb2.Run) -> dict[str, Any]:
     tools = [tool for tool in from_text(run.tools_json, []) if tool.get("type") == "function"]
     if not tools:
         return {}
-    # A choice that forces a call binds the first round only: if it bound each, no run could end.
+    # A choice that forces a call binds the first round only: if it bound each, no run could end. One of a search is
+    # kept by the search before that round.
     choice = from_text(run.tool_choice_json, "auto") if run.round <= 1 else _unforced(run)
+    if isinstance(choice, dict) and choice.get("type") == FILE_SEARCH:
+        choice = "auto"
     return {"tools": tools, "tool_choice": choice, "parallel_tool_calls": run.parallel_tool_calls}
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from gateway.http.body import validate
+from gateway.runs.file_search import FILE_SEARCH
 from gateway.schemas.chat_tools import ChatTool, NamedTool, Tools
 from gateway.schemas.common import RequestModel
 from gateway.schemas.runs import NamedRunTool, RunToolChoice
@@ -28,10 +29,15 @@ def check_tools(tools: Sequence[dict[str, Any]], choice: RunToolChoice | None) -
     """
     enabled = [tool for tool in tools if tool.get("enabled", True)]
     for tool in enabled:
-        if tool.get("type") != "function":
+        if tool.get("type") not in {"function", FILE_SEARCH}:
             raise _not_run(tool.get("type"), "tools")
-    functions = validate({"tools": enabled}, _Functions).tools
-    Tools.of(functions, _as_chats(choice), parallel=None)
+    own = [tool for tool in enabled if tool.get("type") == "function"]
+    functions = validate({"tools": own}, _Functions).tools
+    # The search is a call that every run with the tool makes, so a choice that asks for one is kept by it.
+    searches = len(own) < len(enabled)
+    is_search = isinstance(choice, NamedRunTool) and choice.type == FILE_SEARCH
+    if not (searches and (is_search or (choice == "required" and not own))):
+        Tools.of(functions, _as_chats(choice), parallel=None)
 
 
 def _as_chats(choice: RunToolChoice | None) -> str | NamedTool | None:
@@ -44,7 +50,7 @@ def _as_chats(choice: RunToolChoice | None) -> str | NamedTool | None:
 
 def _not_run(kind: Any, param: str) -> InvalidArgumentError:
     return InvalidArgumentError(
-        f"This server runs no tools of type '{str(kind)[:64]}': functions, which you run yourself, are the only ones.",
+        f"This server has no tools of type '{str(kind)[:64]}': there are functions, which you run, and file_search.",
         param=param,
         code="unsupported_tool",
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gateway.runs.answer import Answer
 from gateway.runs.calls import Calls
+from gateway.runs.file_search import Result
 from gateway.runs.steps import StepStatus
 from gateway.services.storage import StorageClient
 from jan.storage.v1 import runs_pb2
@@ -15,8 +17,14 @@ from jan.type.v1.usage_pb2 import Usage
 class Turn:
     """Builds the records of a round from its job's chunks; each step is stored before its first event is told."""
 
-    def __init__(self, storage: StorageClient, run: runs_pb2.Run, *, may_call: bool) -> None:
-        """may_call: the model has tools, so white space may be all that stands in front of a call."""
+    def __init__(
+        self, storage: StorageClient, run: runs_pb2.Run, *, may_call: bool, sources: Sequence[Result] = ()
+    ) -> None:
+        """may_call: the model has tools, so white space may be all that stands in front of a call.
+
+        sources: see `Answer`.
+        """
+        self._sources = sources
         self._storage = storage
         self._run = run
         self._may_call = may_call
@@ -94,7 +102,7 @@ class Turn:
         return frames + self.calls.add(delta)
 
     async def _begin_answer(self) -> list[bytes]:
-        self.answer = Answer(self._run)
+        self.answer = Answer(self._run, self._sources)
         stored = await self._storage.put_run_step(self.answer.step)
         self.answer.begun_at(stored.created_at)
         return self.answer.begun_frames()

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from grpc import aio
 
 from gateway.services.message_stream import MessageStream
+from gateway.vector_stores.client import VectorStoreClient
 from jan.rpc import call, download, exchange, is_serving, upload
 from jan.storage.v1 import (
     archives_pb2,
@@ -60,6 +61,7 @@ class StorageClient:
         self._threads = threads_pb2_grpc.ThreadServiceStub(channel)
         self._messages = messages_pb2_grpc.MessageServiceStub(channel)
         self.message_stream = MessageStream(self._messages)
+        self.vector_stores = VectorStoreClient(channel)
         self._assistants = assistants_pb2_grpc.AssistantServiceStub(channel)
         self._assistant_imports = assistant_imports_pb2_grpc.AssistantImportServiceStub(channel)
         self._models = models_pb2_grpc.ModelServiceStub(channel)

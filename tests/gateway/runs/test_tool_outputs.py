@@ -216,10 +216,10 @@ async def test_a_line_of_the_file_says_what_a_run_waits_for(
     ("fields", "param"),
     [
         ({"tools": [{"type": "code_interpreter"}]}, "tools"),
-        ({"tools": [{"type": "file_search"}]}, "tools"),
         ({"tools": [{"type": "retrieval", "enabled": True}]}, "tools"),
         ({"tools": TOOLS, "tool_choice": {"type": "code_interpreter"}}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "nobody"}}}, "tool_choice"),
+        ({"tools": TOOLS, "tool_choice": {"type": "file_search"}}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": {"type": "function"}}, "tool_choice"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": "sometimes"}, "tool_choice"),

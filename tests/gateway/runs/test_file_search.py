@@ -1,0 +1,160 @@
+"""The tool file_search in runs: searched before the model is asked, told to it, cited, and shown as a step."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from openai.types.beta.threads import Message
+from openai.types.beta.threads.runs import RunStep
+
+from gateway.runs.file_search import citations, with_excerpts
+from tests.fixtures.gateway import Gateway
+from tests.fixtures.worker import ScriptedWorker
+from tests.gateway.client import upload
+from tests.gateway.routes.test_runs import read_events, start, until_ended
+
+TOOL = {"type": "file_search"}
+CONTENT = "step_details.tool_calls[*].file_search.results[*].content"
+
+
+async def new_store(gateway: Gateway, **texts: str) -> tuple[str, list[str]]:
+    """A vector store with files that are processed; their ids."""
+    files = [await upload(gateway.client, text.encode(), f"{name}.txt") for name, text in texts.items()]
+    ids = [file["id"] for file in files]
+    store = await gateway.json("POST", "/v1/vector_stores", {"file_ids": ids})
+    while store["status"] == "in_progress":
+        store = await gateway.json("GET", f"/v1/vector_stores/{store['id']}")
+    assert store["file_counts"]["completed"] == len(texts)
+    return store["id"], ids
+
+
+async def asking_thread(gateway: Gateway, store_id: str, question: str = "When do I plant tomatoes?") -> str:
+    resources = {"file_search": {"vector_store_ids": [store_id]}}
+    messages = [{"role": "user", "content": question}]
+    thread = await gateway.json("POST", "/v1/threads", {"messages": messages, "tool_resources": resources})
+    return str(thread["id"])
+
+
+async def test_an_answer_cites_what_was_found(gateway: Gateway, worker: ScriptedWorker) -> None:
+    texts = {"roses": "Roses are cut in March", "tomatoes": "Plant tomatoes in May"}
+    store_id, [roses, tomatoes] = await new_store(gateway, **texts)
+    thread_id = await asking_thread(gateway, store_id)
+    run = await start(gateway, thread_id, tools=[TOOL], instructions="Be brief.")
+    job = await worker.take()
+    system, question = job.body["messages"]
+    assert system["content"].startswith("Be brief.\n\n")
+    assert "[1] tomatoes.txt\nPlant tomatoes in May" in system["content"]
+    assert question == {"role": "user", "content": "When do I plant tomatoes?"}
+    assert "tools" not in job.body
+    await job.begin()
+    await job.say("In May [1", "]. Not [9].")
+    await job.finish()
+    assert (await until_ended(gateway, run))["status"] == "completed"
+
+    listed = await gateway.json("GET", f"/v1/threads/{thread_id}/messages?run_id={run['id']}")
+    message = Message.model_validate(listed["data"][0])
+    [annotation] = message.content[0].text.annotations  # type: ignore[union-attr]
+    assert annotation.text == "[1]"
+    assert (annotation.start_index, annotation.end_index) == (7, 10)
+    assert annotation.file_citation.file_id == tomatoes  # type: ignore[union-attr]
+
+    path = f"/v1/threads/{thread_id}/runs/{run['id']}/steps"
+    steps = (await gateway.json("GET", f"{path}?order=asc"))["data"]
+    assert [step["type"] for step in steps] == ["tool_calls", "message_creation"]
+    found = RunStep.model_validate(steps[0]).step_details.tool_calls[0].file_search  # type: ignore[union-attr]
+    assert found.results is not None
+    assert [(result.file_id, result.file_name, result.content) for result in found.results] == [
+        (tomatoes, "tomatoes.txt", None)
+    ]
+    shown = await gateway.json("GET", f"{path}/{steps[0]['id']}?include[]={CONTENT}")
+    [result] = shown["step_details"]["tool_calls"][0]["file_search"]["results"]
+    assert result["content"] == [{"type": "text", "text": "Plant tomatoes in May"}]
+    assert roses not in json.dumps(shown)
+
+
+async def test_a_stream_tells_of_the_search_first(gateway: Gateway, worker: ScriptedWorker) -> None:
+    store_id, _ = await new_store(gateway, a="Plant tomatoes in May")
+    thread_id = await asking_thread(gateway, store_id)
+
+    async def answer() -> None:
+        job = await worker.take()
+        await job.begin()
+        await job.say("In May [1].")
+        await job.finish()
+
+    answering = asyncio.create_task(answer(), name="answer")
+    events = await read_events(gateway, f"/v1/threads/{thread_id}/runs", {"tools": [TOOL]})
+    await answering
+    assert [name.removeprefix("thread.") for name, _ in events] == [
+        "run.created",
+        "run.queued",
+        "run.in_progress",
+        "run.step.created",
+        "run.step.in_progress",
+        "run.step.completed",
+        "run.step.created",
+        "run.step.in_progress",
+        "message.created",
+        "message.in_progress",
+        "message.delta",
+        "message.completed",
+        "run.step.completed",
+        "run.completed",
+        "done",
+    ]
+    assert events[3][1]["step_details"] == {"type": "tool_calls", "tool_calls": []}
+    assert "content" not in events[5][1]["step_details"]["tool_calls"][0]["file_search"]["results"][0]
+
+
+@pytest.mark.parametrize("asked", [{"tool_choice": "none"}, {"tools": []}])
+async def test_no_search_unless_it_is_wanted(gateway: Gateway, worker: ScriptedWorker, asked: dict[str, Any]) -> None:
+    store_id, _ = await new_store(gateway, a="Plant tomatoes in May")
+    run = await start(gateway, await asking_thread(gateway, store_id), **({"tools": [TOOL]} | asked))
+    job = await worker.take()
+    assert [message["role"] for message in job.body["messages"]] == ["user"]
+    await job.begin()
+    await job.finish()
+    assert (await until_ended(gateway, run))["status"] == "completed"
+
+
+async def test_a_store_that_is_gone_ends_the_run(gateway: Gateway, worker: ScriptedWorker) -> None:
+    del worker
+    run = await start(gateway, await asking_thread(gateway, "vs_gone"), tools=[TOOL])
+    ended = await until_ended(gateway, run)
+    assert ended["status"] == "failed"
+    assert "vs_gone" in ended["last_error"]["message"]
+
+
+async def test_a_search_beside_functions(gateway: Gateway, worker: ScriptedWorker) -> None:
+    store_id, _ = await new_store(gateway, a="Plant tomatoes in May")
+    function = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    thread_id = await asking_thread(gateway, store_id)
+    run = await start(gateway, thread_id, tools=[TOOL, function], tool_choice={"type": "file_search"})
+    job = await worker.take()
+    assert [tool["function"]["name"] for tool in job.body["tools"]] == ["weather"]
+    assert job.body["tool_choice"] == "auto"
+    await job.begin()
+    await job.call(0, "weather", "{}")
+    await job.finish("tool_calls")
+    waiting = await until_ended(gateway, run)
+    outputs = {"tool_outputs": [{"tool_call_id": "call_weather_0", "output": "sunny"}]}
+    await gateway.json("POST", f"/v1/threads/{thread_id}/runs/{run['id']}/submit_tool_outputs", outputs)
+    second = await worker.take()
+    assert "Plant tomatoes in May" in second.body["messages"][0]["content"]
+    await second.begin()
+    await second.say("May [1]")
+    await second.finish()
+    await until_ended(gateway, waiting | {"status": "queued"})
+    listed = await gateway.json("GET", f"/v1/threads/{thread_id}/messages?run_id={run['id']}")
+    assert len(listed["data"][0]["content"][0]["text"]["annotations"]) == 1
+
+
+def test_marks_and_excerpts() -> None:
+    results = [{"file_id": "file-a", "file_name": "a", "content": [{"text": "x"}]}]
+    assert [mark["text"] for mark in citations("é[1] [0] [2] [x] [01]", results)] == ["[1]", "[01]"]
+    assert citations("é[1]", results)[0]["start_index"] == 1
+    assert with_excerpts([{"role": "user", "content": "q"}], []) == [{"role": "user", "content": "q"}]
+    assert with_excerpts([{"role": "user", "content": "q"}], results)[0]["role"] == "system"
