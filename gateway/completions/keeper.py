@@ -7,6 +7,7 @@ until then, so that a gateway which takes the stream up after another died keeps
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,11 +18,16 @@ from gateway.completions.stored import to_proto
 from gateway.queueing.jobs import JobClient
 from gateway.schemas.common import JsonObject
 from gateway.services.completions import CompletionClient
-from jan.errors import JanError, UnavailableError
+from jan.backoff import Backoff
+from jan.errors import DeadlineExceededError, JanError, UnavailableError
 from jan.queue.follower import SlowReaderError
+from jan.storage.v1 import completions_pb2
 from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
+
+# How long a whole answer waits for storage, and its reader for the end.
+STORAGE_PATIENCE_SECONDS = 15.0
 
 Settled = Callable[[], Awaitable[None]]
 """Returns when a chat is kept, or has ended without a whole answer. Raises JanError: it could not be kept."""
@@ -64,8 +70,21 @@ class Keeper:
     async def _keep(self, completion_id: str, kept: bytes) -> None:
         answer = await self._whole(completion_id)
         if answer is not None and await self._chats.is_remembered(completion_id):
-            await self._completions.create(to_proto(kept, answer))
+            await self._create(to_proto(kept, answer))
         await self._chats.drop_kept(completion_id)
+
+    async def _create(self, completion: completions_pb2.Completion) -> None:
+        """Keep an answer; a storage that is started again meanwhile costs nobody its end. It keeps each id once."""
+        backoff, give_up_at = Backoff(), time.monotonic() + STORAGE_PATIENCE_SECONDS
+        while True:
+            try:
+                await self._completions.create(completion)
+                return
+            except (UnavailableError, DeadlineExceededError) as error:
+                if time.monotonic() >= give_up_at:
+                    raise
+                logger.warning("chat waits to be kept", completion=completion.id, error=str(error))
+            await backoff.wait()
 
     async def _whole(self, completion_id: str) -> JsonObject | None:
         gathered = GatheredChat()

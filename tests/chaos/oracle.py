@@ -22,7 +22,7 @@ HALF_THREAD = "half a thread"
 OUTSIDE = "outside the janroot"
 ORDER = "times in order"
 
-_COLLECTIONS = {"threads", "assistants", "models", "files", ".server"}
+_COLLECTIONS = {"threads", "assistants", "models", "files", "completions", "vector_stores", ".server"}
 _SERVER = {"lock", "staging", "trash", "index", "quarantine", "converted", "pulls"}
 _THREAD = {"thread.json", "messages.jsonl", "runs.jsonl", "files"}
 _TEMPORARY = re.compile(r"\.(thread\.json|messages\.jsonl|runs\.jsonl|assistant\.json|file-[0-9a-f]{24}\.json)\.tmp")
@@ -86,6 +86,8 @@ def read(janroot: Path) -> Seen:
     for folder in _entries(janroot / "assistants"):
         _read_assistant(seen, folder, "assistants")
     _read_uploads(seen, janroot)
+    for path in _entries(janroot / "completions"):
+        _load(seen, path)
     return seen
 
 

@@ -42,7 +42,12 @@ async def of_person(person: Person, fault: Fault) -> list[Finding]:
 
 
 def _may_fail(asked: Asked, fault: Fault) -> bool:
-    """A chat lives in Redis alone: what Redis forgot is told as lost, and the client sends it again."""
+    """A chat lives in Redis alone: what Redis forgot is told as lost, and the client sends it again.
+
+    One that was to be kept on a disk without room is told so.
+    """
+    if fault.harm == "full disk" and asked.kind == "stored chat":
+        return "storage_full" in asked.error
     return fault.forgets and asked.kind not in ("streamed run", "polled run") and asked.end in ("failed", "forgotten")
 
 

@@ -10,7 +10,9 @@ import pytest
 from openai import APIError, AsyncOpenAI, BadRequestError, NotFoundError
 
 from gateway.completions import stored
+from gateway.services.completions import CompletionClient
 from jan.errors import UnavailableError
+from jan.storage.v1 import completions_pb2
 from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer, limited_files
@@ -111,6 +113,30 @@ async def test_an_end_that_cannot_be_kept_is_not_told(gateway: Gateway, worker: 
         assert failed.value.code == "storage_full"
         # What could not be kept then is kept when somebody asks for it.
         assert (await client.chat.completions.retrieve(job.job.id)).choices[0].finish_reason == "stop"
+
+
+async def test_a_storage_that_is_away_at_the_end_costs_nobody_the_end(
+    gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, tries = CompletionClient.create, 0
+
+    async def create_at_the_third_try(self: CompletionClient, completion: completions_pb2.Completion) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise UnavailableError("Storage is away.")
+        await create(self, completion)
+
+    monkeypatch.setattr(CompletionClient, "create", create_at_the_third_try)
+    id_ = None
+    async with sdk(gateway) as client:
+        answering = asyncio.create_task(worker.answer())
+        async for chunk in await client.chat.completions.create(**chat(stream=True)):
+            id_ = chunk.id
+        await answering
+        assert id_ is not None
+        assert (await client.chat.completions.retrieve(id_)).choices[0].message.content == "Hello there"
+    assert tries == 3
 
 
 async def test_an_answer_that_broke_off_is_not_kept(gateway: Gateway, worker: ScriptedWorker) -> None:
