@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from aiohttp import FormData
+from aiohttp import FormData, web
 from redis.asyncio import Redis
 
-from gateway.keys import STORAGE
+from gateway.keys import STORAGE, VECTOR_STORES
 from jan import rpc
 from jan.errors import UnavailableError
 from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_model
@@ -38,6 +38,7 @@ class Making:
     write: str
     body: Any = None
     upload: Callable[[], FormData] | None = None
+    of: web.AppKey[Any] = STORAGE
 
 
 MAKINGS = {
@@ -51,6 +52,7 @@ MAKINGS = {
     "an assistant": Making("/v1/assistants", "create_assistant", {"model": MODEL_ID, "name": "A"}),
     "a copy": Making("/v1/threads/{}/clone", "clone_thread", {"title": "Copy"}),
     "a file": Making("/v1/files", "create_file", upload=lambda: form(b"bytes")),
+    "a vector store": Making("/v1/vector_stores", "create", {"name": "V"}, of=VECTOR_STORES),
     "an assistant from a zip that names none": Making(
         "/v1/assistants/import",
         "import_assistant",
@@ -79,6 +81,7 @@ async def everything(gateway: Gateway) -> set[str]:
         *threads,
         *(await gateway.json("GET", "/v1/assistants"))["data"],
         *(await gateway.json("GET", "/v1/files"))["data"],
+        *(await gateway.json("GET", "/v1/vector_stores"))["data"],
     ]:
         found.add(each["id"])
     return found
@@ -88,7 +91,7 @@ def after_the_write(
     gateway: Gateway, making: Making, happens: Callable[[], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Have something happen once between the write behind a request and its answer, which the gateway never gets."""
-    storage = gateway.app[STORAGE]
+    storage = gateway.app[making.of]
     write = getattr(storage, making.write)
 
     async def lost(*args: Any) -> Any:
