@@ -166,6 +166,8 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         completion_client = app[COMPLETIONS] = CompletionClient(storage_channel)
         keeper = app[KEEPER] = Keeper(jobs, chats, completion_client)
         await stack.enter_async_context(keeper.running())
-        executor = app[RUNS] = RunExecutor(redis, scripts, storage_client, jobs, app[METRICS])
+        executor = app[RUNS] = RunExecutor(
+            redis, scripts, storage_client, inference=inference, jobs=jobs, metrics=app[METRICS]
+        )
         await stack.enter_async_context(executor.running())
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.convert.json_fields import from_text
@@ -21,14 +22,42 @@ _ROLES = {
 }
 
 
-def conversation(
-    run: runs_pb2.Run, messages: Sequence[messages_pb2.Message], steps: Sequence[runs_pb2.RunStep] = ()
-) -> list[dict[str, Any]]:
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
     """The chat messages for a run's present round, oldest first.
 
-    Instructions; the thread, cut as the run's strategy says; what the run said and called in the rounds before, with
-    the outputs. What its present round wrote is left out, so that a run that is taken over sees what it saw first.
-    Consecutive messages of one role are kept apart; the chat template decides what to make of them.
+    Instructions; the thread; what the run said and called in the rounds before, with the outputs.
+    """
+
+    system: list[JsonObject]
+    thread: list[JsonObject]
+    said: list[JsonObject]
+
+    def messages(self) -> list[JsonObject]:
+        """All of it."""
+        return self.system + self.thread + self.said
+
+    def newest(self, count: int) -> Conversation:
+        """With the newest messages of the thread alone."""
+        return replace(self, thread=self.thread[-count:])
+
+    def shortened(self, count: int) -> Conversation:
+        """With so many messages of the thread: the first, which tells what it is about, and the newest."""
+        if count >= len(self.thread):
+            return self
+        return self.newest(1) if count <= 1 else replace(self, thread=self.thread[:1] + self.thread[1 - count :])
+
+
+def conversation(
+    run: runs_pb2.Run, messages: Sequence[messages_pb2.Message], steps: Sequence[runs_pb2.RunStep] = ()
+) -> Conversation:
+    """What a run may be shown; steps: the calls of its rounds before.
+
+    What its present round wrote is left out, so that a run that is taken over sees what it saw first. Consecutive
+    messages of one role are kept apart; the chat template decides what to make of them.
     """
     system = [{"role": "system", "content": run.instructions}] if run.instructions else []
     spoken = [
@@ -36,8 +65,9 @@ def conversation(
         for message in messages
         if message.role in _ROLES and message.run_id != run.id
     ]
-    thread = _truncated(run, [message for message in spoken if message["content"]])
-    return system + thread + [said for round_ in range(1, run.round) for said in _said(run.id, round_, messages, steps)]
+    thread = [message for message in spoken if message["content"]]
+    said = [said for round_ in range(1, run.round) for said in _said(run.id, round_, messages, steps)]
+    return Conversation(system, thread, said)
 
 
 def _said(
@@ -76,10 +106,3 @@ def _texts(parts: Iterable[dict[str, Any]]) -> Iterable[str]:
             yield text
         elif part.get("type") in _IMAGES:
             yield UNSEEN_IMAGE
-
-
-def _truncated(run: runs_pb2.Run, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    strategy = from_text(run.truncation_strategy_json, {})
-    if strategy.get("type") == "last_messages" and strategy.get("last_messages"):
-        return messages[-strategy["last_messages"] :]
-    return messages

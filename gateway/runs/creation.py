@@ -74,6 +74,7 @@ def new_run(
         instructions=_instructions(request, override, assistant),
         tools_json=to_text(tools),
         metadata_json=to_text(request.metadata or {}),
+        max_prompt_tokens=request.max_prompt_tokens,
         max_completion_tokens=request.max_completion_tokens,
         tool_choice_json=to_text(_choice(request.tool_choice)),
         truncation_strategy_json=to_text(_dumped(request.truncation_strategy)),

@@ -19,9 +19,11 @@ from gateway.runs import derived_ids, states
 from gateway.runs.calls import Calls
 from gateway.runs.file_search import Result, results_of, search_frames, search_step, stored_search_step
 from gateway.runs.log import RunLog, event_frame
-from gateway.runs.request import job_for, spent_limit
+from gateway.runs.request import job_for
 from gateway.runs.steps import now, step_frame
+from gateway.runs.truncation import LimitSpentError
 from gateway.runs.turn import Turn
+from gateway.services.inference import InferenceClient
 from gateway.services.storage import StorageClient
 from jan.errors import (
     ConflictError,
@@ -60,9 +62,17 @@ class RunExecution:
     """Executes one round of a run under a lease that the caller renews."""
 
     def __init__(
-        self, storage: StorageClient, jobs: JobClient, log: RunLog, run: runs_pb2.Run, deadline: float
+        self,
+        storage: StorageClient,
+        inference: InferenceClient,
+        jobs: JobClient,
+        log: RunLog,
+        *,
+        run: runs_pb2.Run,
+        deadline: float,
     ) -> None:
         """`deadline`: when the run expires, by `time.monotonic`."""
+        self._inference = inference
         self._storage = storage
         self._jobs = jobs
         self._log = log
@@ -122,11 +132,13 @@ class RunExecution:
         if self._run.status == states.REQUIRES_ACTION:  # asked long ago: Redis forgot the answer, storage did not
             await self._log.close(self._frame("requires_action"))
             return False
-        if limit := spent_limit(self._run):
-            await self._end(states.INCOMPLETE, None, incomplete_reason=limit)
+        seconds = max(0, int(self._deadline - time.monotonic())) + _JOB_GRACE_SECONDS
+        try:
+            job = await job_for(self._storage, self._inference, self._run, seconds)
+        except LimitSpentError as spent:
+            await self._end(states.INCOMPLETE, None, incomplete_reason=spent.limit)
             return False
-        remaining = max(0, int(self._deadline - time.monotonic()))
-        await self._jobs.submit(await job_for(self._storage, self._run, remaining + _JOB_GRACE_SECONDS))
+        await self._jobs.submit(job)
         return True
 
     async def _stop_if_due(self) -> None:

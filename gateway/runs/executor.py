@@ -21,6 +21,7 @@ from gateway.runs import derived_ids, states
 from gateway.runs.execution import TEMPORARY, RoundOverError, RunExecution
 from gateway.runs.log import RunLog, error_frame
 from gateway.runs.waiting import end_waiting
+from gateway.services.inference import InferenceClient
 from gateway.services.storage import StorageClient
 from jan.backoff import Backoff
 from jan.errors import ConflictError, FailedPreconditionError, InternalError, JanError, NotFoundError
@@ -49,8 +50,16 @@ class RunExecutor:
     """Executes runs in tasks of its own, so that a run outlives the request that asked for it."""
 
     def __init__(
-        self, redis: Redis, scripts: Scripts, storage: StorageClient, jobs: JobClient, metrics: GatewayMetrics
+        self,
+        redis: Redis,
+        scripts: Scripts,
+        storage: StorageClient,
+        *,
+        inference: InferenceClient,
+        jobs: JobClient,
+        metrics: GatewayMetrics,
     ) -> None:
+        self._inference = inference
         self._scripts = scripts
         self._storage = storage
         self._jobs = jobs
@@ -141,7 +150,7 @@ class RunExecutor:
             return
         if not writer.published and current.status != states.QUEUED:
             await self._leases.mark_retold(_name(run))
-        execution = RunExecution(self._storage, self._jobs, log, current, deadline)
+        execution = RunExecution(self._storage, self._inference, self._jobs, log, run=current, deadline=deadline)
         try:
             await execution.execute()
         except (LeaseLostError, *REPEATED):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from gateway.completions.chat import chat_body, chat_job
@@ -15,25 +16,33 @@ from gateway.queueing.priority import kept
 from gateway.runs import derived_ids
 from gateway.runs.conversation import conversation
 from gateway.runs.file_search import FILE_SEARCH, results_of, stored_search_step, with_excerpts
+from gateway.runs.truncation import check_limits, truncated
+from gateway.services.inference import InferenceClient
 from gateway.services.storage import StorageClient
 from jan.errors import NotFoundError
 from jan.inference.v1 import jobs_pb2
 from jan.storage.v1 import assistants_pb2, runs_pb2
 
 
-async def job_for(storage: StorageClient, run: runs_pb2.Run, timeout_seconds: int) -> jobs_pb2.Job:
+async def job_for(
+    storage: StorageClient, inference: InferenceClient, run: runs_pb2.Run, timeout_seconds: int
+) -> jobs_pb2.Job:
     """The job for a run's present round; the same id whoever makes it, so submitting it again is harmless.
 
-    Raises NotFoundError: the thread or the model is gone.
+    Raises NotFoundError: the thread or the model is gone. LimitSpentError: the run has no tokens left for it.
     """
+    check_limits(run)
     thread = await storage.get_thread(run.thread_id)
     model = await find_model(storage, run.model)
     assistant = await _assistant_or_none(storage, run.assistant_id)
     steps = [await _calls_of(storage, run, round_) for round_ in range(1, run.round)]
-    messages = conversation(run, await storage.all_messages(run.thread_id), steps)
-    messages = with_excerpts(messages, results_of(await stored_search_step(storage, run)))
+    whole = conversation(run, await storage.all_messages(run.thread_id), steps)
+    whole = replace(whole, system=with_excerpts(whole.system, results_of(await stored_search_step(storage, run))))
     below = layers(thread, run.assistant_id, assistant, model)
-    body = chat_body(model, messages, effective_parameters(run, below), stream=True, include_usage=True)
+    spec = configured_spec(model, *(layer.settings for layer in below[1:]))
+    parameters = effective_parameters(run, below)
+    messages = await truncated(inference, spec, run, whole, parameters)
+    body = chat_body(model, messages, parameters, stream=True, include_usage=True)
     job = chat_job(
         derived_ids.job_id(run.id, run.round),
         derived_ids.completion_id(run.id, run.round),
@@ -43,17 +52,10 @@ async def job_for(storage: StorageClient, run: runs_pb2.Run, timeout_seconds: in
         stream=True,
         priority=kept(run.priority),
         timeout_seconds=timeout_seconds,
-        spec=configured_spec(model, *(layer.settings for layer in below[1:])),
+        spec=spec,
     )
     job.thread_id = run.thread_id
     return job
-
-
-def spent_limit(run: runs_pb2.Run) -> str:
-    """OpenAI's name of the limit that the rounds before have used up; empty while there is some left."""
-    if run.HasField("max_completion_tokens") and run.usage.completion_tokens >= run.max_completion_tokens:
-        return "max_completion_tokens"
-    return ""
 
 
 def effective_parameters(run: runs_pb2.Run, below: Sequence[Layer]) -> dict[str, Any]:

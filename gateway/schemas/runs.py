@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -13,7 +13,6 @@ from gateway.schemas.common import COUNTABLE, NO_NUL, Metadata, RequestModel, Te
 from gateway.schemas.messages import CreateMessage
 from gateway.schemas.threads import CreateThread
 from gateway.schemas.tools import Tool
-from jan.errors import InvalidArgumentError
 
 # OpenAI's bound on what a run is given back, and more calls than one answer makes.
 MAX_OUTPUT_LENGTH = 512 * 1024
@@ -70,14 +69,6 @@ class RunRequest(RequestModel):
     # Not OpenAI's for runs, but its word for what `X-Janroot-Priority` says.
     service_tier: str | None = None
 
-    _not_built: ClassVar[tuple[str, ...]] = ("max_prompt_tokens",)
-
-    def check_supported(self) -> None:
-        """Refuse what would change the answer and is not built. Raises InvalidArgumentError, naming the parameter."""
-        for name in self._not_built:
-            if getattr(self, name) is not None:
-                raise _unsupported(name)
-
 
 class CreateRun(RunRequest):
     """POST /v1/threads/{thread_id}/runs."""
@@ -110,11 +101,3 @@ class SubmitToolOutputs(RequestModel):
 
     tool_outputs: Annotated[list[ToolOutput], Field(max_length=MAX_OUTPUTS)]
     stream: bool | None = None
-
-
-def _unsupported(name: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"'{name}' is not supported in runs by this server yet; leave it out.",
-        param=name,
-        code="unsupported_parameter",
-    )

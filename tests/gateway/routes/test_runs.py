@@ -322,7 +322,7 @@ async def test_runs_are_listed_newest_first_and_paged(gateway: Gateway, worker: 
         ({"assistant_id": 5}, "assistant_id"),
         ({"temperature": 3}, "temperature"),
         ({"max_completion_tokens": 255}, "max_completion_tokens"),
-        ({"max_prompt_tokens": 1000}, "max_prompt_tokens"),
+        ({"max_prompt_tokens": 255}, "max_prompt_tokens"),
         ({"truncation_strategy": {"type": "last_messages"}}, "truncation_strategy"),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools"),
         ({"tool_choice": "required"}, "tool_choice"),
