@@ -31,8 +31,8 @@ from jan.storage.v1 import assistants_pb2, runs_pb2, threads_pb2
 
 routes = web.RouteTableDef()
 
-# The SDKs' poll helpers ask again after this time instead of a second.
 _FOUND_TEXTS = "step_details.tool_calls[*].file_search.results[*].content"
+# The SDKs' poll helpers ask again after this time instead of a second.
 POLL_AFTER = {"openai-poll-after-ms": "200"}
 
 

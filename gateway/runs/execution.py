@@ -192,9 +192,10 @@ class RunExecution:
         await self._log.emit(self._frame("in_progress"))
 
     async def _fail(self, error: JanError) -> None:
+        last_error = _run_error(error)
         if self._turn is not None:
-            self._turn.cut("run_failed", runs_pb2.RUN_STEP_STATUS_FAILED, None)
-        await self._end(states.FAILED, None, last_error=_run_error(error))
+            self._turn.fail(last_error)
+        await self._end(states.FAILED, None, last_error=last_error)
 
     async def _complete(self, usage: Usage) -> None:
         turn = self._turn or await self._begin()

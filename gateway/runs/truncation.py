@@ -67,7 +67,8 @@ async def truncated(
     short as it gets, and the engine says that it is too long. Raises LimitSpentError: it is beyond `max_prompt_tokens`.
     """
     strategy = from_text(run.truncation_strategy_json, {})
-    if last := strategy.get("last_messages"):
+    last = strategy["last_messages"] if strategy.get("type") == "last_messages" else None
+    if last:
         conversation = conversation.newest(last)
     allowed = run.max_prompt_tokens - run.usage.prompt_tokens if run.HasField("max_prompt_tokens") else None
     most = _most_tokens(conversation.messages(), parameters)

@@ -55,6 +55,13 @@ class Turn:
         """The message is whole."""
         self._answer_of().complete(usage)
 
+    def fail(self, error: runs_pb2.RunError) -> None:
+        """The round broke; what was said and called is kept, and its steps say why."""
+        self.cut("run_failed", runs_pb2.RUN_STEP_STATUS_FAILED, None)
+        for part in (self.answer, self.calls):
+            if part is not None:
+                part.step.last_error.CopyFrom(error)
+
     def cut(self, reason: str, status: StepStatus, usage: Usage | None) -> None:
         """The round ended early; what was said and called is kept. reason: OpenAI's, for the message."""
         if self.answer is not None:

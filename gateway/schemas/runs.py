@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.assistants import Instructions, ResponseFormatOption
+from gateway.schemas.assistants import Instructions, ReasoningEffort, ResponseFormatOption
 from gateway.schemas.chat_tools import NamedFunction
 from gateway.schemas.common import COUNTABLE, NO_NUL, Metadata, RequestModel, Temperature, TopP
 from gateway.schemas.messages import CreateMessage
@@ -66,6 +66,7 @@ class RunRequest(RequestModel):
     tool_choice: RunToolChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormatOption = None
+    reasoning_effort: ReasoningEffort | None = None
     # Not OpenAI's for runs, but its word for what `X-Janroot-Priority` says.
     service_tier: str | None = None
 

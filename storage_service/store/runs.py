@@ -197,7 +197,7 @@ class Runs:
         with log.open() as fd:
             active = log.active()
             if active is not None:
-                self._put(log, fd, _left_over(active, now_ms))
+                self._put(log, fd, *_left_over(log, active, now_ms))
 
     def put_step(self, step: RunStep) -> RunStep:
         """Write a step's record, new or changed. Durable on return.
@@ -273,13 +273,17 @@ def end_all(path: Path, quarantine: Path, now_ms: int) -> None:
     log = RunLog(path, quarantine)
     with log.open() as fd:
         for run in [run for run in log.runs.values() if run.status.is_active]:
-            log.put(fd, _left_over(run, now_ms))
+            ended, steps = _left_over(log, run, now_ms)
+            log.put(fd, *steps, ended)
 
 
-def _left_over(run: Run, now_ms: int) -> Run:
-    return replace(
+def _left_over(log: RunLog, run: Run, now_ms: int) -> tuple[Run, list[RunStep]]:
+    """A run that nobody works on any more as cancelled, and its steps that had not ended."""
+    ended = replace(
         run, status=RunStatus.CANCELLED, cancelled_ms=now_ms, required_action=None, revision=run.revision + 1
     )
+    unended = [s for s in log.steps.values() if s.run_id == run.id and s.status is StepStatus.IN_PROGRESS]
+    return ended, [replace(step, status=StepStatus.CANCELLED, cancelled_ms=now_ms) for step in unended]
 
 
 def _run(log: RunLog, run_id: RunId) -> Run:

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.keys import RUNS, STORAGE
 from gateway.runs import executor as executor_module
-from jan.errors import ConflictError
+from jan.errors import ConflictError, UnavailableError
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.storage import StorageServer
 from tests.fixtures.worker import ScriptedWorker
@@ -231,3 +231,28 @@ async def test_what_cannot_be_called_is_refused(gateway: Gateway, fields: dict[s
     error = await gateway.json("POST", f"/v1/threads/{thread_id}/runs", {"assistant_id": "jan"} | fields, status=400)
     assert error["error"]["param"].startswith(param)
     assert (await gateway.json("GET", f"/v1/threads/{thread_id}/runs"))["data"] == []
+
+
+async def test_steps_of_a_run_that_broke_say_why(gateway: Gateway, worker: ScriptedWorker) -> None:
+    run = await start(gateway, await new_thread(gateway, "Hi"), tools=TOOLS, reasoning_effort="low")
+    assert run["reasoning_effort"] == "low"
+    job = await worker.take()
+    await job.begin()
+    await job.say("Let me")
+    await job.call(0, "weather", "{")
+    await job.fail(UnavailableError("The engine crashed.", code="worker_lost"))
+    ended = await until_ended(gateway, run)
+    assert (ended["status"], ended["last_error"]["code"]) == ("failed", "server_error")
+    message, calls = await steps_of(gateway, run)
+    assert (message["status"], calls["status"]) == ("failed", "failed")
+    assert message["last_error"] == calls["last_error"] == ended["last_error"]
+
+
+async def test_nothing_but_search_results_can_be_included(gateway: Gateway, worker: ScriptedWorker) -> None:
+    run = await waiting_run(gateway, worker)
+    [step] = await steps_of(gateway, run)
+    for path in (f"{path_of(run)}/steps", f"{path_of(run)}/steps/{step['id']}"):
+        known = "include[]=step_details.tool_calls[*].file_search.results[*].content"
+        await gateway.json("GET", f"{path}?{known}")
+        error = (await gateway.json("GET", f"{path}?include[]=everything", status=400))["error"]
+        assert error["param"] == "include"

@@ -97,6 +97,17 @@ async def test_rounds_share_the_tokens_of_prompts(gateway: Gateway, worker: Scri
     assert ended["usage"]["prompt_tokens"] == 7
 
 
+async def test_auto_does_not_mind_a_number_of_messages(gateway: Gateway, worker: ScriptedWorker) -> None:
+    strategy = {"type": "auto", "last_messages": 1}
+    run = await start(gateway, await new_thread(gateway, "one", "two"), truncation_strategy=strategy)
+    taken = await worker.answer()
+    assert [message["content"] for message in taken.body["messages"]] == ["one", "two"]
+    assert (await until_ended(gateway, run))["truncation_strategy"] == strategy
+    run = await start(gateway, run["thread_id"], truncation_strategy={"type": "auto"})
+    await worker.answer()
+    assert (await until_ended(gateway, run))["truncation_strategy"] == {"type": "auto", "last_messages": None}
+
+
 def test_a_conversation_is_shortened_in_its_middle() -> None:
     thread = [{"content": number} for number in range(5)]
     whole = Conversation([{"content": "system"}], thread, [{"content": "said"}])

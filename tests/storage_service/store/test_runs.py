@@ -262,3 +262,15 @@ def test_a_refused_update_writes_none_of_its_steps(store: Store, thread: Thread,
     with pytest.raises(ConflictError):
         store.runs.update(replace(second, revision=7), [step(second, "step_2")])
     assert file.read_text() == before
+
+
+def test_what_is_left_over_of_a_waiting_run_ends_with_its_steps(store: Store, janroot: Path, thread: Thread) -> None:
+    waiting = store.runs.create(replace(run(thread), status=RunStatus.REQUIRES_ACTION, required_action={"type": "x"}))
+    store.runs.put_step(step(waiting))
+    store.runs.put_step(replace(step(waiting, "step_2"), status=StepStatus.COMPLETED))
+    store.runs.end_left_over(thread.id, NOW_MS)
+    again = reopened(store, janroot)
+    ended = again.runs.get(thread.id, waiting.id)
+    assert (ended.status, ended.required_action) == (RunStatus.CANCELLED, None)
+    steps = again.runs.page_steps(thread.id, waiting.id, ALL).items
+    assert [left.status for left in steps] == [StepStatus.CANCELLED, StepStatus.COMPLETED]
