@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from grpc import aio
 
 from gateway.services.message_stream import MessageStream
+from gateway.services.shared_reads import SharedReads
 from gateway.vector_stores.client import VectorStoreClient
 from jan.rpc import call, download, exchange, is_serving, upload
 from jan.storage.v1 import (
@@ -65,6 +66,7 @@ class StorageClient:
         self._assistants = assistants_pb2_grpc.AssistantServiceStub(channel)
         self._assistant_imports = assistant_imports_pb2_grpc.AssistantImportServiceStub(channel)
         self._models = models_pb2_grpc.ModelServiceStub(channel)
+        self._model_reads = SharedReads(self._read_model)
         self._model_imports = model_imports_pb2_grpc.ModelImportServiceStub(channel)
         self._runs = runs_pb2_grpc.RunServiceStub(channel)
         self._reports = report_pb2_grpc.ReportServiceStub(channel)
@@ -230,7 +232,12 @@ class StorageClient:
         return (await call(self._assistant_imports.CancelDownload, request)).assistant
 
     async def get_model(self, model_id: str) -> models_pb2.Model:
-        """Read a model."""
+        """Read a model; calls that come together share a read."""
+        model = models_pb2.Model()
+        model.CopyFrom(await self._model_reads.get(model_id))
+        return model
+
+    async def _read_model(self, model_id: str) -> models_pb2.Model:
         return (await call(self._models.GetModel, models_pb2.GetModelRequest(model_id=model_id))).model
 
     async def list_models(self) -> list[models_pb2.Model]:
