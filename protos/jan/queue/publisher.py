@@ -2,8 +2,8 @@
 
 An engine gives a token to every answer at each of its steps. A write for each would cost Redis, its readers and this
 process a wake-up for each; together they cost hardly more than one. So a write waits until every answer that speaks has
-said something, for a few milliseconds at most (Kafka's producers call that `linger`). A lone answer thus never waits,
-and neither do the first words of an answer and its end.
+said something, for a few milliseconds at most (Kafka's producers call that `linger`). A lone answer thus never waits, and
+neither do the first words of any, or a whole answer.
 """
 
 from __future__ import annotations
@@ -130,11 +130,11 @@ class PublishedLog:
         self._settled.set()
 
     async def say(self, payloads: Sequence[bytes]) -> None:
-        """Hand over events, to be written at once if they are the first; waits only while much is unwritten.
+        """Hand over events, which are written at once if they are the first; waits only while much is unwritten.
 
         Raises LeaseLostError: see `jan.queue.log.append`; what was handed over before was perhaps refused as well.
         """
-        self._take_over(payloads, urgent=not self._begun)
+        self._take_over(payloads)
         if self._unwritten_bytes > MOST_UNWRITTEN_BYTES:
             await self.flush()
 
@@ -144,7 +144,7 @@ class PublishedLog:
         spent_tokens: see `LogWrite`. Raises LeaseLostError.
         """
         self._ends, self._spent_tokens = True, spent_tokens
-        self._take_over(payloads, urgent=True)
+        self._take_over(payloads)
         await self.flush()
 
     async def flush(self) -> None:
@@ -179,11 +179,11 @@ class PublishedLog:
         if self._unwritten and not self._closed:
             self._publisher.want(self, urgent=True)
 
-    def _take_over(self, payloads: Sequence[bytes], *, urgent: bool) -> None:
+    def _take_over(self, payloads: Sequence[bytes]) -> None:
         if self._lost is not None:
             raise self._lost
-        self._begun = True
+        is_first, self._begun = not self._begun, True
         self._unwritten += payloads
         self._unwritten_bytes += sum(map(len, payloads))
         self._settled.clear()
-        self._publisher.want(self, urgent=urgent)
+        self._publisher.want(self, urgent=is_first)

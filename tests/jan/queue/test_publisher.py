@@ -113,14 +113,22 @@ async def test_a_first_word_takes_along_what_waits(logs: Logs) -> None:
     assert logs.wire.writes == [2]
 
 
-async def test_an_end_waits_for_nobody_and_is_waited_for_by_nobody(logs: Logs) -> None:
+async def test_an_end_goes_with_what_others_say_and_is_waited_for_by_nobody(logs: Logs) -> None:
     first, ending = await logs.begin("a", "b")
+    await first.say([b"second"])
     await ending.end([b"last"])
+    assert logs.wire.writes == [2]
     assert await logs.read("b") == [b"first", b"last"]
     assert await logs.redis.hget(keys.job("b"), "state") == b"ended"
-    await first.say([b"second"])
+    await first.say([b"third"])
     await first.flush()
-    assert await logs.read("a") == [b"first", b"second"]
+    assert await logs.read("a") == [b"first", b"second", b"third"]
+
+
+async def test_a_whole_answer_waits_for_nobody(logs: Logs) -> None:
+    await logs.begin("a")
+    await (await logs.open("b")).end([b"all", b"end"])
+    assert await logs.read("b") == [b"all", b"end"]
 
 
 async def test_a_closed_log_is_waited_for_by_nobody(logs: Logs) -> None:
@@ -216,8 +224,9 @@ async def test_an_end_arrives_though_its_caller_leaves(logs: Logs) -> None:
     ending.cancel()
     await asyncio.gather(ending, return_exceptions=True)
     go_on.set()
+    await first.end([b"last"])
     await cancelled.flush()
-    assert await logs.read("a") == [b"first", b"second"]
+    assert await logs.read("a") == [b"first", b"second", b"last"]
     assert await logs.read("b") == [b"first", b"second", b"last"]
 
 
