@@ -2,8 +2,8 @@
 
 An engine gives a token to every answer at each of its steps. A write for each would cost Redis, its readers and this
 process a wake-up for each; together they cost hardly more than one. So a write waits until every answer that speaks has
-said something, for a few milliseconds at most (Kafka's producers call that `linger`). A lone answer thus never waits, and
-neither do the first words of any, or a whole answer.
+said something, for a few milliseconds at most (Kafka's producers call that `linger`). A lone answer thus never waits,
+and neither do the first words of any, or a whole answer.
 """
 
 from __future__ import annotations
