@@ -14,6 +14,7 @@ from gateway.idempotency.key import new_ids
 from gateway.keys import STORAGE
 from gateway.routes.threads import thread_id_of
 from gateway.schemas.messages import CreateMessage, ModifyMessage
+from gateway.vector_stores.attachments import search_attachments
 from jan.errors import InvalidArgumentError, PreconditionFailedError
 from jan.ids import MessageId, RunId, ThreadId
 from jan.storage.v1 import messages_pb2
@@ -23,10 +24,15 @@ routes = web.RouteTableDef()
 
 @routes.post("/v1/threads/{thread_id}/messages")
 async def create_message(request: web.Request) -> web.Response:
-    """Append a message to a thread; 404 when the thread is unknown, 400 while a run is active on it."""
+    """Append a message to a thread; 404 when the thread is unknown, 400 while a run is active on it.
+
+    What it attaches for `file_search` goes into the thread's vector store.
+    """
     thread_id = thread_id_of(request)
     body = await read_body(request, CreateMessage)
-    message = await request.app[STORAGE].create_message(new_message(body, new_ids(request), thread_id))
+    storage = request.app[STORAGE]
+    message = await storage.create_message(new_message(body, new_ids(request), thread_id))
+    await search_attachments(storage, thread_id, [body])
     return _message_response(message)
 
 

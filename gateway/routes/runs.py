@@ -25,12 +25,14 @@ from gateway.runs.stream import resume_run, stream_run
 from gateway.runs.waiting import end_waiting, take_outputs
 from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun, RunRequest, SubmitToolOutputs
 from gateway.services.storage import StorageClient
+from gateway.vector_stores.attachments import search_attachments
 from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from jan.ids import RunId, StepId
 from jan.storage.v1 import assistants_pb2, runs_pb2, threads_pb2
 
 routes = web.RouteTableDef()
 
+# OpenAI's name for the texts that a search of files found.
 _FOUND_TEXTS = "step_details.tool_calls[*].file_search.results[*].content"
 # The SDKs' poll helpers ask again after this time instead of a second.
 POLL_AFTER = {"openai-poll-after-ms": "200"}
@@ -51,6 +53,7 @@ async def create_run(request: web.Request) -> web.StreamResponse:
     await request.app[JOBS].check_room(run.tenant, run.model)
     messages = [new_message(message, ids, thread.id) for message in body.additional_messages or ()]
     run = await storage.create_run(runs_pb2.CreateRunRequest(run=run, additional_messages=messages))
+    await search_attachments(storage, thread.id, body.additional_messages)
     return await _answer(request, run, stream=bool(body.stream))
 
 
@@ -70,6 +73,8 @@ async def create_thread_and_run(request: web.Request) -> web.StreamResponse:
     run = await _new_run(request, draft.thread, assistant, body, run_id)
     await request.app[JOBS].check_room(run.tenant, run.model)
     thread = await storage.create_thread(draft)
+    first_messages = body.thread.messages if body.thread else None
+    thread = await search_attachments(storage, thread.id, first_messages) or thread
     run.thread_id = thread.id
     run = await storage.create_run(runs_pb2.CreateRunRequest(run=run))
     first = event_frame("thread.created", thread_from_proto(thread))

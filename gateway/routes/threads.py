@@ -17,6 +17,7 @@ from gateway.idempotency.key import new_ids
 from gateway.keys import JOBS, STORAGE
 from gateway.runs import derived_ids
 from gateway.schemas.threads import ClearThread, CloneThread, CreateThread, ModifyThread
+from gateway.vector_stores.attachments import search_attachments
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.ids import ThreadId
 from jan.storage.v1 import threads_pb2
@@ -30,7 +31,9 @@ routes = web.RouteTableDef()
 async def create_thread(request: web.Request) -> web.Response:
     """Make a thread, with its first messages if any are sent. The body may be empty."""
     body = await read_body(request, CreateThread)
-    return _thread_response(await request.app[STORAGE].create_thread(new_thread(body, new_ids(request))))
+    storage = request.app[STORAGE]
+    thread = await storage.create_thread(new_thread(body, new_ids(request)))
+    return _thread_response(await search_attachments(storage, thread.id, body.messages) or thread)
 
 
 @routes.get("/v1/threads")

@@ -34,6 +34,8 @@ DEFAULT_RESULTS = 5
 MAX_TEXT = 16_000
 # As long as a search takes questions.
 _MAX_QUERY = 65_536
+# Of the best result's score. What is further off has a word or two in common, and leads small models astray.
+_LEAST_SHARE = 0.5
 _PATIENCE_SECONDS = 60.0
 _RANKER = "default_2024_08_21"
 _MARK = re.compile(r"\[(\d{1,2})\]")
@@ -171,6 +173,7 @@ async def _search(
             )
         )
     hits.sort(key=lambda hit: -hit.score)
+    hits = [hit for hit in hits if hit.score >= _LEAST_SHARE * hits[0].score]
     results: list[Result] = []
     length = 0
     for hit in hits[:limit]:

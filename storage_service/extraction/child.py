@@ -5,6 +5,7 @@ crash. Limits of time and memory are set before a byte is read, and it can write
 `REFUSED` after a sentence that says why.
 """
 
+import logging
 import os
 import resource
 import sys
@@ -26,6 +27,7 @@ TOO_LONG = f"The file holds more than {MAX_TEXT_BYTES // 1024 // 1024} MiB of te
 def main(kind: str) -> None:
     """Print the text of the file on stdin."""
     _set_limits()
+    logging.disable()  # what is said on stderr is the reason, and nothing else
     try:
         _print_text(Kind(kind), sys.stdin.buffer)
     except InvalidFileError as error:

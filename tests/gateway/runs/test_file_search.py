@@ -152,6 +152,15 @@ async def test_a_search_beside_functions(gateway: Gateway, worker: ScriptedWorke
     assert len(listed["data"][0]["content"][0]["text"]["annotations"]) == 1
 
 
+async def test_what_is_far_off_is_not_told(gateway: Gateway, worker: ScriptedWorker) -> None:
+    filler = " ".join(f"word{number}" for number in range(300))
+    store_id, _ = await new_store(gateway, near="Plant tomatoes in May", far=f"When trains leave {filler}")
+    await start(gateway, await asking_thread(gateway, store_id), tools=[TOOL])
+    told = (await worker.take()).body["messages"][0]["content"]
+    assert "near.txt" in told
+    assert "far.txt" not in told
+
+
 def test_marks_and_excerpts() -> None:
     results = [{"file_id": "file-a", "file_name": "a", "content": [{"text": "x"}]}]
     assert [mark["text"] for mark in citations("é[1] [0] [2] [x] [01]", results)] == ["[1]", "[01]"]
