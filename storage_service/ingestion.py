@@ -6,6 +6,7 @@ What is to be done is written in the stores' own files, so a start finds it agai
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -39,6 +40,8 @@ class Ingestion:
         self._due: queue.SimpleQueue[VectorStoreId | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._waiting: set[VectorStoreId] = set()
+        # What a look at a store found, so that each of thousands of files needs no look of its own.
+        self._found: dict[VectorStoreId, deque[StoreFile]] = {}
         self._taken: set[tuple[VectorStoreId, FileId]] = set()
         self._threads = [threading.Thread(target=self._work, name=f"ingestion {n}") for n in range(_WORKERS)]
         self._files.on_change = self.note
@@ -100,15 +103,24 @@ class Ingestion:
         self.note(store_id)
 
     def _take(self, store_id: VectorStoreId) -> StoreFile | None:
-        files = self._files.all(store_id)
+        """A file that nobody has taken; a look at the store's files once those of the last look are used up."""
         with self._lock:
-            for file in files:
-                if file.status is FileStatus.IN_PROGRESS and (store_id, file.id) not in self._taken:
+            found = self._found.get(store_id)
+        if not found:
+            found = deque(file for file in self._files.all(store_id) if file.status is FileStatus.IN_PROGRESS)
+        with self._lock:
+            self._found[store_id] = found
+            while found:
+                file = found.popleft()
+                if (store_id, file.id) not in self._taken:
                     self._taken.add((store_id, file.id))
                     return file
+            del self._found[store_id]
         return None
 
     def _process(self, store_id: VectorStoreId, file: StoreFile) -> None:
+        if not self._files.is_due(store_id, file):
+            return
         try:
             text = self._text_of(file)
         except ExtractionError as error:

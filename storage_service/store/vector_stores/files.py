@@ -139,6 +139,11 @@ class StoreFiles:
             self._write(store_id, file)
             return file
 
+    def is_due(self, store_id: VectorStoreId, taken: StoreFile) -> bool:
+        """Whether a file is still to be processed: it was not removed, cancelled or added anew since it was read."""
+        now = self._read(store_id, taken.id)
+        return now is not None and _is_due(now, taken)
+
     def settle(self, store_id: VectorStoreId, taken: StoreFile, outcome: StoreFile, text: str) -> None:
         """Write down how the processing of `taken` ended, with the text unless it failed. Durable on return.
 
@@ -146,7 +151,7 @@ class StoreFiles:
         """
         with self._stores.lock:
             now = self._read(store_id, taken.id)
-            if now is None or now.status is not FileStatus.IN_PROGRESS or now.created_ms != taken.created_ms:
+            if now is None or not _is_due(now, taken):
                 return
             data = text.encode()
             if outcome.status is FileStatus.COMPLETED:
@@ -244,6 +249,10 @@ class StoreFiles:
 
     def _description(self, store_id: VectorStoreId, file_id: FileId) -> Path:
         return self._home(store_id) / f"{FileId.parse(file_id)}{_DESCRIPTION}"
+
+
+def _is_due(now: StoreFile, taken: StoreFile) -> bool:
+    return now.status is FileStatus.IN_PROGRESS and now.created_ms == taken.created_ms
 
 
 def _names(home: Path) -> list[str]:

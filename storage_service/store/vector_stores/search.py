@@ -23,6 +23,7 @@ from storage_service.store.vector_stores.stores import VectorStores
 logger = get_logger(__name__)
 
 MAX_RESULTS = 50
+_CHANGES_PER_COMMIT = 100
 
 Result = TypeVar("Result")
 
@@ -53,16 +54,15 @@ class ChunkSearch:
         """
         self._stores.usable(store_id)
         self._stores.touch(store_id)
-        files = {
-            file.id: file for file in self._completed(store_id) if filters.matches(wanted.filters, file.attributes)
-        }
-        hits = self._with_index(store_id, lambda index: _best(index, wanted, files))
+        completed = self._completed(store_id)
+        files = {file.id: file for file in completed if filters.matches(wanted.filters, file.attributes)}
+        hits = self._with_index(store_id, completed, lambda index: _best(index, wanted, files))
         return [*self._read(store_id, hits, files)]
 
     def refresh(self, store_id: VectorStoreId) -> None:
         """Bring the index in step with the files; that of a store that is gone is removed."""
         if self._layout.vector_store(store_id).is_dir():
-            self._with_index(store_id, lambda _: None)
+            self._with_index(store_id, self._completed(store_id), lambda _: None)
         else:
             with self._locks[store_id]:
                 search.remove(self._layout.chunk_index(store_id))
@@ -77,43 +77,51 @@ class ChunkSearch:
     def _completed(self, store_id: VectorStoreId) -> list[StoreFile]:
         return [file for file in self._files.all(store_id) if file.status is FileStatus.COMPLETED]
 
-    def _with_index(self, store_id: VectorStoreId, work: Callable[[ChunkIndex], Result]) -> Result:
+    def _with_index(
+        self, store_id: VectorStoreId, files: Sequence[StoreFile], work: Callable[[ChunkIndex], Result]
+    ) -> Result:
         """Do something with the index in step with the files. Raises UnavailableError: it cannot be written now."""
         with self._locks[store_id]:
             try:
-                with self._open(store_id) as index:
+                with self._open(store_id, files) as index:
                     return work(index)
             except sqlite3.Error as error:
                 if search.is_passing(error):
                     raise UnavailableError("The index cannot be written now.", retry_after_seconds=5) from error
                 logger.warning("index of a vector store thrown away", store=store_id, reason=str(error))
                 search.remove(self._layout.chunk_index(store_id))
-                with self._open(store_id) as index:
+                with self._open(store_id, files) as index:
                     return work(index)
 
     @contextmanager
-    def _open(self, store_id: VectorStoreId) -> Iterator[ChunkIndex]:
+    def _open(self, store_id: VectorStoreId, files: Sequence[StoreFile]) -> Iterator[ChunkIndex]:
         index = ChunkIndex(self._layout.chunk_index(store_id))
         try:
-            self._take_in(store_id, index)
+            self._take_in(store_id, index, files)
             yield index
         finally:
             index.close()
 
-    def _take_in(self, store_id: VectorStoreId, index: ChunkIndex) -> None:
-        files = {file.id: file for file in self._completed(store_id)}
+    def _take_in(self, store_id: VectorStoreId, index: ChunkIndex, files: Sequence[StoreFile]) -> None:
         known = index.digests()
-        for file_id in known.keys() - files.keys():
+        for file_id in known.keys() - {file.id for file in files}:
             index.drop(file_id)
-        for file in files.values():
-            with log.reading(self._files.text(store_id, file.id)) as fd:
-                digest = f"{signature.of_fd(fd)} {file.chunking.max_tokens} {file.chunking.overlap_tokens}"
-                if known.get(file.id) == digest:
-                    continue
-                data = os.pread(fd, os.fstat(fd).st_size, 0) if fd >= 0 else b""
-            index.put(file.id, digest, data.decode("utf-8", "replace"), file.chunking)
-            index.commit()
+        changes = 0
+        for file in files:
+            # Before the text is read: one that is written meanwhile is read once more.
+            seen = signature.of_path(self._files.text(store_id, file.id))
+            digest = f"{seen} {file.chunking.max_tokens} {file.chunking.overlap_tokens}"
+            if known.get(file.id) != digest:
+                index.put(file.id, digest, self._text_of(store_id, file), file.chunking)
+                changes += 1
+                if changes % _CHANGES_PER_COMMIT == 0:
+                    index.commit()
         index.commit()
+
+    def _text_of(self, store_id: VectorStoreId, file: StoreFile) -> str:
+        with log.reading(self._files.text(store_id, file.id)) as fd:
+            data = os.pread(fd, os.fstat(fd).st_size, 0) if fd >= 0 else b""
+        return data.decode("utf-8", "replace")
 
     def _read(self, store_id: VectorStoreId, hits: Sequence[Hit], files: dict[FileId, StoreFile]) -> Iterator[Found]:
         for hit in hits:
