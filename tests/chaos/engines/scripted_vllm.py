@@ -23,6 +23,8 @@ from tests.fixtures.tiny_models import CONFIG, tiny_safetensors
 MODEL: Final = "scripted"
 LOAD_SECONDS: Final = 0.25
 WORD_SECONDS: Final = 0.004
+# Longer words take longer, in proportion.
+LONG_CHARACTERS: Final = 400
 
 
 def answer_to(question: str) -> str:
@@ -113,7 +115,7 @@ async def _stream(request: web.Request, pieces: Sequence[str], usage: dict[str, 
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     for piece in pieces:
-        await asyncio.sleep(WORD_SECONDS)
+        await asyncio.sleep(WORD_SECONDS * max(1, len(piece) // LONG_CHARACTERS))
         await _say(response, {"content": piece}, None)
     await _say(response, {}, "stop", usage)
     await response.write(b"data: [DONE]\n\n")

@@ -32,7 +32,7 @@ async def host(redis: Redis, scripts: Scripts, name: str, running: tuple[str, ..
 
 
 async def submitted(queue: JobQueue, model: str = "m") -> str:
-    job = jobs_pb2.Job(id=f"job of {model}", tenant="ann", model=jobs_pb2.ModelSpec(id=model), cost_tokens=10)
+    job = jobs_pb2.Job(id=f"job_of_{model}", tenant="ann", model=jobs_pb2.ModelSpec(id=model), cost_tokens=10)
     assert await queue.submit(job)
     return job.id
 
@@ -91,10 +91,10 @@ async def test_a_job_passed_on_keeps_its_place_and_a_cancelled_one_ends(
     await queue.submit(jobs_pb2.Job(id="later", tenant="ann", model=jobs_pb2.ModelSpec(id="m"), cost_tokens=1))
     await queue.pass_on(first, one.id, "one: no")
     first = await take(queue)
-    assert first.job.id == "job of m"
+    assert first.job.id == "job_of_m"
     assert await queue.cancel(first.job.id) is CancelOutcome.CANCELLING
     assert await queue.pass_on(first, one.id, "one: no") == []
-    assert await redis.hget(keys.job("job of m"), "state") == b"ended"
+    assert await redis.hget(keys.job("job_of_m"), "state") == b"ended"
 
 
 async def test_somebody_elses_job_is_not_passed_on(queue: JobQueue, redis: Redis, scripts: Scripts) -> None:
@@ -143,3 +143,14 @@ async def test_a_job_that_comes_back_ages_on(queue: JobQueue, redis: Redis, scri
         served.append((await take(queue)).job.id)
     assert served[-1] == "batch"
     assert served[:-1] == [str(second) for second in range(1, keys.BATCH_AGES_SECONDS)]
+
+
+async def test_a_running_job_that_was_forgotten_alone_runs_no_more(
+    queue: JobQueue, redis: Redis, scripts: Scripts
+) -> None:
+    forgotten, known = await submitted(queue), await submitted(queue, "other")
+    await take(queue)
+    await take(queue)
+    await redis.delete(keys.job(forgotten))
+    await host(redis, scripts, "a")
+    assert await redis.zrange(keys.RUNNING, 0, -1) == [f"{known} other".encode()]
