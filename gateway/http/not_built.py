@@ -19,8 +19,8 @@ FAMILIES: dict[str, str] = {
     "containers": "No code is run here.",
     "skills": "No code is run here.",
     "chatkit": "It is OpenAI's own hosted surface; threads and runs do its work here.",
-    "organization": "It has no organizations; its people and keys are managed by its own command line.",
-    "projects": "It has no projects; its people and keys are managed by its own command line.",
+    "organization": "It has no organizations; who may come in is set where it runs.",
+    "projects": "It has no projects; who may come in is set where it runs.",
 }
 """The first segment of a path below /v1/ -> why it is not served."""
 
