@@ -167,7 +167,8 @@ class ScriptedEngine:
             async for piece in self._pieces(body):
                 await self._send(response, [completion_choice(body, index, [piece], after=count)])
                 count += 1
-            await self._send(response, [{"index": index, "text": "", "finish_reason": reason_of(body)}])
+            rest = completion_choice(body, index, [], after=count)["text"]  # the prompt, when nothing follows it
+            await self._send(response, [{"index": index, "text": rest, "finish_reason": reason_of(body)}])
         await self._send(response, [], usage=usage(body, count * len(choices)))
         await response.write(b"data: [DONE]\n\n")
         return response
