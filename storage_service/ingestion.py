@@ -48,11 +48,10 @@ class Ingestion:
 
     def start(self) -> None:
         """Begin, with all stores: what the last process left, and what changed since."""
-        stores = self._store.vector_stores.ids()
-        self._store.chunk_search.sweep(stores)
-        for store_id in stores:
-            self._files.sweep(store_id)
-            self.note(store_id)
+        try:
+            self._look_around()
+        except (JanError, OSError):
+            logger.exception("the vector stores cannot be looked at")  # no reason not to serve everything else
         for thread in self._threads:
             thread.start()
 
@@ -70,6 +69,13 @@ class Ingestion:
             if store_id not in self._waiting:
                 self._waiting.add(store_id)
                 self._due.put(store_id)
+
+    def _look_around(self) -> None:
+        stores = self._store.vector_stores.ids()
+        self._store.chunk_search.sweep(stores)
+        for store_id in stores:
+            self._files.sweep(store_id)
+            self.note(store_id)
 
     def _work(self) -> None:
         while (store_id := self._due.get()) is not None and not self._stopping.is_set():

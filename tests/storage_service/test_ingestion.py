@@ -90,6 +90,26 @@ def test_a_file_whose_upload_is_gone_fails(store: Store, janroot: Path) -> None:
     assert store.vector_store_files.get(store_id, file.id).error_code == "invalid_file"
 
 
+def test_a_store_in_pieces_hides_no_other(store: Store, janroot: Path) -> None:
+    broken, whole = made(store), made(store)
+    store.vector_store_files.add(whole, [NewFile(uploaded(store, b"a fish"))])
+    files = janroot / "vector_stores" / broken / "files"
+    files.rmdir()
+    files.write_text("no folder")
+    (janroot / "vector_stores" / "link").symlink_to(janroot / "files")
+    with working(store):
+        wait_until_done(store, whole)
+    assert len(found(store, whole, "fish")) == 1
+    assert found(store, broken, "fish") == []
+
+
+def test_collections_that_cannot_be_looked_at_do_not_stop_the_start(store: Store, janroot: Path) -> None:
+    (janroot / "vector_stores").rmdir()
+    (janroot / "vector_stores").write_text("no folder")
+    with working(store):
+        pass
+
+
 def test_what_a_crash_left_is_swept(store: Store) -> None:
     store_id, gone = made(store), VectorStoreId.new()
     kept = settled(store, store_id, "kept text")

@@ -258,5 +258,5 @@ def _is_due(now: StoreFile, taken: StoreFile) -> bool:
 def _names(home: Path) -> list[str]:
     try:
         return os.listdir(home)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []  # one that is closed to us, or in pieces, hides no other
