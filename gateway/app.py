@@ -8,6 +8,8 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
+from gateway.batches.client import BatchClient
+from gateway.batches.executor import BatchExecutor
 from gateway.completions.keeper import Keeper
 from gateway.completions.resumable import Chats
 from gateway.fetching.assistants import AssistantDownloads
@@ -19,6 +21,7 @@ from gateway.idempotency.records import RecordedAnswers
 from gateway.idempotency.requests import keep_answers
 from gateway.keys import (
     ASSISTANT_DOWNLOADS,
+    BATCHES,
     CHATS,
     COMPLETIONS,
     FOLLOWER,
@@ -45,6 +48,7 @@ from gateway.routes import (
     archives,
     assistant_imports,
     assistants,
+    batches,
     chat_completions,
     completions,
     devices,
@@ -115,6 +119,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
         assistant_imports,
         assistants,
         files,
+        batches,
         trash,
         storage,
         archives,
@@ -170,4 +175,8 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
             redis, scripts, storage_client, inference=inference, jobs=jobs, metrics=app[METRICS]
         )
         await stack.enter_async_context(executor.running())
+        batch_executor = app[BATCHES] = BatchExecutor(
+            redis, scripts, storage_client, BatchClient(storage_channel), jobs
+        )
+        await stack.enter_async_context(batch_executor.running())
         yield

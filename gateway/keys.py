@@ -6,6 +6,7 @@ import asyncio
 
 from aiohttp import web
 
+from gateway.batches.executor import BatchExecutor
 from gateway.completions.keeper import Keeper
 from gateway.completions.resumable import Chats
 from gateway.fetching.assistants import AssistantDownloads
@@ -40,6 +41,7 @@ RECORDED = web.AppKey("recorded", RecordedAnswers)
 QUEUE = web.AppKey("queue", QueueClient)
 JOBS = web.AppKey("jobs", JobClient)
 RUNS = web.AppKey("runs", RunExecutor)
+BATCHES = web.AppKey("batches", BatchExecutor)
 READINESS = web.AppKey("readiness", Readiness)
 
 REQUEST_ID = web.RequestKey("request_id", str)

@@ -13,6 +13,7 @@ from jan.storage.v1 import (
     archives_pb2_grpc,
     assistant_imports_pb2_grpc,
     assistants_pb2_grpc,
+    batches_pb2_grpc,
     completions_pb2_grpc,
     files_pb2_grpc,
     imports_pb2_grpc,
@@ -37,6 +38,7 @@ from storage_service.search import Search
 from storage_service.servicers.archives import ArchiveServicer
 from storage_service.servicers.assistant_imports import AssistantImportServicer
 from storage_service.servicers.assistants import AssistantServicer, AssistantView
+from storage_service.servicers.batches import BatchServicer
 from storage_service.servicers.completions import CompletionServicer
 from storage_service.servicers.files import FileServicer
 from storage_service.servicers.imports import ImportServicer
@@ -179,6 +181,7 @@ def add_servicers(
         ModelImportServicer(access, store.model_imports), server
     )
     completions_pb2_grpc.add_CompletionServiceServicer_to_server(CompletionServicer(access, store), server)
+    batches_pb2_grpc.add_BatchServiceServicer_to_server(BatchServicer(access, store), server)
     files_pb2_grpc.add_FileServiceServicer_to_server(FileServicer(access, store), server)
     imports_pb2_grpc.add_ImportServiceServicer_to_server(ImportServicer(access, store), server)
     trash_pb2_grpc.add_TrashServiceServicer_to_server(TrashServicer(access, store, leave), server)

@@ -45,10 +45,14 @@ def jan_error_body(error: JanError) -> bytes:
     return error_body(error.message, error_type, code=error.code or default_code, param=error.param or None)
 
 
+def status_of(error: JanError) -> int:
+    """The HTTP status for a `JanError`."""
+    return _HTTP[type(error)][0]
+
+
 def error_response(error: JanError) -> web.Response:
     """The whole HTTP answer for a `JanError`."""
-    status, _, _ = _HTTP[type(error)]
-    response = web.Response(status=status, body=jan_error_body(error), content_type="application/json")
+    response = web.Response(status=status_of(error), body=jan_error_body(error), content_type="application/json")
     if error.retry_after_seconds:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
         response.headers["retry-after-ms"] = str(error.retry_after_seconds * 1000)

@@ -9,9 +9,10 @@ from aiohttp import web
 
 from gateway.http.errors import jan_error_body
 from gateway.http.sse import DONE, EventStream, frame, numbered
+from gateway.queueing.failures import failure_of
 from gateway.queueing.jobs import JobEvents
 from gateway.queueing.waiting_room import WaitingRoom
-from jan.errors import InternalError, JanError, ResourceExhaustedError, UnavailableError
+from jan.errors import InternalError, JanError, ResourceExhaustedError
 from jan.inference.v1 import jobs_pb2
 from jan.queue.follower import SlowReaderError
 
@@ -101,17 +102,6 @@ def raise_if_failed(event: jobs_pb2.JobEvent) -> None:
     error = failure_of(event)
     if error is not None:
         raise error
-
-
-def failure_of(event: jobs_pb2.JobEvent) -> JanError | None:
-    """The error that an event reports, or None."""
-    match event.WhichOneof("event"):
-        case "failed":
-            return JanError.from_detail(event.failed.error)
-        case "cancelled":
-            return UnavailableError("The request was cancelled before it was answered.", code="cancelled")
-        case _:
-            return None
 
 
 def _too_slow() -> ResourceExhaustedError:

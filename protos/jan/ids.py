@@ -129,6 +129,18 @@ class FileBatchId(Id):
     prefix = "vsfb_"
 
 
+class BatchId(Id):
+    """A batch's name in `batches/`; without dots, since `batches/<id>.json` and `<id>.results.jsonl` are its files."""
+
+    __slots__ = ()
+    kind = "batch"
+    prefix = "batch_"
+
+    @classmethod
+    def _is_valid(cls, text: str) -> bool:
+        return "." not in text and super()._is_valid(text)
+
+
 class TrashId(Id):
     """One deletion that can be undone; made by storage."""
 

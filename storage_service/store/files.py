@@ -50,6 +50,11 @@ class Upload:
             self._draft = atomic.Draft(self._place)
         return self._draft
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a draft yet."""
+        return self._draft is not None
+
     def write(self, data: bytes) -> None:
         """Add bytes. Raises TooLargeError: beyond the limit. StorageFullError: no room. Discard it then."""
         if self.draft.size + len(data) > MAX_FILE_BYTES:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jan.errors import InvalidArgumentError
-from jan.ids import AssistantId, CompletionId, FileId, Id, ModelId, PullId, ThreadId, VectorStoreId
+from jan.ids import AssistantId, BatchId, CompletionId, FileId, Id, ModelId, PullId, ThreadId, VectorStoreId
 from storage_service.store import atomic
 
 THREAD_FILE = "thread.json"
@@ -35,6 +35,7 @@ class Layout:
         self.models = self.root / "models"
         self.files = self.root / "files"
         self.completions = self.root / "completions"
+        self.batches = self.root / "batches"
         self.vector_stores = self.root / "vector_stores"
         self.server = self.root / ".server"
         self.lock = self.server / "lock"
@@ -106,6 +107,14 @@ class Layout:
     def completion(self, completion_id: CompletionId) -> Path:
         """A stored chat completion's file; see `thread`."""
         return Path(f"{self._inside(self.completions, CompletionId.parse(completion_id))}.json")
+
+    def batch(self, batch_id: BatchId) -> Path:
+        """A batch's file; see `thread`."""
+        return Path(f"{self._inside(self.batches, BatchId.parse(batch_id))}.json")
+
+    def batch_results(self, batch_id: BatchId) -> Path:
+        """The results of a batch that has not come to its end; see `thread`."""
+        return Path(f"{self._inside(self.batches, BatchId.parse(batch_id))}.results.jsonl")
 
     def vector_store(self, store_id: VectorStoreId) -> Path:
         """A vector store's folder; see `thread`."""

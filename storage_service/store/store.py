@@ -12,6 +12,7 @@ from jan.ids import AssistantId, RunId, ThreadId, TrashId
 from storage_service.store import atomic, flat, layout, seed, trash
 from storage_service.store.assistant_imports import AssistantImports
 from storage_service.store.assistants import Assistants
+from storage_service.store.batches.batches import Batches
 from storage_service.store.census import Census
 from storage_service.store.clock import Clock, Stopwatch, wall_clock_ms
 from storage_service.store.completions import Completions
@@ -55,6 +56,7 @@ class Store:
         self.assistant_imports = AssistantImports(where, self.assistants)
         self.files = Files(where, clock, stopwatch)
         self.completions = Completions(where, clock)
+        self.batches = Batches(where, clock, self.files)
         self.vector_stores = VectorStores(where, clock, stopwatch)
         self.vector_store_files = StoreFiles(where, clock, self.vector_stores, self.files)
         self.file_batches = FileBatches(where, clock, self.vector_stores, self.vector_store_files)

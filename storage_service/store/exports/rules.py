@@ -9,7 +9,7 @@ from storage_service.store.exports.folders import Entry
 MEBIBYTE = 1024 * 1024
 
 _SHARED = frozenset(
-    {"threads", "assistants", "models", "files", "completions", "vector_stores"}
+    {"threads", "assistants", "models", "files", "completions", "batches", "vector_stores"}
     | {"engines", "settings", "llamacpp", "mlx"}
 )
 SERVER = ".server"

@@ -1,0 +1,231 @@
+"""The execution of one batch, from wherever it stands to its end.
+
+May be repeated from the start at any time, here or on another gateway: what is done stands in storage by the line of
+the input, and a request's job is submitted once by its id, which follows from the batch and the line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+
+import orjson
+
+from gateway.batches.client import BatchClient
+from gateway.batches.lines import Line, read_lines
+from gateway.batches.requests import BatchRequest, job_of, read_request
+from gateway.batches.results import CANCELLED, EXPIRED, Recorder, answered, not_executed, refused
+from gateway.batches.validation import examine
+from gateway.queueing.failures import failure_of
+from gateway.queueing.jobs import JobClient
+from gateway.schemas.common import JsonObject
+from gateway.services.storage import StorageClient
+from jan.backoff import Backoff
+from jan.errors import (
+    DeadlineExceededError,
+    FailedPreconditionError,
+    JanError,
+    NotFoundError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from jan.ids import JobId, RequestId
+from jan.inference.v1 import jobs_pb2
+from jan.storage.v1 import batches_pb2
+from jan.tasks import end
+from jan.telemetry import request_id_var
+
+# Requests of one batch that are in the queue or in an engine at a time: enough to fill the engines of a host.
+AT_A_TIME = 64
+# An engine that cannot be started, or that is full, may be able a little later.
+_TRIES = 3
+_PASSES = (UnavailableError, ResourceExhaustedError)
+_TOGETHER = 500
+_DIGITS = 24  # of an answer's id
+
+
+class BatchExecution:
+    """Executes one batch under a lease that the caller renews."""
+
+    def __init__(
+        self, storage: StorageClient, client: BatchClient, jobs: JobClient, batch: batches_pb2.Batch, deadline: float
+    ) -> None:
+        """`deadline`: when the batch expires, by `time.monotonic`."""
+        self._storage = storage
+        self._client = client
+        self._jobs = jobs
+        self._batch = batch
+        self._deadline = deadline
+        self._recorder = Recorder(client, batch.id)
+        self._in_hand: set[str] = set()
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Somebody wants the batch to stop, and storage knows it."""
+        self._stop.set()
+
+    async def execute(self) -> None:
+        """Work until the batch has come to its end. Raises JanError: execute it again."""
+        while True:
+            self._batch = await self._client.get(self._batch.id)
+            match self._batch.status:
+                case batches_pb2.BATCH_STATUS_VALIDATING:
+                    await self._validate()
+                case batches_pb2.BATCH_STATUS_IN_PROGRESS:
+                    await self._work()
+                case batches_pb2.BATCH_STATUS_FINALIZING:
+                    await self._move(batches_pb2.BATCH_STATUS_COMPLETED)
+                case batches_pb2.BATCH_STATUS_CANCELLING:
+                    await self._close(CANCELLED)
+                    await self._move(batches_pb2.BATCH_STATUS_CANCELLED)
+                case _:
+                    return
+
+    async def _validate(self) -> None:
+        try:
+            found = await examine(self._storage, self._batch.input_file_id, self._batch.endpoint)
+        except NotFoundError:
+            await self._fail(_input_gone())
+            return
+        if found.errors:
+            await self._fail(*found.errors)
+        else:
+            await self._move(batches_pb2.BATCH_STATUS_IN_PROGRESS, total=found.total, model=found.model)
+
+    async def _work(self) -> None:
+        """Answer what is not answered yet, until that is done, the time is up, or somebody wants it to stop."""
+        answering = asyncio.create_task(self._answer_all(), name=f"answers-{self._batch.id}")
+        stopping = asyncio.create_task(self._until_stopped(), name=f"stop-{self._batch.id}")
+        try:
+            await asyncio.wait({answering, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            finished = answering.done()
+            await end(answering)
+            await end(stopping)
+        if finished:
+            await self._end_answered(answering)
+            return
+        for job_id in list(self._in_hand):
+            await self._jobs.cancel(job_id)
+        self._in_hand.clear()
+        if not self._stop.is_set():
+            await self._close(EXPIRED)
+            await self._move(batches_pb2.BATCH_STATUS_EXPIRED)
+
+    async def _end_answered(self, answering: asyncio.Task[None]) -> None:
+        try:
+            answering.result()
+        except* NotFoundError:
+            await self._fail(_input_gone())
+        else:
+            await self._move(batches_pb2.BATCH_STATUS_FINALIZING)
+
+    async def _until_stopped(self) -> None:
+        try:
+            async with asyncio.timeout(self._deadline - time.monotonic()):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+
+    async def _answer_all(self) -> None:
+        """Raises ExceptionGroup of JanErrors."""
+        done = set(await self._client.done(self._batch.id))
+        room = asyncio.Semaphore(AT_A_TIME)
+        async with asyncio.TaskGroup() as group, aclosing(self._lines()) as lines:
+            async for line in lines:
+                if line.number in done:
+                    continue
+                await room.acquire()
+                task = group.create_task(self._answer(line), name=f"{self._batch.id}.{line.number}")
+                task.add_done_callback(lambda _: room.release())
+
+    async def _answer(self, line: Line) -> None:
+        """See that one request has its result."""
+        request = read_request(line.data, self._batch.endpoint)
+        request_id = RequestId.new()
+        request_id_var.set(request_id)
+        backoff = Backoff(first_seconds=1.0, most_seconds=30.0)
+        tries = 0
+        while True:
+            tries += 1
+            job_id = JobId(f"{self._batch.id}.{line.number}.{tries}")
+            answer = await self._ask(job_id, request)
+            if isinstance(answer, _PASSES) and answer.code != "cancelled" and tries < _TRIES:
+                await backoff.wait()
+                continue
+            break
+        if isinstance(answer, JanError):
+            await self._recorder.keep(refused(line.number, request.custom_id, request_id, answer))
+        else:
+            await self._recorder.keep(answered(line.number, request.custom_id, request_id, answer))
+
+    async def _ask(self, job_id: JobId, request: BatchRequest) -> bytes | JanError:
+        """The answer of a request's job, or why there is none. Raises JanError: nothing is known; execute it again."""
+        try:
+            job = await job_of(self._storage, self._batch.endpoint, request.body, self._batch.tenant)
+        except (*_PASSES, DeadlineExceededError):  # storage's
+            raise
+        except JanError as error:
+            return error
+        job.id = job_id
+        if job.response_id:
+            job.response_id = _response_id(job)
+        self._in_hand.add(job_id)
+        answer = b""
+        async with self._jobs.followed(job_id) as events:
+            await self._jobs.submit(job)
+            async for batch in events.batches():
+                for event in batch:
+                    if (failure := failure_of(event)) is not None:
+                        self._in_hand.discard(job_id)
+                        return failure
+                    answer += event.chunk.data
+        self._in_hand.discard(job_id)
+        return answer
+
+    async def _close(self, why: JsonObject) -> None:
+        """Give every request that has no result one that says so."""
+        done = set(await self._client.done(self._batch.id))
+        left: list[batches_pb2.BatchResult] = []
+        with suppress(NotFoundError):  # nobody knows any more what was asked for
+            async with aclosing(self._lines()) as lines:
+                async for line in lines:
+                    if line.number in done:
+                        continue
+                    custom_id = read_request(line.data, self._batch.endpoint).custom_id
+                    left.append(not_executed(line.number, custom_id, why))
+                    if len(left) >= _TOGETHER:
+                        await self._recorder.keep(*left)
+                        left.clear()
+        if left:
+            await self._recorder.keep(*left)
+
+    async def _move(self, status: batches_pb2.BatchStatus.ValueType, *, total: int = 0, model: str = "") -> None:
+        await self._request(batches_pb2.MoveBatchRequest(status=status, total=total, model=model))
+
+    async def _fail(self, *errors: JsonObject) -> None:
+        text = orjson.dumps(errors).decode()
+        await self._request(batches_pb2.MoveBatchRequest(status=batches_pb2.BATCH_STATUS_FAILED, errors_json=text))
+
+    async def _request(self, request: batches_pb2.MoveBatchRequest) -> None:
+        """Move on, unless somebody moved the batch elsewhere meanwhile: then that is where it goes on from."""
+        request.batch_id = self._batch.id
+        with suppress(FailedPreconditionError):
+            await self._client.move(request)
+
+    def _lines(self) -> AsyncGenerator[Line, None]:
+        return read_lines(self._storage, self._batch.input_file_id)
+
+
+def _response_id(job: jobs_pb2.Job) -> str:
+    """The answer's id, the same each time the job is made."""
+    prefix = job.response_id.partition("-")[0]
+    return f"{prefix}-{hashlib.sha256(job.id.encode()).hexdigest()[:_DIGITS]}"
+
+
+def _input_gone() -> JsonObject:
+    message = "The input file is not here any more."
+    return {"code": "input_file_gone", "message": message, "param": "input_file_id", "line": None}
