@@ -6,8 +6,10 @@ import orjson
 from aiohttp import web
 
 from gateway.http import not_built
+from gateway.http.rate_limits import rate_limit_headers
 from jan import errors
 from jan.errors import JanError
+from jan.queue.bounds import Room
 from jan.rpc_errors import OUTCOME_UNKNOWN
 
 _INVALID_REQUEST = "invalid_request_error"
@@ -56,6 +58,8 @@ def error_response(error: JanError) -> web.Response:
     if error.retry_after_seconds:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
         response.headers["retry-after-ms"] = str(error.retry_after_seconds * 1000)
+    if isinstance(error, errors.ResourceExhaustedError) and error.limit is not None:
+        response.headers.update(rate_limit_headers(Room(error.limit, 0, error.reset_seconds)))
     if isinstance(error, errors.DeadlineExceededError) or error.code in (OUTCOME_UNKNOWN, "cancelled"):
         # It may have been done, or is not wanted: a client that repeats it by itself would do it again.
         response.headers["x-should-retry"] = "false"

@@ -17,6 +17,7 @@ from dataclasses import replace
 from aiohttp import web
 from redis.exceptions import RedisError
 
+from gateway.http.rate_limits import RATE_LIMIT_HEADERS
 from gateway.http.sse import STREAM_RECORD, StreamRecord
 from gateway.http.uploads import DIGEST
 from gateway.idempotency.key import IDENTITY, Identity, identify, is_same_upload, key_of
@@ -142,9 +143,18 @@ async def _follow_again(request: web.Request, record: Record) -> web.StreamRespo
 
 
 def _kept_headers(response: web.StreamResponse) -> dict[str, str]:
-    # What belongs to the one connection or request is made anew.
-    left_out = {"content-length", "transfer-encoding", "connection", "date", "server", "x-request-id"}
-    return {str(name): value for name, value in response.headers.items() if name.lower() not in left_out}
+    # What belongs to the one connection or request is made anew; what may be sent by now, no record knows.
+    left_out = {
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "date",
+        "server",
+        "x-request-id",
+        *RATE_LIMIT_HEADERS,
+    }
+    kept = ((name, value) for name, value in response.headers.items() if name.lower() not in left_out)
+    return {str(name): value for name, value in kept}
 
 
 def _mismatch() -> JanError:

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from jan.errors import DeadlineExceededError, UnavailableError
 from jan.inference.v1 import jobs_pb2
 from jan.queue.attendance import Attendance
-from jan.queue.bounds import UNBOUNDED, QueueBounds
+from jan.queue.bounds import UNBOUNDED, QueueBounds, Room
 from jan.queue.follower import LogEntry, LogFollower, LogRestartedError, LogSubscription
 from jan.queue.jobs import JobQueue
 from jan.queue.leases import RENEW_SECONDS
@@ -55,7 +55,7 @@ class JobClient:
             try:
                 async with asyncio.timeout(ATTENDED_SECONDS):
                     await self._attend(job)
-                    await self._submit(job, self._bounds)
+                    events.room = await self._submit_within(job)
                     yield events
             except TimeoutError:
                 raise DeadlineExceededError("The answer took too long.", code="timeout") from None
@@ -71,7 +71,7 @@ class JobClient:
         at once. Raises ResourceExhaustedError, UnavailableError: as `attended` does.
         """
         async with self.followed(job.id) as events:
-            await self._submit(job, self._bounds)
+            events.room = await self._submit_within(job)
             try:
                 yield events
             finally:
@@ -96,12 +96,15 @@ class JobClient:
 
         Raises UnavailableError: the queue does not answer.
         """
-        await self._submit(job, UNBOUNDED)
-
-    async def check_room(self, tenant: str, model_id: str) -> None:
-        """Look before a run is accepted: raises ResourceExhaustedError, UnavailableError, as `attended` does."""
         try:
-            await self._queue.check_room(tenant, jobs_pb2.ModelSpec(id=model_id), self._bounds)
+            await self._queue.submit(job)
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from None
+
+    async def check_room(self, tenant: str, model_id: str) -> Room | None:
+        """Look before a run is accepted; what is left after it. Raises ResourceExhaustedError, UnavailableError."""
+        try:
+            return await self._queue.check_room(tenant, jobs_pb2.ModelSpec(id=model_id), self._bounds)
         except (RedisError, OSError) as error:
             raise _unavailable(error) from None
 
@@ -159,9 +162,9 @@ class JobClient:
                 logger.warning("gateway not seen", error=str(error))
             await asyncio.sleep(RENEW_SECONDS)
 
-    async def _submit(self, job: jobs_pb2.Job, bounds: QueueBounds) -> None:
+    async def _submit_within(self, job: jobs_pb2.Job) -> Room | None:
         try:
-            await self._queue.submit(job, bounds)
+            return await self._queue.submit_within(job, self._bounds)
         except (RedisError, OSError) as error:
             raise _unavailable(error) from None
 
@@ -194,6 +197,8 @@ class JobEvents:
         self._queue = queue
         self._subscription = subscription
         self.ended = False
+        self.room: Room | None = None
+        """What the job's owner may still send; None for a job that nothing bounds, or that was known already."""
         self.is_named = False
         """Whether the reader is told how to follow the job again; set by whoever opens the stream that says so."""
         self.before_end: Callable[[], Awaitable[None]] | None = None

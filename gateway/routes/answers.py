@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from gateway.http.errors import jan_error_body
+from gateway.http.rate_limits import rate_limit_headers
 from gateway.http.sse import DONE, EventStream, frame, numbered
 from gateway.queueing.failures import failure_of
 from gateway.queueing.jobs import JobEvents
@@ -25,7 +26,7 @@ async def whole_answer(request: web.Request, job_id: str, events: JobEvents) -> 
         for event in batch:
             raise_if_failed(event)
             answer += event.chunk.data
-    return web.Response(body=answer, content_type="application/json", headers=room.headers)
+    return web.Response(body=answer, content_type="application/json", headers=_headers(room, events))
 
 
 async def streamed_answer(
@@ -42,7 +43,7 @@ async def streamed_answer(
     for event in first:
         raise_if_failed(event)
     events.is_named = bool(address)  # from here on a repetition of the request finds the stream
-    async with EventStream(request, address=address, headers=room.headers) as stream:
+    async with EventStream(request, address=address, headers=_headers(room, events)) as stream:
         await _write(stream, events, first, room)
         await relay(stream, events, batches, room)
     return stream.response
@@ -95,6 +96,11 @@ def _frame(event: jobs_pb2.JobEvent) -> bytes:
             return DONE
         case _:
             return frame(jan_error_body(failure_of(event) or InternalError("The answer ended early.")))
+
+
+def _headers(room: WaitingRoom, events: JobEvents) -> dict[str, str]:
+    """Where the job stood in the queue, and how much more may be sent."""
+    return {**room.headers, **rate_limit_headers(events.room)}
 
 
 def raise_if_failed(event: jobs_pb2.JobEvent) -> None:

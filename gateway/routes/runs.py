@@ -11,6 +11,7 @@ from gateway.convert.threads import new_thread, thread_from_proto
 from gateway.http.body import json_response, read_body
 from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
+from gateway.http.rate_limits import rate_limit_headers
 from gateway.idempotency.key import new_ids
 from gateway.keys import JOBS, RUNS, STORAGE
 from gateway.models.coming import find_usable_or_any
@@ -28,6 +29,7 @@ from gateway.services.storage import StorageClient
 from gateway.vector_stores.attachments import search_attachments
 from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from jan.ids import RunId, StepId
+from jan.queue.bounds import Room
 from jan.storage.v1 import assistants_pb2, runs_pb2, threads_pb2
 
 routes = web.RouteTableDef()
@@ -50,11 +52,11 @@ async def create_run(request: web.Request) -> web.StreamResponse:
         return await _answer(request, made_before, stream=bool(body.stream))
     assistant = await find_assistant(storage, body.assistant_id)
     run = await _new_run(request, thread, assistant, body, run_id)
-    await request.app[JOBS].check_room(run.tenant, run.model)
+    room = await request.app[JOBS].check_room(run.tenant, run.model)
     messages = [new_message(message, ids, thread.id) for message in body.additional_messages or ()]
     run = await storage.create_run(runs_pb2.CreateRunRequest(run=run, additional_messages=messages))
     await search_attachments(storage, thread.id, body.additional_messages)
-    return await _answer(request, run, stream=bool(body.stream))
+    return await _answer(request, run, stream=bool(body.stream), room=room)
 
 
 @routes.post("/v1/threads/runs")
@@ -71,14 +73,14 @@ async def create_thread_and_run(request: web.Request) -> web.StreamResponse:
         return await _answer(request, made_before, stream=bool(body.stream), first=first)
     # The run is checked whole before the thread exists, so that a refused request leaves nothing behind.
     run = await _new_run(request, draft.thread, assistant, body, run_id)
-    await request.app[JOBS].check_room(run.tenant, run.model)
+    room = await request.app[JOBS].check_room(run.tenant, run.model)
     thread = await storage.create_thread(draft)
     first_messages = body.thread.messages if body.thread else None
     thread = await search_attachments(storage, thread.id, first_messages) or thread
     run.thread_id = thread.id
     run = await storage.create_run(runs_pb2.CreateRunRequest(run=run))
     first = event_frame("thread.created", thread_from_proto(thread))
-    return await _answer(request, run, stream=bool(body.stream), first=first)
+    return await _answer(request, run, stream=bool(body.stream), first=first, room=room)
 
 
 @routes.get("/v1/threads/{thread_id}/runs")
@@ -213,14 +215,21 @@ async def _new_run(
 
 
 async def _answer(
-    request: web.Request, run: runs_pb2.Run, *, stream: bool, first: bytes = b"", round_: int = 1
+    request: web.Request,
+    run: runs_pb2.Run,
+    *,
+    stream: bool,
+    first: bytes = b"",
+    round_: int = 1,
+    room: Room | None = None,
 ) -> web.StreamResponse:
-    """A run whose round was begun by this request, or by an earlier sending of it."""
+    """A run whose round was begun by this request, or by an earlier sending of it. room: what may still be sent."""
     executor = request.app[RUNS]
     if states.is_over(run, round_):
         answered = json_response(run_from_proto(run))
         return await resume_run(request, run, Place(round_, 0), opening=first) if stream else answered
+    headers = rate_limit_headers(room)
     if stream:
-        return await stream_run(request, run, first=first)
+        return await stream_run(request, run, first=first, headers=headers)
     await executor.start(run)
-    return json_response(run_from_proto(run), headers=POLL_AFTER)
+    return json_response(run_from_proto(run), headers=POLL_AFTER | headers)

@@ -31,7 +31,9 @@ from jan.storage.v1 import runs_pb2
 _ALIKE = 2
 
 
-async def stream_run(request: web.Request, run: runs_pb2.Run, *, first: bytes) -> web.StreamResponse:
+async def stream_run(
+    request: web.Request, run: runs_pb2.Run, *, first: bytes, headers: Mapping[str, str] | None = None
+) -> web.StreamResponse:
     """Start a run's present round and relay its events until its end. A client that leaves does not stop it.
 
     first: frames in front of the run's own. The run is stored, so it will be done: without Redis the stream waits, as
@@ -39,7 +41,7 @@ async def stream_run(request: web.Request, run: runs_pb2.Run, *, first: bytes) -
     """
     async with request.app[FOLLOWER].follow(round_id(run.id, run.round), waits_for_redis=True) as subscription:
         await request.app[RUNS].start(run)
-        stream = EventStream(request, address=_address(run), opening=first)
+        stream = EventStream(request, address=_address(run), opening=first, headers=headers)
         return await _relay(request, run, subscription, stream)
 
 

@@ -117,9 +117,27 @@ class UnsupportedMediaTypeError(JanError):
 
 
 class ResourceExhaustedError(JanError):
-    """A limit of the caller or the server is reached for now: a rate, a full queue."""
+    """A limit of the caller or the server is reached for now: a rate, a full queue.
+
+    limit: how many requests may wait, None for another kind of limit. reset_seconds: about how long until all of them
+    have begun. Neither crosses processes.
+    """
 
     kind = "resource_exhausted"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        param: str = "",
+        retry_after_seconds: int = 0,
+        limit: int | None = None,
+        reset_seconds: int = 0,
+    ) -> None:
+        super().__init__(message, code=code, param=param, retry_after_seconds=retry_after_seconds)
+        self.limit = limit
+        self.reset_seconds = reset_seconds
 
 
 class StorageFullError(JanError):

@@ -14,7 +14,7 @@ from jan.errors import UnavailableError
 from jan.ids import RunId
 from jan.inference.configurations import key_of
 from jan.inference.v1 import jobs_pb2
-from jan.queue.bounds import EVEN, UNBOUNDED, QueueBounds, Weights
+from jan.queue.bounds import EVEN, UNBOUNDED, QueueBounds, Room, Weights
 from jan.queue.leases import Lease, LeaseKind, StalledLease, new_token
 from jan.queue.scripts import Scripts
 from jan.redis import StreamEntry
@@ -22,6 +22,7 @@ from jan.redis import StreamEntry
 # Three workers or engines lost on one job say that the job is the cause.
 MAX_LOST_WORKERS = 3
 POISON = "poison"
+_KNOWN = b"known"
 
 _PAGE = 4096  # events read at once
 
@@ -70,37 +71,46 @@ class JobQueue:
         self._scripts = scripts
         self._weights = weights
 
-    async def submit(self, job: jobs_pb2.Job, bounds: QueueBounds = UNBOUNDED) -> bool:
-        """Enqueue a job; False when its id was known already, and then nothing changed.
+    async def submit(self, job: jobs_pb2.Job) -> bool:
+        """Enqueue a job, whatever waits; False when its id was known already, and then nothing changed.
+
+        Raises redis.RedisError: unknown whether it was enqueued; submitting it again is harmless.
+        """
+        outcome, *_ = await self._submit(job, UNBOUNDED)
+        return outcome != _KNOWN
+
+    async def submit_within(self, job: jobs_pb2.Job, bounds: QueueBounds) -> Room | None:
+        """Enqueue a job as `submit` does, if there is room; what is left then, None when its id was known already.
 
         Raises ResourceExhaustedError, with when to try again: the queue or the tenant's part of it is full, and
-        nothing changed. Raises redis.RedisError: unknown whether it was enqueued; submitting it again is harmless.
+        nothing changed.
         """
-        outcome, *until = await self._scripts.submit(
-            keys=[keys.job(job.id)],
-            args=[
-                job.id,
-                queue_name(job),
-                job.tenant,
-                max(1, job.cost_tokens),
-                self._weights.of(job.tenant),
-                job.SerializeToString(),
-                kind_of(job),
-                new_token(),
-                bounds.of_tenant,
-                bounds.in_all,
-            ],
-        )
-        if until:
-            raise bounds.refusal(outcome.decode(), until[0].decode())
-        return bool(outcome == b"added")
+        return bounds.room(await self._submit(job, bounds))
 
-    async def check_room(self, tenant: str, model: jobs_pb2.ModelSpec, bounds: QueueBounds) -> None:
-        """Raise what `submit` would raise for one more job of this tenant for this model; enqueues nothing."""
+    async def _submit(self, job: jobs_pb2.Job, bounds: QueueBounds) -> list[bytes | int]:
+        return cast(
+            list[bytes | int],
+            await self._scripts.submit(
+                keys=[keys.job(job.id)],
+                args=[
+                    job.id,
+                    queue_name(job),
+                    job.tenant,
+                    max(1, job.cost_tokens),
+                    self._weights.of(job.tenant),
+                    job.SerializeToString(),
+                    kind_of(job),
+                    new_token(),
+                    bounds.of_tenant,
+                    bounds.in_all,
+                ],
+            ),
+        )
+
+    async def check_room(self, tenant: str, model: jobs_pb2.ModelSpec, bounds: QueueBounds) -> Room | None:
+        """Say or raise what `submit_within` would for one more job of this tenant for this model; enqueues nothing."""
         name = queue_name(jobs_pb2.Job(model=model))
-        reason, *until = await self._scripts.room(args=[name, tenant, bounds.of_tenant, bounds.in_all])
-        if until:
-            raise bounds.refusal(reason.decode(), until[0].decode())
+        return bounds.room(await self._scripts.room(args=[name, tenant, bounds.of_tenant, bounds.in_all]))
 
     async def take(self, full_models: Collection[str] = (), models_elsewhere: Collection[str] = ()) -> TakenJob | None:
         """Take the job that is next in turn, except for models the worker has no room for; None when none waits.

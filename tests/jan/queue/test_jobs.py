@@ -75,32 +75,55 @@ async def test_submitting_again_changes_nothing(queue: JobQueue) -> None:
 async def test_what_goes_beyond_a_bound_is_refused_and_leaves_nothing(queue: JobQueue, redis: Redis) -> None:
     bounds = QueueBounds(of_tenant=2, in_all=3)
     for id_, tenant in (("a1", "ann"), ("a2", "ann"), ("b1", "bob")):
-        assert await queue.submit(job(id_, tenant=tenant), bounds)
+        await queue.submit_within(job(id_, tenant=tenant), bounds)
     before = await redis.keys()
     for id_, tenant, code in (("a3", "ann", "rate_limit_exceeded"), ("c1", "cid", "queue_full")):
         with pytest.raises(ResourceExhaustedError):
             await queue.check_room(tenant, jobs_pb2.ModelSpec(id="m"), bounds)
         with pytest.raises(ResourceExhaustedError) as refused:
-            await queue.submit(job(id_, tenant=tenant), bounds)
+            await queue.submit_within(job(id_, tenant=tenant), bounds)
         assert refused.value.code == code
         assert refused.value.retry_after_seconds > 0
     assert sorted(await redis.keys()) == sorted(before)
-    assert not await queue.submit(job("a1"), bounds)
+    assert await queue.submit_within(job("a1"), bounds) is None
+
+
+async def test_a_taken_job_says_how_much_room_is_left(queue: JobQueue) -> None:
+    bounds = QueueBounds(of_tenant=3, in_all=4)
+
+    async def submitted(id_: str, tenant: str, within: QueueBounds = bounds) -> tuple[int, int]:
+        room = await queue.submit_within(job(id_, tenant=tenant), within)
+        assert room is not None
+        assert room.reset_seconds >= 1
+        return room.limit, room.remaining
+
+    assert await submitted("a1", "ann") == (3, 2)
+    looked = await queue.check_room("ann", jobs_pb2.ModelSpec(id="m"), bounds)
+    assert await submitted("a2", "ann") == (3, 1)
+    assert looked is not None
+    assert (looked.limit, looked.remaining) == (3, 1)
+    assert await submitted("b1", "bob") == (4, 1)  # what is left for all is less than what is left of his own
+    assert await submitted("b2", "bob", QueueBounds(of_tenant=3)) == (3, 1)
+    assert await queue.submit_within(job("b3", tenant="bob"), QueueBounds()) is None
+    with pytest.raises(ResourceExhaustedError) as refused:
+        await queue.submit_within(job("c1", tenant="cid"), bounds)
+    assert (refused.value.limit, refused.value.retry_after_seconds) == (4, 5)
+    assert refused.value.reset_seconds >= 1
 
 
 async def test_a_job_that_waits_no_more_makes_room(queue: JobQueue) -> None:
     bounds = QueueBounds(of_tenant=1, in_all=1)
-    await queue.submit(job("taken"), bounds)
+    await queue.submit_within(job("taken"), bounds)
     taken = await take(queue)
-    await queue.submit(job("cancelled"), bounds)
+    await queue.submit_within(job("cancelled"), bounds)
     await queue.cancel("cancelled")
-    await queue.submit(job("waits"), bounds)
+    await queue.submit_within(job("waits"), bounds)
     await queue.hand_back(taken)  # accepted once, so no bound refuses it
     with pytest.raises(ResourceExhaustedError):
-        await queue.submit(job("one too many"), bounds)
+        await queue.submit_within(job("one too many"), bounds)
     assert await take_all(queue) == ["taken", "waits"]
     await queue.check_room("ann", jobs_pb2.ModelSpec(id="m"), bounds)
-    assert await queue.submit(job("again"), bounds)
+    assert await queue.submit_within(job("again"), bounds) is not None
 
 
 async def test_a_newcomer_does_not_wait_behind_a_hundred_jobs_of_one_person(queue: JobQueue) -> None:

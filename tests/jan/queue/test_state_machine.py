@@ -81,12 +81,15 @@ class QueueMachine(RuleBasedStateMachine):
         )
         if self._model.waiting(tenant) >= 4 or self._model.waiting() >= 8:
             with pytest.raises(ResourceExhaustedError) as refused:
-                self._do(self._queue.submit(job, BOUNDS))
+                self._do(self._queue.submit_within(job, BOUNDS))
             assert (refused.value.code == "queue_full") == (self._model.waiting(tenant) < 4)
             return
-        assert self._do(self._queue.submit(job, BOUNDS))
-        assert not self._do(self._queue.submit(job, BOUNDS))  # as after a lost reply
+        room = self._do(self._queue.submit_within(job, BOUNDS))
+        assert room is not None
+        assert self._do(self._queue.submit_within(job, BOUNDS)) is None  # as after a lost reply
         self._model.submit(job.id, f"{priority}:{model}", tenant, cost, WEIGHTS.of(tenant))
+        assert room.remaining == min(4 - self._model.waiting(tenant), 8 - self._model.waiting())
+        assert room.limit in (4, 8)
 
     @rule(full=st.sets(st.sampled_from(MODELS), max_size=1), elsewhere=st.sets(st.sampled_from(MODELS), max_size=1))
     def take(self, full: set[str], elsewhere: set[str]) -> None:

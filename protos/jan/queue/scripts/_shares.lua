@@ -121,30 +121,31 @@ local function pace_of(model)
   return pace[2] / pace[1] / running
 end
 
--- Why one more job of a tenant has no place, and in how many milliseconds it may have one ('' when that is not known);
--- nil when there is room. Bounds of -1 do not bind.
-local function refusal(name, tenant, most_of_tenant, most_in_all)
-  if most_of_tenant < 0 and most_in_all < 0 then return nil end
+-- Whether one more job of a tenant finds room: {'room', waiting of the tenant, waiting in all, milliseconds until all
+-- the tenant's have begun}, or {'tenant_full' or 'full', the same three, milliseconds until a place may be free}. What
+-- waits is counted without the job; '' stands for a time that is not known. {'room'} where bounds of -1 do not bind.
+local function room_for(name, tenant, most_of_tenant, most_in_all)
+  if most_of_tenant < 0 and most_in_all < 0 then return {'room'} end
   local names = redis.call('ZRANGE', QUEUED_MODELS, 0, -1)
-  local function because(reason, places)
-    local interval = pace_of(model_of(name))
-    return {reason, interval and tostring(math.ceil(interval * places)) or ''}
-  end
-  if most_of_tenant >= 0 then
-    local waiting = 0
-    for _, other in ipairs(names) do waiting = waiting + redis.call('ZCARD', line_key(other, tenant)) end
-    if waiting >= most_of_tenant then
-      return because('tenant_full', math.max(1, redis.call('ZCARD', tenants_key(name))))
+  local of_tenant, in_all = 0, tonumber(redis.call('GET', WAITING) or '0')
+  for _, other in ipairs(names) do of_tenant = of_tenant + redis.call('ZCARD', line_key(other, tenant)) end
+  local full_for_tenant = most_of_tenant >= 0 and of_tenant >= most_of_tenant
+  if not full_for_tenant and most_in_all >= 0 and in_all >= most_in_all then
+    -- Lines that expired unseen are still in the count: count anew before anybody is refused.
+    in_all = 0
+    for _, other in ipairs(names) do
+      for _, neighbour in ipairs(redis.call('ZRANGE', tenants_key(other), 0, -1)) do
+        in_all = in_all + redis.call('ZCARD', line_key(other, neighbour))
+      end
     end
+    redis.call('SET', WAITING, in_all, 'EX', IDLE_TTL_SECONDS)
   end
-  if most_in_all < 0 or tonumber(redis.call('GET', WAITING) or '0') < most_in_all then return nil end
-  -- Lines that expired unseen are still in the count: count anew before anybody is refused.
-  local waiting = 0
-  for _, other in ipairs(names) do
-    for _, neighbour in ipairs(redis.call('ZRANGE', tenants_key(other), 0, -1)) do
-      waiting = waiting + redis.call('ZCARD', line_key(other, neighbour))
-    end
-  end
-  redis.call('SET', WAITING, waiting, 'EX', IDLE_TTL_SECONDS)
-  return waiting >= most_in_all and because('full', 1) or nil
+  local outcome = full_for_tenant and 'tenant_full' or most_in_all >= 0 and in_all >= most_in_all and 'full' or 'room'
+  -- Where nothing waits it begins at once: no need to look at all that runs.
+  local interval = outcome == 'room' and in_all == 0 and 0 or pace_of(model_of(name))
+  local function lasting(places) return interval and tostring(math.ceil(interval * places)) or '' end
+  local neighbours = math.max(1, redis.call('ZCARD', tenants_key(name)))
+  local all_begun = lasting(neighbours * math.max(1, of_tenant))
+  if outcome == 'room' then return {outcome, of_tenant, in_all, all_begun} end
+  return {outcome, of_tenant, in_all, all_begun, lasting(full_for_tenant and neighbours or 1)}
 end

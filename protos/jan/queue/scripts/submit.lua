@@ -2,16 +2,15 @@
 -- KEYS job
 -- ARGV job id, queue name, tenant, cost, weight, payload, kind, generation of the log, most waiting of one tenant,
 --      most waiting in all (-1: no bound)
--- Returns {'added'}, {'known'} or, with nothing changed, {'tenant_full' or 'full', milliseconds until one of them
--- begins; '' when that is not known}.
+-- Returns {'known'}, or what `room_for` says; nothing changed unless that is 'room'.
 local job = KEYS[1]
 local id, name, tenant, cost, weight, payload, kind, generation = unpack(ARGV, 1, 8)
 local most_of_tenant, most_in_all = tonumber(ARGV[9]), tonumber(ARGV[10])
 
 if redis.call('EXISTS', job) == 1 then return {'known'} end
 
-local refused = refusal(name, tenant, most_of_tenant, most_in_all)
-if refused then return refused end
+local room = room_for(name, tenant, most_of_tenant, most_in_all)
+if room[1] ~= 'room' then return room end
 
 local charged = cost / weight
 local sequence = redis.call('INCR', SEQUENCE)
@@ -24,4 +23,4 @@ begin_life(job)
 stand_in_line(name, tenant, sequence, place, true)
 -- A worker that found nothing sleeps; one that has not will look again by itself.
 if redis.call('DEL', SLEEPERS) == 1 then ring('submitted', id) end
-return {'added'}
+return room
