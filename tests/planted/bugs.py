@@ -178,7 +178,7 @@ BUGS: Final = (
     Bug(
         "the queue has no bound",
         f"{_SCRIPTS}/submit.lua",
-        "if refused then return refused end\n",
+        "if room[1] ~= 'room' then return room end\n",
         "",
         f"{_JOBS}::test_what_goes_beyond_a_bound_is_refused_and_leaves_nothing",
     ),
