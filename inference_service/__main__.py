@@ -12,10 +12,10 @@ from inference_service.devices.nvml import load_nvml
 from inference_service.engines.launcher import Launcher
 from inference_service.engines.scratch import sweep
 from inference_service.engines.sockets import remove_left_over
-from inference_service.measurements import Measurements
-from inference_service.models import open_models
+from inference_service.jobs.worker import Worker
+from inference_service.memory.measurements import Measurements
+from inference_service.models.pool import open_models
 from inference_service.settings import InferenceSettings
-from inference_service.worker import Worker
 from jan.inference.v1.control_pb2_grpc import add_ControlServiceServicer_to_server
 from jan.redis import connect
 from jan.rpc import serving

@@ -9,12 +9,12 @@ from typing import Any
 
 from grpc import aio
 
+from inference_service.answers.tokens import TokenQuestion, chat_of
 from inference_service.devices.device import Device
 from inference_service.engines.launcher import Launcher
 from inference_service.engines.model_settings import parse_settings
-from inference_service.fitting import FitAnswer, answer_fit
-from inference_service.models import Models
-from inference_service.tokens import TokenQuestion, chat_of
+from inference_service.memory.fitting import FitAnswer, answer_fit
+from inference_service.models.pool import Models
 from inference_service.wire import (
     description_from_proto,
     device_to_proto,

@@ -11,9 +11,9 @@ from typing import Self
 from inference_service.devices.declared import read_declared
 from inference_service.devices.device import Inventory
 from inference_service.engines.vllm_python import find_vllm_python
+from inference_service.memory.residency import Policy
 from inference_service.remote_keys import RemoteKeys
-from inference_service.residency import Policy
-from inference_service.weights import WeightHomes
+from inference_service.weights.files import WeightHomes
 from jan.settings import CommonSettings, Environment, SettingsError, check_socket_path
 
 # Whoever supervises us kills after 40 s (deploy/local/supervision.py, docker-compose.yml), and what follows the drain

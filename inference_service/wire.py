@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from inference_service.devices.device import Device, DeviceKind
-from inference_service.fit import Footprint
-from inference_service.model import ModelState, ModelStatus
-from inference_service.placement import Placement
-from inference_service.preview import Preview
-from inference_service.residency import Resident
+from inference_service.memory.fit import Footprint
+from inference_service.memory.placement import Placement
+from inference_service.memory.residency import Resident
+from inference_service.models.model import ModelState, ModelStatus
+from inference_service.models.preview import Preview
 from jan.errors import InvalidArgumentError
 from jan.formats.description import LyingHeaderError, ModelDescription, checked
 from jan.inference.configurations import model_of

@@ -1,7 +1,7 @@
 """Tools of a chat: functions that the client runs, and whether the model must call one.
 
 `functions` and `function_call`, which came before, are read as tools; the answer is told in their form
-(inference_service/shapes.py).
+(inference_service/answers/shapes.py).
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from inference_service.answers.forced_calls import Answer, ForcedCall, ForcedCallAnswer
+from inference_service.answers.tokens import TokenQuestion, Tokens
 from inference_service.engines.traffic import Traffic
-from inference_service.forced_calls import Answer, ForcedCall, ForcedCallAnswer
-from inference_service.tokens import TokenQuestion, Tokens
 
 if TYPE_CHECKING:
     from inference_service.engines.client import EngineClient

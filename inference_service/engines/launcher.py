@@ -8,19 +8,19 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
-from inference_service.assess import Assessment, assess
 from inference_service.engines import vllm_python
 from inference_service.engines.engine import Engine
 from inference_service.engines.llamacpp import LlamaCppEngine
 from inference_service.engines.openai import OpenAiEngine
 from inference_service.engines.vllm import VllmEngine
-from inference_service.gguf_files import find_gguf
-from inference_service.headers import Headers
-from inference_service.measurements import Measurements
-from inference_service.placement import Demand, Placement
-from inference_service.preview import Preview, unused_settings
+from inference_service.memory.assess import Assessment, assess
+from inference_service.memory.measurements import Measurements
+from inference_service.memory.placement import Demand, Placement
+from inference_service.models.preview import Preview, unused_settings
 from inference_service.remote_keys import RemoteKeys
-from inference_service.weights import WeightHomes
+from inference_service.weights.files import WeightHomes
+from inference_service.weights.gguf_files import find_gguf
+from inference_service.weights.headers import Headers
 from jan.errors import FailedPreconditionError, JanError
 from jan.formats.description import ModelDescription
 from jan.inference.v1.jobs_pb2 import ModelSpec

@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from inference_service.continuation import CHAT_FIELDS, keeps
+from inference_service.answers.continuation import CHAT_FIELDS, keeps
+from inference_service.answers.embeddings import batches
+from inference_service.answers.forced_calls import ForcedCall
+from inference_service.answers.tokens import TokenQuestion, Tokens
 from inference_service.devices.memory import resident_bytes
-from inference_service.embeddings import batches
 from inference_service.engines import llamacpp_tokens
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
@@ -31,10 +33,8 @@ from inference_service.engines.purpose import check_embeds
 from inference_service.engines.sockets import new_socket
 from inference_service.engines.stuck import StuckWatch, Verdicts
 from inference_service.engines.template_check import TemplateCheck
-from inference_service.forced_calls import ForcedCall
-from inference_service.gguf_files import GgufFiles
-from inference_service.placement import Placement
-from inference_service.tokens import TokenQuestion, Tokens
+from inference_service.memory.placement import Placement
+from inference_service.weights.gguf_files import GgufFiles
 from jan.errors import FailedPreconditionError, InvalidArgumentError, JanError, UnavailableError
 from jan.formats.description import UNKNOWN, USUAL_CTX_LEN, LyingHeaderError, ModelDescription, usual_ctx_len
 from jan.formats.gguf import read_gguf

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from inference_service.answers.tokens import TokenQuestion
 from inference_service.engines import llamacpp_tokens
 from inference_service.engines.client import EngineClient
-from inference_service.tokens import TokenQuestion
 from jan.errors import InvalidArgumentError
 
 _KEYS: Final = (

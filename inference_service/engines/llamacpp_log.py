@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from inference_service.fit import in_words
-from inference_service.placement import Placement
+from inference_service.memory.fit import in_words
+from inference_service.memory.placement import Placement
 
 _CAUSES: Final = (
     ("invalid magic", "The file is not a GGUF model."),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from inference_service.answers.tokens import TokenQuestion, Tokens
 from inference_service.engines.client import EngineClient
-from inference_service.tokens import TokenQuestion, Tokens
 from jan.errors import InternalError, InvalidArgumentError
 
 

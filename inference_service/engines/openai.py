@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from inference_service.continuation import CHAT_FIELDS
-from inference_service.embeddings import batches
+from inference_service.answers.continuation import CHAT_FIELDS
+from inference_service.answers.embeddings import batches
+from inference_service.answers.tokens import TokenQuestion, Tokens
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.remote_keys import RemoteKeys
-from inference_service.tokens import TokenQuestion, Tokens
 from jan.errors import FailedPreconditionError, InternalError, InvalidArgumentError
 from jan.inference.v1.jobs_pb2 import ModelSpec
 

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from inference_service.continuation import keeps
+from inference_service.answers.continuation import keeps
+from inference_service.answers.tokens import TokenQuestion, Tokens
 from inference_service.engines import vllm_sleep, vllm_tokens
 from inference_service.engines.client import EngineClient
 from inference_service.engines.cpu import default_threads
@@ -31,9 +32,8 @@ from inference_service.engines.vllm_log import VllmLog
 from inference_service.engines.vllm_request import VllmRequests
 from inference_service.engines.vllm_settings import VllmSettings, structured_outputs
 from inference_service.engines.vllm_sleep import VllmSleep
-from inference_service.hf_folder import SafetensorsModel
-from inference_service.placement import Placement
-from inference_service.tokens import TokenQuestion, Tokens
+from inference_service.memory.placement import Placement
+from inference_service.weights.hf_folder import SafetensorsModel
 from jan.errors import FailedPreconditionError, JanError, UnavailableError
 from jan.formats.description import usual_ctx_len
 from jan.inference.v1.jobs_pb2 import ModelSpec

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from inference_service.continuation import CHAT_FIELDS
-from inference_service.embeddings import batches
+from inference_service.answers.continuation import CHAT_FIELDS
+from inference_service.answers.embeddings import batches
+from inference_service.answers.forced_calls import ForcedCall
 from inference_service.engines.engine import ChatCall, CompletionCall, EmbedCall
 from inference_service.engines.plain_text import PlainText
 from inference_service.engines.prompt_template import add_stops
 from inference_service.engines.purpose import refuse_suffix
-from inference_service.forced_calls import ForcedCall
 from jan.errors import InvalidArgumentError
 
 _FIELDS: Final = frozenset(

@@ -13,15 +13,15 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from inference_service.copies import EngineMaker
 from inference_service.devices.device import Inventory
 from inference_service.devices.host import HostInventory
 from inference_service.engines.launcher import Launcher
-from inference_service.measurements import Measurements
-from inference_service.models import Models, open_models
-from inference_service.residency import Policy
-from inference_service.weights import WeightHomes
-from inference_service.worker import Worker
+from inference_service.jobs.worker import Worker
+from inference_service.memory.measurements import Measurements
+from inference_service.memory.residency import Policy
+from inference_service.models.copies import EngineMaker
+from inference_service.models.pool import Models, open_models
+from inference_service.weights.files import WeightHomes
 from jan import keys
 from jan.ids import JobId
 from jan.inference.v1 import jobs_pb2

@@ -8,21 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from inference_service.assess import Assessment
+from inference_service.answers.tokens import TokenQuestion, Tokens
 from inference_service.devices.declared import DeclaredInventory
 from inference_service.devices.device import Device, DeviceKind
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
-from inference_service.hosting import HostingSettings
-from inference_service.model import ModelStatus
-from inference_service.models import Models, open_models
-from inference_service.placement import Demand, Placement
-from inference_service.residency import Policy
-from inference_service.tokens import TokenQuestion, Tokens
+from inference_service.memory.assess import Assessment
+from inference_service.memory.placement import Demand, Placement
+from inference_service.memory.residency import Policy
+from inference_service.models.hosting import HostingSettings
+from inference_service.models.model import ModelStatus
+from inference_service.models.pool import Models, open_models
 from jan.errors import JanError
 from jan.inference.configurations import key_of
 from jan.inference.v1.jobs_pb2 import ModelSpec
-from tests.inference_service.test_placement import BOTH, cpu, demand
+from tests.inference_service.memory.test_placement import BOTH, cpu, demand
 
 
 class FakeEngine:

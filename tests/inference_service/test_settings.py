@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from inference_service.residency import Policy
+from inference_service.memory.residency import Policy
 from inference_service.settings import InferenceSettings
 from jan.settings import SettingsError
 

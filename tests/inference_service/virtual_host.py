@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from inference_service.devices.device import Device, DeviceKind
-from inference_service.placement import Demand
-from inference_service.residency import Phase, Plan, Policy, Resident, State, Want, plan
-from inference_service.sleeping import sleep_places
-from tests.inference_service.test_placement import demand
+from inference_service.memory.placement import Demand
+from inference_service.memory.residency import Phase, Plan, Policy, Resident, State, Want, plan
+from inference_service.models.sleeping import sleep_places
+from tests.inference_service.memory.test_placement import demand
 
 
 @dataclass

@@ -120,17 +120,17 @@ BUGS: Final = (
     ),
     Bug(
         "an answer is begun anew behind what was said of it",
-        "inference_service/relay.py",
+        "inference_service/jobs/relay.py",
         "said = without_echo(text, request) if text is not None else None\n",
         'said = ""\n',
-        "tests/inference_service/test_continuation.py::test_a_worker_killed_at_any_token[3]",
+        "tests/inference_service/answers/test_continuation.py::test_a_worker_killed_at_any_token[3]",
     ),
     Bug(
         "a worker that stops keeps what it has not begun",
-        "inference_service/relay.py",
+        "inference_service/jobs/relay.py",
         "                    await self._persist(partial(give_back, self.taken))\n",
         "",
-        "tests/inference_service/test_worker.py::test_a_job_that_is_taken_while_the_stop_comes_is_handed_back",
+        "tests/inference_service/jobs/test_worker.py::test_a_job_that_is_taken_while_the_stop_comes_is_handed_back",
     ),
     # Fair between people.
     Bug(

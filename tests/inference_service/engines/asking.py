@@ -7,13 +7,13 @@ import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
-from inference_service.chunks import ChunkStream
-from inference_service.completions import CompletionStream, CompletionWishes, WholeCompletion
+from inference_service.answers.chunks import ChunkStream
+from inference_service.answers.completions import CompletionStream, CompletionWishes, WholeCompletion
+from inference_service.answers.shapes import AnswerHead, AnswerWishes
+from inference_service.answers.sse import DONE, EventReader
+from inference_service.answers.whole import WholeAnswer, rewrite_whole
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import Engine
-from inference_service.shapes import AnswerHead, AnswerWishes
-from inference_service.sse import DONE, EventReader
-from inference_service.whole import WholeAnswer, rewrite_whole
 from jan.errors import InvalidArgumentError
 
 HEAD = AnswerHead("chatcmpl-1", 1_700_000_000, "model-1")

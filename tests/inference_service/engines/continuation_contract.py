@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from inference_service.chunks import ChunkStream
-from inference_service.completions import CompletionStream, CompletionWishes
-from inference_service.continuation import Begun
+from inference_service.answers.chunks import ChunkStream
+from inference_service.answers.completions import CompletionStream, CompletionWishes
+from inference_service.answers.continuation import Begun
+from inference_service.answers.forced_calls import Answer
+from inference_service.answers.shapes import AnswerWishes
+from inference_service.answers.tokens import TokenQuestion
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import Engine
-from inference_service.forced_calls import Answer
-from inference_service.shapes import AnswerWishes
-from inference_service.tokens import TokenQuestion
 from tests.inference_service.engines.asking import HEAD, MESSAGES, completed_in_chunks, engine_chunks, streamed
 
 

@@ -11,11 +11,11 @@ from typing import ClassVar
 
 import pytest
 
-from inference_service.context_check import check_fits, told_exactly
+from inference_service.answers.context_check import check_fits, told_exactly
+from inference_service.answers.tokens import TokenQuestion, chat_of
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import Engine
-from inference_service.model import Copy, Model, RunningModel
-from inference_service.tokens import TokenQuestion, chat_of
+from inference_service.models.model import Copy, Model, RunningModel
 from jan.errors import InvalidArgumentError
 from tests.inference_service.engines.asking import (
     MESSAGES,

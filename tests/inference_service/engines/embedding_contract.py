@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from inference_service.embeddings import EmbeddingList
+from inference_service.answers.embeddings import EmbeddingList
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import Engine
 from jan.errors import InvalidArgumentError

@@ -14,13 +14,13 @@ from typing import Any
 import psutil
 import pytest
 
+from inference_service.answers.tokens import TokenQuestion
 from inference_service.engines.client import EngineClient
 from inference_service.engines.llamacpp import LlamaCppEngine, LlamaSettings
 from inference_service.engines.process import ProcessExitedError
 from inference_service.engines.tiny_gguf import tiny_gguf
-from inference_service.gguf_files import GgufFiles
-from inference_service.placement import Placement
-from inference_service.tokens import TokenQuestion
+from inference_service.memory.placement import Placement
+from inference_service.weights.gguf_files import GgufFiles
 from jan.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from jan.formats.description import ModelDescription
 from jan.inference.v1.jobs_pb2 import ModelSpec

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from inference_service.context_check import check_fits
+from inference_service.answers.context_check import check_fits
+from inference_service.answers.tokens import TokenQuestion
 from inference_service.engines.client import EngineClient
 from inference_service.engines.llamacpp_fim import FimTokens, with_suffix
-from inference_service.model import Copy, Model, RunningModel
-from inference_service.tokens import TokenQuestion
+from inference_service.models.model import Copy, Model, RunningModel
 from jan.errors import InvalidArgumentError
 from tests.inference_service.engines.asking import completed
 from tests.inference_service.engines.test_llamacpp import make_engine

@@ -4,8 +4,8 @@ import pytest
 
 from inference_service.engines.llamacpp_log import cause_of, unknown_architecture
 from inference_service.engines.log import log_name
-from inference_service.placement import Placement, Share
-from tests.inference_service.test_placement import GIB, cpu, gpu
+from inference_service.memory.placement import Placement, Share
+from tests.inference_service.memory.test_placement import GIB, cpu, gpu
 
 ON_CPU = Placement((Share(cpu(8), 2 * GIB),), "")
 ON_GPU = Placement((Share(gpu(0, 24), 20 * GIB),), "")

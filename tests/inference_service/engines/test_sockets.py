@@ -10,9 +10,9 @@ import pytest
 from inference_service.engines.llamacpp import LlamaCppEngine
 from inference_service.engines.sockets import new_socket, remove_left_over
 from inference_service.engines.vllm import VllmEngine
-from inference_service.gguf_files import GgufFiles
-from inference_service.hf_folder import SafetensorsModel
-from inference_service.placement import Placement
+from inference_service.memory.placement import Placement
+from inference_service.weights.gguf_files import GgufFiles
+from inference_service.weights.hf_folder import SafetensorsModel
 from jan.formats.description import ModelDescription
 from jan.formats.hf_folder import HfModel
 from jan.inference.v1.jobs_pb2 import ModelSpec

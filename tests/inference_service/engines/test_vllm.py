@@ -22,10 +22,10 @@ from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import Engine
 from inference_service.engines.launcher import Launcher
 from inference_service.engines.vllm import VllmEngine
-from inference_service.measurements import Measurements
-from inference_service.model import Model
-from inference_service.placement import Placement, Share
-from inference_service.weights import WeightHomes
+from inference_service.memory.measurements import Measurements
+from inference_service.memory.placement import Placement, Share
+from inference_service.models.model import Model
+from inference_service.weights.files import WeightHomes
 from jan.errors import FailedPreconditionError, InvalidArgumentError
 from jan.inference.v1.jobs_pb2 import BaseModel, ModelSpec
 from jan.queue.follower import LogFollower

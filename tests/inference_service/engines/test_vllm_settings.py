@@ -13,10 +13,10 @@ from inference_service.engines import vllm_python
 from inference_service.engines.launcher import Launcher
 from inference_service.engines.vllm import VllmCommand
 from inference_service.engines.vllm_settings import VllmSettings
-from inference_service.hf_folder import SafetensorsModel
-from inference_service.measurements import Measurements
-from inference_service.placement import Placement, Share
-from inference_service.weights import WeightHomes
+from inference_service.memory.measurements import Measurements
+from inference_service.memory.placement import Placement, Share
+from inference_service.weights.files import WeightHomes
+from inference_service.weights.hf_folder import SafetensorsModel
 from jan.errors import FailedPreconditionError, JanError
 from jan.formats.description import ModelDescription
 from jan.formats.hf_folder import HfModel

@@ -1,0 +1,231 @@
+"""A tool call that the client demands: made certain by a JSON schema, and shaped back into a call. Pure.
+
+With OpenAI `tool_choice` binds. Engines bind it loosely: llama.cpp ignores it when the model's chat template knows no
+tools, and vLLM lets a function that is not `strict` be called with any JSON value, `"gaben"` for one. A JSON schema
+they both obey, so the call is asked for as an answer of that schema, and what they write is told as the call it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+from uuid import uuid4
+
+import orjson
+
+from inference_service.answers.shapes import Usage
+
+_HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"([a-zA-Z0-9_-]+)"\s*,\s*"arguments"\s*:\s*(?=\{)')
+_NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+@dataclass(frozen=True, slots=True)
+class ForcedCall:
+    """What must be called: one function, or one of several. `by_name` says that the client named it."""
+
+    functions: tuple[Mapping[str, Any], ...]
+    by_name: bool
+
+    @classmethod
+    def of(cls, request: Mapping[str, Any]) -> Self | None:
+        """What a validated chat request demands; None when the model may choose not to call anything."""
+        choice = request.get("tool_choice")
+        functions = tuple({tool["function"]["name"]: tool["function"] for tool in request.get("tools") or ()}.values())
+        if choice == "required":
+            return cls(functions, by_name=False)
+        if isinstance(choice, Mapping):
+            name = choice["function"]["name"]
+            return cls(tuple(function for function in functions if function["name"] == name), by_name=True)
+        return None
+
+    @property
+    def response_format(self) -> dict[str, Any]:
+        """The schema of an answer that is the call: the arguments alone where the function is certain."""
+        if self.only_name is not None:
+            schema = _parameters(self.functions[0])
+        else:
+            calls = [_call_schema(function["name"]) for function in self.functions]
+            definitions = {f["name"]: _moved(_parameters(f), f"#/$defs/{f['name']}") for f in self.functions}
+            schema = {"anyOf": calls, "$defs": definitions}
+        return {"type": "json_schema", "json_schema": {"name": "call", "strict": True, "schema": schema}}
+
+    @property
+    def only_name(self) -> str | None:
+        """The function that will be called; None while the model may choose."""
+        name: str | None = self.functions[0]["name"] if len(self.functions) == 1 else None
+        return name
+
+    def told_to(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The conversation for a model whose chat template knows no tools: they are explained in its first message."""
+        lines = [orjson.dumps(function).decode() for function in self.functions]
+        shape = "its arguments" if self.only_name else '{"name": <function>, "arguments": <object>}'
+        told = f"Call one of these functions for the user. Answer with {shape} as JSON only.\n" + "\n".join(lines)
+        first = messages[0]
+        if first["role"] == "system":
+            return [{**first, "content": f"{first.get('content') or ''}\n\n{told}"}, *messages[1:]]
+        return [{"role": "system", "content": told}, *messages]
+
+
+class Answer(Protocol):
+    """What `ChunkStream` and `WholeAnswer` have in common."""
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens read and written so far."""
+
+    def feed(self, chunk: Mapping[str, Any]) -> list[bytes]:
+        """Take in one engine chunk; what may be said now."""
+
+    def end(self) -> list[bytes]:
+        """What is said last."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every choice has ended."""
+
+    @property
+    def finish_reason(self) -> str:
+        """Why the first choice ended."""
+
+
+class ForcedCallAnswer:
+    """An answer whose text is a forced call, told to `inner` as that call."""
+
+    __slots__ = ("_forced", "_inner", "_readers")
+
+    def __init__(self, inner: Answer, forced: ForcedCall) -> None:
+        """`inner` writes OpenAI's form, as for a call that the engine shaped itself."""
+        self._inner = inner
+        self._forced = forced
+        self._readers: dict[int, _CallReader] = {}
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens read and written."""
+        return self._inner.usage
+
+    def feed(self, chunk: Mapping[str, Any]) -> list[bytes]:
+        """See `Answer.feed`."""
+        return self._inner.feed({**chunk, "choices": [self._choice(choice) for choice in chunk["choices"]]})
+
+    def end(self) -> list[bytes]:
+        """See `Answer.end`."""
+        return self._inner.end()
+
+    @property
+    def complete(self) -> bool:
+        """See `Answer.complete`."""
+        return self._inner.complete
+
+    @property
+    def finish_reason(self) -> str:
+        """See `Answer.finish_reason`."""
+        return self._inner.finish_reason
+
+    def _choice(self, choice: Mapping[str, Any]) -> dict[str, Any]:
+        delta = dict(choice.get("delta") or {})
+        text = delta.pop("content", None)
+        reader = self._readers.get(choice["index"])
+        if reader is None:
+            reader = self._readers[choice["index"]] = _CallReader(self._forced.only_name)
+        calls = reader.feed(text) if text else []
+        if calls:
+            delta["tool_calls"] = calls
+        reason = choice.get("finish_reason")
+        if reason == "stop" and not self._forced.by_name:
+            reason = "tool_calls"  # OpenAI says `stop` after a function that the client named
+        return {**choice, "delta": delta, "logprobs": None, "finish_reason": reason}
+
+
+class _CallReader:
+    """Finds the call in the text of one choice, in pieces as they come: its name, then its arguments to their end."""
+
+    def __init__(self, name: str | None) -> None:
+        self._name = name
+        self._head = ""
+        self._begun = False
+        self._closed = False
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False
+
+    def feed(self, text: str) -> list[dict[str, Any]]:
+        """The tool call deltas that this piece gives."""
+        deltas: list[dict[str, Any]] = []
+        if not self._begun:
+            self._head += text
+            found = self._find()
+            if found is None:
+                return deltas
+            name, text = found
+            self._begun = True
+            named = {"name": name, "arguments": ""}
+            deltas.append({"index": 0, "id": f"call_{uuid4().hex[:24]}", "type": "function", "function": named})
+        arguments = self._to_the_end(text)
+        if arguments:
+            deltas.append({"index": 0, "function": {"arguments": arguments}})
+        return deltas
+
+    def _find(self) -> tuple[str, str] | None:
+        """The function's name and what follows it, once the arguments begin."""
+        if self._name is not None:
+            rest = self._head.lstrip()
+            return (self._name, rest) if rest else None
+        head = _HEAD.match(self._head)
+        return (head[1], self._head[head.end() :]) if head else None
+
+    def _to_the_end(self, text: str) -> str:
+        """The part of `text` that belongs to the arguments' object; nothing once it was closed."""
+        if self._closed:
+            return ""
+        for place, character in enumerate(text):
+            if self._in_string:
+                self._in_string = self._escaped or character != '"'
+                self._escaped = character == "\\" and not self._escaped
+            elif character == '"':
+                self._in_string = True
+            elif character in "{[":
+                self._depth += 1
+            elif character in "}]":
+                self._depth -= 1
+                self._closed = self._depth <= 0
+                if self._closed:
+                    return text[: place + 1]
+        return text
+
+
+def _parameters(function: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of a function's arguments, which are always an object, whatever its author left out.
+
+    Without `parameters` a function takes none (OpenAI's API reference); so it does where they are spelled as none.
+    """
+    parameters: Mapping[str, Any] = function.get("parameters") or _NO_ARGUMENTS
+    if parameters == {"type": "object", "properties": {}}:
+        return _NO_ARGUMENTS
+    return parameters if parameters.get("type") == "object" else {**parameters, "type": "object"}
+
+
+def _call_schema(name: str) -> dict[str, Any]:
+    properties = {"name": {"const": name}, "arguments": {"$ref": f"#/$defs/{name}"}}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": ["name", "arguments"],
+        "additionalProperties": False,
+    }
+
+
+def _moved(schema: Any, place: str) -> Any:
+    """A schema whose references within itself still hold after it was moved to `place`."""
+    if isinstance(schema, Mapping):
+        return {
+            key: place + value[1:]
+            if key == "$ref" and isinstance(value, str) and value.startswith("#")
+            else _moved(value, place)
+            for key, value in schema.items()
+        }
+    if isinstance(schema, list):
+        return [_moved(item, place) for item in schema]
+    return schema

@@ -1,0 +1,69 @@
+"""What a job says of itself, as the events of its log: chunks of its answer, and one end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from inference_service.answers.shapes import Usage
+from jan.inference.v1 import jobs_pb2
+from jan.queue.publisher import PublishedLog
+from jan.type.v1.error_pb2 import ErrorDetail
+from jan.type.v1.usage_pb2 import Usage as UsageProto
+
+_CANCELLED: Final = jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled()).SerializeToString()
+
+
+class Telling:
+    """Tells one job's answer. Once an end was told, no other may be."""
+
+    def __init__(self, log: PublishedLog) -> None:
+        """`log` is the job's, open under its lease."""
+        self._log = log
+        self.is_ending = False
+        """Whether the end is on its way: unless the lease is lost it will stand in the log, and be the only one."""
+
+    async def say(self, chunks: Sequence[bytes]) -> None:
+        """Tell more of the answer. Raises LeaseLostError."""
+        await self._log.say(list(map(_chunk_event, chunks)))
+
+    async def complete(self, chunks: Sequence[bytes], finish_reason: str, usage: Usage) -> None:
+        """Tell the rest of the answer and its end in one go. Raises LeaseLostError."""
+        cost = UsageProto(
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens or 0,
+        )
+        completed = jobs_pb2.JobEvent(completed=jobs_pb2.Completed(finish_reason=finish_reason, usage=cost))
+        spent_tokens = usage.prompt_tokens + usage.completion_tokens or None
+        await self._end([*map(_chunk_event, chunks), completed.SerializeToString()], spent_tokens)
+
+    async def fail(self, detail: ErrorDetail) -> None:
+        """End with an error. Raises LeaseLostError."""
+        failed = jobs_pb2.JobEvent(failed=jobs_pb2.Failed(error=detail))
+        await self._end([failed.SerializeToString()])
+
+    async def cancelled(self) -> None:
+        """End because somebody asked for it. Raises LeaseLostError."""
+        await self._end([_CANCELLED])
+
+    async def rest(self) -> None:
+        """Return when all that was told stands in the log. Raises LeaseLostError."""
+        await self._log.flush()
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        self._log.close()
+
+    async def _end(self, events: list[bytes], spent_tokens: int | None = None) -> None:
+        if self.is_ending:
+            await self._log.flush()
+            return
+        self.is_ending = True
+        await self._log.end(events, spent_tokens=spent_tokens)
+
+
+def _chunk_event(data: bytes) -> bytes:
+    event = jobs_pb2.JobEvent()
+    event.chunk.data = data
+    return event.SerializeToString()

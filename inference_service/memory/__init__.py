@@ -1,0 +1,1 @@
+"""What fits where: how much a model needs, where its copies go, and who makes room."""

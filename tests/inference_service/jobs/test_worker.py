@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from redis.exceptions import RedisError
+
+import inference_service.jobs.worker
+from inference_service.engines.client import EngineClient
+from inference_service.engines.llamacpp import LlamaCppEngine
+from inference_service.models.model import ModelState
+from jan import keys
+from jan.inference.v1.jobs_pb2 import ModelSpec
+from jan.queue.jobs import MAX_LOST_WORKERS, CancelOutcome, JobQueue, TakenJob
+from jan.queue.leases import Lease, LeaseKind, LeaseState
+from jan.queue.records import dead_letters
+from jan.queue.scripts import Scripts
+from tests.inference_service.bench import Bench, RunningWorker, demo, remote
+from tests.inference_service.scripted_engine import ScriptedEngine
+from tests.inference_service.scripted_words import text
+
+ENDLESS = {"max_tokens": 1_000_000}
+
+
+async def test_streams_a_job(bench: Bench, scripted: ScriptedEngine) -> None:
+    async with bench.worker():
+        said = await bench.ask(remote(scripted.url), {"stream_options": {"include_usage": True}})
+    assert said.text == text(5)
+    assert said.chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert said.chunks[-1]["usage"]["completion_tokens"] == 5
+    assert {(c["id"], c["created"], c["model"]) for c in said.chunks} == {("chatcmpl-1", 1_700_000_000, "remote")}
+    assert said.end == "completed"
+    assert said.events[-1].completed.finish_reason == "length"
+    assert said.events[-1].completed.usage.completion_tokens == 5
+
+
+async def test_answers_a_job_whole(bench: Bench, scripted: ScriptedEngine) -> None:
+    async with bench.worker():
+        said = await bench.ask(remote(scripted.url), stream=False)
+    assert [event.WhichOneof("event") for event in said.events] == ["chunk", "completed"]
+    assert said.chunks[0]["choices"][0]["message"]["content"] == text(5)
+
+
+async def test_the_first_token_does_not_wait_for_the_second(bench: Bench, scripted: ScriptedEngine) -> None:
+    scripted.hold(after_tokens=1)
+    async with bench.worker():
+        job = await bench.submit(remote(scripted.url))
+        assert (await bench.read(job, chunks=2)).text == text(1)
+        scripted.let_go()
+        assert (await bench.read(job)).text == text(5)
+
+
+async def test_takes_no_more_jobs_than_the_model_has_slots(bench: Bench, scripted: ScriptedEngine) -> None:
+    scripted.hold()
+    spec = remote(scripted.url, n_parallel=2)
+    jobs = [await bench.submit(spec) for _ in range(3)]
+    async with bench.worker():
+        await scripted.until_active(2)
+        assert await bench.redis.zcard(keys.line("2:remote", "ann")) == 1
+        scripted.let_go()
+        assert [(await bench.read(job)).end for job in jobs] == ["completed"] * 3
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_cancelled_job_leaves_the_engine(bench: Bench, scripted: ScriptedEngine, stream: bool) -> None:
+    scripted.hold(after_tokens=2)
+    async with bench.worker():
+        job = await bench.submit(remote(scripted.url), ENDLESS, stream=stream)
+        await scripted.until_active(1)
+        assert await bench.queue.cancel(job) is CancelOutcome.CANCELLING
+        await scripted.until_active(0)
+        assert (await bench.read(job)).end == "cancelled"
+
+
+async def test_a_job_whose_gateway_is_gone_leaves_the_engine(bench: Bench, scripted: ScriptedEngine) -> None:
+    scripted.hold(after_tokens=1)
+    await bench.redis.hset(keys.leases(LeaseKind.GATEWAY), "gone", "gone:1")
+    await bench.redis.expire(keys.leases(LeaseKind.GATEWAY), keys.IDLE_TTL_SECONDS)
+    async with bench.worker(lease_seconds=0.2):
+        job = await bench.submit(remote(scripted.url), ENDLESS, attended_by="gone")
+        assert (await bench.read(job)).end == "cancelled"
+        await scripted.until_active(0)
+
+
+async def test_a_cancel_at_any_moment_ends_the_log(bench: Bench, scripted: ScriptedEngine) -> None:
+    async with bench.worker():
+        jobs = [await bench.submit(remote(scripted.url), ENDLESS) for _ in range(12)]
+        for count, job in enumerate(jobs, start=1):
+            await bench.read(job, chunks=count * 7)
+            await bench.queue.cancel(job)
+        assert [(await bench.read(job)).end for job in jobs] == ["cancelled"] * 12
+
+
+async def test_a_job_ends_at_its_deadline(bench: Bench, scripted: ScriptedEngine) -> None:
+    scripted.hold(after_tokens=1)
+    timeout = Duration()
+    timeout.FromTimedelta(timedelta(seconds=3))  # the first token must come before
+    async with bench.worker():
+        said = await bench.ask(remote(scripted.url), ENDLESS, timeout=timeout)
+        await scripted.until_active(0)
+    assert said.text == text(1)
+    assert (said.end, said.error.kind, said.error.code) == ("failed", "deadline_exceeded", "timeout")
+
+
+async def test_an_engine_lost_before_the_first_token_is_asked_again(bench: Bench, scripted: ScriptedEngine) -> None:
+    scripted.hold()
+    async with bench.worker():
+        job = await bench.submit(remote(scripted.url))
+        await scripted.until_active(1)
+        scripted.crash()
+        await scripted.until_requests(2)
+        scripted.let_go()
+        said = await bench.read(job)
+    assert (said.text, said.end) == (text(5), "completed")
+
+
+async def test_an_engine_lost_in_mid_answer_fails_the_job(bench: Bench, scripted: ScriptedEngine) -> None:
+    scripted.hold(after_tokens=2)
+    async with bench.worker():
+        job = await bench.submit(remote(scripted.url))
+        assert (await bench.read(job, chunks=3)).text == text(2)
+        scripted.crash()
+        said = await bench.read(job)
+    assert (said.text, said.end, said.error.code) == (text(2), "failed", "worker_lost")
+
+
+async def test_an_engine_that_never_answers_is_given_up(bench: Bench) -> None:
+    async with bench.worker():
+        said = await bench.ask(remote("http://127.0.0.1:1/secret/v1"))
+    assert (said.end, said.error.kind, said.error.code) == ("failed", "unavailable", "engine_unreachable")
+    assert said.error.message.startswith("The engine of model remote did not answer.")
+    assert "127.0.0.1" not in said.error.message
+
+
+async def test_a_long_prompt_is_refused_in_openais_words(bench: Bench, scripted: ScriptedEngine) -> None:
+    messages = [{"role": "user", "content": "word " * 2000}]
+    async with bench.worker():
+        said = await bench.ask(remote(scripted.url), {"messages": messages})
+    assert (said.end, said.error.kind) == ("failed", "invalid_argument")
+    assert (said.error.code, said.error.param) == ("context_length_exceeded", "messages")
+
+
+@pytest.mark.parametrize(
+    ("spec", "code"),
+    [
+        (ModelSpec(id="m", engine="tensorrt-llm"), "engine_unsupported"),
+        (ModelSpec(id="m", engine="openai"), "model_settings_invalid"),
+        (ModelSpec(id="m", engine="llamacpp", files=["../other/model.gguf"]), "model_file_invalid"),
+        (ModelSpec(id="m", engine="llamacpp", files=["model.gguf"]), "model_file_missing"),
+        (ModelSpec(id="demo", engine="llamacpp", files=["demo.gguf"], settings_json="[]"), "model_settings_invalid"),
+    ],
+)
+async def test_a_model_that_cannot_be_loaded_is_told(bench: Bench, spec: ModelSpec, code: str) -> None:
+    async with bench.worker() as worker:
+        said = await bench.ask(spec)
+        (model,) = worker.models.all()
+    assert (said.end, said.error.code) == ("failed", code)
+    assert model.state is ModelState.ERROR
+    assert model.error is not None
+    assert model.error.message == said.error.message
+
+
+async def test_a_body_that_is_no_json_is_our_mistake(bench: Bench, scripted: ScriptedEngine) -> None:
+    async with bench.worker():
+        said = await bench.ask(remote(scripted.url), raw_body=b"[]")
+    assert (said.end, said.error.kind) == ("failed", "internal")
+
+
+async def test_drains(bench: Bench, scripted: ScriptedEngine) -> None:
+    scripted.hold(after_tokens=1)
+    async with bench.worker() as worker:
+        begun = await bench.submit(remote(scripted.url))
+        await bench.read(begun, chunks=2)
+        draining = asyncio.create_task(worker.drain())
+        await asyncio.sleep(0)
+        late = await bench.submit(remote(scripted.url))
+        scripted.let_go()
+        await draining
+        assert (await bench.read(begun)).end == "completed"
+    assert len(scripted.requests) == 1
+    async with bench.worker():
+        assert (await bench.read(late)).end == "completed"
+
+
+async def test_what_does_not_end_in_time_is_handed_back_or_fails(bench: Bench, scripted: ScriptedEngine) -> None:
+    scripted.hold(after_tokens=1)
+    async with bench.worker(drain_seconds=0.05) as worker:
+        speaking = await bench.submit(remote(scripted.url))
+        await bench.read(speaking, chunks=2)
+        silent = await bench.submit(remote(scripted.url), stream=False)
+        await scripted.until_active(2)
+        await worker.drain()
+    said = await bench.read(speaking)
+    assert (said.end, said.error.code) == ("failed", "worker_lost")
+    scripted.let_go()
+    async with bench.worker():
+        assert (await bench.read(silent)).end == "completed"
+
+
+async def test_a_job_that_is_taken_while_the_stop_comes_is_handed_back(
+    bench: Bench, scripted: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, arrives = asyncio.Event(), asyncio.Event()
+    really_take = JobQueue.take
+
+    async def take_slowly(queue: JobQueue, *models: Collection[str]) -> TakenJob | None:
+        job = await really_take(queue, *models)
+        if job is not None:
+            taken.set()
+            await arrives.wait()
+        return job
+
+    scripted.hold()
+    async with bench.worker() as worker:
+        with monkeypatch.context() as patch:
+            patch.setattr(JobQueue, "take", take_slowly)
+            job = await bench.submit(remote(scripted.url))
+            await taken.wait()
+            draining = asyncio.create_task(worker.drain())
+            await asyncio.sleep(0)
+            arrives.set()
+            await asyncio.wait_for(draining, 5)
+    assert await bench.redis.zcard(keys.line("2:remote", "ann")) == 1
+    assert not scripted.requests
+    scripted.let_go()
+    async with bench.worker():
+        assert (await bench.read(job)).end == "completed"
+
+
+@pytest.mark.parametrize("error", [None, RedisError("away")])
+async def test_a_worker_never_takes_its_own_job_for_lost(
+    bench: Bench, scripted: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, error: RedisError | None
+) -> None:
+    beats = asyncio.Semaphore(0)
+
+    async def renew_nothing(_scripts: Scripts, _kind: LeaseKind, held: Sequence[Lease]) -> list[LeaseState]:
+        beats.release()
+        if error is not None:
+            raise error
+        return [LeaseState.HELD] * len(held)
+
+    monkeypatch.setattr(inference_service.jobs.worker, "renew", renew_nothing)
+    scripted.hold(after_tokens=1)
+    async with bench.worker(lease_seconds=0.1):
+        job = await bench.submit(remote(scripted.url))
+        await bench.read(job, chunks=2)
+        for _ in range(12):  # three times as long as a lease lives
+            await beats.acquire()
+        scripted.let_go()
+        assert (await bench.read(job)).end == "completed"
+
+
+async def test_a_job_of_a_vanished_worker_runs_again(bench: Bench, scripted: ScriptedEngine) -> None:
+    scripted.hold()
+    async with bench.worker() as worker:
+        job = await bench.submit(remote(scripted.url))
+        await scripted.until_active(1)
+        await worker.vanish()
+    scripted.let_go()
+    async with bench.worker(lease_seconds=0.2):
+        said = await bench.read(job)
+    assert (said.text, said.end) == (text(5), "completed")
+
+
+async def test_a_begun_answer_of_a_vanished_worker_fails(bench: Bench, scripted: ScriptedEngine) -> None:
+    scripted.hold(after_tokens=1)
+    async with bench.worker() as worker:
+        job = await bench.submit(remote(scripted.url))
+        await bench.read(job, chunks=2)
+        await worker.vanish()
+    async with bench.worker(lease_seconds=0.2):
+        said = await bench.read(job)
+    assert (said.text, said.end, said.error.code) == (text(1), "failed", "worker_lost")
+
+
+@pytest.mark.engine
+async def test_llamacpp_loads_for_its_first_job_and_frees_a_cancelled_slot(bench: Bench) -> None:
+    async with bench.worker() as worker:
+        job = await bench.submit(demo(), {"max_tokens": 900, "temperature": 0})
+        await bench.read(job, chunks=3)
+        (model,) = worker.models.all()
+        (copy,) = model.running
+        assert copy.client is not None
+        assert await busy_slots(copy.client) == 1
+        await bench.queue.cancel(job)
+        while await busy_slots(copy.client):
+            pass
+        assert (await bench.read(job)).end == "cancelled"
+
+
+@pytest.mark.engine
+async def test_a_killed_llamacpp_is_started_by_the_next_job(bench: Bench) -> None:
+    request = {"max_tokens": 900, "temperature": 0, "response_format": {"type": "json_object"}}
+    async with bench.worker() as worker:
+        begun = await bench.submit(demo(), request)
+        await bench.read(begun, chunks=3)
+        kill_engine(worker)
+        said = await bench.read(begun)
+        assert (said.end, said.error.code) == ("failed", "worker_lost")
+        (model,) = worker.models.all()
+        assert model.error is not None
+        assert "SIGKILL" in model.error.message
+        assert (await bench.ask(demo(), {"temperature": 0})).end == "completed"
+        assert model.error is None
+
+
+@pytest.mark.engine
+async def test_a_job_that_kills_its_engine_three_times_is_a_dead_letter(bench: Bench) -> None:
+    """The worker lives, and serves others in between; an admin may give the job another chance."""
+    async with bench.worker() as worker:
+        job = await bench.submit(demo(), {"max_tokens": 900, "temperature": 0})
+        chunks = 0
+        for _ in range(MAX_LOST_WORKERS):
+            chunks = len((await bench.read(job, chunks=chunks + 3)).chunks)
+            kill_engine(worker)
+        said = await bench.read(job)
+        assert (said.end, said.error.code) == ("failed", "poison")
+        assert (await bench.ask(demo(), {"temperature": 0})).end == "completed"
+        assert await dead_letters(bench.redis) == [job]
+        assert await bench.queue.requeue(job)
+        assert await dead_letters(bench.redis) == []
+        await bench.read(job, chunks=1)
+        await bench.queue.cancel(job)
+        assert (await bench.read(job)).end == "cancelled"
+
+
+@pytest.mark.engine
+async def test_changed_settings_reload_the_model_when_it_is_idle(bench: Bench) -> None:
+    async with bench.worker() as worker:
+        running = await bench.submit(demo(), {"max_tokens": 60, "temperature": 0})
+        await bench.read(running, chunks=2)
+        other = await bench.submit(demo(n_parallel=3), {"temperature": 0})
+        assert (await bench.read(running)).end == "completed"
+        assert (await bench.read(other)).end == "completed"
+        (model,) = worker.models.all()
+        assert model.slots == 3
+
+
+@pytest.mark.engine
+async def test_an_answer_of_a_killed_llamacpp_goes_on(bench: Bench) -> None:
+    """In one piece, of the length that was asked for.
+
+    Not always in the words it would have had: what was said is computed in one go then, not token by token, and the
+    difference in the last bits decides where two words are about as likely.
+    """
+    request = {"max_tokens": 40, "temperature": 0, "stream_options": {"include_usage": True}}
+    async with bench.worker() as worker:
+        uninterrupted = await bench.ask(demo(), request)
+        for chunks in (2, 12, 30):
+            job = await bench.submit(demo(), request)
+            before = (await bench.read(job, chunks=chunks)).text
+            kill_engine(worker)
+            said = await bench.read(job)
+            assert uninterrupted.text.startswith(before)
+            assert said.text.startswith(before)
+            assert before not in said.text[len(before) :]
+            assert said.end == "completed"
+            completed, wanted = said.events[-1].completed, uninterrupted.events[-1].completed
+            assert (completed.finish_reason, completed.usage.prompt_tokens, completed.usage.completion_tokens) == (
+                *(wanted.finish_reason, wanted.usage.prompt_tokens, wanted.usage.completion_tokens),
+            )
+
+
+async def busy_slots(client: EngineClient) -> int:
+    return sum(slot["is_processing"] for slot in await client.get_json("/slots"))
+
+
+def kill_engine(worker: RunningWorker) -> None:
+    (model,) = worker.models.all()
+    (copy,) = model.running
+    assert isinstance(copy.engine, LlamaCppEngine)
+    assert copy.engine.pid is not None
+    os.kill(copy.engine.pid, signal.SIGKILL)
