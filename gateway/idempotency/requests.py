@@ -25,6 +25,7 @@ from gateway.idempotency.records import Record, RecordedAnswers
 from gateway.keys import RECORDED, STORAGE
 from gateway.queueing.jobs import queue_unavailable
 from gateway.queueing.resumption import Place
+from gateway.responses.stream import resume_response
 from gateway.routes.chat_completions import resume_chat
 from gateway.runs.stream import resume_run
 from jan.errors import ConflictError, GoneError, InternalError, JanError, UnprocessableError
@@ -136,6 +137,9 @@ async def _follow_again(request: web.Request, record: Record) -> web.StreamRespo
         case ("run", thread_id, run_id, round_):
             run = await request.app[STORAGE].get_run(ThreadId(thread_id), RunId(run_id))
             return await resume_run(request, run, Place(int(round_), 0), opening=record.content, headers=REPLAYED)
+        case ("response", thread_id, run_id):
+            run = await request.app[STORAGE].get_run(ThreadId(thread_id), RunId(run_id))
+            return await resume_response(request, run, -1, headers=REPLAYED)
         case (_, chat_id):
             return await resume_chat(request, CompletionId(chat_id), 0, headers=REPLAYED)
         case _:

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from gateway.convert.json_fields import to_text
 from gateway.convert.messages import new_message
-from gateway.convert.runs import run_from_proto, status_name, step_from_proto
+from gateway.convert.runs import run_from_proto, step_from_proto
 from gateway.convert.threads import new_thread, thread_from_proto
 from gateway.http.body import json_response, read_body
 from gateway.http.paging import list_envelope, read_page
@@ -19,15 +19,16 @@ from gateway.queueing.priority import Priority, priority_of
 from gateway.queueing.resumption import Place, place_after, wants_stream
 from gateway.queueing.tenant import tenant_of
 from gateway.routes.threads import thread_id_of
-from gateway.runs import derived_ids, states
+from gateway.runs import states
+from gateway.runs.cancelling import cancel_run as cancel
 from gateway.runs.creation import find_assistant, model_named, new_run
 from gateway.runs.log import event_frame
 from gateway.runs.stream import resume_run, stream_run
-from gateway.runs.waiting import end_waiting, take_outputs
+from gateway.runs.waiting import take_outputs
 from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun, RunRequest, SubmitToolOutputs
 from gateway.services.storage import StorageClient
 from gateway.vector_stores.attachments import search_attachments
-from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, NotFoundError
+from jan.errors import ConflictError, InvalidArgumentError, NotFoundError
 from jan.ids import RunId, StepId
 from jan.queue.bounds import Room
 from jan.storage.v1 import assistants_pb2, runs_pb2, threads_pb2
@@ -121,22 +122,7 @@ async def modify_run(request: web.Request) -> web.Response:
 @routes.post("/v1/threads/{thread_id}/runs/{run_id}/cancel")
 async def cancel_run(request: web.Request) -> web.Response:
     """Stop a run; 400 when it has ended."""
-    storage = request.app[STORAGE]
-    while True:
-        run = await storage.get_run(thread_id_of(request), run_id_of(request))
-        if run.status == states.CANCELLING:
-            break
-        if not states.may_become(run.status, states.CANCELLING):
-            raise FailedPreconditionError(f"Cannot cancel run with status '{status_name(run.status)}'.")
-        try:
-            if run.status == states.REQUIRES_ACTION:  # nobody works on it
-                return json_response(run_from_proto(await end_waiting(storage, run, states.CANCELLED)))
-            run.status = states.CANCELLING
-            run = await storage.update_run(run)
-            break
-        except ConflictError:
-            continue  # it moved on meanwhile: it may have ended
-    await request.app[JOBS].cancel(derived_ids.job_id(run.id, run.round))
+    run = await cancel(request.app[STORAGE], request.app[JOBS], thread_id_of(request), run_id_of(request))
     return json_response(run_from_proto(run))
 
 

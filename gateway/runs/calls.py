@@ -6,12 +6,13 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from gateway.convert.items import call_part
 from gateway.convert.json_fields import from_text, to_text
 from gateway.convert.runs import step_from_proto
 from gateway.runs import derived_ids
 from gateway.runs.log import event_frame
 from gateway.runs.steps import StepStatus, end_step, new_step, step_frame
-from jan.storage.v1 import runs_pb2
+from jan.storage.v1 import messages_pb2, runs_pb2
 from jan.type.v1.usage_pb2 import Usage
 
 Call = dict[str, Any]
@@ -63,8 +64,31 @@ class Calls:
         self.step.step_details_json = to_text(call_details(list(self._calls.values())))
         end_step(self.step, status, usage)
 
+    def complete(self, usage: Usage | None) -> None:
+        """The calls are whole, and nobody waits for their outputs. usage: None when a message has it."""
+        self.step.step_details_json = to_text(call_details(list(self._calls.values())))
+        end_step(self.step, runs_pb2.RUN_STEP_STATUS_COMPLETED, usage)
+
+    def items(self) -> list[messages_pb2.Message]:
+        """A message for each call, as the Responses API keeps them in a thread."""
+        whole = self.step.status == runs_pb2.RUN_STEP_STATUS_COMPLETED
+        status = messages_pb2.MESSAGE_STATUS_COMPLETED if whole else messages_pb2.MESSAGE_STATUS_INCOMPLETE
+        return [
+            messages_pb2.Message(
+                id=derived_ids.call_item_id(self._run.id, self._run.round, index),
+                thread_id=self._run.thread_id,
+                run_id=self._run.id,
+                assistant_id=self._run.assistant_id,
+                role=messages_pb2.MESSAGE_ROLE_ASSISTANT,
+                status=status,
+                content_json=to_text([call_part(call["id"], call["function"]["name"], call["function"]["arguments"])]),
+                metadata_json="{}",
+            )
+            for index, call in self._calls.items()
+        ]
+
     def ended_frames(self) -> list[bytes]:
-        """The event of a step that was cut."""
+        """The event of a step that ended."""
         return [step_frame(self.step)]
 
     @property

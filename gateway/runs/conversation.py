@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gateway.convert.items import FUNCTION_CALL, FUNCTION_OUTPUT
 from gateway.convert.json_fields import from_text
 from gateway.runs import derived_ids
 from gateway.runs.calls import calls_of
@@ -60,14 +61,44 @@ def conversation(
     messages of one role are kept apart; the chat template decides what to make of them.
     """
     system = [{"role": "system", "content": run.instructions}] if run.instructions else []
-    spoken = [
-        {"role": _ROLES[message.role], "content": message_text(message)}
-        for message in messages
-        if message.role in _ROLES and message.run_id != run.id
-    ]
-    thread = [message for message in spoken if message["content"]]
+    thread = _spoken([message for message in messages if message.run_id != run.id])
     said = [said for round_ in range(1, run.round) for said in _said(run.id, round_, messages, steps)]
     return Conversation(system, thread, said)
+
+
+def _spoken(messages: Sequence[messages_pb2.Message]) -> list[dict[str, Any]]:
+    """What messages say, as chats tell it. Calls that responses made are told with their outputs, or not at all."""
+    parts = [_function_part(message) for message in messages]
+    kinds = (FUNCTION_CALL, FUNCTION_OUTPUT)
+    made, answered = ({part["call_id"] for part in parts if part and part["type"] == kind} for kind in kinds)
+    told: list[dict[str, Any]] = []
+    for message, part in zip(messages, parts, strict=True):
+        if part is None:
+            text = message_text(message)
+            told += [{"role": _ROLES[message.role], "content": text}] if text and message.role in _ROLES else []
+        elif part["call_id"] in made & answered:
+            _tell(told, part)
+    return told
+
+
+def _function_part(message: messages_pb2.Message) -> dict[str, Any] | None:
+    """What a message of the Responses API says of a function; None for one that somebody said."""
+    parts = from_text(message.content_json, [])
+    is_one = len(parts) == 1 and parts[0].get("type") in (FUNCTION_CALL, FUNCTION_OUTPUT) and parts[0].get("call_id")
+    return parts[0] if is_one else None
+
+
+def _tell(told: list[dict[str, Any]], part: dict[str, Any]) -> None:
+    """Add a call to the message with the calls in front of it, if that is what stands there; or an output."""
+    if part["type"] == FUNCTION_OUTPUT:
+        told.append({"role": "tool", "tool_call_id": part["call_id"], "content": part.get("output") or ""})
+        return
+    function = {"name": part.get("name") or "", "arguments": part.get("arguments") or ""}
+    call = {"id": part["call_id"], "type": "function", "function": function}
+    if told and "tool_calls" in told[-1]:
+        told[-1]["tool_calls"].append(call)
+    else:
+        told.append({"role": "assistant", "content": None, "tool_calls": [call]})
 
 
 def _said(

@@ -49,6 +49,11 @@ def call_id(run_id: str, step: int, index: int) -> str:
     return f"call_{_digest(run_id, f'{step}.calls.{index}')}"
 
 
+def call_item_id(run_id: str, step: int, index: int) -> MessageId:
+    """The message that keeps a response's call."""
+    return MessageId(f"fc_{_digest(run_id, f'{step}.item.{index}')}")
+
+
 def message_id(run_id: str, step: int) -> MessageId:
     """The message that the step writes."""
     return MessageId(_derived(MessageId, run_id, str(step)))

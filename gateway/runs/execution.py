@@ -203,7 +203,7 @@ class RunExecution:
         if turn.finish_reason == "length":
             turn.cut("max_tokens", runs_pb2.RUN_STEP_STATUS_COMPLETED, usage)
             await self._end(states.INCOMPLETE, usage, incomplete_reason="max_completion_tokens")
-        elif turn.calls is not None:
+        elif turn.calls is not None and not states.is_response(self._run):
             await self._require_action(turn, turn.calls, usage)
         else:
             turn.complete(usage)

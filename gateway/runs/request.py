@@ -13,9 +13,11 @@ from gateway.models.lookup import find_model
 from gateway.models.settings import configured_spec
 from gateway.models.threads import Layer, layers
 from gateway.queueing.priority import kept
+from gateway.responses.objects import may_cut
 from gateway.runs import derived_ids
 from gateway.runs.conversation import conversation
 from gateway.runs.file_search import FILE_SEARCH, results_of, stored_search_step, with_excerpts
+from gateway.runs.states import is_response
 from gateway.runs.truncation import check_limits, truncated
 from gateway.services.inference import InferenceClient
 from gateway.services.storage import StorageClient
@@ -39,9 +41,11 @@ async def job_for(
     whole = conversation(run, await storage.all_messages(run.thread_id), steps)
     whole = replace(whole, system=with_excerpts(whole.system, results_of(await stored_search_step(storage, run))))
     below = layers(thread, run.assistant_id, assistant, model)
+    if is_response(run):  # it says itself what it wants of the model; nobody named an assistant (decision 0037)
+        below = below[:1]
     spec = configured_spec(model, *(layer.settings for layer in below[1:]))
     parameters = effective_parameters(run, below)
-    messages = await truncated(inference, spec, run, whole, parameters)
+    messages = await truncated(inference, spec, run, whole, parameters) if may_cut(run) else whole.messages()
     body = chat_body(model, messages, parameters, stream=True, include_usage=True)
     job = chat_job(
         derived_ids.job_id(run.id, run.round),
@@ -74,6 +78,7 @@ def _own_parameters(run: runs_pb2.Run) -> dict[str, Any]:
         "top_p": run.top_p if run.HasField("top_p") else None,
         "max_tokens": run.max_completion_tokens - run.usage.completion_tokens if limited else None,
         "response_format": response_format if isinstance(response_format, dict) else None,
+        "reasoning_effort": run.reasoning_effort or None,
         **_tool_parameters(run),
     }
 

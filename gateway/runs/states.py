@@ -40,3 +40,8 @@ def may_become(old: Status, new: Status) -> bool:
 def is_over(run: runs_pb2.Run, round_: int) -> bool:
     """Whether nobody works on that round of a run any more."""
     return run.round != round_ or run.status == REQUIRES_ACTION or run.status in TERMINAL
+
+
+def is_response(run: runs_pb2.Run) -> bool:
+    """Whether it was asked for as a response: it never waits for outputs, which come with the next one."""
+    return bool(run.response_json)

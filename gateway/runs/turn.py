@@ -8,6 +8,7 @@ from typing import Any
 from gateway.runs.answer import Answer
 from gateway.runs.calls import Calls
 from gateway.runs.file_search import Result
+from gateway.runs.states import is_response
 from gateway.runs.steps import StepStatus
 from gateway.services.storage import StorageClient
 from jan.storage.v1 import runs_pb2
@@ -52,8 +53,11 @@ class Turn:
         return frames + self._answer_of().add(self._blank)
 
     def complete(self, usage: Usage) -> None:
-        """The message is whole."""
-        self._answer_of().complete(usage)
+        """What was said is whole, and so are a response's calls."""
+        if self.answer is not None:
+            self.answer.complete(None if self.calls else usage)
+        if self.calls is not None:
+            self.calls.complete(usage)
 
     def fail(self, error: runs_pb2.RunError) -> None:
         """The round broke; what was said and called is kept, and its steps say why."""
@@ -76,6 +80,8 @@ class Turn:
         frames = await self.store_message()
         if self.calls is not None:
             await self._storage.put_run_step(self.calls.step)
+            for item in self.calls.items() if is_response(self._run) else ():
+                await self._storage.create_message(item)
             frames += self.calls.ended_frames()
         return frames
 

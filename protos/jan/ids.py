@@ -86,6 +86,57 @@ class RunId(Id):
     prefix = "run_"
 
 
+class ResponseId(Id):
+    """A stored response: `resp_<hex>_<thread>` stands for the run `run_<hex>` of that thread (decision 0037)."""
+
+    __slots__ = ()
+    kind = "response"
+    prefix = "resp_"
+    max_length = 160
+
+    @classmethod
+    def of(cls, run_id: str, thread_id: str) -> Self:
+        """The response that a run is; one without a thread is stored nowhere."""
+        return cls("_".join([cls.prefix + run_id.removeprefix(RunId.prefix), *filter(None, [thread_id])]))
+
+    @property
+    def run_id(self) -> RunId:
+        """The run that it is."""
+        return RunId(RunId.prefix + self.removeprefix(self.prefix).partition("_")[0])
+
+    @property
+    def thread_id(self) -> ThreadId:
+        """The thread that holds its turn. Raises InvalidArgumentError: it is one that nobody stored."""
+        return ThreadId.parse(self.removeprefix(self.prefix).partition("_")[2])
+
+    @classmethod
+    def _is_valid(cls, text: str) -> bool:
+        return text.startswith(cls.prefix) and super()._is_valid(text)
+
+
+class ConversationId(Id):
+    """A conversation: `conv_<thread>` is that thread, whoever made it (decision 0037)."""
+
+    __slots__ = ()
+    kind = "conversation"
+    prefix = "conv_"
+    max_length = 133
+
+    @classmethod
+    def of(cls, thread_id: str) -> Self:
+        """The conversation that a thread is."""
+        return cls(cls.prefix + thread_id)
+
+    @property
+    def thread_id(self) -> ThreadId:
+        """The thread that it is. Raises InvalidArgumentError: no thread can be called so."""
+        return ThreadId.parse(self.removeprefix(self.prefix))
+
+    @classmethod
+    def _is_valid(cls, text: str) -> bool:
+        return text.startswith(cls.prefix) and super()._is_valid(text)
+
+
 class StepId(Id):
     """One step of a run."""
 

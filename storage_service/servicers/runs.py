@@ -116,6 +116,7 @@ def to_proto(run: Run) -> pb.Run:
         priority=run.priority,
         round=run.round,
         required_action_json=values.dump(run.required_action),
+        response_json=values.dump(run.response),
     )
 
 
@@ -157,6 +158,7 @@ def from_proto(run: pb.Run) -> Run:
         priority=run.priority,
         round=max(1, run.round),
         required_action=values.load_optional_object(run.required_action_json, "required_action"),
+        response=values.load_optional_object(run.response_json, "response"),
     )
 
 

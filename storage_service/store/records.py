@@ -357,6 +357,7 @@ class Run:
     priority: str = ""
     round: int = 1
     required_action: JsonObject | None = None
+    response: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)

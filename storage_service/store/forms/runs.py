@@ -90,6 +90,7 @@ def _run(thread_id: ThreadId, raw: JsonObject) -> Run:
         priority=fields.text(raw, "priority"),
         round=max(1, fields.integer(raw, "round") or 1),
         required_action=fields.optional_obj(raw, "required_action"),
+        response=fields.optional_obj(raw, "response"),
     )
 
 

@@ -198,6 +198,7 @@ class Run(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
     REQUIRED_ACTION_JSON_FIELD_NUMBER: _builtins.int
+    RESPONSE_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The run's id."""
     thread_id: _builtins.str
@@ -244,6 +245,10 @@ class Run(_message.Message):
     """How often the model was asked, from 1: each submission of tool outputs begins a round. 0 means 1."""
     required_action_json: _builtins.str
     """A JSON object, OpenAI's required action: the calls whose outputs it waits for. Empty unless it waits."""
+    response_json: _builtins.str
+    """A JSON object: what the Responses API was asked with and a run has no word for. Empty for a run that was asked for
+    as one.
+    """
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was accepted."""
@@ -310,10 +315,11 @@ class Run(_message.Message):
         priority: _builtins.str = ...,
         round: _builtins.int = ...,
         required_action_json: _builtins.str = ...,
+        response_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_completion_tokens", b"_max_completion_tokens", "_max_prompt_tokens", b"_max_prompt_tokens", "_temperature", b"_temperature", "_top_p", b"_top_p", "cancelled_at", b"cancelled_at", "completed_at", b"completed_at", "created_at", b"created_at", "expires_at", b"expires_at", "failed_at", b"failed_at", "last_error", b"last_error", "max_completion_tokens", b"max_completion_tokens", "max_prompt_tokens", b"max_prompt_tokens", "started_at", b"started_at", "temperature", b"temperature", "top_p", b"top_p", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_completion_tokens", b"_max_completion_tokens", "_max_prompt_tokens", b"_max_prompt_tokens", "_temperature", b"_temperature", "_top_p", b"_top_p", "assistant_id", b"assistant_id", "cancelled_at", b"cancelled_at", "completed_at", b"completed_at", "created_at", b"created_at", "expires_at", b"expires_at", "failed_at", b"failed_at", "id", b"id", "incomplete_reason", b"incomplete_reason", "instructions", b"instructions", "last_error", b"last_error", "max_completion_tokens", b"max_completion_tokens", "max_prompt_tokens", b"max_prompt_tokens", "metadata_json", b"metadata_json", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "priority", b"priority", "reasoning_effort", b"reasoning_effort", "required_action_json", b"required_action_json", "response_format_json", b"response_format_json", "revision", b"revision", "round", b"round", "started_at", b"started_at", "status", b"status", "temperature", b"temperature", "tenant", b"tenant", "thread_id", b"thread_id", "tool_choice_json", b"tool_choice_json", "tools_json", b"tools_json", "top_p", b"top_p", "truncation_strategy_json", b"truncation_strategy_json", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_completion_tokens", b"_max_completion_tokens", "_max_prompt_tokens", b"_max_prompt_tokens", "_temperature", b"_temperature", "_top_p", b"_top_p", "assistant_id", b"assistant_id", "cancelled_at", b"cancelled_at", "completed_at", b"completed_at", "created_at", b"created_at", "expires_at", b"expires_at", "failed_at", b"failed_at", "id", b"id", "incomplete_reason", b"incomplete_reason", "instructions", b"instructions", "last_error", b"last_error", "max_completion_tokens", b"max_completion_tokens", "max_prompt_tokens", b"max_prompt_tokens", "metadata_json", b"metadata_json", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "priority", b"priority", "reasoning_effort", b"reasoning_effort", "required_action_json", b"required_action_json", "response_format_json", b"response_format_json", "response_json", b"response_json", "revision", b"revision", "round", b"round", "started_at", b"started_at", "status", b"status", "temperature", b"temperature", "tenant", b"tenant", "thread_id", b"thread_id", "tool_choice_json", b"tool_choice_json", "tools_json", b"tools_json", "top_p", b"top_p", "truncation_strategy_json", b"truncation_strategy_json", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_completion_tokens: _TypeAlias = _typing.Literal["max_completion_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_completion_tokens: _TypeAlias = _typing.Literal["_max_completion_tokens", b"_max_completion_tokens"]  # noqa: Y015

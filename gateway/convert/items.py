@@ -1,0 +1,113 @@
+"""Items of the Responses API between requests, a thread's messages and OpenAI's objects.
+
+An item is a message of the thread, under the same id. What threads have no word for, calls of functions and their
+outputs, are messages whose one content part has the item's own type and fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.convert.json_fields import from_text, to_text
+from gateway.idempotency.new_ids import NewIds
+from gateway.schemas.common import JsonObject
+from gateway.schemas.response_items import FunctionCallItem, FunctionOutputItem, MessageItem
+from jan.ids import MessageId
+from jan.storage.v1 import messages_pb2
+
+FUNCTION_CALL = "function_call"
+FUNCTION_OUTPUT = "function_call_output"
+
+_ROLES = {
+    "user": messages_pb2.MESSAGE_ROLE_USER,
+    "assistant": messages_pb2.MESSAGE_ROLE_ASSISTANT,
+    "system": messages_pb2.MESSAGE_ROLE_SYSTEM,
+    "developer": messages_pb2.MESSAGE_ROLE_SYSTEM,
+}
+_ROLE_PREFIX = "MESSAGE_ROLE_"
+_STATUSES = {
+    messages_pb2.MESSAGE_STATUS_IN_PROGRESS: "in_progress",
+    messages_pb2.MESSAGE_STATUS_INCOMPLETE: "incomplete",
+}
+
+
+def new_item(
+    item: MessageItem | FunctionCallItem | FunctionOutputItem, ids: NewIds, thread_id: str = ""
+) -> messages_pb2.Message:
+    """The message that an item of a request becomes, with the next of `ids`."""
+    match item:
+        case MessageItem():
+            role = _ROLES[item.role]
+            parts = [{"type": "text", "text": {"value": part.said, "annotations": []}} for part in item.content]
+        case FunctionCallItem():
+            role, parts = messages_pb2.MESSAGE_ROLE_ASSISTANT, [call_part(item.call_id, item.name, item.arguments)]
+        case FunctionOutputItem():
+            role = messages_pb2.MESSAGE_ROLE_TOOL
+            parts = [{"type": FUNCTION_OUTPUT, "call_id": item.call_id, "output": item.text}]
+    return messages_pb2.Message(
+        id=ids.next(MessageId),
+        thread_id=thread_id,
+        status=messages_pb2.MESSAGE_STATUS_COMPLETED,
+        role=role,
+        content_json=to_text(parts),
+        metadata_json="{}",
+    )
+
+
+def call_part(call_id: str, name: str, arguments: str) -> JsonObject:
+    """The content part of a call."""
+    return {"type": FUNCTION_CALL, "call_id": call_id, "name": name, "arguments": arguments}
+
+
+def item_from_message(message: messages_pb2.Message) -> JsonObject:
+    """The item that a message is, whoever wrote it; parts that the Responses API has no word for are left out."""
+    parts: list[JsonObject] = from_text(message.content_json, [])
+    status = _STATUSES.get(message.status, "completed")
+    if len(parts) == 1 and parts[0].get("type") in (FUNCTION_CALL, FUNCTION_OUTPUT):
+        return {"id": message.id, "status": status, **parts[0]}
+    role = messages_pb2.MessageRole.Name(message.role).removeprefix(_ROLE_PREFIX).lower()
+    spoken = role == "assistant"
+    content = [told for part in parts for told in _told(part, spoken=spoken)]
+    return message_item(message.id, role, status, content)
+
+
+def message_item(id_: str, role: str, status: str, content: Iterable[JsonObject]) -> JsonObject:
+    """OpenAI's item of a message."""
+    return {"id": id_, "type": "message", "status": status, "role": role, "content": list(content)}
+
+
+def output_text(text: str, annotations: Iterable[JsonObject] = ()) -> JsonObject:
+    """The part of an answer."""
+    return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": []}
+
+
+def _told(part: JsonObject, *, spoken: bool) -> Iterable[JsonObject]:
+    match part.get("type", "text"):
+        case "text":
+            text = part.get("text")
+            value = text if isinstance(text, dict) else {"value": text or ""}
+            said = str(value.get("value") or "")
+            cited = value.get("annotations") or ()
+            yield output_text(said, map(_citation, cited)) if spoken else {"type": "input_text", "text": said}
+        case "image_url":
+            image = part.get("image_url") or {}
+            yield _image(image, image_url=image.get("url"), file_id=None)
+        case "image_file":
+            image = part.get("image_file") or {}
+            yield _image(image, image_url=None, file_id=image.get("file_id"))
+
+
+def _image(image: JsonObject, **source: Any) -> JsonObject:
+    return {"type": "input_image", "detail": image.get("detail") or "auto", **source}
+
+
+def _citation(annotation: JsonObject) -> JsonObject:
+    """A citation of a file as the Responses API spells it."""
+    cited = annotation.get("file_citation") or {}
+    return {
+        "type": "file_citation",
+        "file_id": cited.get("file_id") or "",
+        "filename": cited.get("file_name") or "",
+        "index": annotation.get("end_index") or 0,
+    }

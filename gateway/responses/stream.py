@@ -1,0 +1,186 @@
+"""Following a stored response: its run's event log, told in the events of the Responses API, or waited for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from gateway.convert.runs import status_name
+from gateway.http.errors import jan_error_body
+from gateway.http.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
+from gateway.keys import FOLLOWER, RUNS, STORAGE
+from gateway.queueing.resumption import STARTING_AFTER, log_bounds
+from gateway.responses.events import ResponseEvents
+from gateway.responses.objects import response_object, stored_response
+from gateway.runs import derived_ids, states
+from gateway.schemas.common import JsonObject
+from gateway.services.storage import StorageClient
+from jan.errors import GoneError, InvalidArgumentError, JanError, ResourceExhaustedError, UnavailableError
+from jan.queue.follower import LogRestartedError, LogSubscription, SlowReaderError
+from jan.storage.v1 import runs_pb2
+
+Event = tuple[str, JsonObject]
+_RUN = "thread.run."
+_ENDS = frozenset(f"{_RUN}{status_name(status)}" for status in states.TERMINAL)
+
+
+class Teller:
+    """Tells a run's events as those of its response."""
+
+    def __init__(self, storage: StorageClient, run: runs_pb2.Run, after: int) -> None:
+        self._storage = storage
+        self._run = run
+        item_id = partial(derived_ids.call_item_id, run.id, 1)
+        self._events = ResponseEvents(derived_ids.message_id(run.id, 1), item_id, after=after)
+        self.is_over = False
+
+    async def tell(self, event: Event) -> bytes:
+        """The frames for one of the run's events; none for those that the Responses API has no word for."""
+        name, data = event
+        match name:
+            case "thread.run.created":
+                queued = response_object(_as_it_was(self._run, states.QUEUED), [])
+                return self._events.created(queued, queued=queued["status"] == "queued")
+            case "thread.run.in_progress":
+                return self._events.in_progress(response_object(_as_it_was(self._run, states.IN_PROGRESS), []))
+            case "thread.message.created":
+                return self._events.say("")
+            case "thread.message.delta":
+                return self._events.say("".join(part["text"]["value"] for part in data["delta"]["content"]))
+            case "thread.run.step.delta":
+                calls = data["delta"]["step_details"]["tool_calls"]
+                return b"".join(map(self._events.call, calls))
+            case "error":
+                self.is_over = True
+                return frame(orjson.dumps({"error": data}), event="error")
+            case _ if name in _ENDS:
+                self.is_over = True
+                run = await self._storage.get_run(self._run.thread_id, self._run.id)
+                return self._events.end(await stored_response(self._storage, run))
+        return b""
+
+
+def _as_it_was(run: runs_pb2.Run, status: states.Status) -> runs_pb2.Run:
+    """A run without its end, so that its first events are the same whenever they are told."""
+    before = runs_pb2.Run()
+    before.CopyFrom(run)
+    before.status = status
+    before.ClearField("last_error")
+    before.ClearField("incomplete_reason")
+    before.ClearField("completed_at")
+    return before
+
+
+async def stream_response(request: web.Request, run: runs_pb2.Run) -> web.StreamResponse:
+    """Start a response and tell it until its end. A client that leaves does not stop it."""
+    async with request.app[FOLLOWER].follow(run.id, waits_for_redis=True) as subscription:
+        await request.app[RUNS].start(run)
+        return await _tell(request, run, subscription, -1)
+
+
+async def resume_response(
+    request: web.Request, run: runs_pb2.Run, after: int, *, headers: Mapping[str, str] | None = None
+) -> web.StreamResponse:
+    """Tell a response's events behind number `after`, -1 for all, each once, until its end.
+
+    Raises GoneError: they are not kept any longer; the response is.
+    """
+    bounds = await log_bounds(request, run.id)
+    if (bounds.last == 0 and run.status in states.TERMINAL) or bounds.first > 1:
+        raise GoneError(
+            "The events of this response are not kept any longer; read it without 'stream'.", code="stream_expired"
+        )
+    async with request.app[FOLLOWER].follow(run.id) as subscription:
+        return await _tell(request, run, subscription, after, headers)
+
+
+async def _tell(
+    request: web.Request,
+    run: runs_pb2.Run,
+    subscription: LogSubscription,
+    after: int,
+    headers: Mapping[str, str] | None = None,
+) -> web.StreamResponse:
+    teller = Teller(request.app[STORAGE], run, after)
+    stream = EventStream(request, address=("response", run.thread_id, run.id), headers=headers)
+    async with stream:
+        try:
+            async for batch in _batches(request, run, subscription):
+                frames = b"".join([await teller.tell(event) for event in batch])
+                await stream.write(frames if batch else KEEP_ALIVE)
+                if teller.is_over:
+                    break
+        except LogRestartedError:
+            lost = f"The stream was lost; read the response {run.id} for its outcome."
+            await stream.fail(_error(UnavailableError(lost, code="stream_lost")))
+        except SlowReaderError:
+            slow = "You read more slowly than the model writes; take it up again behind the last event you have."
+            await stream.fail(_error(ResourceExhaustedError(slow, code="slow_reader")))
+        except JanError as error:  # its thread was deleted, or storage is away
+            await stream.fail(_error(error))
+    return stream.response
+
+
+async def until_over(request: web.Request, run: runs_pb2.Run, *, starts: bool = False) -> runs_pb2.Run:
+    """Wait until a response has ended; answers its run. starts: it was accepted by this request."""
+    while run.status in states.ACTIVE:
+        async with request.app[FOLLOWER].follow(run.id, waits_for_redis=True) as subscription:
+            if starts:
+                await request.app[RUNS].start(run)
+            try:
+                async for batch in _batches(request, run, subscription):
+                    if any(name in _ENDS or name == "error" for name, _ in batch):
+                        break
+            except (LogRestartedError, SlowReaderError):
+                pass  # it is told anew: so it is listened to anew
+        starts = False
+        run = await request.app[STORAGE].get_run(run.thread_id, run.id)
+    return run
+
+
+def starting_after(request: web.Request) -> int:
+    """The number of the last event that the client has, -1 for none: a response's are numbered from 0.
+
+    Raises InvalidArgumentError: no number.
+    """
+    text = request.query.get(STARTING_AFTER)
+    if text is None:
+        return -1
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise InvalidArgumentError(f"'{STARTING_AFTER}' must be the number of an event.", param=STARTING_AFTER)
+    return int(text)
+
+
+async def _batches(
+    request: web.Request, run: runs_pb2.Run, subscription: LogSubscription
+) -> AsyncIterator[Sequence[Event]]:
+    """A run's events as they come; none after a silence. Ends with that of its end.
+
+    A gateway may have died between the record of the end and its event: after two silences the record counts.
+    """
+    silent_end = False
+    async for batch in subscription.batches(KEEP_ALIVE_SECONDS):
+        if batch:
+            yield [_parsed(entry.payload) for entry in batch]
+            continue
+        current = await request.app[STORAGE].get_run(run.thread_id, run.id)
+        if current.status in states.TERMINAL and silent_end:
+            yield [(f"{_RUN}{status_name(current.status)}", {})]
+            return
+        silent_end = current.status in states.TERMINAL
+        yield []
+
+
+def _parsed(payload: bytes) -> Event:
+    """The name and the data of one of a run's frames."""
+    head, _, rest = payload.partition(b"\n")
+    data: Any = rest.removeprefix(b"data: ").strip()
+    return head.removeprefix(b"event: ").decode(), {} if data == b"[DONE]" else orjson.loads(data)
+
+
+def _error(error: JanError) -> bytes:
+    return frame(jan_error_body(error), event="error")

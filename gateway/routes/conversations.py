@@ -1,0 +1,113 @@
+"""/v1/conversations: every thread of the janroot in OpenAI's words for the Responses API."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.convert.items import item_from_message, new_item
+from gateway.convert.json_fields import string_map, to_text
+from gateway.convert.threads import new_thread
+from gateway.convert.times import seconds
+from gateway.http.body import json_response, read_body
+from gateway.http.paging import list_envelope, read_page
+from gateway.http.path_ids import path_id
+from gateway.idempotency.key import new_ids
+from gateway.keys import STORAGE
+from gateway.routes.threads import cancel_jobs
+from gateway.schemas.common import JsonObject
+from gateway.schemas.conversations import CreateConversation, CreateItems, UpdateConversation
+from gateway.schemas.responses import check_include_of
+from jan.errors import InvalidArgumentError, NotFoundError
+from jan.ids import ConversationId, MessageId, ThreadId
+from jan.storage.v1 import messages_pb2, threads_pb2
+
+routes = web.RouteTableDef()
+
+
+@routes.post("/v1/conversations")
+async def create_conversation(request: web.Request) -> web.Response:
+    """Make a conversation, which is a thread, with its first items."""
+    body = await read_body(request, CreateConversation)
+    ids = new_ids(request)
+    draft = new_thread(None, ids)
+    draft.thread.metadata_json = to_text(body.metadata or {})
+    draft.messages.extend(new_item(item, ids) for item in body.items or ())
+    return json_response(_conversation(await request.app[STORAGE].create_thread(draft)))
+
+
+@routes.get("/v1/conversations/{conversation_id}")
+async def get_conversation(request: web.Request) -> web.Response:
+    """A conversation, whichever API made it."""
+    return json_response(_conversation(await request.app[STORAGE].get_thread(_thread_id_of(request))))
+
+
+@routes.post("/v1/conversations/{conversation_id}")
+async def update_conversation(request: web.Request) -> web.Response:
+    """Replace a conversation's metadata if it is sent."""
+    body = await read_body(request, UpdateConversation)
+    thread = threads_pb2.Thread(id=_thread_id_of(request), metadata_json=to_text(body.metadata or {}))
+    update = threads_pb2.UpdateThreadRequest(thread=thread)
+    update.update_mask.paths.extend(["metadata_json"] if "metadata" in body.model_fields_set else [])
+    return json_response(_conversation(await request.app[STORAGE].update_thread(update)))
+
+
+@routes.delete("/v1/conversations/{conversation_id}")
+async def delete_conversation(request: web.Request) -> web.Response:
+    """Move a conversation with all it holds into the trash; an active response ends. 404 the second time."""
+    thread_id = _thread_id_of(request)
+    await cancel_jobs(request, await request.app[STORAGE].delete_thread(thread_id))
+    return json_response({"id": ConversationId.of(thread_id), "object": "conversation.deleted", "deleted": True})
+
+
+@routes.get("/v1/conversations/{conversation_id}/items")
+async def list_items(request: web.Request) -> web.Response:
+    """A page of a conversation's items, the newest first unless asked otherwise."""
+    check_include_of(request.query)
+    page = read_page(request, MessageId)
+    asked = messages_pb2.ListMessagesRequest(thread_id=_thread_id_of(request), page=page)
+    listed = await request.app[STORAGE].list_messages(asked)
+    return json_response(list_envelope([*map(item_from_message, listed.messages)], has_more=listed.has_more))
+
+
+@routes.post("/v1/conversations/{conversation_id}/items")
+async def create_items(request: web.Request) -> web.Response:
+    """Append items in their order; 400 while a response is being written."""
+    body = await read_body(request, CreateItems)
+    check_include_of(request.query)
+    thread_id, ids = _thread_id_of(request), new_ids(request)
+    messages = [new_item(item, ids, thread_id) for item in body.items]
+    stored = [await request.app[STORAGE].create_message(message) for message in messages]
+    return json_response(list_envelope([*map(item_from_message, stored)], has_more=False))
+
+
+@routes.get("/v1/conversations/{conversation_id}/items/{item_id}")
+async def get_item(request: web.Request) -> web.Response:
+    """One item."""
+    check_include_of(request.query)
+    item_id = path_id(request, "item_id", MessageId)
+    return json_response(item_from_message(await request.app[STORAGE].get_message(_thread_id_of(request), item_id)))
+
+
+@routes.delete("/v1/conversations/{conversation_id}/items/{item_id}")
+async def delete_item(request: web.Request) -> web.Response:
+    """Remove an item; answers the conversation. 404 the second time."""
+    thread_id = _thread_id_of(request)
+    await request.app[STORAGE].delete_message(thread_id, path_id(request, "item_id", MessageId))
+    return json_response(_conversation(await request.app[STORAGE].get_thread(thread_id)))
+
+
+def _thread_id_of(request: web.Request) -> ThreadId:
+    """The thread that the path's conversation is. Raises NotFoundError: no conversation can be called so."""
+    try:
+        return path_id(request, "conversation_id", ConversationId).thread_id
+    except InvalidArgumentError:
+        raise NotFoundError("No conversation found with that id.") from None
+
+
+def _conversation(thread: threads_pb2.Thread) -> JsonObject:
+    return {
+        "id": ConversationId.of(thread.id),
+        "object": "conversation",
+        "created_at": seconds(thread.created_at),
+        "metadata": string_map(thread.metadata_json),
+    }

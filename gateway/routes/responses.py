@@ -1,0 +1,111 @@
+"""/v1/responses: answer, stored as a turn of a thread or not at all; read, follow, cancel, delete."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.convert.items import item_from_message
+from gateway.http.body import json_response, read_body
+from gateway.http.paging import list_envelope, page_of, read_page
+from gateway.idempotency.key import new_ids
+from gateway.keys import JOBS, RUNS, STORAGE
+from gateway.models.coming import find_usable
+from gateway.queueing.priority import priority_of
+from gateway.queueing.resumption import wants_stream
+from gateway.queueing.tenant import tenant_of
+from gateway.responses.creation import find_response, history, made_before, new_inputs, new_run, place_for
+from gateway.responses.objects import asked_of, stored_response
+from gateway.responses.removal import remove
+from gateway.responses.stream import resume_response, starting_after, stream_response, until_over
+from gateway.responses.unstored import answer_unstored
+from gateway.runs import states
+from gateway.runs.cancelling import cancel_run
+from gateway.schemas.responses import CreateResponse, check_include_of
+from jan.errors import FailedPreconditionError
+from jan.ids import MessageId, ResponseId, RunId, ThreadId
+from jan.storage.v1 import runs_pb2
+
+routes = web.RouteTableDef()
+
+
+@routes.post("/v1/responses")
+async def create_response(request: web.Request) -> web.StreamResponse:
+    """Answer an input: a stored response goes on without its reader, and one with `store: false` ends with it."""
+    body = await read_body(request, CreateResponse)
+    body.check_supported()
+    storage, ids = request.app[STORAGE], new_ids(request)
+    run_id, made = ids.next(RunId), ids.thread() or ""
+    if ids.are_repeatable and (run := await made_before(storage, body, run_id, made)) is not None:
+        return await _answer(request, run, body)
+    place = await place_for(storage, body, made)
+    model = await find_usable(request, body.model)
+    # A person waits for a response, streamed or polled, as for a run.
+    priority = priority_of(request, stream=True, service_tier=body.service_tier)
+    inputs = new_inputs(body, ids)
+    tenant = tenant_of(request, body.person)
+    run = new_run(body, model, place, inputs, run_id=run_id, tenant=tenant, priority=priority)
+    if body.store is False:
+        run.ClearField("thread_id")
+        said = [*await history(storage, place), *inputs]
+        return await answer_unstored(request, run, model, said, stream=bool(body.stream), priority=priority)
+    await request.app[JOBS].check_room(run.tenant, run.model)
+    if place.to_make is not None:
+        run.thread_id = (await storage.create_thread(place.to_make)).id
+    run = await storage.create_run(runs_pb2.CreateRunRequest(run=run, additional_messages=inputs))
+    return await _answer(request, run, body)
+
+
+@routes.get("/v1/responses/{response_id}")
+async def get_response(request: web.Request) -> web.StreamResponse:
+    """A stored response as it is now; with `stream=true` its events behind number `starting_after`."""
+    streamed = wants_stream(request)
+    run = await find_response(request.app[STORAGE], request.match_info["response_id"])
+    check_include_of(request.query)
+    if streamed:
+        return await resume_response(request, run, starting_after(request))
+    return json_response(await stored_response(request.app[STORAGE], run))
+
+
+@routes.post("/v1/responses/{response_id}/cancel")
+async def cancel_response(request: web.Request) -> web.Response:
+    """Stop a response, and answer it as it ended; the second time too. 400 when it ended otherwise."""
+    storage = request.app[STORAGE]
+    run = await find_response(storage, request.match_info["response_id"])
+    if run.status != states.CANCELLED:
+        run = await cancel_run(storage, request.app[JOBS], ThreadId(run.thread_id), RunId(run.id))
+    return json_response(await stored_response(storage, await until_over(request, run)))
+
+
+@routes.delete("/v1/responses/{response_id}")
+async def delete_response(request: web.Request) -> web.Response:
+    """Remove a response and its turn, unless a conversation has that; 400 while it is not over, 404 the second time."""
+    run = await find_response(request.app[STORAGE], request.match_info["response_id"])
+    if run.status in states.ACTIVE:
+        raise FailedPreconditionError("The response has not ended yet; cancel it first.")
+    await remove(request.app[STORAGE], run)
+    id_ = ResponseId.of(run.id, run.thread_id)
+    return json_response({"id": id_, "object": "response.deleted", "deleted": True})
+
+
+@routes.get("/v1/responses/{response_id}/input_items")
+async def list_input_items(request: web.Request) -> web.Response:
+    """A page of what a response was asked with, the newest first unless asked otherwise."""
+    storage = request.app[STORAGE]
+    page = read_page(request, MessageId)
+    check_include_of(request.query)
+    run = await find_response(storage, request.match_info["response_id"])
+    chosen, has_more = page_of([{"id": id_} for id_ in asked_of(run)["input"]], page)
+    messages = [await storage.get_message(run.thread_id, one["id"]) for one in chosen]
+    return json_response(list_envelope([*map(item_from_message, messages)], has_more=has_more))
+
+
+async def _answer(request: web.Request, run: runs_pb2.Run, body: CreateResponse) -> web.StreamResponse:
+    """A response that was begun by this request, or by an earlier sending of it."""
+    is_over = run.status in states.TERMINAL
+    if body.stream:
+        return await (resume_response(request, run, -1) if is_over else stream_response(request, run))
+    if not body.background:
+        run = await until_over(request, run, starts=True)
+    elif not is_over:
+        await request.app[RUNS].start(run)
+    return json_response(await stored_response(request.app[STORAGE], run))

@@ -1,0 +1,80 @@
+"""Responses and conversations with the stock SDK's helpers, against all four processes and a real model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from openai import OpenAI
+from pydantic import BaseModel
+
+from tests.fixtures.stack import MODEL, Stack
+
+pytestmark = pytest.mark.engine
+
+WEATHER: Any = {
+    "type": "function",
+    "name": "weather",
+    "description": "The weather of a city.",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string", "enum": ["Paris", "Rome"]}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
+    "strict": True,
+}
+
+
+class Capital(BaseModel):
+    """What is asked for as structured text."""
+
+    city: str
+
+
+@pytest.fixture
+def client(stack: Stack) -> OpenAI:
+    return stack.client
+
+
+def test_a_response_is_streamed_read_and_gone_on_with(client: OpenAI) -> None:
+    with client.responses.stream(model=MODEL, input="Say hello.", max_output_tokens=24, temperature=0) as stream:
+        said = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+        final = stream.get_final_response()
+    assert said
+    assert final.output_text == said
+    assert client.responses.retrieve(final.id).output_text == said
+    after = client.responses.create(
+        model=MODEL, input="Again.", previous_response_id=final.id, max_output_tokens=16, temperature=0
+    )
+    assert after.status in {"completed", "incomplete"}
+    assert after.output_text
+    again = client.responses.retrieve(after.id, stream=True, starting_after=2)
+    assert next(iter(again)).sequence_number == 3
+
+
+def test_text_is_parsed_and_a_function_is_called(client: OpenAI) -> None:
+    parsed = client.responses.parse(
+        model=MODEL, input="The capital of France?", text_format=Capital, max_output_tokens=64, temperature=0
+    )
+    assert isinstance(parsed.output_parsed, Capital)
+    conversation = client.conversations.create()
+    called = client.responses.create(
+        model=MODEL,
+        input="How is the weather in Rome?",
+        conversation=conversation.id,
+        tools=[WEATHER],
+        tool_choice={"type": "function", "name": "weather"},
+        temperature=0,
+    )
+    [call] = called.output
+    assert call.type == "function_call"
+    assert json.loads(call.arguments)["city"] in {"Paris", "Rome"}
+    output: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "Sunny, 31 degrees."}
+    answered = client.responses.create(
+        model=MODEL, input=[output], conversation=conversation.id, max_output_tokens=32, temperature=0
+    )
+    assert answered.output_text
+    items = client.conversations.items.list(conversation.id, order="asc").data
+    assert [item.type for item in items] == ["message", "function_call", "function_call_output", "message"]

@@ -1,0 +1,228 @@
+"""Stored responses: created, read, continued, branched, deleted; what is kept of them and where."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI, NotFoundError
+from openai.types.responses import Response
+
+from tests.fixtures.gateway import MODEL_ID, Gateway
+from tests.fixtures.storage import StorageServer
+from tests.fixtures.worker import ScriptedWorker
+from tests.gateway.client import refusal
+
+
+async def respond(client: AsyncOpenAI, worker: ScriptedWorker, *words: str, **fields: Any) -> tuple[Response, Any]:
+    """A whole response, and what the engine was sent for it."""
+    asking = asyncio.create_task(client.responses.create(**{"model": MODEL_ID, "input": "Hi", **fields}))
+    job = await worker.answer(words or ("Hello", " there"))
+    return await asking, job.body
+
+
+async def thread_texts(gateway: Gateway, response: Any) -> list[tuple[str, str]]:
+    """The thread that holds a response's turn, as the Assistants API reads it."""
+    page = await gateway.json("GET", f"/v1/threads/{response.thread_id}/messages?order=asc")
+    return [(one["role"], one["content"][0]["text"]["value"]) for one in page["data"]]
+
+
+async def test_a_response_is_a_turn_of_a_thread(
+    gateway: Gateway, worker: ScriptedWorker, openai_client: AsyncOpenAI
+) -> None:
+    response, body = await respond(
+        openai_client, worker, instructions="Be brief.", temperature=0.5, max_output_tokens=64, metadata={"a": "b"}
+    )
+    assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    assert (body["temperature"], body["max_tokens"]) == (0.5, 64)
+    assert (response.status, response.output_text, response.error) == ("completed", "Hello there", None)
+    assert (response.instructions, response.metadata, response.max_output_tokens) == ("Be brief.", {"a": "b"}, 64)
+    assert response.usage is not None
+    assert (response.usage.input_tokens, response.usage.output_tokens, response.usage.total_tokens) == (7, 3, 10)
+    [message] = response.output
+    assert message.type == "message"
+    assert (message.role, message.status) == ("assistant", "completed")
+    assert await openai_client.responses.retrieve(response.id) == response
+    assert await thread_texts(gateway, response) == [("user", "Hi"), ("assistant", "Hello there")]
+    items = await openai_client.responses.input_items.list(response.id)
+    assert [item.model_dump()["content"][0]["text"] for item in items.data] == ["Hi"]
+
+
+async def test_the_record_stands_in_a_plain_file(
+    storage_server: StorageServer, worker: ScriptedWorker, openai_client: AsyncOpenAI
+) -> None:
+    response, _ = await respond(openai_client, worker)
+    folder = storage_server.janroot / "threads" / str(response.model_dump()["thread_id"])
+    records = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
+    runs = [record for record in records if record["object"] == "thread.run"]
+    assert runs[-1]["status"] == "completed"
+    assert runs[-1]["response"]["told_back"]["text"] == {"format": {"type": "text"}, "verbosity": "medium"}
+
+
+async def test_the_next_response_stands_in_the_same_thread(
+    gateway: Gateway, worker: ScriptedWorker, openai_client: AsyncOpenAI
+) -> None:
+    first, _ = await respond(openai_client, worker, "One", instructions="Be brief.")
+    second, body = await respond(openai_client, worker, "Two", input="And?", previous_response_id=first.id)
+    # Instructions are not carried over.
+    assert [(one["role"], one["content"]) for one in body["messages"]] == [
+        ("user", "Hi"),
+        ("assistant", "One"),
+        ("user", "And?"),
+    ]
+    assert second.previous_response_id == first.id
+    assert second.model_dump()["thread_id"] == first.model_dump()["thread_id"]
+    assert len(await thread_texts(gateway, second)) == 4
+
+
+async def test_a_second_answer_to_one_response_is_a_branch(
+    gateway: Gateway, worker: ScriptedWorker, openai_client: AsyncOpenAI
+) -> None:
+    first, _ = await respond(openai_client, worker, "One")
+    await respond(openai_client, worker, "Two", input="And?", previous_response_id=first.id)
+    other, body = await respond(openai_client, worker, "Three", input="Or?", previous_response_id=first.id)
+    assert [one["content"] for one in body["messages"]] == ["Hi", "One", "Or?"]
+    assert other.model_dump()["thread_id"] != first.model_dump()["thread_id"]
+    assert [text for _, text in await thread_texts(gateway, other)] == ["Hi", "One", "Or?", "Three"]
+
+
+async def test_items_of_every_role_are_sent_and_kept(worker: ScriptedWorker, openai_client: AsyncOpenAI) -> None:
+    sent: list[Any] = [
+        {"role": "developer", "content": "Rhyme."},
+        {"role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Ho", "annotations": []}]},
+        {"role": "user", "content": "Again"},
+    ]
+    response, body = await respond(openai_client, worker, input=sent)
+    assert [(one["role"], one["content"]) for one in body["messages"]] == [
+        ("system", "Rhyme."),
+        ("user", "Hi"),
+        ("assistant", "Ho"),
+        ("user", "Again"),
+    ]
+    page = await openai_client.responses.input_items.list(response.id, order="asc", limit=3)
+    kinds = [item.model_dump()["content"][0]["type"] for item in page.data]
+    assert kinds == ["input_text", "input_text", "output_text"]
+    assert page.has_more
+    rest = await page.get_next_page()
+    assert [item.model_dump()["content"][0]["text"] for item in rest.data] == ["Again"]
+
+
+async def test_an_answer_that_was_cut_is_incomplete(worker: ScriptedWorker, openai_client: AsyncOpenAI) -> None:
+    asking = asyncio.create_task(openai_client.responses.create(model=MODEL_ID, input="Hi", max_output_tokens=16))
+    job = await worker.take()
+    await job.begin()
+    await job.say("Hel")
+    await job.finish("length")
+    response = await asking
+    assert response.status == "incomplete"
+    assert response.incomplete_details is not None
+    assert response.incomplete_details.reason == "max_output_tokens"
+    assert (response.output_text, response.output[0].model_dump()["status"]) == ("Hel", "incomplete")
+
+
+async def test_text_is_shaped_by_its_format(worker: ScriptedWorker, openai_client: AsyncOpenAI) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    text: Any = {"format": {"type": "json_schema", "name": "x", "schema": schema}}
+    response, body = await respond(openai_client, worker, "{}", text=text, reasoning={"effort": "low"})
+    assert body["response_format"] == {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    assert body["reasoning_effort"] == "low"
+    assert response.text is not None
+    assert response.text.model_dump(by_alias=True, exclude_none=True)["format"]["schema"] == schema
+
+
+async def test_a_deleted_response_takes_its_turn_along(
+    gateway: Gateway, worker: ScriptedWorker, openai_client: AsyncOpenAI
+) -> None:
+    first, _ = await respond(openai_client, worker, "One")
+    second, _ = await respond(openai_client, worker, "Two", input="And?", previous_response_id=first.id)
+    await openai_client.responses.delete(second.id)
+    with pytest.raises(NotFoundError):
+        await openai_client.responses.retrieve(second.id)
+    with pytest.raises(NotFoundError):
+        await openai_client.responses.delete(second.id)
+    assert await thread_texts(gateway, first) == [("user", "Hi"), ("assistant", "One")]
+    await openai_client.responses.delete(first.id)
+    assert (await gateway.json("GET", "/v1/threads"))["data"] == []
+
+
+async def test_nothing_is_kept_of_a_response_that_is_not_to_be_stored(
+    gateway: Gateway, worker: ScriptedWorker, openai_client: AsyncOpenAI
+) -> None:
+    first, _ = await respond(openai_client, worker, "One")
+    response, body = await respond(
+        openai_client, worker, "Two", input="And?", previous_response_id=first.id, store=False
+    )
+    assert [one["content"] for one in body["messages"]] == ["Hi", "One", "And?"]
+    assert (response.status, response.output_text) == ("completed", "Two")
+    assert response.usage is not None
+    with pytest.raises(NotFoundError):
+        await openai_client.responses.retrieve(response.id)
+    assert len((await gateway.json("GET", "/v1/threads"))["data"]) == 1
+    assert len(await thread_texts(gateway, first)) == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"input": None, "previous_response_id": None}, "input"),
+        ({"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]}, "input[0]"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0]"),
+        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0]"),
+        ({"tools": [{"type": "mcp", "server_label": "x"}]}, "tools[0]"),
+        ({"tool_choice": {"type": "file_search"}}, "tool_choice"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"truncation": "some"}, "truncation"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"include": ["message.output_text.logprobs"]}, "include"),
+        ({"text": {"verbosity": "high"}}, "text.verbosity"),
+        ({"reasoning": {"summary": "auto"}}, "reasoning.summary"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+        ({"moderation": {"model": "x"}}, "moderation"),
+        ({"context_management": [{"type": "compaction"}]}, "context_management"),
+        ({"stream_options": {"include_obfuscation": False}}, "stream_options"),
+        ({"store": False, "background": True}, "store"),
+        ({"conversation": "conv_a", "previous_response_id": "resp_b"}, "previous_response_id"),
+        ({"temperature": 3}, "temperature"),
+        ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+async def test_what_cannot_be_honoured_is_refused_by_name(gateway: Gateway, fields: dict[str, Any], param: str) -> None:
+    body = {"model": MODEL_ID, "input": "Hi", **fields}
+    sent = {name: value for name, value in body.items() if value is not None}
+    status, error = await refusal(gateway.client, "POST", "/v1/responses", json=sent)
+    assert (status, error["param"]) == (400, param)
+    assert (await gateway.json("GET", "/v1/threads"))["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"model": "nobody"}, "model"),
+        ({"previous_response_id": "resp_x"}, "previous_response_id"),
+        ({"previous_response_id": "resp_0123456789abcdef01234567_jan_1"}, "previous_response_id"),
+        ({"conversation": "conv_../x"}, "conversation"),
+        ({"conversation": {"id": "conv_none"}}, "conversation"),
+    ],
+)
+async def test_what_is_not_there_is_not_found(gateway: Gateway, fields: dict[str, Any], param: str) -> None:
+    body = {"model": MODEL_ID, "input": "Hi", **fields}
+    status, error = await refusal(gateway.client, "POST", "/v1/responses", json=body)
+    assert (status, error["param"]) == (404, param)
+
+
+@pytest.mark.parametrize("path", ["resp_x", "resp_x/input_items", "run_1", "resp_..%2fx", "resp_1_jan_1"])
+async def test_a_response_that_nobody_stored_is_not_found(gateway: Gateway, path: str) -> None:
+    assert (await refusal(gateway.client, "GET", f"/v1/responses/{path}"))[0] == 404
+
+
+async def test_a_run_is_no_response(gateway: Gateway, worker: ScriptedWorker) -> None:
+    thread = await gateway.json("POST", "/v1/threads", {})
+    run = await gateway.json("POST", f"/v1/threads/{thread['id']}/runs", {"assistant_id": "jan"})
+    id_ = f"resp_{run['id'].removeprefix('run_')}_{thread['id']}"
+    assert (await refusal(gateway.client, "GET", f"/v1/responses/{id_}"))[0] == 404
+    await worker.answer()
