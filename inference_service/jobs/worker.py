@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -34,6 +34,8 @@ from jan.telemetry import get_logger
 logger = get_logger(__name__)
 
 _LAST_WORDS_SECONDS = 3.0
+# More than are cancelled while a take travels.
+_UNHEARD_CANCELS = 256
 _INTERRUPTIONS = {LeaseState.CANCELLED: Happening.CANCELLED, LeaseState.LOST: Happening.LEASE_LOST}
 
 
@@ -72,6 +74,7 @@ class Worker:
         self._drain_time = drain_time
         self._beat_seconds = lease_seconds / 4
         self._relays: dict[asyncio.Task[JobState], Relay] = {}
+        self._unheard: deque[str] = deque(maxlen=_UNHEARD_CANCELS)
         self._job_ended = asyncio.Event()
         self._wake = asyncio.Event()
         self._stopping = False
@@ -145,6 +148,8 @@ class Worker:
         not_here = self._passed_on.why(taken.job.id)
         if self._stopping:
             relay.interrupt(Happening.DRAINED)
+        elif taken.job.id in self._unheard:
+            relay.interrupt(Happening.CANCELLED)
         elif not_here is not None:
             relay.pass_on(not_here)
         task = tasks.create_task(_work(relay), name=f"job-{taken.job.id}")
@@ -167,6 +172,8 @@ class Worker:
             for relay in list(self._relays.values()):
                 if relay.taken.job.id in cancelled:
                     relay.interrupt(Happening.CANCELLED)
+            # One of them may be on its way here from the take: its next renewal would tell, two seconds later.
+            self._unheard.extend(cancelled)
             self._wake.set()
 
     async def _tend_leases(self) -> None:

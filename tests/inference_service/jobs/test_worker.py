@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from datetime import timedelta
 
 import pytest
@@ -16,6 +16,7 @@ from inference_service.engines.llamacpp import LlamaCppEngine
 from inference_service.models.model import ModelState
 from jan import keys
 from jan.inference.v1.jobs_pb2 import ModelSpec
+from jan.queue.bell import Bell, Signal, SignalKind
 from jan.queue.jobs import MAX_LOST_WORKERS, CancelOutcome, JobQueue, TakenJob
 from jan.queue.leases import Lease, LeaseKind, LeaseState
 from jan.queue.records import dead_letters
@@ -200,6 +201,42 @@ async def test_what_does_not_end_in_time_is_handed_back_or_fails(bench: Bench, s
     scripted.let_go()
     async with bench.worker():
         assert (await bench.read(silent)).end == "completed"
+
+
+async def test_a_job_that_is_cancelled_on_its_way_here_is_not_begun(
+    bench: Bench, scripted: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bell rings between the take and its reply; no renewal comes to tell it again."""
+    taken, arrives = asyncio.Event(), asyncio.Event()
+    really_take = JobQueue.take
+
+    async def take_slowly(queue: JobQueue, *models: Collection[str]) -> TakenJob | None:
+        job = await really_take(queue, *models)
+        if job is not None:
+            taken.set()
+            await arrives.wait()
+        return job
+
+    heard = asyncio.Event()
+    really_listen = Bell.listen
+
+    async def listen_and_tell(bell: Bell) -> AsyncGenerator[list[Signal], None]:
+        async for signals in really_listen(bell):
+            yield signals
+            if any(signal.kind is SignalKind.CANCELLED for signal in signals):
+                heard.set()  # the worker has come back for more
+
+    monkeypatch.setattr(Bell, "listen", listen_and_tell)
+    monkeypatch.setattr(JobQueue, "take", take_slowly)
+    scripted.hold()
+    async with bench.worker(lease_seconds=4000):
+        job = await bench.submit(remote(scripted.url))
+        await taken.wait()
+        assert await bench.queue.cancel(job) is CancelOutcome.CANCELLING
+        await heard.wait()
+        arrives.set()
+        assert (await bench.read(job)).end == "cancelled"
+    assert not scripted.requests
 
 
 async def test_a_job_that_is_taken_while_the_stop_comes_is_handed_back(
