@@ -8,11 +8,13 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from redis.exceptions import RedisError
 
 from gateway.convert.runs import status_name
 from gateway.http.errors import jan_error_body
 from gateway.http.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
 from gateway.keys import FOLLOWER, RUNS, STORAGE
+from gateway.queueing.jobs import queue_unavailable
 from gateway.queueing.resumption import STARTING_AFTER, log_bounds
 from gateway.responses.events import ResponseEvents
 from gateway.responses.objects import response_object, stored_response
@@ -25,6 +27,8 @@ from jan.storage.v1 import runs_pb2
 
 Event = tuple[str, JsonObject]
 _RUN = "thread.run."
+# The last of the events that every telling of a response begins with alike.
+_ALIKE = 1
 _ENDS = frozenset(f"{_RUN}{status_name(status)}" for status in states.TERMINAL)
 
 
@@ -75,11 +79,11 @@ def _as_it_was(run: runs_pb2.Run, status: states.Status) -> runs_pb2.Run:
     return before
 
 
-async def stream_response(request: web.Request, run: runs_pb2.Run) -> web.StreamResponse:
+async def stream_response(request: web.Request, run: runs_pb2.Run, headers: Mapping[str, str]) -> web.StreamResponse:
     """Start a response and tell it until its end. A client that leaves does not stop it."""
     async with request.app[FOLLOWER].follow(run.id, waits_for_redis=True) as subscription:
         await request.app[RUNS].start(run)
-        return await _tell(request, run, subscription, -1)
+        return await _tell(request, run, subscription, -1, headers)
 
 
 async def resume_response(
@@ -91,11 +95,20 @@ async def resume_response(
     """
     bounds = await log_bounds(request, run.id)
     if (bounds.last == 0 and run.status in states.TERMINAL) or bounds.first > 1:
-        raise GoneError(
-            "The events of this response are not kept any longer; read it without 'stream'.", code="stream_expired"
-        )
-    async with request.app[FOLLOWER].follow(run.id) as subscription:
-        return await _tell(request, run, subscription, after, headers)
+        raise _gone()
+    try:
+        if after > _ALIKE and await request.app[RUNS].is_retold(run.id):
+            raise _gone()
+        async with request.app[FOLLOWER].follow(run.id) as subscription:
+            return await _tell(request, run, subscription, after, headers)
+    except RedisError:
+        raise queue_unavailable() from None
+
+
+def _gone() -> GoneError:
+    return GoneError(
+        "The events of this response are not kept any longer; read it without 'stream'.", code="stream_expired"
+    )
 
 
 async def _tell(

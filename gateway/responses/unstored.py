@@ -10,9 +10,11 @@ from aiohttp import web
 from gateway.completions.chat import chat_body, chat_job
 from gateway.completions.parameters import layered, stored_parameters
 from gateway.http.errors import jan_error_body
+from gateway.http.rate_limits import rate_limit_headers
 from gateway.http.sse import EventStream, frame
 from gateway.keys import INFERENCE, JOBS
 from gateway.models.lookup import model_spec
+from gateway.queueing.failures import failure_of
 from gateway.queueing.jobs import JobEvents
 from gateway.queueing.waiting_room import WaitingRoom
 from gateway.responses.events import ResponseEvents
@@ -44,8 +46,9 @@ class _Answer:
         return self._events.created(begun, queued=False) + self._events.in_progress(begun)
 
     def hear(self, event: jobs_pb2.JobEvent) -> bytes:
-        """The events that one of the job's makes. Raises what ended it early."""
-        raise_if_failed(event)
+        """The events that one of the job's makes."""
+        if (error := failure_of(event)) is not None:
+            return self._fail(error)
         if event.WhichOneof("event") == "completed":
             return self._end(event.completed)
         frames = b""
@@ -61,8 +64,7 @@ class _Answer:
         status = "completed" if self._run.status == states.COMPLETED else "incomplete"
         return response_object(self._run, self._events.output(status))
 
-    def fail(self, error: JanError) -> bytes:
-        """The events of an end that nobody wanted, behind the first word."""
+    def _fail(self, error: JanError) -> bytes:
         self._run.status = states.FAILED
         self._run.last_error.CopyFrom(runs_pb2.RunError(code="server_error", message=error.message))
         return self._events.end(self.whole)
@@ -117,8 +119,10 @@ async def _whole(request: web.Request, job_id: str, events: JobEvents, answer: _
     room = WaitingRoom(request, job_id)
     async for batch in room.batches(events):
         for event in batch:
+            raise_if_failed(event)
             answer.hear(event)
-    return web.Response(body=orjson.dumps(answer.whole), content_type="application/json", headers=room.headers)
+    headers = {**room.headers, **rate_limit_headers(events.room)}
+    return web.Response(body=orjson.dumps(answer.whole), content_type="application/json", headers=headers)
 
 
 async def _streamed(request: web.Request, job_id: str, events: JobEvents, answer: _Answer) -> web.StreamResponse:
@@ -128,7 +132,7 @@ async def _streamed(request: web.Request, job_id: str, events: JobEvents, answer
     first: list[jobs_pb2.JobEvent] = await anext(batches, [])
     for event in first:
         raise_if_failed(event)
-    async with EventStream(request, headers=room.headers) as stream:
+    async with EventStream(request, headers={**room.headers, **rate_limit_headers(events.room)}) as stream:
         try:
             await stream.write(answer.opening() + b"".join(map(answer.hear, first)))
             async for batch in batches:
@@ -136,6 +140,6 @@ async def _streamed(request: web.Request, job_id: str, events: JobEvents, answer
         except SlowReaderError:
             slow = ResourceExhaustedError("You read more slowly than the model writes.", code="slow_reader")
             await stream.fail(frame(jan_error_body(slow), event="error"))
-        except JanError as error:
-            await stream.fail(answer.fail(error))
+        except JanError as error:  # the queue is away
+            await stream.fail(frame(jan_error_body(error), event="error"))
     return stream.response

@@ -7,12 +7,16 @@ from aiohttp import web
 from gateway.convert.items import item_from_message
 from gateway.http.body import json_response, read_body
 from gateway.http.paging import list_envelope, page_of, read_page
+from gateway.http.rate_limits import rate_limit_headers
 from gateway.idempotency.key import new_ids
-from gateway.keys import JOBS, RUNS, STORAGE
+from gateway.idempotency.new_ids import NewIds
+from gateway.keys import INFERENCE, JOBS, RUNS, STORAGE
 from gateway.models.coming import find_usable
+from gateway.models.lookup import model_spec
 from gateway.queueing.priority import priority_of
 from gateway.queueing.resumption import wants_stream
 from gateway.queueing.tenant import tenant_of
+from gateway.responses.counting import count_tokens
 from gateway.responses.creation import find_response, history, made_before, new_inputs, new_run, place_for
 from gateway.responses.objects import asked_of, stored_response
 from gateway.responses.removal import remove
@@ -20,9 +24,10 @@ from gateway.responses.stream import resume_response, starting_after, stream_res
 from gateway.responses.unstored import answer_unstored
 from gateway.runs import states
 from gateway.runs.cancelling import cancel_run
-from gateway.schemas.responses import CreateResponse, check_include_of
+from gateway.schemas.responses import CountInputTokens, CreateResponse, check_include_of
 from jan.errors import FailedPreconditionError
 from jan.ids import MessageId, ResponseId, RunId, ThreadId
+from jan.inference.v1 import jobs_pb2
 from jan.storage.v1 import runs_pb2
 
 routes = web.RouteTableDef()
@@ -36,7 +41,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     storage, ids = request.app[STORAGE], new_ids(request)
     run_id, made = ids.next(RunId), ids.thread() or ""
     if ids.are_repeatable and (run := await made_before(storage, body, run_id, made)) is not None:
-        return await _answer(request, run, body)
+        return await _answer(request, run, body, {})
     place = await place_for(storage, body, made)
     model = await find_usable(request, body.model)
     # A person waits for a response, streamed or polled, as for a run.
@@ -48,11 +53,29 @@ async def create_response(request: web.Request) -> web.StreamResponse:
         run.ClearField("thread_id")
         said = [*await history(storage, place), *inputs]
         return await answer_unstored(request, run, model, said, stream=bool(body.stream), priority=priority)
-    await request.app[JOBS].check_room(run.tenant, run.model)
+    headers = rate_limit_headers(await request.app[JOBS].check_room(run.tenant, run.model))
     if place.to_make is not None:
         run.thread_id = (await storage.create_thread(place.to_make)).id
     run = await storage.create_run(runs_pb2.CreateRunRequest(run=run, additional_messages=inputs))
-    return await _answer(request, run, body)
+    return await _answer(request, run, body, headers)
+
+
+@routes.post("/v1/responses/input_tokens")
+async def count_input_tokens(request: web.Request) -> web.Response:
+    """How many tokens the model would read for such a request, by its own tokenizer; it is loaded for that."""
+    body = await read_body(request, CountInputTokens)
+    body.check_supported()
+    model = await find_usable(request, body.model)
+    storage, inputs = request.app[STORAGE], new_inputs(body, NewIds())
+    place = await place_for(storage, body, "")
+    run = new_run(body, model, place, inputs, run_id=RunId.new(), tenant="", priority=jobs_pb2.PRIORITY_INTERACTIVE)
+    said = [*await history(storage, place), *inputs]
+    return json_response(
+        {
+            "object": "response.input_tokens",
+            "input_tokens": await count_tokens(request.app[INFERENCE], model_spec(model), run, said),
+        }
+    )
 
 
 @routes.get("/v1/responses/{response_id}")
@@ -99,13 +122,15 @@ async def list_input_items(request: web.Request) -> web.Response:
     return json_response(list_envelope([*map(item_from_message, messages)], has_more=has_more))
 
 
-async def _answer(request: web.Request, run: runs_pb2.Run, body: CreateResponse) -> web.StreamResponse:
-    """A response that was begun by this request, or by an earlier sending of it."""
+async def _answer(
+    request: web.Request, run: runs_pb2.Run, body: CreateResponse, headers: dict[str, str]
+) -> web.StreamResponse:
+    """A response that was begun by this request, or by an earlier sending of it. headers: what may still be sent."""
     is_over = run.status in states.TERMINAL
     if body.stream:
-        return await (resume_response(request, run, -1) if is_over else stream_response(request, run))
+        return await (resume_response(request, run, -1) if is_over else stream_response(request, run, headers))
     if not body.background:
         run = await until_over(request, run, starts=True)
     elif not is_over:
         await request.app[RUNS].start(run)
-    return json_response(await stored_response(request.app[STORAGE], run))
+    return json_response(await stored_response(request.app[STORAGE], run), headers=headers)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.common import COUNTABLE, NO_NUL, RequestModel, Text
+from gateway.schemas.common import COUNTABLE, MAX_PARTS, NO_NUL, RequestModel, Text
 
 CallId = Annotated[str, StringConstraints(min_length=1, max_length=256), NO_NUL]
 _KNOWN_PARTS = ("input_text", "output_text", "text", "refusal")
@@ -45,7 +45,7 @@ class TextPart(RequestModel):
         return self.text or self.refusal or ""
 
 
-Parts = Annotated[list[Annotated[TextPart, BeforeValidator(_only_text)]], Field(min_length=1)]
+Parts = Annotated[list[Annotated[TextPart, BeforeValidator(_only_text)]], Field(min_length=1, max_length=MAX_PARTS)]
 
 
 class MessageItem(RequestModel):

@@ -246,6 +246,24 @@ class CreateResponse(RequestModel):
         }
 
 
+class CountInputTokens(CreateResponse):
+    """POST /v1/responses/input_tokens: the same request, as far as the model's prompt depends on it."""
+
+    _counted: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("model", "input", "instructions", "previous_response_id", "conversation", "tools", "tool_choice"),
+            *("parallel_tool_calls", "reasoning", "text", "truncation"),
+        }
+    )
+
+    def check_supported(self) -> None:
+        """The same, and whatever the prompt does not depend on. Raises InvalidArgumentError, naming the parameter."""
+        for name in sorted(self.model_fields_set - self._counted):
+            if getattr(self, name) is not None:
+                raise unsupported(name)
+        super().check_supported()
+
+
 def _whole_tool(tool: FunctionTool) -> JsonObject:
     return {
         "type": "function",

@@ -50,6 +50,9 @@ def test_a_response_is_streamed_read_and_gone_on_with(client: OpenAI) -> None:
     )
     assert after.status in {"completed", "incomplete"}
     assert after.output_text
+    counted = client.responses.input_tokens.count(model=MODEL, input="Again.", previous_response_id=final.id)
+    assert after.usage is not None
+    assert counted.input_tokens == after.usage.input_tokens
     again = client.responses.retrieve(after.id, stream=True, starting_after=2)
     assert next(iter(again)).sequence_number == 3
 

@@ -226,3 +226,20 @@ async def test_a_run_is_no_response(gateway: Gateway, worker: ScriptedWorker) ->
     id_ = f"resp_{run['id'].removeprefix('run_')}_{thread['id']}"
     assert (await refusal(gateway.client, "GET", f"/v1/responses/{id_}"))[0] == 404
     await worker.answer()
+
+
+async def test_only_what_the_prompt_depends_on_is_counted(gateway: Gateway) -> None:
+    body = {"model": MODEL_ID, "input": "Hi", "temperature": 1}
+    status, error = await refusal(gateway.client, "POST", "/v1/responses/input_tokens", json=body)
+    assert (status, error["param"], error["code"]) == (400, "temperature", "unsupported_parameter")
+
+
+async def test_answers_say_how_many_more_may_wait(gateway: Gateway, worker: ScriptedWorker) -> None:
+    for fields in ({"background": True}, {"stream": True}, {"store": False}):
+        asking = asyncio.create_task(
+            gateway.client.post("/v1/responses", json={"model": MODEL_ID, "input": "Hi", **fields})
+        )
+        await worker.answer()
+        async with await asking as answer:
+            assert answer.status == 200
+            assert int(answer.headers["x-ratelimit-limit-requests"]) > 0
