@@ -35,7 +35,7 @@ REFUSED, IGNORED, NOT_BUILT = "refused", "ignored", "not built"
 # The gateway's functions that check a body; its schema is their second argument.
 _READERS: Final = {"read_body", "validate"}
 # Parts of a request that no schema names.
-_FORM_FIELDS: Final = {"POST /files": {"file"}}
+_FORM_FIELDS: Final = {"POST /files": {"file"}, "POST /uploads/{upload_id}/parts": {"data"}}
 _HEAD: Final = """# OpenAI's API, endpoint by endpoint
 
 This page is written from the code by `make compatibility`, and a test fails when it is stale. Left is what OpenAI

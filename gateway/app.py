@@ -37,6 +37,7 @@ from gateway.keys import (
     RUNS,
     SETTINGS,
     STORAGE,
+    UPLOADS,
     VECTOR_STORES,
 )
 from gateway.pulls.client import PullClient
@@ -71,6 +72,7 @@ from gateway.routes import (
     threads,
     tokens,
     trash,
+    uploads,
     vector_store_files,
     vector_stores,
 )
@@ -79,6 +81,7 @@ from gateway.services.completions import CompletionClient
 from gateway.services.inference import InferenceClient
 from gateway.services.readiness import Readiness
 from gateway.services.storage import StorageClient
+from gateway.services.uploads import UploadClient
 from gateway.settings import GatewaySettings
 from jan.queue.attendance import Attendance
 from jan.queue.follower import LogFollower
@@ -123,6 +126,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
         assistant_imports,
         assistants,
         files,
+        uploads,
         batches,
         trash,
         storage,
@@ -155,6 +159,7 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         storage_client = app[STORAGE] = StorageClient(storage_channel)
         await stack.enter_async_context(storage_client.streaming())
         app[VECTOR_STORES] = storage_client.vector_stores
+        app[UPLOADS] = UploadClient(storage_channel)
         inference = app[INFERENCE] = InferenceClient(hosts)
         fetcher = Fetcher(app[SETTINGS].downloads)
         downloads = app[ASSISTANT_DOWNLOADS] = AssistantDownloads(fetcher, storage_client)

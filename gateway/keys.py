@@ -20,6 +20,7 @@ from gateway.services.completions import CompletionClient
 from gateway.services.inference import InferenceClient
 from gateway.services.readiness import Readiness
 from gateway.services.storage import StorageClient
+from gateway.services.uploads import UploadClient
 from gateway.settings import GatewaySettings
 from gateway.vector_stores.client import VectorStoreClient
 from jan.queue.follower import LogFollower
@@ -29,6 +30,7 @@ LEAVING = web.AppKey("leaving", asyncio.Event)
 SETTINGS = web.AppKey("settings", GatewaySettings)
 METRICS = web.AppKey("metrics", GatewayMetrics)
 STORAGE = web.AppKey("storage", StorageClient)
+UPLOADS = web.AppKey("uploads", UploadClient)
 VECTOR_STORES = web.AppKey("vector_stores", VectorStoreClient)
 FOLLOWER = web.AppKey("follower", LogFollower)
 ASSISTANT_DOWNLOADS = web.AppKey("assistant_downloads", AssistantDownloads)

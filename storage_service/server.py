@@ -25,6 +25,7 @@ from jan.storage.v1 import (
     runs_pb2_grpc,
     threads_pb2_grpc,
     trash_pb2_grpc,
+    uploads_pb2_grpc,
     vector_store_files_pb2_grpc,
     vector_stores_pb2_grpc,
 )
@@ -51,6 +52,7 @@ from storage_service.servicers.runs import RunServicer
 from storage_service.servicers.threads import ThreadServicer
 from storage_service.servicers.trash import LOCK as TRASH_LOCK
 from storage_service.servicers.trash import TrashServicer
+from storage_service.servicers.uploads import UploadServicer
 from storage_service.servicers.vector_store_files import VectorStoreFileServicer
 from storage_service.servicers.vector_stores import VectorStoreServicer
 from storage_service.store.atomic import DiskFailedError
@@ -183,6 +185,7 @@ def add_servicers(
     completions_pb2_grpc.add_CompletionServiceServicer_to_server(CompletionServicer(access, store), server)
     batches_pb2_grpc.add_BatchServiceServicer_to_server(BatchServicer(access, store), server)
     files_pb2_grpc.add_FileServiceServicer_to_server(FileServicer(access, store), server)
+    uploads_pb2_grpc.add_UploadServiceServicer_to_server(UploadServicer(access, archiving, store), server)
     imports_pb2_grpc.add_ImportServiceServicer_to_server(ImportServicer(access, store), server)
     trash_pb2_grpc.add_TrashServiceServicer_to_server(TrashServicer(access, store, leave), server)
     runs_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(access, store), server)

@@ -77,10 +77,12 @@ class Form:
         if request.content_type != "multipart/form-data":
             raise UnsupportedMediaTypeError("Send the file as Content-Type: multipart/form-data.")
         self._request = request
+        # OpenAI's word for a part of an upload (`/v1/uploads/{upload_id}/parts`) is another than for a file.
+        self._file_field = "data" if "upload_id" in request.match_info else "file"
         self._digest = request.get(DIGEST) or UploadDigest()
         self._most_bytes = MAX_FILE_BYTES if most_bytes is None else most_bytes
         if (request.content_length or 0) > self._most_bytes + MAX_FORM_BYTES:
-            raise _too_large(self._most_bytes)
+            raise _too_large(self._most_bytes, self._file_field)
         self.filename = ""
         self.fields: dict[str, str] = {}
 
@@ -101,10 +103,11 @@ class Form:
                     raise InvalidArgumentError("A form's part cannot be a form itself.")
                 name, filename = _names(part)
                 self._digest.begin_part(name, filename or "")
-                if name != "file":
+                if name != self._file_field:
                     await self._read_field(name, part)
                 elif found or filename is None:
-                    raise InvalidArgumentError("'file' must be one file, with a name.", param="file")
+                    message = f"'{self._file_field}' must be one file, with a name."
+                    raise InvalidArgumentError(message, param=self._file_field)
                 else:
                     found = True
                     self.filename = label(filename)
@@ -114,19 +117,20 @@ class Form:
             message = "We could not read the form of your request: it is not well-formed, or was cut off."
             raise InvalidArgumentError(message) from None
         if not found:
-            raise InvalidArgumentError(
-                "Missing required parameter: 'file'.", param="file", code="missing_required_parameter"
-            )
+            message = f"Missing required parameter: '{self._file_field}'."
+            raise InvalidArgumentError(message, param=self._file_field, code="missing_required_parameter")
 
     async def _file(self, part: BodyPartReader) -> AsyncGenerator[bytes, None]:
         if part.headers.get("Content-Transfer-Encoding", "").lower() not in _PLAIN_ENCODINGS:
-            raise InvalidArgumentError("Send the file's bytes as they are, without a transfer encoding.", param="file")
+            raise InvalidArgumentError(
+                "Send the file's bytes as they are, without a transfer encoding.", param=self._file_field
+            )
         size = 0
         while not part.at_eof():
             data = await _in_time(part.read_chunk(PIECE_BYTES))
             size += len(data)
             if size > self._most_bytes:
-                raise _too_large(self._most_bytes)
+                raise _too_large(self._most_bytes, self._file_field)
             self._digest.add(data)
             yield bytes(data)
 
@@ -204,5 +208,6 @@ def _echo(text: str) -> str:
     return repr(text.encode("ascii", "backslashreplace").decode())[1:-1][:MAX_ECHO]
 
 
-def _too_large(most_bytes: int) -> TooLargeError:
-    return TooLargeError(f"A file may hold at most {most_bytes} bytes.", param="file")
+def _too_large(most_bytes: int, param: str = "file") -> TooLargeError:
+    what = "A file" if param == "file" else "A part"
+    return TooLargeError(f"{what} may hold at most {most_bytes} bytes.", param=param)

@@ -9,6 +9,9 @@ from pydantic import Field
 from gateway.http.body import validate
 from gateway.schemas.common import RequestModel
 
+Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
+"""What a client may say that its file is for."""
+
 
 class ExpiresAfter(RequestModel):
     """When the file is removed by itself: an hour to thirty days after it was made."""
@@ -20,7 +23,7 @@ class ExpiresAfter(RequestModel):
 class CreateFile(RequestModel):
     """What is said of an uploaded file."""
 
-    purpose: Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
+    purpose: Purpose
     expires_after: ExpiresAfter | None = None
 
 

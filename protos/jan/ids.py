@@ -192,6 +192,26 @@ class BatchId(Id):
         return "." not in text and super()._is_valid(text)
 
 
+class UploadId(Id):
+    """A file that comes in parts."""
+
+    __slots__ = ()
+    kind = "upload"
+    prefix = "upload_"
+
+
+class UploadPartId(Id):
+    """One part of an upload; without dots, since `upload.json` lies beside it."""
+
+    __slots__ = ()
+    kind = "upload part"
+    prefix = "part_"
+
+    @classmethod
+    def _is_valid(cls, text: str) -> bool:
+        return "." not in text and super()._is_valid(text)
+
+
 class TrashId(Id):
     """One deletion that can be undone; made by storage."""
 

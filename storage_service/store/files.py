@@ -39,8 +39,9 @@ class Upload:
     One user at a time.
     """
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, most_bytes: int | None = None) -> None:
         self._place = place
+        self._most_bytes = MAX_FILE_BYTES if most_bytes is None else most_bytes
         self._draft: atomic.Draft | None = None
 
     @property
@@ -57,8 +58,8 @@ class Upload:
 
     def write(self, data: bytes) -> None:
         """Add bytes. Raises TooLargeError: beyond the limit. StorageFullError: no room. Discard it then."""
-        if self.draft.size + len(data) > MAX_FILE_BYTES:
-            raise TooLargeError(f"A file may hold at most {MAX_FILE_BYTES} bytes.", param="file")
+        if self.draft.size + len(data) > self._most_bytes:
+            raise TooLargeError(f"A file may hold at most {self._most_bytes} bytes.", param="file")
         self.draft.write(data)
 
     def discard(self) -> None:
@@ -119,11 +120,11 @@ class Files:
         self.on_removal: Callable[[FileId], None] = lambda _: None
         """Hears of every file before it is removed."""
 
-    def begin(self) -> Upload:
+    def begin(self, most_bytes: int | None = None) -> Upload:
         """Start an upload, which grows where nobody sees it."""
         with self._lock:
             self._uploads += 1
-            return Upload(self._layout.staging / f"upload.{self._uploads}")
+            return Upload(self._layout.staging / f"upload.{self._uploads}", most_bytes)
 
     def finish(self, upload: Upload, file: File, lifetime_ms: int | None = None) -> File:
         """Make what was uploaded a file; its length and times are the store's. Durable on return.

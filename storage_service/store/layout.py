@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jan.errors import InvalidArgumentError
-from jan.ids import AssistantId, BatchId, CompletionId, FileId, Id, ModelId, PullId, ThreadId, VectorStoreId
+from jan.ids import AssistantId, BatchId, CompletionId, FileId, Id, ModelId, PullId, ThreadId, UploadId, VectorStoreId
 from storage_service.store import atomic
 
 THREAD_FILE = "thread.json"
@@ -44,6 +44,7 @@ class Layout:
         self.staging = self.server / "staging"
         self.restoring = self.server / "restoring"
         self.pulls = self.server / "pulls"
+        self.uploads = self.server / "uploads"
         self.index = self.server / "index"
         self.message_indexes = self.index / "messages"
         self.chunk_indexes = self.index / "vector_stores"
@@ -51,6 +52,7 @@ class Layout:
         self._server_folders = (
             *(self.quarantine, self.trash, self.staging, self.converted, self.message_indexes),
             self.pulls,
+            self.uploads,
             self.chunk_indexes,
         )
         self._collections = (self.threads, self.assistants, self.models, self.files, self.vector_stores)
@@ -127,6 +129,10 @@ class Layout:
     def pull(self, pull_id: PullId) -> Path:
         """Where the download of a model grows."""
         return self.pulls / PullId.parse(pull_id)
+
+    def upload(self, upload_id: UploadId) -> Path:
+        """Where the parts of a file are gathered."""
+        return self.uploads / UploadId.parse(upload_id)
 
     def messages_index(self, thread_id: ThreadId) -> Path:
         """Where the index of a thread's messages.jsonl is kept, if it is a long file."""

@@ -35,6 +35,7 @@ from storage_service.store.revisions import check_revision
 from storage_service.store.runs import Runs
 from storage_service.store.threads import Threads
 from storage_service.store.trash import DEFAULT_DAYS, Deletion, Trash
+from storage_service.store.uploads.uploads import Uploads
 from storage_service.store.vector_stores.batches import FileBatches
 from storage_service.store.vector_stores.files import StoreFiles
 from storage_service.store.vector_stores.search import ChunkSearch
@@ -56,6 +57,7 @@ class Store:
         self.assistant_imports = AssistantImports(where, self.assistants)
         self.files = Files(where, clock, stopwatch)
         self.completions = Completions(where, clock)
+        self.uploads = Uploads(where, clock, stopwatch, self.files)
         self.batches = Batches(where, clock, self.files)
         self.vector_stores = VectorStores(where, clock, stopwatch)
         self.vector_store_files = StoreFiles(where, clock, self.vector_stores, self.files)
@@ -237,6 +239,7 @@ class Store:
         """Remove what has outlived its time: in the trash, among the uploads, and in vector stores."""
         self.trash.empty()
         self.files.remove_expired()
+        self.uploads.remove_expired()
         for store_id in self.vector_stores.long_expired():
             self.vector_store_files.remove_all(store_id)
 

@@ -17,21 +17,18 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow]
 _ENDS = {"completed", "failed", "expired", "cancelled"}
 
 
+def request(number: int) -> dict[str, Any]:
+    messages = [{"role": "user", "content": f"Say the number {number}."}]
+    return {
+        "custom_id": f"request-{number}",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": MODEL, "messages": messages, "max_tokens": 8},
+    }
+
+
 def start(client: OpenAI, count: int) -> Batch:
-    requests: list[dict[str, Any]] = [
-        {
-            "custom_id": f"request-{number}",
-            "method": "POST",
-            "url": "/v1/chat/completions",
-            "body": {
-                "model": MODEL,
-                "messages": [{"role": "user", "content": f"Say the number {number}."}],
-                "max_tokens": 8,
-            },
-        }
-        for number in range(count)
-    ]
-    data = "".join(json.dumps(request) + "\n" for request in requests).encode()
+    data = "".join(json.dumps(request(number)) + "\n" for number in range(count)).encode()
     file = client.files.create(file=("requests.jsonl", data), purpose="batch")
     return client.batches.create(
         input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"name": "numbers"}
@@ -83,3 +80,16 @@ def test_a_batch_survives_the_death_of_any_process(stack: Stack, client: OpenAI,
     assert ended.request_counts is not None
     assert ended.request_counts.failed == 0
     assert answers(client, ended) == sorted(f"request-{number}" for number in range(12))
+
+
+def test_an_input_that_came_in_parts(client: OpenAI) -> None:
+    data = json.dumps(request(0)).encode() + b"\n"
+    upload = client.uploads.upload_file_chunked(
+        file=data, filename="requests.jsonl", bytes=len(data), purpose="batch", mime_type="text/jsonl", part_size=64
+    )
+    assert upload.status == "completed"
+    assert upload.file is not None
+    batch = client.batches.create(
+        input_file_id=upload.file.id, endpoint="/v1/chat/completions", completion_window="24h"
+    )
+    assert answers(client, until_ended(client, batch)) == ["request-0"]

@@ -6,6 +6,7 @@ that a crash cut short is made again, and makes the same files.
 
 import hashlib
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -131,11 +132,10 @@ class Batches:
         )
 
     def _make_file(self, batch: Batch, what: str, results: Iterable[Result]) -> str:
-        upload = self._files.begin()
+        upload = self._files.begin(most_bytes=sys.maxsize)  # what was asked for is given, however long it became
         try:
             for result in results:
-                # Not through `upload.write`: what was asked for is given, however long it became.
-                upload.draft.write(jsonl.encode(result.value))
+                upload.write(jsonl.encode(result.value))
             if not upload.is_begun:
                 return ""
             file_id = FileId(FileId.prefix + hashlib.sha256(f"{batch.id}.{what}".encode()).hexdigest()[:_DIGITS])
