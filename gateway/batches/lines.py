@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from jan.storage.v1 import files_pb2
 PIECE_BYTES = 1024 * 1024
 # Of one request, as where it is sent by itself.
 MAX_LINE_BYTES = MAX_JSON_BYTES
+# Others have their turn after so many lines: a piece may hold tens of thousands.
+_IN_A_ROW = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ async def read_lines(storage: StorageClient, file_id: str) -> AsyncGenerator[Lin
         *whole, rest = (rest + piece).split(b"\n")
         for data in whole:
             number += 1
+            if number % _IN_A_ROW == 0:
+                await asyncio.sleep(0)
             if data.strip() or is_too_long:
                 yield Line(number, None if is_too_long or len(data) > MAX_LINE_BYTES else data)
             is_too_long = False

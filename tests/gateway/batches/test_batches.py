@@ -245,3 +245,40 @@ async def _counted(gateway: Gateway, batch: dict[str, Any], completed: int) -> N
 def _text(result: dict[str, Any]) -> str:
     text: str = result["response"]["body"]["choices"][0]["message"]["content"]
     return text
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "kind"),
+    [
+        ("/v1/completions", {"model": "scripted", "prompt": "Hi"}, jobs_pb2.ENDPOINT_COMPLETIONS),
+        ("/v1/embeddings", {"model": "scripted", "input": "Hi"}, jobs_pb2.ENDPOINT_EMBEDDINGS),
+    ],
+)
+async def test_other_endpoints(
+    gateway: Gateway, worker: ScriptedWorker, endpoint: str, body: dict[str, Any], kind: int
+) -> None:
+    batch = await new_batch(gateway, lines([line("a", body, url=endpoint)]), endpoint=endpoint)
+    taken = await worker.answer(["said"])
+    assert (taken.job.endpoint, taken.job.id) == (kind, f"{batch['id']}.1.1")
+    ended = await until(gateway, batch)
+    assert (ended["status"], ended["endpoint"]) == ("completed", endpoint)
+    assert list(await results(gateway, ended["output_file_id"])) == ["a"]
+
+
+async def test_the_owner_is_charged(gateway: Gateway, worker: ScriptedWorker) -> None:
+    file = await upload(gateway.client, lines([line("a")]), purpose="batch")
+    asked = {"input_file_id": file["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    headers = {"Authorization": "Bearer ann"}
+    async with gateway.client.post("/v1/batches", json=asked, headers=headers) as answer:
+        batch = await answer.json()
+    taken = await worker.answer()
+    assert taken.job.tenant.startswith("key:")
+    assert (await until(gateway, batch))["status"] == "completed"
+
+
+async def test_the_files_of_results_may_expire(gateway: Gateway, worker: ScriptedWorker) -> None:
+    expiry = {"anchor": "created_at", "seconds": 3600}
+    batch = await new_batch(gateway, lines([line("a")]), output_expires_after=expiry)
+    await worker.answer()
+    file = await gateway.json("GET", f"/v1/files/{(await until(gateway, batch))['output_file_id']}")
+    assert file["expires_at"] - file["created_at"] == 3600
