@@ -26,6 +26,8 @@ _STATUSES = {
     states.FAILED: "failed",
     states.EXPIRED: "failed",
 }
+# What OpenAI's schema knows only with a value, or not at all.
+_NEVER_NULL = frozenset({"user", "usage"})
 _REASONS = {"max_completion_tokens": "max_output_tokens"}
 
 
@@ -44,7 +46,7 @@ async def written(storage: StorageClient, run: runs_pb2.Run) -> Sequence[message
 def response_object(run: runs_pb2.Run, output: Sequence[JsonObject]) -> JsonObject:
     """The object of a run that answers a request for a response. `thread_id` is ours: where its turn stands."""
     asked = asked_of(run)
-    return {
+    whole = {
         **head(asked, run),
         "id": ResponseId.of(run.id, run.thread_id),
         "status": _status(run, asked),
@@ -54,6 +56,7 @@ def response_object(run: runs_pb2.Run, output: Sequence[JsonObject]) -> JsonObje
         "output": list(output),
         "usage": usage_object(run.usage) if run.HasField("usage") and run.status in states.TERMINAL else None,
     }
+    return {name: value for name, value in whole.items() if value is not None or name not in _NEVER_NULL}
 
 
 def head(asked: JsonObject, run: runs_pb2.Run) -> JsonObject:

@@ -21,7 +21,14 @@ from gateway.responses.objects import response_object, stored_response
 from gateway.runs import derived_ids, states
 from gateway.schemas.common import JsonObject
 from gateway.services.storage import StorageClient
-from jan.errors import GoneError, InvalidArgumentError, JanError, ResourceExhaustedError, UnavailableError
+from jan.errors import (
+    DeadlineExceededError,
+    GoneError,
+    InvalidArgumentError,
+    JanError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
 from jan.queue.follower import LogRestartedError, LogSubscription, SlowReaderError
 from jan.storage.v1 import runs_pb2
 
@@ -180,12 +187,20 @@ async def _batches(
         if batch:
             yield [_parsed(entry.payload) for entry in batch]
             continue
-        current = await request.app[STORAGE].get_run(run.thread_id, run.id)
+        current = await _as_it_is(request.app[STORAGE], run)
         if current.status in states.TERMINAL and silent_end:
             yield [(f"{_RUN}{status_name(current.status)}", {})]
             return
         silent_end = current.status in states.TERMINAL
         yield []
+
+
+async def _as_it_is(storage: StorageClient, run: runs_pb2.Run) -> runs_pb2.Run:
+    """The run as it is now, or as it was while storage is away. Raises NotFoundError."""
+    try:
+        return await storage.get_run(run.thread_id, run.id)
+    except (UnavailableError, DeadlineExceededError):
+        return run
 
 
 def _parsed(payload: bytes) -> Event:

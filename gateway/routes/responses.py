@@ -25,9 +25,10 @@ from gateway.responses.unstored import answer_unstored
 from gateway.runs import states
 from gateway.runs.cancelling import cancel_run
 from gateway.schemas.responses import CountInputTokens, CreateResponse, check_include_of
-from jan.errors import FailedPreconditionError
+from jan.errors import DeadlineExceededError, FailedPreconditionError, UnavailableError
 from jan.ids import MessageId, ResponseId, RunId, ThreadId
 from jan.inference.v1 import jobs_pb2
+from jan.rpc_errors import OUTCOME_UNKNOWN
 from jan.storage.v1 import runs_pb2
 
 routes = web.RouteTableDef()
@@ -129,8 +130,13 @@ async def _answer(
     is_over = run.status in states.TERMINAL
     if body.stream:
         return await (resume_response(request, run, -1) if is_over else stream_response(request, run, headers))
-    if not body.background:
-        run = await until_over(request, run, starts=True)
-    elif not is_over:
-        await request.app[RUNS].start(run)
-    return json_response(await stored_response(request.app[STORAGE], run), headers=headers)
+    try:
+        if not body.background:
+            run = await until_over(request, run, starts=True)
+        elif not is_over:
+            await request.app[RUNS].start(run)
+        return json_response(await stored_response(request.app[STORAGE], run), headers=headers)
+    except (UnavailableError, DeadlineExceededError):
+        # It is accepted, so a client that sends it again by itself would have another made.
+        id_ = ResponseId.of(run.id, run.thread_id)
+        raise UnavailableError(f"The response {id_} was accepted; read it again.", code=OUTCOME_UNKNOWN) from None

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from typing import Any
 
-from tests.fixtures.gateway import MODEL_ID, running_gateway, write_model
+import pytest
+
+from gateway.services.storage import StorageClient
+from jan.errors import UnavailableError
+from jan.storage.v1 import messages_pb2
+from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
 from tests.fixtures.worker import ScriptedWorker
@@ -34,3 +41,25 @@ async def test_a_response_is_taken_over_and_told_from_any_event(
         assert [data["sequence_number"] for _, data in events] == list(range(1, len(events) + 1))
         assert [data["delta"] for name, data in events if name.endswith("text.delta")] == ["Hello", " there"]
         assert events[-1][1]["response"] == await second.json("GET", path)
+
+
+async def test_a_response_that_cannot_be_told_is_not_asked_for_again(
+    gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_away(self: StorageClient, request: messages_pb2.ListMessagesRequest) -> None:
+        raise UnavailableError("Storage is away.")
+
+    asking = asyncio.create_task(gateway.client.post("/v1/responses", json={"model": MODEL_ID, "input": "Hi"}))
+    job = await worker.take()
+    await job.begin()
+    await job.say("Hello")
+    monkeypatch.setattr(StorageClient, "list_messages", is_away)
+    await job.finish()
+    async with await asking as answer:
+        error = (await answer.json())["error"]
+        assert (answer.status, error["code"]) == (503, "outcome_unknown")
+        assert answer.headers["x-should-retry"] == "false"
+    monkeypatch.undo()
+    [id_] = re.findall(r"resp_\S+", error["message"])
+    response = await gateway.json("GET", f"/v1/responses/{id_}")
+    assert (response["status"], response["output"][0]["content"][0]["text"]) == ("completed", "Hello")
