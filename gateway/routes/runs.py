@@ -68,7 +68,7 @@ async def create_thread_and_run(request: web.Request) -> web.StreamResponse:
     ids = new_ids(request)
     run_id = ids.next(RunId)
     assistant = await find_assistant(storage, body.assistant_id)
-    draft = new_thread(body.thread, ids, assistant_id=assistant.id)
+    draft = new_thread(body.new_thread, ids, assistant_id=assistant.id)
     if ids.are_repeatable and (made_before := await _find_run(storage, draft.thread.id, run_id)) is not None:
         first = event_frame("thread.created", thread_from_proto(await storage.get_thread(draft.thread.id)))
         return await _answer(request, made_before, stream=bool(body.stream), first=first)

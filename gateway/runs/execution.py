@@ -17,7 +17,14 @@ from gateway.convert.runs import run_from_proto, status_name
 from gateway.queueing.jobs import JobClient
 from gateway.runs import derived_ids, states
 from gateway.runs.calls import Calls
-from gateway.runs.file_search import Result, results_of, search_frames, search_step, stored_search_step
+from gateway.runs.file_search import (
+    Result,
+    SearchStoppedError,
+    results_of,
+    search_frames,
+    search_step,
+    stored_search_step,
+)
 from gateway.runs.log import RunLog, event_frame
 from gateway.runs.request import job_for
 from gateway.runs.steps import now, step_frame
@@ -94,7 +101,11 @@ class RunExecution:
         Raises RoundOverError. Raises any other JanError: it cannot be answered; call `fail`.
         """
         await self._log.emit(await self._opening(), self._frame("queued"))
-        await self._search_files()
+        try:
+            await self._search_files()
+        except SearchStoppedError:
+            await self._cancel()
+            return
         async with self._jobs.followed(self._job_id) as events:
             if not await self._jobs.is_known(self._job_id) and not await self._submit():
                 return
@@ -119,10 +130,13 @@ class RunExecution:
         return step_frame(await self._storage.get_run_step(self._run.thread_id, self._run.id, step_id))
 
     async def _search_files(self) -> None:
-        """Search the run's vector stores, before its first round, and have the answer cite what was found."""
+        """Search the run's vector stores, before its first round, and have the answer cite what was found.
+
+        Raises SearchStoppedError: the run was cancelled or expired while its files were waited for.
+        """
         if self._round > 1:
             self._sources = results_of(await stored_search_step(self._storage, self._run))
-        elif step := await search_step(self._storage, self._run):
+        elif step := await search_step(self._storage, self._run, self._must_stop):
             self._sources = results_of(step)
             await self._go_on()
             await self._log.emit(*search_frames(step))
@@ -146,15 +160,19 @@ class RunExecution:
 
         A job whose worker died answers no cancel: after some patience the run ends without it.
         """
-        await self._read_run()
-        self._expired = self._expired or time.monotonic() >= self._deadline
-        if not self._expired and self._run.status != states.CANCELLING:
+        if not await self._must_stop():
             return
         now_seconds = time.monotonic()
         self._stopping_since = self._stopping_since or now_seconds
         await self._jobs.cancel(self._job_id)
         if now_seconds - self._stopping_since >= STOP_PATIENCE_SECONDS:
             await self._cancel()
+
+    async def _must_stop(self) -> bool:
+        """Whether the run was cancelled or has expired. Raises RoundOverError."""
+        await self._read_run()
+        self._expired = self._expired or time.monotonic() >= self._deadline
+        return self._expired or self._run.status == states.CANCELLING
 
     async def _take_in(self, batch: list[jobs_pb2.JobEvent]) -> None:
         frames: list[bytes] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from gateway.convert.json_fields import from_text, to_text
@@ -37,6 +37,8 @@ _MAX_QUERY = 65_536
 # Of the best result's score. What is further off has a word or two in common, and leads small models astray.
 _LEAST_SHARE = 0.5
 _PATIENCE_SECONDS = 60.0
+# At most this long a cancel is not heard.
+_LOOK_SECONDS = 0.5
 _RANKER = "default_2024_08_21"
 _MARK = re.compile(r"\[(\d{1,2})\]")
 _TOLD = (
@@ -52,10 +54,17 @@ def file_search_tool(run: runs_pb2.Run) -> dict[str, Any] | None:
     return next((tool for tool in tools if tool.get("type") == FILE_SEARCH and tool.get("enabled", True)), None)
 
 
-async def search_step(storage: StorageClient, run: runs_pb2.Run) -> runs_pb2.RunStep | None:
+class SearchStoppedError(Exception):
+    """The run is to stop, so nothing was searched."""
+
+
+async def search_step(
+    storage: StorageClient, run: runs_pb2.Run, must_stop: Callable[[], Awaitable[bool]]
+) -> runs_pb2.RunStep | None:
     """The step that tells of the search, made if this is the first time; None when there is nothing to search.
 
-    Raises NotFoundError, FailedPreconditionError: a vector store is gone, or has expired.
+    must_stop: asked again and again while files are waited for. Raises SearchStoppedError: it said so.
+    NotFoundError, FailedPreconditionError: a vector store is gone, or has expired.
     """
     tool = file_search_tool(run)
     if tool is None:
@@ -69,6 +78,8 @@ async def search_step(storage: StorageClient, run: runs_pb2.Run) -> runs_pb2.Run
         return None
     options = tool.get(FILE_SEARCH) or {}
     step = new_step(run, derived_ids.search_step_id(run.id), runs_pb2.RUN_STEP_TYPE_TOOL_CALLS, call_details([]))
+    for store_id in store_ids:
+        await _until_processed(storage, store_id, must_stop)
     found = await _search(storage, store_ids, question, options)
     ranking = {"ranker": _RANKER, "score_threshold": _threshold(options)}
     call = {
@@ -163,7 +174,6 @@ async def _search(
     limit = options.get("max_num_results") or DEFAULT_RESULTS
     hits: list[vector_stores_pb2.VectorStoreHit] = []
     for store_id in store_ids:
-        await _until_processed(storage, store_id)
         hits += await storage.vector_stores.search(
             vector_stores_pb2.SearchVectorStoreRequest(
                 vector_store_id=store_id,
@@ -187,12 +197,17 @@ async def _search(
     return results
 
 
-async def _until_processed(storage: StorageClient, store_id: str) -> None:
-    """Wait for the store's files, as OpenAI's runs do for a minute; what is not ready then is not found."""
+async def _until_processed(storage: StorageClient, store_id: str, must_stop: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for the store's files, as OpenAI's runs do for a minute; what is not ready then is not found.
+
+    Raises SearchStoppedError.
+    """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            backoff = Backoff(most_seconds=1.0)
+            backoff = Backoff(most_seconds=_LOOK_SECONDS)
             while (await storage.vector_stores.get(store_id)).state == vector_stores_pb2.VECTOR_STORE_STATE_IN_PROGRESS:
+                if await must_stop():
+                    raise SearchStoppedError
                 await backoff.wait()
 
 

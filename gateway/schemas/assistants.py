@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from gateway.models.lookup import ANY_MODEL
 from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Temperature, TopP
 from gateway.schemas.response_format import ResponseFormat
-from gateway.schemas.tools import FileReference, Tool, ToolResources
+from gateway.schemas.tools import RESOURCES_PARTLY, FileReference, Tool, ToolResources
 from jan.errors import InvalidArgumentError
 from jan.ids import ModelId
 
@@ -64,6 +64,8 @@ class AssistantFields(RequestModel):
     settings: JsonObject | None = None
     thread_location: Annotated[str, StringConstraints(max_length=4096), NO_NUL] | None = None
     models: Annotated[list[ModelName], Field(max_length=_MAX_MODELS)] | None = None
+
+    _partly: ClassVar[dict[str, str]] = RESOURCES_PARTLY
 
     @model_validator(mode="before")
     @classmethod

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.schemas.assistants import Instructions, ReasoningEffort, ResponseFormatOption
@@ -12,7 +12,7 @@ from gateway.schemas.chat_tools import NamedFunction
 from gateway.schemas.common import COUNTABLE, NO_NUL, Metadata, RequestModel, Temperature, TopP
 from gateway.schemas.messages import CreateMessage
 from gateway.schemas.threads import CreateThread
-from gateway.schemas.tools import Tool
+from gateway.schemas.tools import RESOURCES_PARTLY, Tool, ToolResources
 
 # OpenAI's bound on what a run is given back, and more calls than one answer makes.
 MAX_OUTPUT_LENGTH = 512 * 1024
@@ -82,6 +82,25 @@ class CreateThreadAndRun(RunRequest):
     """POST /v1/threads/runs."""
 
     thread: CreateThread | None = None
+    tool_resources: ToolResources | None = None
+
+    _partly: ClassVar[dict[str, str]] = RESOURCES_PARTLY
+
+    @field_validator("tool_resources")
+    @classmethod
+    def _said_once(cls, resources: ToolResources | None, info: ValidationInfo) -> ToolResources | None:
+        thread = info.data.get("thread")
+        if resources is not None and thread is not None and thread.tool_resources is not None:
+            raise PydanticCustomError(
+                "invalid_value", "Say either 'tool_resources' or 'thread.tool_resources': both are the new thread's"
+            )
+        return resources
+
+    @property
+    def new_thread(self) -> CreateThread:
+        """The thread to make, with the resources that are named beside it."""
+        thread = self.thread or CreateThread()
+        return thread.model_copy(update={"tool_resources": self.tool_resources or thread.tool_resources})
 
 
 class ModifyRun(RequestModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from gateway.schemas.assistants import Instructions, ModelName
 from gateway.schemas.common import COUNTABLE, NO_NUL, JsonObject, Metadata, RequestModel
 from gateway.schemas.messages import CreateMessage
-from gateway.schemas.tools import ToolResources
+from gateway.schemas.tools import RESOURCES_PARTLY, ToolResources
 from jan.errors import InvalidArgumentError
 from jan.ids import AssistantId
 
@@ -70,6 +70,8 @@ class ThreadFields(RequestModel):
     tool_resources: ToolResources | None = None
     title: Title | None = None
     assistants: Annotated[list[ThreadAssistant], Field(max_length=MAX_ASSISTANTS)] | None = None
+
+    _partly: ClassVar[dict[str, str]] = RESOURCES_PARTLY
 
 
 class CreateThread(ThreadFields):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.schemas.common import NO_NUL, JsonObject, SentObject, Text
@@ -62,13 +62,18 @@ class FileSearchResources(SentObject):
     vector_store_ids: Annotated[list[FileReference], Field(max_length=1)] | None = None
     vector_stores: list[JsonObject] | None = None
 
-    @model_validator(mode="after")
-    def _makes_no_store(self) -> Self:
-        if self.vector_stores:
+    @field_validator("vector_stores")
+    @classmethod
+    def _makes_no_store(cls, stores: list[JsonObject] | None) -> list[JsonObject] | None:
+        if stores:
             raise PydanticCustomError(
                 "unsupported_parameter", "Vector stores cannot be made in passing on this server; name an existing one"
             )
-        return self
+        return stores
+
+
+RESOURCES_PARTLY = {"tool_resources": "`file_search.vector_stores` is refused: name a store that exists"}
+"""For docs/compatibility.md, of every schema that has `tool_resources`."""
 
 
 class ToolResources(SentObject):

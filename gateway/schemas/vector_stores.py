@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.schemas.common import NO_NUL, Metadata, RequestModel, Text
@@ -159,11 +159,14 @@ class SearchVectorStore(RequestModel):
     ranking_options: RankingOptions | None = None
     rewrite_query: bool | None = None
 
-    @model_validator(mode="after")
-    def _is_not_rewritten(self) -> Self:
-        if self.rewrite_query:
+    _partly: ClassVar[dict[str, str]] = {"rewrite_query": "refused when true: what is asked is what is searched"}
+
+    @field_validator("rewrite_query")
+    @classmethod
+    def _is_not_rewritten(cls, wanted: bool | None) -> bool | None:
+        if wanted:
             raise PydanticCustomError("unsupported_parameter", "'rewrite_query' is not supported: ask as you search")
-        return self
+        return wanted
 
 
 Compound.model_rebuild()

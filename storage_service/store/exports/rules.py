@@ -8,9 +8,9 @@ from storage_service.store.exports.folders import Entry
 
 MEBIBYTE = 1024 * 1024
 
+# Not `completions` and `batches`: each names whose key asked for it, and is nobody else's.
 _SHARED = frozenset(
-    {"threads", "assistants", "models", "files", "completions", "batches", "vector_stores"}
-    | {"engines", "settings", "llamacpp", "mlx"}
+    {"threads", "assistants", "models", "files", "vector_stores", "engines", "settings", "llamacpp", "mlx"}
 )
 SERVER = ".server"
 # Of the server's own: what can be brought back. The rest is made anew, or is this process's alone.

@@ -190,7 +190,13 @@ async def test_a_thread_can_be_made_and_run_in_one_request(gateway: Gateway, wor
 
 
 async def test_a_refused_request_leaves_no_thread_behind(gateway: Gateway) -> None:
-    for fields, status in (({"model": "nobody"}, 404), ({"assistant_id": "nobody"}, 404), ({"tools": [{}]}, 400)):
+    twice: dict[str, Any] = {"tool_resources": {}, "thread": {"tool_resources": {}}}
+    for fields, status in (
+        ({"model": "nobody"}, 404),
+        ({"assistant_id": "nobody"}, 404),
+        ({"tools": [{}]}, 400),
+        (twice, 400),
+    ):
         await gateway.json("POST", "/v1/threads/runs", {"assistant_id": "jan", "thread": {}, **fields}, status=status)
     assert (await gateway.json("GET", "/v1/threads"))["data"] == []
 

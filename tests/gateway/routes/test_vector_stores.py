@@ -145,7 +145,7 @@ async def test_a_store_with_an_unknown_file_is_not_made(api: Api) -> None:
         ({"query": "a", "ranking_options": {"score_threshold": 1.5}}, "ranking_options.score_threshold"),
         ({"query": "a", "filters": {"type": "like", "key": "a", "value": "b"}}, "filters.type"),
         ({"query": "a", "filters": {"type": "eq", "key": "a", "value": ["b"]}}, "filters"),
-        ({"query": "a", "rewrite_query": True}, ""),
+        ({"query": "a", "rewrite_query": True}, "rewrite_query"),
     ],
 )
 async def test_a_search_that_cannot_be(api: Api, body: dict[str, Any], param: str) -> None:

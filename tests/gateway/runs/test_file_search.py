@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from openai.types.beta.threads import Message
 from openai.types.beta.threads.runs import RunStep
 
 from gateway.runs.file_search import citations, with_excerpts
+from storage_service import ingestion
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.worker import ScriptedWorker
 from tests.gateway.client import upload
@@ -126,6 +128,48 @@ async def test_a_store_that_is_gone_ends_the_run(gateway: Gateway, worker: Scrip
     ended = await until_ended(gateway, run)
     assert ended["status"] == "failed"
     assert "vs_gone" in ended["last_error"]["message"]
+
+
+@pytest.fixture
+def held_back(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """No file of a vector store is processed until it is set."""
+    may_go_on = threading.Event()
+
+    def wait(*_: object) -> str:
+        may_go_on.wait()
+        return "Plant tomatoes in May"
+
+    monkeypatch.setattr(ingestion, "extract", wait)
+    return may_go_on
+
+
+async def test_a_cancel_ends_the_wait_for_files(
+    gateway: Gateway, worker: ScriptedWorker, held_back: threading.Event
+) -> None:
+    try:
+        file = await upload(gateway.client, b"Plant tomatoes in May", "a.txt")
+        store = await gateway.json("POST", "/v1/vector_stores", {"file_ids": [file["id"]]})
+        thread_id = await asking_thread(gateway, store["id"])
+        run = await start(gateway, thread_id, tools=[TOOL])
+        path = f"/v1/threads/{thread_id}/runs/{run['id']}"
+        assert (await gateway.json("POST", f"{path}/cancel"))["status"] == "cancelling"
+        assert (await until_ended(gateway, run))["status"] == "cancelled"
+        assert (await gateway.json("GET", f"/v1/vector_stores/{store['id']}"))["status"] == "in_progress"
+        assert (await gateway.json("GET", f"{path}/steps"))["data"] == []
+    finally:
+        held_back.set()
+    await start(gateway, thread_id)
+    assert (await worker.take()).body["messages"][-1]["content"] == "When do I plant tomatoes?"
+
+
+async def test_resources_may_stand_beside_the_new_thread(gateway: Gateway, worker: ScriptedWorker) -> None:
+    store_id, _ = await new_store(gateway, a="Plant tomatoes in May")
+    resources = {"file_search": {"vector_store_ids": [store_id]}}
+    thread = {"messages": [{"role": "user", "content": "When do I plant tomatoes?"}]}
+    body = {"assistant_id": "jan", "thread": thread, "tools": [TOOL], "tool_resources": resources}
+    run = await gateway.json("POST", "/v1/threads/runs", body)
+    assert "Plant tomatoes in May" in (await worker.take()).body["messages"][0]["content"]
+    assert (await gateway.json("GET", f"/v1/threads/{run['thread_id']}"))["tool_resources"] == resources
 
 
 async def test_a_search_beside_functions(gateway: Gateway, worker: ScriptedWorker) -> None:

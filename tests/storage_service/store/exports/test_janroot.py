@@ -67,6 +67,9 @@ def fill(store: Store, janroot: Path) -> dict[str, bytes]:
     put(janroot / "engines/keys.env", "KEY=sk-canary")
     put(janroot / "settings/@janhq/x/settings.json", EXTENSION)
     put(janroot / "logs/app.log", "sk-canary")
+    put(janroot / "completions/chatcmpl-1.json", {"owner": "sk-canary"})
+    put(janroot / "batches/batch_1.json", {"tenant": "key:sk-canary"})
+    put(janroot / "vector_stores/vs_1/vector_store.json", {"name": "notes"})
     put(janroot / ".server/quarantine/torn", "half")
     put(janroot / ".server/trash/janroot-1704504633000-0123abcd/models/demo/demo.gguf", b"G" * 1000)
     put(janroot / ".server/converted/jan_1.json", "{}")
@@ -127,7 +130,8 @@ def test_an_export_holds_no_key_and_nothing_of_the_server(store: Store, janroot:
         assert files[name] == lying[name]
     reasons = {found["path"]: found["reason"] for found in about["left_out"]}
     assert reasons["engines/broken.json"] == reasons["engines/keys.env"] == "may_hold_keys"
-    assert reasons["logs"] == reasons["themes"] == "not_shared"
+    assert {reasons[name] for name in ("logs", "themes", "completions", "batches")} == {"not_shared"}
+    assert "vector_stores/vs_1/vector_store.json" in files
     assert about["format"] == "janroot-export"
 
 

@@ -66,6 +66,23 @@ def test_files_belong_to_the_jan_folder_around_them() -> None:
     assert [entry.name for root in found.roots for entry, _ in root.strays] == ["c/x"]
 
 
+def test_what_belongs_to_another_server_is_left_out_by_name() -> None:
+    found = contents.understand(
+        entries(
+            [
+                "a/threads/t/thread.json",
+                *("a/completions/c.json", "a/completions/d.json"),
+                "a/batches/b.results.jsonl",
+                *("a/vector_stores/vs_1/vector_store.json", "a/vector_stores/vs_1/files/f.txt"),
+            ]
+        )
+    )
+    assert found is not None
+    left_out = [path for root in found.roots for path, _ in root.left_out]
+    assert left_out == ["a/completions", "a/batches", "a/vector_stores"]
+    assert [root for root in found.roots if root.strays or root.configuration] == []
+
+
 def test_more_jan_folders_than_anybody_has_are_refused() -> None:
     with pytest.raises(InvalidArgumentError) as refused:
         contents.understand(entries(f"{n}/threads/t/thread.json" for n in range(contents.MOST_ROOTS + 1)))
