@@ -201,7 +201,8 @@ class Worker:
     async def _reclaim(self) -> None:
         """Release jobs whose worker went silent, whichever host it was on; never one that is in hand here."""
         for stalled in await self._leases.stalled():
-            if any(relay.taken.lease.token == stalled.token for relay in self._relays.values()):
+            leases = (relay.taken.lease for relay in self._relays.values())
+            if any((lease.id, lease.token) == (stalled.id, stalled.token) for lease in leases):
                 continue
             outcome = await self._queue.reclaim(stalled)
             logger.warning("lease stood still", job=stalled.id, outcome=str(outcome))

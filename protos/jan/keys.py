@@ -16,6 +16,8 @@ KEPT_SECONDS = 60 * 60
 KEPT_EVENTS = 64
 # How long an ended job or run can still be followed from its log.
 ENDED_TTL_SECONDS = 10 * 60
+# How long a take is remembered, for a worker that asks again because the reply was lost.
+TAKEN_TTL_SECONDS = 60
 # How long a request that is being answered keeps its `Idempotency-Key` if its gateway dies.
 ANSWERING_TTL_SECONDS = 60
 # The longest answer that is kept for a repetition of its request.
@@ -97,6 +99,11 @@ def tenants(name: str) -> str:
 def virtual_times(name: str) -> str:
     """Sorted set: one queue's virtual `now`, and as `t:<tenant>` that of tenants without jobs who are ahead of it."""
     return f"{PREFIX}queue:times:{name}"
+
+
+def taken(token: str) -> str:
+    """String: the job that was taken under this token, for as long as the take may be repeated."""
+    return f"{PREFIX}taken:{token}"
 
 
 def pace(model_id: str) -> str:

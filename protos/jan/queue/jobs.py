@@ -117,6 +117,8 @@ class JobQueue:
 
         models_elsewhere: other hosts have these models, so their jobs are left to them for `ELSEWHERE_SECONDS`.
 
+        The client asks again after a lost reply, and gets the same job.
+
         Raises redis.RedisError: a job may have been taken unseen; its lease stalls and it is released.
         """
         token = new_token()

@@ -1,6 +1,7 @@
 -- Take the next job: the most urgent class first, where a class that was passed over for its time counts as urgent;
 -- in it the queue that waited longest, in that the tenant with the lowest virtual time. Queues of models that the
 -- worker has no room for are passed over.
+-- Asked again under the same token, as after a lost reply, it answers the same job.
 -- KEYS leases
 -- ARGV the taker's token, number of full models, their ids, then the ids of models that other hosts have
 -- Returns {job id, payload, attempt, events published so far} or nil when nothing waits.
@@ -16,6 +17,8 @@ local function waits_long(name)
   local since = place and redis.call('HGET', job_key(string.match(place, '^%S+ (.*)$')), 'enqueued')
   return not since or now() < tonumber(since) or now() - since >= ELSEWHERE_SECONDS * 1000
 end
+
+local function taken_key(token) return PREFIX .. 'taken:' .. token end
 
 -- The queues that may be taken from, the first one first.
 local function candidates()
@@ -71,6 +74,15 @@ local function pop(name)
   end
 end
 
+-- What this token has taken already and still holds.
+local before = redis.call('GET', taken_key(token))
+if before then
+  local fields = redis.call('HMGET', job_key(before), 'payload', 'attempt', 'events', 'state', 'holder')
+  if fields[1] and fields[4] == 'running' and fields[5] == token then
+    return {before, fields[1], tonumber(fields[2]), tonumber(fields[3])}
+  end
+end
+
 for _, queue in ipairs(candidates()) do
   local id, payload, events, attempt = pop(queue.name)
   if id then
@@ -79,6 +91,7 @@ for _, queue in ipairs(candidates()) do
     redis.call('HSET', job, 'state', 'running', 'holder', token, 'started', now(), 'since', queue.since,
                'attempt', attempt)
     redis.call('HSET', leases, id, token .. ':0')
+    redis.call('SET', taken_key(token), id, 'EX', TAKEN_TTL_SECONDS)
     redis.call('ZADD', RUNNING, now(), id .. ' ' .. model_of(queue.name))
     keep(job) keep(leases) keep(RUNNING)
     return {id, payload, attempt, events}
