@@ -45,7 +45,8 @@ def new_runner(app: web.Application) -> web.AppRunner:
         app,
         access_log=None,
         handler_cancellation=True,
-        shutdown_timeout=DRAIN_SECONDS,
+        # aiohttp waits so long twice, before it ends a handler that goes on writing.
+        shutdown_timeout=DRAIN_SECONDS / 2,
         max_line_size=MAX_LINE_BYTES,
         lingering_time=LINGERING_SECONDS,
     )

@@ -13,14 +13,15 @@ from gateway.settings import AUTH_KEYS
 def tenant_of(request: web.Request, user: str | None = None) -> str:
     """A name for the person behind a request, to be fair between people.
 
-    With keys, the key decides. Without, whatever tells people apart: a bearer token if one is sent (its digest, for
-    the token is nobody's business), else the request's `user`, else the peer's address.
+    Whatever tells people apart: a bearer token if one is sent (its digest, for the token is nobody's business), else
+    the request's `user`, else the peer's address. With keys there is one for all, so the `user` comes first: whoever
+    holds the key is trusted with everything, so with names too.
     """
     key = key_digest(request)
+    if user and (not key or request.app[SETTINGS].auth == AUTH_KEYS):
+        return f"user:{user[:64]}"
     if key:
         return f"key:{key[:16]}"
-    if user and request.app[SETTINGS].auth != AUTH_KEYS:
-        return f"user:{user[:64]}"
     return f"peer:{request.remote or 'unknown'}"
 
 

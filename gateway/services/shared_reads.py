@@ -1,7 +1,8 @@
 """Reads that several callers want at once are made once.
 
 A burst of chats asks storage for the same model each. Whoever comes while a read is under way waits for the next one,
-together with all others who came meanwhile; so nobody is given what was read before he asked.
+together with all others who came meanwhile; so nobody is given what was read before he asked. Only that the other side
+is away is told to them at once: they asked while it was.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from jan.errors import DeadlineExceededError, UnavailableError
+
 T = TypeVar("T")
+
+_AWAY = (UnavailableError, DeadlineExceededError)
 
 
 class SharedReads(Generic[T]):
@@ -34,7 +39,10 @@ class SharedReads(Generic[T]):
     async def _read_after(self, before: asyncio.Task[T] | None, key: str) -> T:
         if before is not None:
             await asyncio.wait({before})
-        task = self._under_way[key] = self._next.pop(key)
+        task = self._next.pop(key)
+        if before is not None and not before.cancelled() and isinstance(error := before.exception(), _AWAY):
+            raise error
+        self._under_way[key] = task
         try:
             return await self._read(key)
         finally:

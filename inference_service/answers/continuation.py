@@ -22,7 +22,9 @@ CHAT_FIELDS: Final = ("continue_final_message", "add_generation_prompt")
 
 def is_plain(request: Mapping[str, Any]) -> bool:
     """Whether the answer to a chat or completion request is text that somebody else could go on with."""
-    if (request.get("n") or 1) != 1 or request.get("logprobs") not in (None, False):
+    logprobs = request.get("logprobs")
+    # For a completion 0 asks for those of the chosen tokens.
+    if (request.get("n") or 1) != 1 or (logprobs is not None and logprobs is not False):
         return False
     if "prompt" in request:
         return len(request["prompt"]) == 1 and isinstance(request["prompt"][0], str)

@@ -42,8 +42,22 @@ class PullServicer(PullServiceServicer):
             model_json=values.load_optional_object(request.model_json, "model_json"),
             created_ms=0,
         )
-        view = await self._access.run_alone(_ALL, lambda: self._pulls.begin(wanted))
+        view = None
+        while view is None:
+            view = await self._begin(wanted, self._pulls.unfinished(wanted))
         return pb.BeginPullResponse(pull=to_proto(view))
+
+    async def _begin(self, wanted: Pull, unfinished: Pull | None) -> PullView | None:
+        """Begin in turn with all who begin, and with calls for `unfinished`; None if that is another one by then."""
+
+        def begin() -> PullView | None:
+            now = self._pulls.unfinished(wanted)
+            known = unfinished.id if unfinished is not None else None
+            return self._pulls.begin(wanted) if (now.id if now is not None else None) == known else None
+
+        if unfinished is None:
+            return await self._access.run_alone(_ALL, begin)
+        return await self._access.run_alone(unfinished.id, begin, _ALL)
 
     async def GetPull(self, request: pb.GetPullRequest, context: Context) -> pb.GetPullResponse:
         """See pulls.proto."""

@@ -14,15 +14,14 @@ from typing import cast
 from redis.asyncio import Redis
 
 from jan import keys
-from jan.inference.v1 import jobs_pb2
 from jan.queue.jobs import JobQueue
 from jan.queue.leases import LEASE_SECONDS, LeaseKind, LeaseWatch, new_token
 from jan.queue.look import look
 from jan.queue.scripts import Scripts
 
 _GATEWAYS = keys.leases(LeaseKind.GATEWAY)
-# Jobs are read this many at a time: each may carry images.
-_PAGE = 64
+# Jobs are looked at this many at a time.
+_PAGE = 1000
 
 
 class Attendance:
@@ -97,10 +96,11 @@ class Unattended:
             page = job_ids[start : start + _PAGE]
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for job_id in page:
-                    pipeline.hget(keys.job(job_id), "payload")
-                payloads = cast(list[bytes | None], await pipeline.execute())
-            for job_id, payload in zip(page, payloads, strict=True):
-                token = jobs_pb2.Job.FromString(payload).attended_by if payload else ""
-                if token in tokens:
-                    found.append((job_id, token))
+                    pipeline.hget(keys.job(job_id), "attended")
+                attended = cast(list[bytes | None], await pipeline.execute())
+            found += [
+                (job_id, token.decode())
+                for job_id, token in zip(page, attended, strict=True)
+                if token is not None and token.decode() in tokens
+            ]
         return found

@@ -103,6 +103,7 @@ class JobQueue:
                     new_token(),
                     bounds.of_tenant,
                     bounds.in_all,
+                    job.attended_by,
                 ],
             ),
         )

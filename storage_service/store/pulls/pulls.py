@@ -68,7 +68,10 @@ class PullView:
 
 
 class Pulls:
-    """The downloads of one janroot. Calls for one download must not overlap; `begin` overlaps with no call at all."""
+    """The downloads of one janroot. Calls for one download must not overlap.
+
+    `begin` overlaps with no other one, nor with calls for the download that it goes on with or replaces (`unfinished`).
+    """
 
     def __init__(
         self,
@@ -101,7 +104,7 @@ class Pulls:
         check_files(wanted.files, need_weights=wanted.model_json is not None)
         folder = self._layout.model(wanted.model_id)
         described = (folder / layout.MODEL_FILE).exists()
-        unfinished = self._unfinished(wanted)
+        unfinished = self.unfinished(wanted)
         if unfinished is not None and unfinished.is_same_as(wanted):
             return self._go_on(unfinished)
         if wanted.model_json is None and not described:
@@ -246,9 +249,9 @@ class Pulls:
             self._write(pull.with_file(told))
         return told
 
-    def _unfinished(self, wanted: Pull) -> Pull | None:
+    def unfinished(self, wanted: Pull) -> Pull | None:
         """The download that this one would repeat, or replace. Raises ConflictError: another one is under way."""
-        for pull in self._pulls.values():
+        for pull in list(self._pulls.values()):  # others may be forgotten meanwhile
             if pull.model_id != wanted.model_id or pull.state not in _UNFINISHED:
                 continue
             if pull.is_same_as(wanted) or pull.state == PullState.ERROR:

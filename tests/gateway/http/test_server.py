@@ -5,11 +5,49 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import web, web_protocol
+from aiohttp.helpers import ceil_timeout
 
-from gateway.http.server import new_runner
+from gateway.http.server import DRAIN_SECONDS, new_runner
+
+
+async def test_open_requests_get_the_drain_time_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that goes on writing; the times that the server waits for it are added up, not measured."""
+    waits: list[float | None] = []
+
+    def at_once(delay: float | None, **options: Any) -> asyncio.Timeout:
+        waits.append(delay)
+        return ceil_timeout(0.05, **options)
+
+    ended = asyncio.Event()
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        try:
+            while True:
+                await answer.write(b"x")
+                await asyncio.sleep(0.001)
+        finally:
+            ended.set()
+
+    app = web.Application()
+    app.router.add_get("/endless", endless)
+    runner = new_runner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+    writer.write(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+    await reader.readuntil(b"x")
+    monkeypatch.setattr(web_protocol, "ceil_timeout", at_once)
+    await runner.cleanup()
+    assert ended.is_set()
+    assert sum(wait or 0 for wait in waits) == DRAIN_SECONDS
+    writer.close()
+    await writer.wait_closed()
 
 
 @pytest.fixture

@@ -321,6 +321,19 @@ async def test_with_keys_the_admin_sees_all(
             assert answer.status == 401
 
 
+async def test_people_who_share_the_one_key_are_told_apart_by_user(
+    storage_server: StorageServer, redis_server: RedisServer, redis: Redis
+) -> None:
+    await asyncio.to_thread(write_model, storage_server.janroot)
+    settings = {"JANROOT_AUTH": "keys", "JANROOT_ADMIN_KEY": "the-admin-key", "JANROOT_MAX_QUEUED_PER_PERSON": "1"}
+    async with (
+        running_gateway(storage_server, redis_server, **settings) as gateway,
+        asked(gateway, redis, ("the-admin-key", chat(user="ann")), ("the-admin-key", chat(user="bob"))),
+    ):
+        waiting = await listed(gateway, key="the-admin-key")
+        assert sorted(job["tenant"] for job in waiting) == ["user:ann", "user:bob"]
+
+
 async def test_weights_of_the_setting_reach_the_queue(
     storage_server: StorageServer, redis_server: RedisServer, redis: Redis
 ) -> None:

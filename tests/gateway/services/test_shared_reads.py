@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from gateway.services.shared_reads import SharedReads
+from jan.errors import UnavailableError
 
 
 class Shelf:
@@ -66,6 +67,22 @@ async def test_a_caller_who_leaves_takes_nobody_along() -> None:
     assert await staying == 0
     with pytest.raises(asyncio.CancelledError):
         await leaving
+
+
+async def test_who_comes_while_the_other_side_is_away_hears_of_it_at_once() -> None:
+    shelf = Shelf()
+    shared = SharedReads(shelf.read)
+    shelf.failure = UnavailableError("storage is away")
+    first = asyncio.create_task(shared.get("a"))
+    await shelf.began.wait()
+    others = [asyncio.create_task(shared.get("a")) for _ in range(2)]
+    await asyncio.sleep(0)
+    shelf.may_answer.set()
+    told = await asyncio.gather(first, *others, return_exceptions=True)
+    assert [str(error) for error in told] == ["storage is away"] * 3
+    assert shelf.reads == ["a"]
+    shelf.failure = None
+    assert await shared.get("a") == 0
 
 
 async def test_a_failure_reaches_all_who_asked_and_nobody_else() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from inference_service.answers.continuation import is_plain
 from jan import keys
 from jan.inference.v1.jobs_pb2 import (
     ENDPOINT_CHAT_COMPLETIONS,
@@ -259,3 +260,10 @@ async def test_nobody_else_asks_an_engine_to_go_on(bench: Bench, scripted: Scrip
     async with bench.worker():
         await bench.ask(continuing(scripted), {"continue_final_message": True, "add_generation_prompt": False})
     assert not {"continue_final_message", "add_generation_prompt"} & scripted.requests[0].keys()
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "plain"), [(None, True), (False, True), (True, False), (0, False), (3, False)], ids=repr
+)
+def test_an_answer_with_log_probabilities_is_not_plain(logprobs: object, plain: bool) -> None:
+    assert is_plain({"prompt": ["Once"], "logprobs": logprobs}) is plain
