@@ -22,7 +22,7 @@ HALF_THREAD = "half a thread"
 OUTSIDE = "outside the janroot"
 ORDER = "times in order"
 
-_COLLECTIONS = {"threads", "assistants", "models", "files", "completions", "vector_stores", ".server"}
+_COLLECTIONS = {"threads", "assistants", "models", "files", "completions", "batches", "vector_stores", ".server"}
 _SERVER = {"lock", "staging", "trash", "index", "quarantine", "converted", "pulls"}
 _THREAD = {"thread.json", "messages.jsonl", "runs.jsonl", "files"}
 _TEMPORARY = re.compile(r"\.(thread\.json|messages\.jsonl|runs\.jsonl|assistant\.json|file-[0-9a-f]{24}\.json)\.tmp")
