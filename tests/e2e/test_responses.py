@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -34,8 +35,9 @@ class Capital(BaseModel):
 
 
 @pytest.fixture
-def client(stack: Stack) -> OpenAI:
-    return stack.client
+def client(stack: Stack) -> Iterator[OpenAI]:
+    with stack.client as client:
+        yield client
 
 
 def test_a_response_is_streamed_read_and_gone_on_with(client: OpenAI) -> None:
@@ -53,8 +55,8 @@ def test_a_response_is_streamed_read_and_gone_on_with(client: OpenAI) -> None:
     counted = client.responses.input_tokens.count(model=MODEL, input="Again.", previous_response_id=final.id)
     assert after.usage is not None
     assert counted.input_tokens == after.usage.input_tokens
-    again = client.responses.retrieve(after.id, stream=True, starting_after=2)
-    assert next(iter(again)).sequence_number == 3
+    with client.responses.retrieve(after.id, stream=True, starting_after=2) as again:
+        assert next(event.sequence_number for event in list(again)) == 3
 
 
 def test_text_is_parsed_and_a_function_is_called(client: OpenAI) -> None:
