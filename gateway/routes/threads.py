@@ -68,8 +68,8 @@ async def modify_thread(request: web.Request) -> web.Response:
 async def delete_thread(request: web.Request) -> web.Response:
     """Move a thread with all it holds into the trash; an active run ends. 404 the second time; 412 as above."""
     thread_id = thread_id_of(request)
-    ended_run_ids = await request.app[STORAGE].delete_thread(thread_id, read_if_match(request))
-    await cancel_jobs(request, ended_run_ids)
+    ended_runs = await request.app[STORAGE].delete_thread(thread_id, read_if_match(request))
+    await cancel_jobs(request, ended_runs)
     return json_response({"id": thread_id, "object": "thread.deleted", "deleted": True})
 
 
@@ -78,7 +78,7 @@ async def delete_all_threads(request: web.Request) -> web.Response:
     """Move every thread into the trash, from where one restore brings all of them back. Needs `?confirm=true`."""
     require_confirmation(request, "This deletes every thread")
     deleted = await request.app[STORAGE].delete_all_threads()
-    await cancel_jobs(request, deleted.ended_run_ids)
+    await cancel_jobs(request, deleted.ended_runs)
     return json_response(
         {
             "object": "thread.list.deleted",
@@ -105,14 +105,14 @@ async def clone_thread(request: web.Request) -> web.Response:
     return _thread_response(await request.app[STORAGE].clone_thread(thread_id, body.title, new_ids(request).thread()))
 
 
-async def cancel_jobs(request: web.Request, run_ids: Iterable[str]) -> None:
+async def cancel_jobs(request: web.Request, runs: Iterable[threads_pb2.EndedRun]) -> None:
     """Free the engine of runs that went with their threads.
 
     A queue that does not answer keeps nobody from deleting: the run's executor notices in a few seconds.
     """
-    for run_id in run_ids:
+    for run in runs:
         with contextlib.suppress(UnavailableError):
-            await request.app[JOBS].cancel(derived_ids.job_id(run_id, 1))
+            await request.app[JOBS].cancel(derived_ids.job_id(run.id, run.round))
 
 
 async def _search_threads(request: web.Request, query: str) -> web.Response:

@@ -103,10 +103,10 @@ class StorageClient:
         """Change the masked fields of a thread."""
         return (await call(self._threads.UpdateThread, request, repeatable=not request.if_revision)).thread
 
-    async def delete_thread(self, thread_id: str, if_revision: Sequence[str] = ()) -> list[str]:
+    async def delete_thread(self, thread_id: str, if_revision: Sequence[str] = ()) -> list[threads_pb2.EndedRun]:
         """Move a thread into the trash; answers the runs that were active."""
         request = threads_pb2.DeleteThreadRequest(thread_id=thread_id, if_revision=if_revision)
-        return list((await call(self._threads.DeleteThread, request, repeatable=False)).ended_run_ids)
+        return list((await call(self._threads.DeleteThread, request, repeatable=False)).ended_runs)
 
     async def delete_all_threads(self) -> threads_pb2.DeleteAllThreadsResponse:
         """Move every thread into the trash."""

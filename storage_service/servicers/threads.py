@@ -9,7 +9,7 @@ from typing import Any
 from grpc import aio
 
 from jan.errors import InvalidArgumentError, NotFoundError
-from jan.ids import AssistantId, RunId, ThreadId
+from jan.ids import AssistantId, ThreadId
 from jan.storage.v1 import threads_pb2 as pb
 from jan.storage.v1.threads_pb2_grpc import ThreadServiceServicer
 from storage_service.access import Access
@@ -17,6 +17,7 @@ from storage_service.search import Search
 from storage_service.servicers import messages, values
 from storage_service.store import trash
 from storage_service.store.records import JsonObject, Thread, ThreadAssistant, ThreadModel
+from storage_service.store.runs import ActiveRun
 from storage_service.store.search import Hit
 from storage_service.store.seed import DEFAULT_ASSISTANT
 from storage_service.store.store import Store
@@ -90,14 +91,14 @@ class ThreadServicer(ThreadServiceServicer):
         ended = await self._access.run_alone(
             thread_id, lambda: self._store.delete_thread(thread_id, if_revision=request.if_revision)
         )
-        return pb.DeleteThreadResponse(ended_run_ids=ended)
+        return pb.DeleteThreadResponse(ended_runs=map(_ended_to_proto, ended))
 
     async def DeleteAllThreads(
         self, request: pb.DeleteAllThreadsRequest, context: Context
     ) -> pb.DeleteAllThreadsResponse:
         """See threads.proto. Each thread goes under its own lock; the folders are synced once."""
         deletion = self._store.trash.begin(trash.THREADS)
-        ended: list[RunId] = []
+        ended: list[ActiveRun] = []
         count = 0
         try:
             for thread_id in await self._access.run(self._store.threads.order.ids):
@@ -108,7 +109,9 @@ class ThreadServicer(ThreadServiceServicer):
                     count += 1
         finally:
             await self._access.run(deletion.finish)
-        return pb.DeleteAllThreadsResponse(trash_id=deletion.id or "", count=count, ended_run_ids=ended)
+        return pb.DeleteAllThreadsResponse(
+            trash_id=deletion.id or "", count=count, ended_runs=map(_ended_to_proto, ended)
+        )
 
     async def ClearThread(self, request: pb.ClearThreadRequest, context: Context) -> pb.ClearThreadResponse:
         """See threads.proto."""
@@ -207,3 +210,7 @@ def _model_from_proto(model: pb.ThreadModel) -> ThreadModel:
 
 def _dump(values_of: JsonObject) -> str:
     return values.dump(values_of) if values_of else ""
+
+
+def _ended_to_proto(run: ActiveRun) -> pb.EndedRun:
+    return pb.EndedRun(id=run.id, round=run.round)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -77,6 +77,16 @@ class RunLog(Log):
         self.replace(kept + [jsonl.encode(value) for value in self.raw.values()])
 
 
+@dataclass(frozen=True, slots=True)
+class ActiveRun:
+    """A run that has not ended, as it is known without a look at its file."""
+
+    id: RunId
+    thread_id: ThreadId
+    assistant_id: AssistantId
+    round: int
+
+
 class Runs:
     """Make, read, list and change runs and steps. One active run per thread, checked and made in one step.
 
@@ -89,8 +99,7 @@ class Runs:
         self._folder = folder
         self._own_folder = own_folder
         self.logs = LogCache(lambda thread_id: RunLog(folder(thread_id) / layout.RUNS_FILE, quarantine))
-        self._active: dict[RunId, ThreadId] = {}
-        self._answering: dict[RunId, AssistantId] = {}
+        self._active: dict[RunId, ActiveRun] = {}
         self._active_lock = threading.Lock()
 
     def note(self, thread_id: ThreadId) -> bool:
@@ -162,15 +171,15 @@ class Runs:
     def all_active(self) -> list[Run]:
         """The runs of all threads that have not ended, oldest first."""
         with self._active_lock:
-            known = list(self._active.items())
-        found = [run for run_id, thread_id in known if (run := self._still_active(thread_id, run_id)) is not None]
+            known = list(self._active.values())
+        found = [run for one in known if (run := self._still_active(one)) is not None]
         return sorted(found, key=lambda run: run.created_ms)
 
     def answering(self, among: Collection[AssistantId]) -> set[AssistantId]:
         """Those of some assistants that have a run which has not ended."""
         with self._active_lock:
-            known = [(run, self._active[run], who) for run, who in self._answering.items() if who in among]
-        return {who for run_id, thread_id, who in known if self._still_active(thread_id, run_id) is not None}
+            known = [run for run in self._active.values() if run.assistant_id in among]
+        return {run.assistant_id for run in known if self._still_active(run) is not None}
 
     def active_id(self, thread_id: ThreadId) -> RunId | None:
         """The run that holds a thread, if any."""
@@ -186,10 +195,10 @@ class Runs:
             active = log.active()
             return KnownRuns(active.id if active else None, log.runs.keys())
 
-    def known_active(self, thread_id: ThreadId) -> list[RunId]:
+    def known_active(self, thread_id: ThreadId) -> list[ActiveRun]:
         """The active runs of a thread, as far as it is known without a look at its file."""
         with self._active_lock:
-            return [run_id for run_id, thread in self._active.items() if thread == thread_id]
+            return [run for run in self._active.values() if run.thread_id == thread_id]
 
     def end_left_over(self, thread_id: ThreadId, now_ms: int) -> None:
         """End the active run of a thread that comes back from the trash: its job was cancelled long ago."""
@@ -234,8 +243,7 @@ class Runs:
         """Forget a thread that was deleted."""
         self.logs.drop(thread_id)
         with self._active_lock:
-            self._active = {run: thread for run, thread in self._active.items() if thread != thread_id}
-            self._answering = {run: who for run, who in self._answering.items() if run in self._active}
+            self._active = {id_: run for id_, run in self._active.items() if run.thread_id != thread_id}
 
     def _steps(self, thread_id: ThreadId, run_id: RunId) -> list[RunStep]:
         self._folder(thread_id)
@@ -253,16 +261,14 @@ class Runs:
         with self._active_lock:
             for run in runs:
                 if run.status.is_active:
-                    self._active[run.id] = run.thread_id
-                    self._answering[run.id] = run.assistant_id
+                    self._active[run.id] = ActiveRun(run.id, run.thread_id, run.assistant_id, run.round)
                 else:
                     self._active.pop(run.id, None)
-                    self._answering.pop(run.id, None)
 
-    def _still_active(self, thread_id: ThreadId, run_id: RunId) -> Run | None:
+    def _still_active(self, known: ActiveRun) -> Run | None:
         """The run as its file says now; it or its thread may have gone by hand."""
         try:
-            run = self.get(thread_id, run_id)
+            run = self.get(known.thread_id, known.id)
         except NotFoundError:
             return None
         return run if run.status.is_active else None

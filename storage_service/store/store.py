@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from jan.errors import FailedPreconditionError, InvalidArgumentError, JanError, NotFoundError
-from jan.ids import AssistantId, RunId, ThreadId, TrashId
+from jan.ids import AssistantId, ThreadId, TrashId
 from storage_service.store import atomic, flat, layout, seed, trash
 from storage_service.store.assistant_imports import AssistantImports
 from storage_service.store.assistants import Assistants
@@ -32,7 +32,7 @@ from storage_service.store.report.findings import Report
 from storage_service.store.restoring import swap
 from storage_service.store.restoring.restores import Restores
 from storage_service.store.revisions import check_revision
-from storage_service.store.runs import Runs
+from storage_service.store.runs import ActiveRun, Runs
 from storage_service.store.threads import Threads
 from storage_service.store.trash import DEFAULT_DAYS, Deletion, Trash
 from storage_service.store.uploads.uploads import Uploads
@@ -154,7 +154,7 @@ class Store:
 
     def delete_thread(
         self, thread_id: ThreadId, into: Deletion | None = None, if_revision: Collection[str] = ()
-    ) -> list[RunId]:
+    ) -> list[ActiveRun]:
         """Move a thread with all it holds into the trash; answers the runs that were active.
 
         Durable on return, or when the deletion is finished that it is a part of. Raises NotFoundError.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.keys import STORAGE
+from gateway.keys import JOBS, STORAGE
 from tests.fixtures.gateway import Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
@@ -222,3 +222,24 @@ async def test_a_stream_is_taken_up_again_in_the_round_it_names(gateway: Gateway
     assert await read_again(gateway, run, None) == await read_again(gateway, run, "2.0")
     for place in ("3.0", "2.999", "0.1", "2.", "x"):
         await gateway.json("GET", f"{path_of(run)}?stream=true&starting_after={place}", status=400)
+
+
+@pytest.mark.parametrize("which", ["/{}", "?confirm=true"])
+async def test_a_deleted_thread_frees_the_engine_of_a_later_round(
+    gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    run = await waiting_run(gateway, worker)
+    await submitted(gateway, run, ("call_weather_0", "sunny"))
+    job = await worker.take()
+    await job.begin()
+    cancelled: list[str] = []
+    cancel = gateway.app[JOBS].cancel
+
+    async def noted(job_id: str) -> None:
+        cancelled.append(job_id)
+        await cancel(job_id)
+
+    monkeypatch.setattr(gateway.app[JOBS], "cancel", noted)
+    await gateway.json("DELETE", "/v1/threads" + which.format(run["thread_id"]))
+    assert set(cancelled) == {job.job.id} == {f"{run['id']}.2"}
+    await job.until_cancelled()

@@ -497,24 +497,50 @@ class DeleteThreadRequest(_message.Message):
 Global___DeleteThreadRequest: _TypeAlias = DeleteThreadRequest  # noqa: Y015
 
 @_typing.final
+class EndedRun(_message.Message):
+    """A run that was active when its thread was removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The run's id."""
+    round: _builtins.int
+    """Its round, which names the job that it had; from 1."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        round: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "round", b"round"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndedRun: _TypeAlias = EndedRun  # noqa: Y015
+
+@_typing.final
 class DeleteThreadResponse(_message.Message):
     """Answers DeleteThread."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ENDED_RUN_IDS_FIELD_NUMBER: _builtins.int
+    ENDED_RUNS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def ended_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def ended_runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___EndedRun]:
         """The runs that were active; their jobs are the caller's to cancel."""
 
     def __init__(
         self,
         *,
-        ended_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        ended_runs: _abc.Iterable[Global___EndedRun] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_run_ids", b"ended_run_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_runs", b"ended_runs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -545,13 +571,13 @@ class DeleteAllThreadsResponse(_message.Message):
 
     TRASH_ID_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
-    ENDED_RUN_IDS_FIELD_NUMBER: _builtins.int
+    ENDED_RUNS_FIELD_NUMBER: _builtins.int
     trash_id: _builtins.str
     """The trash entry that holds them; empty when there was no thread."""
     count: _builtins.int
     """How many there were."""
     @_builtins.property
-    def ended_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def ended_runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___EndedRun]:
         """The runs that were active; their jobs are the caller's to cancel."""
 
     def __init__(
@@ -559,11 +585,11 @@ class DeleteAllThreadsResponse(_message.Message):
         *,
         trash_id: _builtins.str = ...,
         count: _builtins.int = ...,
-        ended_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        ended_runs: _abc.Iterable[Global___EndedRun] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "ended_run_ids", b"ended_run_ids", "trash_id", b"trash_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "ended_runs", b"ended_runs", "trash_id", b"trash_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
