@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from grpc import aio
@@ -12,7 +13,7 @@ from grpc import aio
 from inference_service.answers.tokens import TokenQuestion, chat_of
 from inference_service.devices.device import Device
 from inference_service.engines.launcher import Launcher
-from inference_service.engines.model_settings import parse_settings
+from inference_service.engines.model_settings import with_settings
 from inference_service.memory.fitting import FitAnswer, answer_fit
 from inference_service.models.pool import Models
 from inference_service.wire import (
@@ -64,19 +65,23 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
     async def FitModel(self, request: control_pb2.FitModelRequest, context: Context) -> control_pb2.FitModelResponse:
         """Whether the model would fit on this host's devices, or on others that the request describes."""
         described = description_from_proto(request.sizes) if request.HasField("sizes") else None
-        assessment = await self._launcher.assess(_with_overrides(request), described)
+        devices: Sequence[Device]
+        if request.devices:
+            devices = devices_from_proto(request.devices)
+        else:
+            devices = _chosen(await self._models.devices(), request.device_ids)
+        assessment = await self._launcher.assess(_with_overrides(request), devices, described=described)
         response = control_pb2.FitModelResponse(
             host=self._host, ctx_len=assessment.ctx_tokens, n_parallel=assessment.n_parallel
         )
         demand = assessment.demand
         if demand is None:
             answer = FitAnswer(True, True, None, "It runs elsewhere and takes no memory of this host.")
-        elif request.devices:
-            answer = answer_fit(demand, devices_from_proto(request.devices), ())
         else:
-            devices = _chosen(await self._models.devices(), request.device_ids)
-            answer = answer_fit(demand, devices, self._models.residents())
+            answer = answer_fit(demand, devices, () if request.devices else self._models.residents())
         response.fits, response.fits_now, response.why = answer.fits, answer.fits_now, answer.why
+        if assessment.reduction:
+            response.why += " " + assessment.reduction
         if demand is not None:
             if not demand.footprint.kv_cache_bytes:
                 response.why += " " + NO_KV_CACHE
@@ -90,8 +95,13 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self, request: control_pb2.PreviewModelsRequest, context: Context
     ) -> control_pb2.PreviewModelsResponse:
         """What a load of each model would tell."""
-        previews = await self._launcher.preview(request.models)
-        return control_pb2.PreviewModelsResponse(models=map(preview_to_proto, previews))
+        previews = await self._launcher.preview(request.models, await self._models.devices())
+        # What is loaded has the context that it was loaded with, whatever would fit by now.
+        told = [
+            replace(preview, ctx_tokens=self._models.loaded_ctx_tokens(spec) or preview.ctx_tokens)
+            for spec, preview in zip(request.models, previews, strict=True)
+        ]
+        return control_pb2.PreviewModelsResponse(models=map(preview_to_proto, told))
 
     async def StartModel(
         self, request: control_pb2.StartModelRequest, context: Context
@@ -145,12 +155,8 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
 
 def _with_overrides(request: control_pb2.FitModelRequest) -> ModelSpec:
     """The model with the context and concurrency that the question is about."""
-    spec = ModelSpec()
-    spec.CopyFrom(request.model)
     asked = {name: getattr(request, name) for name in ("ctx_len", "n_parallel") if request.HasField(name)}
-    if asked:
-        spec.settings_json = json.dumps(parse_settings(spec.settings_json) | asked)
-    return spec
+    return with_settings(request.model, **asked) if asked else request.model
 
 
 def _chosen(devices: Sequence[Device], ids: Sequence[str]) -> Sequence[Device]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
+from inference_service.devices.device import Device
 from inference_service.engines import vllm_python
 from inference_service.engines.engine import Engine
 from inference_service.engines.llamacpp import LlamaCppEngine
@@ -43,19 +45,22 @@ class Launcher:
     headers: Headers = field(default_factory=Headers)
     """What was read of model files lately."""
 
-    async def assess(self, spec: ModelSpec, described: ModelDescription | None = None) -> Assessment:
+    async def assess(
+        self, spec: ModelSpec, devices: Sequence[Device] = (), *, described: ModelDescription | None = None
+    ) -> Assessment:
         """What the model needs of this host, as its files tell and earlier loads have taught.
 
-        described: what the headers say of a model that is not here yet.
+        devices: where it is to fit; a context that no setting names is made smaller for that. described: what the
+        headers say of a model that is not here yet.
 
         Raises FailedPreconditionError: no engine here runs this model, or its files or settings are unusable.
         NotFoundError: a file is missing.
         """
-        return await asyncio.to_thread(self._assess, spec, described)
+        return await asyncio.to_thread(self._assess, spec, devices, described)
 
-    async def preview(self, specs: Sequence[ModelSpec]) -> list[Preview]:
-        """What can be said of each model before it is loaded, in their order."""
-        return await asyncio.to_thread(lambda: [self._preview(spec) for spec in specs])
+    async def preview(self, specs: Sequence[ModelSpec], devices: Sequence[Device] = ()) -> list[Preview]:
+        """What can be said of each model before it is loaded on `devices`, in their order."""
+        return await asyncio.to_thread(lambda: [self._preview(spec, devices) for spec in specs])
 
     async def make(self, spec: ModelSpec, placement: Placement | None, copy: int = 0) -> Engine:
         """An engine for one copy of the model on the devices of its placement, not started yet. Raises as `assess`.
@@ -75,20 +80,25 @@ class Launcher:
         """Remember what a copy really holds of its devices, right after loading."""
         await asyncio.to_thread(self.measurements.note, demand, measured_bytes, devices)
 
-    def _assess(self, spec: ModelSpec, described: ModelDescription | None) -> Assessment:
+    def _assess(
+        self, spec: ModelSpec, devices: Sequence[Device], described: ModelDescription | None = None
+    ) -> Assessment:
         on_cpu = spec.engine == "vllm" and vllm_python.is_for_cpus(vllm_python.needed(self.vllm_python, spec.id))
-        found = assess(
-            spec, self.homes, self.idle_seconds, vllm_on_cpu=on_cpu, described=described, headers=self.headers
+        return assess(
+            spec,
+            self.homes,
+            self.idle_seconds,
+            vllm_on_cpu=on_cpu,
+            described=described,
+            headers=self.headers,
+            devices=devices,
+            correct=partial(self.measurements.correct, spec.id),
         )
-        if found.demand is None:
-            return found
-        footprint = self.measurements.correct(spec.id, found.demand.footprint)
-        return replace(found, demand=replace(found.demand, footprint=footprint))
 
-    def _preview(self, spec: ModelSpec) -> Preview:
+    def _preview(self, spec: ModelSpec, devices: Sequence[Device]) -> Preview:
         try:
             unused = unused_settings(spec)
-            found = self._assess(spec, None)
+            found = self._assess(spec, devices)
         except JanError as error:
             return Preview(error=error)
         return Preview((*found.warnings, *unused), ctx_tokens=found.ctx_tokens)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jan.errors import FailedPreconditionError
+from jan.inference.v1.jobs_pb2 import ModelSpec
 
 _MAX_TEXT_CHARS = 100_000  # one argument of a program may have 131,072 bytes on Linux
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -131,6 +132,14 @@ def parse_settings(settings_json: str) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise FailedPreconditionError("The model's settings are not a JSON object.", code="model_settings_invalid")
     return settings
+
+
+def with_settings(spec: ModelSpec, **settings: Any) -> ModelSpec:
+    """The same model with other values for some settings. Raises FailedPreconditionError: as `parse_settings`."""
+    changed = ModelSpec()
+    changed.CopyFrom(spec)
+    changed.settings_json = json.dumps(parse_settings(spec.settings_json) | settings)
+    return changed
 
 
 def same_settings(one: str, other: str) -> bool:

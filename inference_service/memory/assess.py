@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from inference_service.devices.device import DeviceKind
+from inference_service.devices.device import Device, DeviceKind
 from inference_service.engines.model_settings import ModelSettings
-from inference_service.memory.fit import KV_BITS, EngineProfile, estimate
+from inference_service.memory.contexts import in_words, reduced_ctx_tokens
+from inference_service.memory.fit import KV_BITS, EngineProfile, Footprint, estimate
 from inference_service.memory.placement import Demand
 from inference_service.models.hosting import HostingSettings
 from inference_service.weights.files import WeightHomes
@@ -59,6 +61,8 @@ class Assessment:
     warnings: tuple[str, ...] = ()
     ctx_tokens: int = 0
     n_parallel: int = 0
+    reduction: str = ""
+    """Why the context is smaller than the usual one, for people; stands among the warnings too."""
 
 
 def assess(
@@ -69,11 +73,14 @@ def assess(
     vllm_on_cpu: bool = False,
     described: ModelDescription | None = None,
     headers: Headers | None = None,
+    devices: Sequence[Device] = (),
+    correct: Callable[[Footprint], Footprint] = lambda estimated: estimated,
 ) -> Assessment:
     """Read the headers of a model's files, and its settings. Reads files: not for the event loop.
 
     vllm_on_cpu: the vLLM here was built for CPUs. described: what the headers say of a model that is not here.
-    headers: what was read lately.
+    headers: what was read lately. devices: those that a context which no setting names must fit on; with none it is
+    the usual one. correct: what earlier loads have taught.
 
     Raises FailedPreconditionError: no engine here runs it, or its files or settings are unusable. NotFoundError: a
     file is missing.
@@ -87,22 +94,52 @@ def assess(
     if profile is None:
         message = f"Model {spec.id} needs engine {spec.engine!r}, which this server does not have."
         raise FailedPreconditionError(message, code="engine_unsupported")
-    return _with_demand(found, spec, described or _describe(spec, homes, headers or Headers()), profile)
+    sized = _Sized(spec, described or _describe(spec, homes, headers or Headers()), profile, correct)
+    return _with_demand(found, sized, devices)
 
 
-def _with_demand(found: Assessment, spec: ModelSpec, model: ModelDescription, profile: EngineProfile) -> Assessment:
-    """With what the settings make of the model; of values that cannot be used the engine itself warns."""
-    settings = ModelSettings(spec.settings_json)
-    ctx_tokens = settings.integer("ctx_len", usual_ctx_len(model), 16, 10_000_000)
-    n_parallel = settings.integer("n_parallel", profile.default_n_parallel, 1, 4_096)
-    kv_type = settings.choice("kv_cache_dtype" if spec.engine == "vllm" else "cache_type", tuple(KV_BITS))
-    kv_type = profile.kv_type if kv_type == "auto" else kv_type
-    footprint = estimate(model, profile, ctx_tokens=ctx_tokens, n_parallel=n_parallel, kv_type=kv_type)
-    warnings = found.warnings
-    if not model.kv_elements:
+@dataclass(frozen=True, slots=True)
+class _Sized:
+    """What the settings make of a model; of values that cannot be used the engine itself warns."""
+
+    spec: ModelSpec
+    model: ModelDescription
+    profile: EngineProfile
+    correct: Callable[[Footprint], Footprint]
+
+    @property
+    def written_ctx_tokens(self) -> int | None:
+        """The context that somebody chose."""
+        return ModelSettings(self.spec.settings_json).optional_integer("ctx_len", 16, 10_000_000)
+
+    @property
+    def n_parallel(self) -> int:
+        """How many requests at once."""
+        settings = ModelSettings(self.spec.settings_json)
+        return settings.integer("n_parallel", self.profile.default_n_parallel, 1, 4_096)
+
+    def demand(self, ctx_tokens: int) -> Demand:
+        """What it needs for a context."""
+        name = "kv_cache_dtype" if self.spec.engine == "vllm" else "cache_type"
+        kv_type = ModelSettings(self.spec.settings_json).choice(name, tuple(KV_BITS))
+        kv_type = self.profile.kv_type if kv_type == "auto" else kv_type
+        footprint = estimate(
+            self.model, self.profile, ctx_tokens=ctx_tokens, n_parallel=self.n_parallel, kv_type=kv_type
+        )
+        return Demand(key_of(self.spec), self.correct(footprint), self.profile.kinds, self.profile.shards)
+
+
+def _with_demand(found: Assessment, sized: _Sized, devices: Sequence[Device]) -> Assessment:
+    ctx_tokens = sized.written_ctx_tokens or usual_ctx_len(sized.model)
+    reduced = None
+    if sized.written_ctx_tokens is None and devices:
+        reduced = reduced_ctx_tokens(ctx_tokens, sized.demand, devices)
+    demand = replace(sized.demand(reduced or ctx_tokens), reduced_ctx_tokens=reduced or 0)
+    reduction = in_words(ctx_tokens, reduced) if reduced else ""
+    warnings = found.warnings + ((reduction,) if reduction else ())
+    if not sized.model.kv_elements:
         warnings += ("The model's files do not tell the size of its KV cache, so its memory is underestimated.",)
-    demand = Demand(key_of(spec), footprint, profile.kinds, profile.shards)
-    return Assessment(demand, found.hosting, warnings, ctx_tokens, n_parallel)
+    return Assessment(demand, found.hosting, warnings, reduced or ctx_tokens, sized.n_parallel, reduction)
 
 
 def _describe(spec: ModelSpec, homes: WeightHomes, headers: Headers) -> ModelDescription:

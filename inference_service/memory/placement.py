@@ -18,6 +18,8 @@ class Demand:
     kinds: tuple[DeviceKind, ...]
     shards: bool
     """Whether its engine spreads one model over several GPUs."""
+    reduced_ctx_tokens: int = 0
+    """The context that it is to be loaded with, since its usual one does not fit; 0 for what its settings lead to."""
 
 
 @dataclass(frozen=True, slots=True)

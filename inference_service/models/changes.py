@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
+from inference_service.devices.device import Device
 from inference_service.models.background import Background
 from inference_service.models.copies import Copies, EngineMaker
 from inference_service.models.model import Change, Copy, Model, ModelState, same_engine
@@ -138,7 +140,7 @@ class Changes:
     async def _load(self, model: Model, spec: ModelSpec) -> None:
         await asyncio.sleep(backoff_seconds(model.failures))
         try:
-            assessment = await self._maker.assess(spec)
+            assessment = await self._maker.assess(spec, await self._devices())
             model.hosting, model.demand = assessment.hosting, assessment.demand
             copy = await self._placed(model)
         except BaseException:
@@ -148,6 +150,14 @@ class Changes:
             await self._copies.start(model, copy, spec, assessment.warnings)
         model.spec = spec
         model.enter(ModelState.RUNNING)
+
+    async def _devices(self) -> Sequence[Device]:
+        """What a context has to fit. A look that fails is for the placement to repeat, and to tell of."""
+        try:
+            return await self._registry.devices()
+        except Exception:
+            logger.exception("the devices could not be looked at before a load")
+            return self._registry.known_devices
 
     async def _placed(self, model: Model) -> Copy:
         """A copy to be started in its place, or the one that slept, awake. One that does not wake is done with."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Protocol
 
-from inference_service.devices.device import DeviceKind
+from inference_service.devices.device import Device, DeviceKind
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import Engine
+from inference_service.engines.model_settings import with_settings
 from inference_service.engines.process import ENGINE_CRASHED
 from inference_service.memory.assess import Assessment
 from inference_service.memory.placement import Demand, Placement
@@ -31,8 +32,8 @@ _PROGRESS_SECONDS = 0.25
 class EngineMaker(Protocol):
     """What `engines.launcher.Launcher` does."""
 
-    async def assess(self, spec: ModelSpec) -> Assessment:
-        """What the model needs of this host. Raises JanError: why it cannot be run here."""
+    async def assess(self, spec: ModelSpec, devices: Sequence[Device]) -> Assessment:
+        """What the model needs of this host with those devices. Raises JanError: why it cannot be run here."""
 
     async def make(self, spec: ModelSpec, placement: Placement | None, copy: int) -> Engine:
         """An engine for one copy of the model, not started yet. Raises JanError: why there is none."""
@@ -54,6 +55,8 @@ class Copies:
         """Start the engine of a copy that has its place; without a trace when that fails."""
         begun = self._registry.monotonic()
         try:
+            if model.demand is not None and model.demand.reduced_ctx_tokens:
+                spec = with_settings(spec, ctx_len=model.demand.reduced_ctx_tokens)
             engine = copy.engine = await self._maker.make(spec, copy.placement, copy.number)
             model.warnings = (*warnings, *engine.warnings)
             async with self._reporting(model, engine):

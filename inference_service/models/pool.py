@@ -19,7 +19,7 @@ from inference_service.memory.residency import Phase, Policy, Resident
 from inference_service.models.background import Background
 from inference_service.models.changes import Changes
 from inference_service.models.copies import Copies, EngineMaker
-from inference_service.models.model import Model, ModelState, ModelStatus, RunningModel
+from inference_service.models.model import Model, ModelState, ModelStatus, RunningModel, same_engine
 from inference_service.models.registry import Registry
 from inference_service.models.waiting import WaitingList
 from inference_service.models.watchers import Watch
@@ -59,6 +59,13 @@ class Models:
     def closed(self) -> list[str]:
         """The keys of models that take no new jobs for now."""
         return [model.key for model in self._registry.all() if model.closed]
+
+    def loaded_ctx_tokens(self, spec: ModelSpec) -> int | None:
+        """The context of a model that is loaded just so, None for others and for remote ones."""
+        model = self._registry.find(key_of(spec))
+        if model is None or not same_engine(model.spec, spec):
+            return None
+        return next((copy.engine.ctx_len for copy in model.running if copy.engine is not None), None)
 
     def running(self) -> set[str]:
         """The keys of models in this host's memory that answer and take jobs; those that sleep there soon would."""

@@ -120,7 +120,7 @@ class FakeMaker:
         self.hosting = HostingSettings()
         self.learnt: list[int] = []
 
-    async def assess(self, spec: ModelSpec) -> Assessment:
+    async def assess(self, spec: ModelSpec, devices: Sequence[Device] = ()) -> Assessment:
         weights_gib = self.size_gib - self.overhead_gib
         wanted = demand(
             weights_gib, overhead_gib=self.overhead_gib, kinds=self.kinds, model_id=key_of(spec), shards=False

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from openai.types import Model
 
+from inference_service.devices.device import Device, DeviceKind
 from tests.fixtures.engine_host import DEVICES, GIB, EngineHost, running_engine_host
 from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
@@ -235,3 +236,37 @@ async def test_several_hosts_are_asked_and_the_better_one_is_used(
             assert hosts == ["small", "large", "large", "large"]
             fit = await ask(gateway.client, "POST", f"/v1/models/{demo}/fit", {})
             assert (fit["fits"], fit["host"]) == (True, "large")
+
+
+@pytest.mark.engine
+async def test_a_context_that_no_setting_names_is_made_smaller_until_the_model_fits(
+    storage_server: StorageServer, redis_server: RedisServer, redis: object
+) -> None:
+    write_model(
+        storage_server.janroot, "plain", engine="llamacpp", format="gguf", sources=[{"filename": "m.gguf"}], settings={}
+    )
+    (storage_server.janroot / "models/plain/m.gguf").symlink_to(demo_gguf())
+    memory = (Device("cpu", DeviceKind.CPU, "CPU", 2 * GIB, 5 * GIB // 4),)
+    with tempfile.TemporaryDirectory(prefix="jan-host-") as folder:
+        address = f"unix:{folder}/host.sock"
+        async with (
+            running_engine_host(address, storage_server.janroot, Path(folder), devices=memory),
+            running_gateway(storage_server, redis_server, JANROOT_INFERENCE_ADDR=address) as gateway,
+        ):
+            api = gateway.client
+            # A host that takes its time is not waited for here.
+            while (before := await ask(api, "GET", "/v1/models/plain"))["ctx_len"] is None:
+                pass
+            said = "Its context is 4096 tokens instead of 8192"
+            assert (before["state"], before["ctx_len"], len(before["warnings"])) == ("ready", 4_096, 1)
+            assert before["warnings"][0].startswith(said)
+            fit = await ask(api, "POST", "/v1/models/plain/fit", {})
+            assert (fit["fits"], fit["ctx_len"], said in fit["why"]) == (True, 4_096, True)
+            written = await ask(api, "POST", "/v1/models/plain/fit", {"ctx_len": 8_192})
+            assert (written["fits"], written["ctx_len"], said in written["why"]) == (False, 8_192, False)
+            await ask(api, "POST", "/v1/models/plain/start", {})
+            while (loaded := await ask(api, "GET", "/v1/models/plain"))["ctx_len"] is None:
+                pass
+            assert (loaded["state"], loaded["ctx_len"], loaded["warnings"]) == ("running", 4_096, before["warnings"])
+            tokens = await ask(api, "POST", "/v1/tokenize", {"model": "plain", "prompt": "Hi"})
+            assert tokens["max_model_len"] == 4_096
