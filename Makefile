@@ -124,7 +124,7 @@ chaos-engines-short: setup-dev ## The same with 8 kills, in a minute or so
 chaos-queue: setup-dev ## Harm every process, Redis and the wires under load 180 times, and print what held (docs/chaos.md)
 	@exec $(IN_VENV) -m tests.chaos.queue long $(ARGS)
 
-chaos-queue-short: setup-dev ## The same with each kind of fault once, in two minutes
+chaos-queue-short: setup-dev ## The same with each kind of fault once, in three minutes
 	@exec $(IN_VENV) -m tests.chaos.queue short $(ARGS)
 
 chaos-clients: setup-dev ## Send 200 clients that never read and 500 that send a byte at a time, and print what others felt (docs/chaos.md)

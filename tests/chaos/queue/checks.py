@@ -29,7 +29,7 @@ async def of_person(person: Person, fault: Fault) -> list[Finding]:
     asked = person.asked
     findings = [Finding(GAPS, f"{asked}: {wrong}") for wrong in asked.wrong]
     findings += _of_text(asked)
-    if asked.keys > 1 and not fault.breaks_gateway:
+    if asked.was_locked_out and not fault.breaks_gateway:
         findings.append(Finding(LOCKED, str(asked)))
     if asked.end != "completed" and not _may_fail(asked, fault):
         findings.append(Finding(COMPLETED, str(asked)))
@@ -54,7 +54,7 @@ def _may_fail(asked: Asked, fault: Fault) -> bool:
 def _of_text(asked: Asked) -> list[Finding]:
     whole = answer_to(asked.question)
     said = asked.text or ""
-    heard_all = asked.end == "completed" and asked.kind != "polled run" and not (asked.forgotten or asked.found_runs)
+    heard_all = asked.end == "completed" and asked.kind != "polled run" and not asked.forgotten
     return (
         []
         if said == whole or (whole.startswith(said) and not heard_all)
@@ -63,12 +63,12 @@ def _of_text(asked: Asked) -> list[Finding]:
 
 
 def _of_runs(asked: Asked, runs: list[dict[str, Any]]) -> list[Finding]:
-    """One run, ended; a second one only for who took another key, since the first was locked."""
+    """One run, ended: what a killed gateway had begun is not begun again under its key."""
     findings = [Finding(TERMINAL, f"{asked}: {run['id']} {run['status']}") for run in runs if run["status"] not in ENDS]
     if asked.run_id not in {run["id"] for run in runs}:
         findings.append(Finding(TERMINAL, f"{asked}: its run is not there"))
-    if (len(runs) > 1 or asked.found_runs) and asked.keys == 1:
-        findings.append(Finding(ONCE, f"{asked}: {len(runs)} runs, from the list: {asked.found_runs}"))
+    if len(runs) > 1:
+        findings.append(Finding(ONCE, f"{asked}: {len(runs)} runs"))
     return findings
 
 
