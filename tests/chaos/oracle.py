@@ -23,7 +23,7 @@ OUTSIDE = "outside the janroot"
 ORDER = "times in order"
 
 _COLLECTIONS = {"threads", "assistants", "models", "files", "completions", "batches", "vector_stores", ".server"}
-_SERVER = {"lock", "staging", "trash", "index", "quarantine", "converted", "pulls"}
+_SERVER = {"lock", "staging", "trash", "index", "quarantine", "converted", "pulls", "uploads"}
 _THREAD = {"thread.json", "messages.jsonl", "runs.jsonl", "files"}
 _TEMPORARY = re.compile(r"\.(thread\.json|messages\.jsonl|runs\.jsonl|assistant\.json|file-[0-9a-f]{24}\.json)\.tmp")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
