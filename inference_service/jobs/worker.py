@@ -126,10 +126,11 @@ class Worker:
             return None
         in_hand = Counter(key_of(relay.taken.job.model) for relay in self._relays.values())
         full = {key for key, count in in_hand.items() if count >= self._models.slots(key)}
+        full |= {key_of(relay.taken.job.model) for relay in self._relays.values() if relay.taken.is_alone}
         elsewhere, (running, loading) = self._hosts.elsewhere, self._has()
         # What another host loads now will run there sooner than here.
         full |= self._passed_on.resting() | (elsewhere.loading - running - loading) | set(self._models.closed())
-        return await self._queue.take(full, elsewhere.running - running - loading)
+        return await self._queue.take(full, elsewhere.running - running - loading, in_hand)
 
     def _has(self) -> tuple[set[str], set[str]]:
         """The models that answer here, and those on their way into this host's memory."""

@@ -21,6 +21,8 @@ from jan.redis import StreamEntry
 
 # Three workers or engines lost on one job say that the job is the cause.
 MAX_LOST_WORKERS = 3
+# The last try is alone, so that no neighbour is taken for the cause.
+_LOST_BEFORE_LAST_TRY = MAX_LOST_WORKERS - 1
 POISON = "poison"
 _KNOWN = b"known"
 
@@ -61,6 +63,12 @@ class TakenJob:
     job: jobs_pb2.Job
     lease: Lease
     published: int
+    failures: int = 0
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether nothing may be taken beside it: one more loss, and it counts as the cause of all of them."""
+        return self.failures >= _LOST_BEFORE_LAST_TRY
 
 
 class JobQueue:
@@ -113,10 +121,16 @@ class JobQueue:
         name = queue_name(jobs_pb2.Job(model=model))
         return bounds.room(await self._scripts.room(args=[name, tenant, bounds.of_tenant, bounds.in_all]))
 
-    async def take(self, full_models: Collection[str] = (), models_elsewhere: Collection[str] = ()) -> TakenJob | None:
+    async def take(
+        self,
+        full_models: Collection[str] = (),
+        models_elsewhere: Collection[str] = (),
+        models_in_hand: Collection[str] = (),
+    ) -> TakenJob | None:
         """Take the job that is next in turn, except for models the worker has no room for; None when none waits.
 
         models_elsewhere: other hosts have these models, so their jobs are left to them for `ELSEWHERE_SECONDS`.
+        models_in_hand: the worker has jobs of these models; one that is to be alone waits for their end.
 
         The client asks again after a lost reply, and gets the same job.
 
@@ -124,15 +138,26 @@ class JobQueue:
         """
         token = new_token()
         taken = await self._scripts.take(
-            keys=[keys.leases(LeaseKind.JOB)], args=[token, len(full_models), *full_models, *models_elsewhere]
+            keys=[keys.leases(LeaseKind.JOB)],
+            args=[
+                token,
+                _LOST_BEFORE_LAST_TRY,
+                len(full_models),
+                *full_models,
+                len(models_in_hand),
+                *models_in_hand,
+                len(models_elsewhere),
+                *models_elsewhere,
+            ],
         )
         if taken is None:
             return None
-        id_, payload, attempt, published = taken
+        id_, payload, attempt, published, failures = taken
         return TakenJob(
             job=jobs_pb2.Job.FromString(payload),
             lease=Lease(LeaseKind.JOB, id_.decode(), token, attempt),
             published=published,
+            failures=failures,
         )
 
     async def said(self, taken: TakenJob) -> list[jobs_pb2.JobEvent] | None:

@@ -120,7 +120,7 @@ class QueueModel:
         job = self.jobs[id_] = ModelJob(id_, queue, tenant, cost, weight, self._next(), enqueued=self.now_ms)
         self.queues[queue].stand_in_line(job, arrives=True, now_ms=self.now_ms)
 
-    def take(self, full: Collection[str], elsewhere: Collection[str]) -> ModelJob | None:
+    def take(self, full: Collection[str], elsewhere: Collection[str], in_hand: Collection[str]) -> ModelJob | None:
         candidates = []
         for name, queue in self.queues.items():
             class_, _, model = name.partition(":")
@@ -130,9 +130,16 @@ class QueueModel:
                 passed_over = self.now_ms - queue.since
                 urgent = class_ in _PATIENCE_MS and passed_over >= _PATIENCE_MS[class_]
                 candidates.append((1 if urgent else int(class_), queue.since, name))
-        if not candidates:
-            return None
-        queue = self.queues[min(candidates)[2]]
+        waiting: set[str] = set()
+        for *_, name in sorted(candidates):
+            queue, model = self.queues[name], name.partition(":")[2]
+            if model in in_hand and queue.next().failures >= MAX_LOST_WORKERS - 1:
+                waiting.add(model)
+            if model not in waiting:
+                return self._begin(queue)
+        return None
+
+    def _begin(self, queue: ModelQueue) -> ModelJob:
         job = queue.pop()
         job.since, queue.since = queue.since, self.now_ms
         job.state, job.started = "running", self.now_ms

@@ -91,15 +91,20 @@ class QueueMachine(RuleBasedStateMachine):
         assert room.remaining == min(4 - self._model.waiting(tenant), 8 - self._model.waiting())
         assert room.limit in (4, 8)
 
-    @rule(full=st.sets(st.sampled_from(MODELS), max_size=1), elsewhere=st.sets(st.sampled_from(MODELS), max_size=1))
-    def take(self, full: set[str], elsewhere: set[str]) -> None:
-        expected = self._model.take(full, elsewhere)
-        taken = self._do(self._queue.take(full, elsewhere))
+    @rule(
+        full=st.sets(st.sampled_from(MODELS), max_size=1),
+        elsewhere=st.sets(st.sampled_from(MODELS), max_size=1),
+        in_hand=st.sets(st.sampled_from(MODELS)),
+    )
+    def take(self, full: set[str], elsewhere: set[str], in_hand: set[str]) -> None:
+        expected = self._model.take(full, elsewhere, in_hand)
+        taken = self._do(self._queue.take(full, elsewhere, in_hand))
         if expected is None:
             assert taken is None
             return
         assert taken is not None
         assert (taken.job.id, taken.lease.attempt) == (expected.id, expected.attempt)
+        assert taken.failures == expected.failures
         self._taken[taken.job.id] = taken
         self._tokens.append(taken)
 

@@ -56,6 +56,6 @@ async def test_what_is_held_no_more_is_not_taken_again(redis: Redis) -> None:
     taken = await queue.take()
     assert taken is not None
     await queue.hand_back(taken)
-    again = await scripts.take(keys=[keys.leases("jobs")], args=[taken.lease.token, 0])
+    again = await scripts.take(keys=[keys.leases("jobs")], args=[taken.lease.token, 2, 0, 0, 0])
     assert again[0] == b"j"
     assert await queue.take() is None
