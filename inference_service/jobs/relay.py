@@ -130,14 +130,22 @@ class Relay:
                     await self._telling.cancelled()
                 case JobState.RELEASED:
                     await self._telling.rest()
-                    give_back = self._queue.lose_engine if self._engine_died else self._queue.hand_back
-                    await self._persist(partial(give_back, self.taken))
+                    await self._give_back()
                 case JobState.PASSED_ON:
                     await self._pass_on()
                 case _:
                     pass
         except LeaseLostError:
             self.state = JobState.ABANDONED
+
+    async def _give_back(self) -> None:
+        """Have the job run again. That this worker stops does not count as one of its tries."""
+        if self._engine_died:
+            await self._persist(partial(self._queue.lose_engine, self.taken))
+        elif self._interruption is Happening.DRAINED:
+            await self._persist(partial(self._queue.hand_back, self.taken))
+        else:
+            await self._persist(partial(self._queue.try_again, self.taken))
 
     async def _pass_on(self) -> None:
         """Give the job back for another host; when no living host can serve it, end it with the reasons."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import cast
+from typing import Literal, cast
 
 from redis.asyncio import Redis
 
@@ -25,6 +25,7 @@ MAX_LOST_WORKERS = 3
 _LOST_BEFORE_LAST_TRY = MAX_LOST_WORKERS - 1
 POISON = "poison"
 _KNOWN = b"known"
+_Counts = Literal["nothing", "attempt", "loss"]
 
 _PAGE = 4096  # events read at once
 
@@ -179,15 +180,22 @@ class JobQueue:
         return [jobs_pb2.JobEvent.FromString(fields[b"p"]) for _, fields in entries]
 
     async def hand_back(self, taken: TakenJob) -> None:
-        """Put a taken job back at its old place, as a worker does that stops; it counts no failure.
+        """Put a taken job back at its old place, as a worker does that stops; neither the attempt counts nor a failure.
 
         A job that was cancelled meanwhile ends as cancelled.
         """
-        await self._release(taken.lease.id, taken.lease.token, is_loss=False)
+        await self._release(taken.lease.id, taken.lease.token, counts="nothing")
+
+    async def try_again(self, taken: TakenJob) -> None:
+        """Put a taken job back at its old place after its engine broke off; the attempt counts, but no failure.
+
+        A job that was cancelled meanwhile ends as cancelled.
+        """
+        await self._release(taken.lease.id, taken.lease.token, counts="attempt")
 
     async def lose_engine(self, taken: TakenJob) -> ReleaseOutcome:
         """Put a taken job back at its old place after the engine that worked on it died; counts as `reclaim` does."""
-        return await self._release(taken.lease.id, taken.lease.token, is_loss=True)
+        return await self._release(taken.lease.id, taken.lease.token, counts="loss")
 
     async def pass_on(self, taken: TakenJob, host: str, why: str) -> list[str]:
         """Put a taken job back for another host, because `host` cannot serve it; the attempt does not count.
@@ -207,7 +215,7 @@ class JobQueue:
         The third loss of a worker or engine ends it `failed` with code `poison`, as a dead letter. A job that was
         cancelled meanwhile ends as cancelled.
         """
-        return await self._release(stalled.id, stalled.token, is_loss=True, seen=stalled.seen)
+        return await self._release(stalled.id, stalled.token, counts="loss", seen=stalled.seen)
 
     async def cancel(self, job_id: str, *, tenant: str = "") -> CancelOutcome:
         """Cancel a job: at once when it waits, through its worker when it runs. `tenant`: only if it is theirs."""
@@ -241,11 +249,11 @@ class JobQueue:
         """Whether the job's log is told anew, so that numbers from before mean nothing. Raises redis.RedisError."""
         return bool(await self._redis.hexists(keys.job(job_id), "retold"))
 
-    async def _release(self, job_id: str, token: str, *, is_loss: bool, seen: str = "") -> ReleaseOutcome:
+    async def _release(self, job_id: str, token: str, *, counts: _Counts, seen: str = "") -> ReleaseOutcome:
         outcome = await self._scripts.release(
             keys=[keys.job(job_id), keys.leases(LeaseKind.JOB)],
             args=[
-                *(job_id, token, seen, "1" if is_loss else "0", MAX_LOST_WORKERS),
+                *(job_id, token, seen, counts, MAX_LOST_WORKERS),
                 *(_GIVEN_UP.SerializeToString(), _CANCELLED.SerializeToString()),
             ],
         )

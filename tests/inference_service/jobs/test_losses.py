@@ -55,14 +55,29 @@ async def test_a_jobs_last_try_is_alone(bench: Bench, scripted: ScriptedEngine) 
             assert (await bench.read(job)).end == "cancelled"
 
 
+async def test_workers_that_stop_use_up_no_tries(bench: Bench, scripted: ScriptedEngine) -> None:
+    job = await bench.submit(remote(scripted.url))
+    for _ in range(MAX_LOST_WORKERS):
+        taken = await bench.queue.take()
+        assert taken is not None
+        await bench.queue.hand_back(taken)
+    scripted.hold()
+    async with bench.worker():
+        await scripted.until_active(1)
+        scripted.crash()
+        await scripted.until_requests(2)
+        scripted.let_go()
+        assert (await bench.read(job)).end == "completed"
+
+
 @pytest.mark.engine
 async def test_a_poison_job_does_not_take_its_neighbours_with_it(bench: Bench) -> None:
     """It kills its engine whenever it has said a few words more, three times; the others are answered."""
-    spec = demo(n_parallel=4, ctx_len=4096)
+    spec = demo(n_parallel=3, ctx_len=3072)
     async with bench.worker() as worker:
         poison, *others = [
             await bench.submit(spec, {"max_tokens": tokens, "temperature": 0}, tenant=tenant)
-            for tenant, tokens in (("mallory", 900), ("ann", 100), ("bob", 100), ("cy", 100))
+            for tenant, tokens in (("mallory", 900), ("ann", 60), ("bob", 60))
         ]
         for _ in range(MAX_LOST_WORKERS):
             await bench.read(poison, chunks=int(await bench.redis.xlen(keys.log(poison))) + 3)

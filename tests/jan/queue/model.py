@@ -152,7 +152,7 @@ class QueueModel:
         if spent is not None:
             self.queues[job.queue].charge(job.tenant, (spent - job.cost) / job.weight)
 
-    def release(self, job: ModelJob, *, lost: bool) -> str:
+    def release(self, job: ModelJob, *, lost: bool, tried: bool = True) -> str:
         if job.cancelled:
             job.state = "ended"
             return "ended"
@@ -162,6 +162,7 @@ class QueueModel:
                 job.state = "dead"
                 return "ended"
         job.state = "queued"
+        job.attempt -= not tried
         queue = self.queues[job.queue]
         queue.charge(job.tenant, -job.charge)
         queue.stand_in_line(job, arrives=False, now_ms=self.now_ms)
@@ -173,8 +174,7 @@ class QueueModel:
         job.not_here = {other for other in job.not_here if other in hosts} | {host}
         if not job.cancelled and job.not_here >= set(hosts):
             return False
-        if self.release(job, lost=False) == "released":
-            job.attempt -= 1
+        self.release(job, lost=False, tried=False)
         return True
 
     def cancel(self, id_: str, tenant: str) -> str:

@@ -165,7 +165,7 @@ async def test_a_handed_back_job_keeps_its_place(queue: JobQueue) -> None:
     await queue.submit(job("second"))
     await queue.hand_back(await take(queue))
     again = await take(queue)
-    assert (again.job.id, again.lease.attempt) == ("first", 2)
+    assert (again.job.id, again.lease.attempt) == ("first", 1)
 
 
 async def test_a_stalled_lease_is_released_and_its_old_holder_fenced(
@@ -206,11 +206,13 @@ async def test_the_third_lost_worker_ends_the_job(queue: JobQueue, redis: Redis)
     assert jobs_pb2.JobEvent.FromString(fields[b"p"]).failed.error.code == "poison"
 
 
-async def test_handing_back_counts_no_failure(queue: JobQueue) -> None:
+async def test_handing_back_counts_neither_attempt_nor_failure(queue: JobQueue) -> None:
     await queue.submit(job("j1"))
     for _ in range(5):
         await queue.hand_back(await take(queue))
-    assert (await take(queue)).lease.attempt == 6
+    await queue.try_again(await take(queue))
+    taken = await take(queue)
+    assert (taken.lease.attempt, taken.failures) == (2, 0)
 
 
 async def test_cancelling_a_waiting_job_ends_it(queue: JobQueue, redis: Redis) -> None:

@@ -137,12 +137,14 @@ class QueueMachine(RuleBasedStateMachine):
             del self._taken[job.id]
 
     @precondition(lambda self: self._taken)
-    @rule(data=st.data(), how=st.sampled_from(("handed back", "engine lost", "worker lost")))
+    @rule(data=st.data(), how=st.sampled_from(("handed back", "broken off", "engine lost", "worker lost")))
     def release(self, data: st.DataObject, how: str) -> None:
         taken = self._pick(data)
-        expected = self._model.release(self._model.jobs[taken.job.id], lost=how != "handed back")
-        if how == "handed back":
-            self._do(self._queue.hand_back(taken))
+        job = self._model.jobs[taken.job.id]
+        expected = self._model.release(job, lost=how in ("engine lost", "worker lost"), tried=how != "handed back")
+        if how in ("handed back", "broken off"):
+            give_back = self._queue.hand_back if how == "handed back" else self._queue.try_again
+            self._do(give_back(taken))
             return
         if how == "engine lost":
             assert self._do(self._queue.lose_engine(taken)) == expected

@@ -2,11 +2,11 @@
 -- A job that was cancelled meanwhile is ended instead, and one that lost its worker or its engine too often is a dead
 -- letter: it ends for its client, and stays with what it asked until an admin looks at it.
 -- KEYS job, leases
--- ARGV job id, token, lease as it was seen ('' by the worker itself), '1' when its worker or engine was lost, how many
---      of those are too many, event of a failed end, event of a cancelled end
+-- ARGV job id, token, lease as it was seen ('' by the worker itself), what counts: 'nothing', the 'attempt', or a
+--      'loss' of its worker or engine too, how many of those are too many, event of a failed end, of a cancelled end
 -- Returns 'released', 'ended' or 'kept' when somebody else has acted meanwhile.
 local job, leases = KEYS[1], KEYS[2]
-local id, token, seen, is_loss, most, failed_event, cancelled_event = unpack(ARGV)
+local id, token, seen, counts, most, failed_event, cancelled_event = unpack(ARGV)
 
 if seen ~= '' and redis.call('HGET', leases, id) ~= seen then return 'kept' end
 local fields = redis.call('HMGET', job, 'state', 'holder', 'queue', 'tenant', 'cost', 'weight', 'sequence', 'place',
@@ -23,7 +23,7 @@ if fields[9] then
   end_job(job, id, cancelled_event, ENDED_TTL_SECONDS)
   redis.call('HDEL', job, 'payload')
   return 'ended'
-elseif is_loss == '1' and redis.call('HINCRBY', job, 'failures', 1) >= tonumber(most) then
+elseif counts == 'loss' and redis.call('HINCRBY', job, 'failures', 1) >= tonumber(most) then
   end_job(job, id, failed_event, DEAD_TTL_SECONDS)
   redis.call('HSET', job, 'state', 'dead')
   redis.call('ZADD', DEAD, now_ms(), id)
@@ -37,6 +37,7 @@ elseif is_loss == '1' and redis.call('HINCRBY', job, 'failures', 1) >= tonumber(
 end
 
 redis.call('HSET', job, 'state', 'queued', 'holder', '')
+if counts == 'nothing' then redis.call('HINCRBY', job, 'attempt', -1) end
 charge(name, tenant, -fields[5] / fields[6])
 stand_in_line(name, tenant, fields[7], fields[8], false, fields[10])
 ring('released', id)
