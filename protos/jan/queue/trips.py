@@ -49,12 +49,15 @@ class Trips:
         """
         call = _Call(cast(bytes, hiredis.pack_command(cast(Any, command))), asyncio.get_running_loop().create_future())
         self._calls.append(call)
+        self._set_out()
+        return await call.reply
+
+    def _set_out(self) -> None:
         if self._under_way < self._at_once:
             self._under_way += 1
             task = asyncio.create_task(self._travel(), name="redis-trip")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return await call.reply
 
     async def _travel(self) -> None:
         """Go on over one connection while anybody waits."""
@@ -69,6 +72,8 @@ class Trips:
             _give(calls, [error] * len(calls))
         finally:
             self._under_way -= 1
+            if self._calls:  # they came while the connection was given back
+                self._set_out()
 
     def _leaving(self) -> list[_Call]:
         return [self._calls.popleft() for _ in range(min(len(self._calls), _MOST_CALLS))]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import pytest
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError, ResponseError
 
@@ -96,3 +98,46 @@ async def test_without_redis_everybody_hears_of_it_and_later_calls_try_again(red
         answers = await asyncio.gather(*(trips.ask("PING") for _ in range(300)), return_exceptions=True)
         assert {type(answer) for answer in answers} == {RedisConnectionError}
     await away.aclose()
+
+
+async def test_a_call_that_comes_while_the_connection_is_given_back_is_sent(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trips = Trips(redis)
+    second: asyncio.Task[Any] | None = None
+    really_release = redis.connection_pool.release
+
+    async def release_slowly(connection: AbstractConnection) -> None:
+        nonlocal second
+        if second is None:
+            second = asyncio.create_task(trips.ask("ECHO", "second"))
+            await asyncio.sleep(0)  # it has asked
+        await really_release(connection)
+        released.set()
+
+    released = asyncio.Event()
+    monkeypatch.setattr(redis.connection_pool, "release", release_slowly)
+    assert await trips.ask("ECHO", "first") == b"first"
+    await released.wait()
+    assert second is not None
+    async with asyncio.timeout(30):
+        assert await second == b"second"
+
+
+async def test_a_trip_takes_no_more_calls_along_than_are_answered_in_its_time(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each trip has the time limit of one reply, however many have gathered."""
+    written: list[int] = []
+    really_send = AbstractConnection.send_packed_command
+
+    async def send(connection: AbstractConnection, command: Any, check_health: bool = True) -> None:
+        written.append(command.count(b"ECHO") if isinstance(command, bytes) else 0)
+        await really_send(connection, command, check_health)
+
+    trips = Trips(redis)
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", send)
+    answers = await asyncio.gather(*(trips.ask("ECHO", number) for number in range(600)))
+    assert answers == [str(number).encode() for number in range(600)]
+    assert sum(written) == 600
+    assert max(written) <= 256
