@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from redis.exceptions import RedisError
 
+from jan.backoff import Backoff
 from jan.errors import DeadlineExceededError, UnavailableError
 from jan.inference.v1 import jobs_pb2
 from jan.queue.attendance import Attendance
@@ -26,6 +28,8 @@ IDLE_SECONDS = 5.0
 REDIS_PATIENCE_SECONDS = 30.0
 # How long somebody is kept waiting for an answer, its time in the queue included (OpenAI's clients give up then).
 ATTENDED_SECONDS = 600.0
+# How long a gateway that stops still tries to cancel what its clients have left.
+LAST_CANCELS_SECONDS = 3.0
 
 
 class JobClient:
@@ -71,8 +75,8 @@ class JobClient:
         at once. Raises ResourceExhaustedError, UnavailableError: as `attended` does.
         """
         async with self.followed(job.id) as events:
-            events.room = await self._submit_within(job)
             try:
+                events.room = await self._submit_within(job)
                 yield events
             finally:
                 if not events.ended:
@@ -131,9 +135,10 @@ class JobClient:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Let engine hosts see this gateway while the context is open; then wait for cancellations under way.
+        """Let engine hosts see this gateway while the context is open; then wait a moment for cancellations under way.
 
-        Those of a later time are left to the worker's own time limit.
+        Those of a later time are left to the worker's own time limit. When a Redis that is away keeps others from being
+        done, this gateway does not say that it leaves: engine hosts miss it then, and end what it attended.
         """
         async with background(self._beat_for_ever(), "gateway-attendance"):
             try:
@@ -141,11 +146,22 @@ class JobClient:
             finally:
                 for task in self._late_cancellations:
                     task.cancel()
-                await asyncio.gather(*self._cancellations)
+                all_done = await self._end_cancellations()
         try:
-            await self._attendance.leave()
+            if all_done:
+                await self._attendance.leave()
         except (RedisError, OSError) as error:
             logger.warning("gateway did not say that it leaves", error=str(error))
+
+    async def _end_cancellations(self) -> bool:
+        """Let cancellations end in their time; False when some could not."""
+        if not self._cancellations:
+            return True
+        _, undone = await asyncio.wait(self._cancellations, timeout=LAST_CANCELS_SECONDS)
+        for task in undone:
+            task.cancel()
+        await asyncio.gather(*undone, return_exceptions=True)
+        return not undone
 
     async def _attend(self, job: jobs_pb2.Job) -> None:
         try:
@@ -175,19 +191,25 @@ class JobClient:
 
     async def _wait_and_cancel(self, job_id: str) -> None:
         await asyncio.sleep(ATTENDED_SECONDS)
-        await self._cancel_or_log(job_id)
+        await self._cancel_when_possible(job_id)
 
     def _cancel_in_background(self, job_id: str) -> None:
         """Cancel from a task of our own: the caller's is being cancelled itself, because its client left."""
-        task = asyncio.create_task(self._cancel_or_log(job_id), name=f"cancel-{job_id}")
+        task = asyncio.create_task(self._cancel_when_possible(job_id), name=f"cancel-{job_id}")
         self._cancellations.add(task)
         task.add_done_callback(self._cancellations.discard)
 
-    async def _cancel_or_log(self, job_id: str) -> None:
-        try:
-            await self.cancel(job_id)
-        except UnavailableError as error:
-            logger.warning("job not cancelled", job=job_id, error=error.message)
+    async def _cancel_when_possible(self, job_id: str) -> None:
+        """Cancel as soon as Redis answers: as long as this gateway lives, nobody else will. No job lives longer."""
+        backoff = Backoff()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ATTENDED_SECONDS):
+                while True:
+                    try:
+                        return await self.cancel(job_id)
+                    except UnavailableError as error:
+                        logger.warning("job not cancelled yet", job=job_id, error=error.message)
+                    await backoff.wait()
 
 
 class JobEvents:
