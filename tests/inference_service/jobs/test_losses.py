@@ -77,7 +77,7 @@ async def test_a_poison_job_does_not_take_its_neighbours_with_it(bench: Bench) -
     async with bench.worker() as worker:
         poison, *others = [
             await bench.submit(spec, {"max_tokens": tokens, "temperature": 0}, tenant=tenant)
-            for tenant, tokens in (("mallory", 900), ("ann", 60), ("bob", 60))
+            for tenant, tokens in (("mallory", 900), ("ann", 300), ("bob", 300))
         ]
         for _ in range(MAX_LOST_WORKERS):
             await bench.read(poison, chunks=int(await bench.redis.xlen(keys.log(poison))) + 3)
