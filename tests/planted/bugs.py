@@ -128,7 +128,7 @@ BUGS: Final = (
     Bug(
         "a worker that stops keeps what it has not begun",
         "inference_service/jobs/relay.py",
-        "                    await self._persist(partial(give_back, self.taken))\n",
+        "                    await self._give_back()\n",
         "",
         "tests/inference_service/jobs/test_worker.py::test_a_job_that_is_taken_while_the_stop_comes_is_handed_back",
     ),
