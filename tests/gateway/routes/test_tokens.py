@@ -61,7 +61,8 @@ def _bytes(piece: str | list[int]) -> bytes:
         ({"messages": CHAT, "continue_final_message": True}, "continue_final_message"),
         ({"messages": CHAT, "add_special_tokens": True}, "add_special_tokens"),
         ({"content": "a", "parse_special": False}, "parse_special"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content[0]"),
     ],
 )
 async def test_what_cannot_be_counted_is_refused(gateway: Gateway, body: dict[str, Any], param: str | None) -> None:

@@ -19,7 +19,7 @@ from tests.fixtures.jan_files import put
 
 # Folders that stay where they are while what is in them is swapped, and so have a time of their own.
 STAY = (".server/trash", ".server/quarantine", ".server/converted", "models")
-OWN = (".server/lock", ".server/index", ".server/staging", ".server/restoring", ".server/pulls")
+OWN = (".server/lock", ".server/index", ".server/staging", ".server/restoring", ".server/pulls", ".server/uploads")
 
 
 def back_up(janroot: Path, *, weights: bool = False) -> bytes:
