@@ -25,7 +25,7 @@ def hear(events: Sequence[bytes], answer: Answer) -> tuple[list[bytes], bool]:
             chunk = orjson.loads(data)
             if chunk is None:  # llama.cpp says that between the prompts of one request
                 continue
-            if "error" not in chunk:
+            if chunk.get("error") is None:  # some servers name it in every chunk
                 said += answer.feed(chunk)
                 continue
         except (ValueError, KeyError, TypeError, AttributeError) as error:
