@@ -15,6 +15,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 
 _SCRIPTS = "protos/jan/queue/scripts"
 _JOBS = "tests/jan/queue/test_jobs.py"
+_FORGOTTEN = "tests/jan/queue/test_forgotten.py"
 _SHARES = "tests/jan/queue/test_shares.py"
 _FOLLOWER = "tests/jan/queue/test_follower.py"
 _IDEMPOTENCY = "tests/gateway/idempotency/test_requests.py"
@@ -102,7 +103,7 @@ BUGS: Final = (
         f"{_SCRIPTS}/publish.lua",
         "redis.call('XADD', log, 'NOMKSTREAM', 'MAXLEN', ",
         "redis.call('XADD', log, 'MAXLEN', ",
-        f"{_JOBS}::test_a_job_whose_log_alone_was_forgotten_is_forgotten_whole",
+        f"{_FORGOTTEN}::test_a_job_whose_log_alone_was_forgotten_is_forgotten_whole",
     ),
     Bug(
         "a run is executed by two gateways at once",
@@ -288,7 +289,7 @@ BUGS: Final = (
         f"{_SCRIPTS}/check.lua",
         "    stand_in_line(name, tenant, sequence, place, true)\n",
         "",
-        f"{_JOBS}::test_a_waiting_job_whose_place_alone_was_forgotten_gets_it_back[forgotten0]",
+        f"{_FORGOTTEN}::test_a_waiting_job_whose_place_alone_was_forgotten_gets_it_back[forgotten0]",
     ),
     Bug(
         "a client that leaves is answered to the end",

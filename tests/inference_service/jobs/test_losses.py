@@ -10,7 +10,7 @@ from jan.queue.jobs import MAX_LOST_WORKERS
 from jan.queue.leases import new_token
 from jan.queue.records import dead_letters
 from tests.inference_service.bench import Bench, demo, remote
-from tests.inference_service.jobs.test_worker import kill_engine
+from tests.inference_service.jobs.test_llamacpp_jobs import kill_engine
 from tests.inference_service.scripted_engine import ScriptedEngine
 
 ENDLESS = {"max_tokens": 1_000_000}

@@ -22,16 +22,6 @@ from jan.queue.scripts import Scripts
 from jan.redis import StreamEntry
 
 
-@pytest.fixture
-def scripts(redis: Redis) -> Scripts:
-    return Scripts.register(redis)
-
-
-@pytest.fixture
-def queue(redis: Redis, scripts: Scripts) -> JobQueue:
-    return JobQueue(redis, scripts)
-
-
 def job(
     id_: str,
     *,
@@ -319,20 +309,6 @@ async def test_a_cancelled_job_that_is_handed_back_ends(queue: JobQueue, redis: 
     assert len(await log_entries(redis, "j1")) == 1
 
 
-async def test_a_job_whose_log_alone_was_forgotten_is_forgotten_whole(queue: JobQueue, redis: Redis) -> None:
-    """Redis's clock jumped over its time to live: what comes next would leave a gap that nobody is told of."""
-    await queue.submit(job("j1"))
-    taken = await take(queue)
-    writer = LogWriter(Scripts.register(redis), taken.lease)
-    await writer.publish([b"The capital"])
-    await redis.delete(keys.log("j1"))
-    with pytest.raises(LeaseLostError):
-        await writer.publish([b" is Paris"])
-    assert not await queue.is_known("j1")
-    assert (await redis.hgetall(keys.leases(LeaseKind.JOB)), await redis.zcard(keys.RUNNING)) == ({}, 0)
-    assert await queue.submit(job("j1"))
-
-
 async def test_a_new_job_rings_only_for_a_worker_that_found_nothing(queue: JobQueue, redis: Redis) -> None:
     """A busy one looks again by itself, and each signal wakes every worker."""
     await queue.submit(job("j0"))
@@ -363,16 +339,6 @@ async def test_what_is_used_has_a_day_left(queue: JobQueue, redis: Redis, left_s
     assert min(left.values()) >= keys.IDLE_TTL_SECONDS, left
 
 
-async def test_a_log_that_outlived_its_job_is_begun_anew(queue: JobQueue, redis: Redis) -> None:
-    await queue.submit(job("j1"))
-    await LogWriter(Scripts.register(redis), (await take(queue)).lease).publish([b"old", b"older"])
-    await redis.delete(keys.job("j1"), keys.leases(LeaseKind.JOB))
-    await queue.submit(job("j1"))
-    await LogWriter(Scripts.register(redis), (await take(queue)).lease).publish([b"new"])
-    [(number, entry)] = cast(list[StreamEntry], await redis.xrange(keys.log("j1")))
-    assert (number, entry[b"p"]) == (b"1-0", b"new")
-
-
 async def test_another_chance_is_a_whole_one(queue: JobQueue, redis: Redis) -> None:
     """Neither the attempts of before count, nor what hosts said that may have been mended since."""
     await queue.submit(job("poison"))
@@ -401,39 +367,3 @@ async def test_a_wall_clock_that_runs_ahead_releases_nothing(
     monkeypatch.setattr(time, "time", lambda: next(glances))
     for _ in range(6):
         assert await watch.stalled() == []
-
-
-@pytest.mark.parametrize(
-    "forgotten",
-    [[keys.line("2:m", "ann")], [keys.tenants("2:m")], [keys.QUEUED_MODELS], [keys.virtual_times("2:m"), keys.WAITING]],
-)
-async def test_a_waiting_job_whose_place_alone_was_forgotten_gets_it_back(
-    queue: JobQueue, redis: Redis, forgotten: list[str]
-) -> None:
-    """Redis's clock jumped for a moment: what it looked at then is gone, the rest lives."""
-    await queue.submit(job("j1"))
-    await queue.submit(job("j2"))
-    await redis.delete(*forgotten)
-    assert await queue.is_known("j2")
-    assert await queue.is_known("j1")
-    assert await queue.is_known("j1")
-    assert await take_all(queue) == ["j1", "j2"]
-    assert int(await redis.get(keys.WAITING) or 0) == 0
-
-
-async def test_a_tenant_who_was_forgotten_alone_does_not_lose_his_turns_for_ever(queue: JobQueue, redis: Redis) -> None:
-    await queue.submit(job("j1"))
-    await redis.delete(keys.tenants("2:m"))
-    await queue.submit(job("j2"))
-    assert await take_all(queue) == ["j1", "j2"]
-
-
-async def test_a_running_job_whose_lease_alone_was_forgotten_is_missed_when_its_worker_dies(
-    queue: JobQueue, redis: Redis
-) -> None:
-    await queue.submit(job("j1"))
-    await take(queue)
-    await redis.delete(keys.leases(LeaseKind.JOB))
-    assert await queue.is_known("j1")
-    [stalled] = await stalled_leases(redis)
-    assert await queue.reclaim(stalled) is ReleaseOutcome.RELEASED
