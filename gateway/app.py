@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.batches.client import BatchClient
 from gateway.batches.executor import BatchExecutor
+from gateway.batches.responses import ResponseParts
 from gateway.completions.keeper import Keeper
 from gateway.completions.resumable import Chats
 from gateway.fetching.assistants import AssistantDownloads
@@ -184,8 +185,7 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
             redis, scripts, storage_client, inference=inference, jobs=jobs, metrics=app[METRICS]
         )
         await stack.enter_async_context(executor.running())
-        batch_executor = app[BATCHES] = BatchExecutor(
-            redis, scripts, storage_client, BatchClient(storage_channel), jobs
-        )
+        parts = ResponseParts(storage_client, inference, jobs, executor, follower)
+        batch_executor = app[BATCHES] = BatchExecutor(redis, scripts, BatchClient(storage_channel), parts)
         await stack.enter_async_context(batch_executor.running())
         yield

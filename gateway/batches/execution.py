@@ -16,17 +16,18 @@ import orjson
 
 from gateway.batches.client import BatchClient
 from gateway.batches.lines import Line, read_lines
-from gateway.batches.requests import BatchRequest, job_of, read_request
+from gateway.batches.requests import RESPONSES, BatchRequest, job_of, read_request
+from gateway.batches.responses import BatchResponses, ResponseParts, read_response
 from gateway.batches.results import CANCELLED, EXPIRED, Recorder, answered, not_executed, refused
 from gateway.batches.validation import examine
 from gateway.queueing.failures import failure_of
-from gateway.queueing.jobs import JobClient
+from gateway.responses.as_chat import UnstoredAnswer
 from gateway.schemas.common import JsonObject
-from gateway.services.storage import StorageClient
 from jan.backoff import Backoff
 from jan.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
+    InvalidArgumentError,
     JanError,
     NotFoundError,
     ResourceExhaustedError,
@@ -50,13 +51,12 @@ _DIGITS = 24  # of an answer's id
 class BatchExecution:
     """Executes one batch under a lease that the caller renews."""
 
-    def __init__(
-        self, storage: StorageClient, client: BatchClient, jobs: JobClient, batch: batches_pb2.Batch, deadline: float
-    ) -> None:
+    def __init__(self, parts: ResponseParts, client: BatchClient, batch: batches_pb2.Batch, deadline: float) -> None:
         """`deadline`: when the batch expires, by `time.monotonic`."""
-        self._storage = storage
+        self._storage = parts.storage
         self._client = client
-        self._jobs = jobs
+        self._jobs = parts.jobs
+        self._responses = BatchResponses(parts, batch.id, batch.tenant)
         self._batch = batch
         self._deadline = deadline
         self._recorder = Recorder(client, batch.id)
@@ -151,8 +151,7 @@ class BatchExecution:
         tries = 0
         while True:
             tries += 1
-            job_id = JobId(f"{self._batch.id}.{line.number}.{tries}")
-            answer = await self._ask(job_id, request)
+            answer = await self._ask(line.number, tries, request)
             if isinstance(answer, _PASSES) and answer.code != "cancelled" and tries < _TRIES:
                 await backoff.wait()
                 continue
@@ -162,10 +161,18 @@ class BatchExecution:
         else:
             await self._recorder.keep(answered(line.number, request.custom_id, request_id, answer))
 
-    async def _ask(self, job_id: JobId, request: BatchRequest) -> bytes | JanError:
-        """The answer of a request's job, or why there is none. Raises JanError: nothing is known; execute it again."""
+    async def _ask(self, line: int, tries: int, request: BatchRequest) -> bytes | JanError:
+        """The answer to a request, or why there is none. Raises JanError: nothing is known; execute it again."""
+        job_id = JobId(f"{self._batch.id}.{line}.{tries}")
         try:
-            job = await job_of(self._storage, self._batch.endpoint, request.body, self._batch.tenant)
+            if self._batch.endpoint == RESPONSES:
+                asked = read_response(request.body)
+                if asked.store is not False:
+                    return await self._responses.answer(line, asked, self._deadline - time.monotonic())
+                job, response = await self._responses.job_of(job_id, asked)
+            else:
+                response = None
+                job = await job_of(self._storage, self._batch.endpoint, request.body, self._batch.tenant)
         except (*_PASSES, DeadlineExceededError):  # storage's
             raise
         except JanError as error:
@@ -173,18 +180,25 @@ class BatchExecution:
         job.id = job_id
         if job.response_id:
             job.response_id = _response_id(job)
-        self._in_hand.add(job_id)
+        return await self._answer_of(job, response)
+
+    async def _answer_of(self, job: jobs_pb2.Job, response: UnstoredAnswer | None) -> bytes | JanError:
+        """What a job's engine says; `response` puts it into the words of the Responses API."""
+        self._in_hand.add(job.id)
         answer = b""
-        async with self._jobs.followed(job_id) as events:
+        async with self._jobs.followed(job.id) as events:
             await self._jobs.submit(job)
             async for batch in events.batches():
                 for event in batch:
                     if (failure := failure_of(event)) is not None:
-                        self._in_hand.discard(job_id)
+                        self._in_hand.discard(job.id)
                         return failure
-                    answer += event.chunk.data
-        self._in_hand.discard(job_id)
-        return answer
+                    if response is None:
+                        answer += event.chunk.data
+                    else:
+                        response.hear(event)
+        self._in_hand.discard(job.id)
+        return answer if response is None else orjson.dumps(response.whole)
 
     async def _close(self, why: JsonObject) -> None:
         """Give every request that has no result one that says so."""
@@ -195,13 +209,22 @@ class BatchExecution:
                 async for line in lines:
                     if line.number in done:
                         continue
-                    custom_id = read_request(line.data, self._batch.endpoint).custom_id
-                    left.append(not_executed(line.number, custom_id, why))
+                    left.append(await self._settled(line, why))
                     if len(left) >= _TOGETHER:
                         await self._recorder.keep(*left)
                         left.clear()
         if left:
             await self._recorder.keep(*left)
+
+    async def _settled(self, line: Line, why: JsonObject) -> batches_pb2.BatchResult:
+        """The result of a request that has none: a stored response may have been begun, or have ended."""
+        request = read_request(line.data, self._batch.endpoint)
+        if self._batch.endpoint == RESPONSES:
+            with suppress(InvalidArgumentError):
+                asked = read_response(request.body)
+                if asked.store is not False and (answer := await self._responses.settle(line.number, asked)):
+                    return answered(line.number, request.custom_id, RequestId.new(), answer)
+        return not_executed(line.number, request.custom_id, why)
 
     async def _move(self, status: batches_pb2.BatchStatus.ValueType, *, total: int = 0, model: str = "") -> None:
         await self._request(batches_pb2.MoveBatchRequest(status=status, total=total, model=model))

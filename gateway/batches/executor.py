@@ -16,9 +16,8 @@ from redis.exceptions import RedisError
 
 from gateway.batches.client import BatchClient
 from gateway.batches.execution import BatchExecution
+from gateway.batches.responses import ResponseParts
 from gateway.queueing.holdings import Holdings
-from gateway.queueing.jobs import JobClient
-from gateway.services.storage import StorageClient
 from jan.backoff import Backoff
 from jan.errors import JanError, NotFoundError
 from jan.queue.leases import Lease, LeaseKind, LeaseWatch
@@ -36,13 +35,10 @@ RECONCILE_SECONDS = 1.0
 class BatchExecutor:
     """Executes batches in tasks of its own."""
 
-    def __init__(
-        self, redis: Redis, scripts: Scripts, storage: StorageClient, client: BatchClient, jobs: JobClient
-    ) -> None:
-        self._storage = storage
+    def __init__(self, redis: Redis, scripts: Scripts, client: BatchClient, parts: ResponseParts) -> None:
+        self._parts = parts
         self.client = client
         """Storage's batches."""
-        self._jobs = jobs
         self._leases = RunLeases(redis, scripts)
         self._watch = LeaseWatch(redis, LeaseKind.RUN)
         self._holdings = Holdings(scripts, self._leases)
@@ -76,7 +72,7 @@ class BatchExecutor:
             logger.warning("batch waits for Redis", batch=batch.id, error=str(error))
             return
         if held is not None:
-            execution = BatchExecution(self._storage, self.client, self._jobs, batch, deadline)
+            execution = BatchExecution(self._parts, self.client, batch, deadline)
             self._executions[batch.id] = execution
             work = self._execute(batch.id, execution, held.lease)
             self._holdings.hold(held.lease, asyncio.create_task(work, name=f"batch-{batch.id}"))

@@ -18,8 +18,7 @@ from gateway.services.storage import StorageClient
 from jan.errors import InvalidArgumentError
 from jan.inference.v1 import jobs_pb2
 
-CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
-ENDPOINTS = (CHAT, COMPLETIONS, EMBEDDINGS)
+RESPONSES = "/v1/responses"
 
 MAX_CUSTOM_ID_LENGTH = 512
 _PRIORITY = jobs_pb2.PRIORITY_BATCH
@@ -67,7 +66,7 @@ def read_request(data: bytes | None, endpoint: str) -> BatchRequest:
 
 
 async def job_of(storage: StorageClient, endpoint: str, body: JsonObject, tenant: str) -> jobs_pb2.Job:
-    """The job that answers a request. Raises what its endpoint would answer with."""
+    """The job that answers a request of any endpoint but `RESPONSES`. Raises what that would answer with."""
     for name in ("stream", "store"):
         if body.get(name):
             raise InvalidArgumentError(

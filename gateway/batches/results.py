@@ -80,9 +80,11 @@ def _line(custom_id: str, *, response: JsonObject | None = None, error: JsonObje
 
 
 def _usage(body: JsonObject) -> Usage:
+    """What an answer cost, by whichever names its endpoint tells it."""
     told = body.get("usage") or {}
+    details = told.get("prompt_tokens_details") or told.get("input_tokens_details") or {}
     return Usage(
-        prompt_tokens=told.get("prompt_tokens") or 0,
-        completion_tokens=told.get("completion_tokens") or 0,
-        cached_tokens=(told.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
+        prompt_tokens=told.get("prompt_tokens") or told.get("input_tokens") or 0,
+        completion_tokens=told.get("completion_tokens") or told.get("output_tokens") or 0,
+        cached_tokens=details.get("cached_tokens") or 0,
     )

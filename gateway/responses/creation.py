@@ -120,6 +120,15 @@ def new_inputs(body: CreateResponse, ids: NewIds) -> list[messages_pb2.Message]:
     return [new_item(item, ids) for item in body.input]
 
 
+async def begin(
+    storage: StorageClient, place: Place, run: runs_pb2.Run, inputs: Sequence[messages_pb2.Message]
+) -> runs_pb2.Run:
+    """Store a run and its input at its place; accepted from here on. Raises FailedPreconditionError: it is busy."""
+    if place.to_make is not None:
+        run.thread_id = (await storage.create_thread(place.to_make)).id
+    return await storage.create_run(runs_pb2.CreateRunRequest(run=run, additional_messages=inputs))
+
+
 async def find_response(storage: StorageClient, response_id: str) -> runs_pb2.Run:
     """The run that a response is. Raises NotFoundError."""
     try:

@@ -1,28 +1,25 @@
-"""Following a stored response: its run's event log, told in the events of the Responses API, or waited for."""
+"""Following a stored response: its run's event log, told in the events of the Responses API."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import orjson
 from aiohttp import web
 from redis.exceptions import RedisError
 
-from gateway.convert.runs import status_name
 from gateway.http.errors import jan_error_body
-from gateway.http.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, EventStream, frame
+from gateway.http.sse import KEEP_ALIVE, EventStream, frame
 from gateway.keys import FOLLOWER, RUNS, STORAGE
 from gateway.queueing.jobs import queue_unavailable
 from gateway.queueing.resumption import STARTING_AFTER, log_bounds
 from gateway.responses.events import ResponseEvents
 from gateway.responses.objects import response_object, stored_response
+from gateway.responses.waiting import ENDS, Event, events_of
 from gateway.runs import derived_ids, states
-from gateway.schemas.common import JsonObject
 from gateway.services.storage import StorageClient
 from jan.errors import (
-    DeadlineExceededError,
     GoneError,
     InvalidArgumentError,
     JanError,
@@ -32,11 +29,8 @@ from jan.errors import (
 from jan.queue.follower import LogRestartedError, LogSubscription, SlowReaderError
 from jan.storage.v1 import runs_pb2
 
-Event = tuple[str, JsonObject]
-_RUN = "thread.run."
 # The last of the events that every telling of a response begins with alike.
 _ALIKE = 1
-_ENDS = frozenset(f"{_RUN}{status_name(status)}" for status in states.TERMINAL)
 
 
 class Teller:
@@ -68,7 +62,7 @@ class Teller:
             case "error":
                 self.is_over = True
                 return frame(orjson.dumps({"error": data}), event="error")
-            case _ if name in _ENDS:
+            case _ if name in ENDS:
                 self.is_over = True
                 run = await self._storage.get_run(self._run.thread_id, self._run.id)
                 return self._events.end(await stored_response(self._storage, run))
@@ -129,7 +123,7 @@ async def _tell(
     stream = EventStream(request, address=("response", run.thread_id, run.id), headers=headers)
     async with stream:
         try:
-            async for batch in _batches(request, run, subscription):
+            async for batch in events_of(request.app[STORAGE], run, subscription):
                 frames = b"".join([await teller.tell(event) for event in batch])
                 await stream.write(frames if batch else KEEP_ALIVE)
                 if teller.is_over:
@@ -145,23 +139,6 @@ async def _tell(
     return stream.response
 
 
-async def until_over(request: web.Request, run: runs_pb2.Run, *, starts: bool = False) -> runs_pb2.Run:
-    """Wait until a response has ended; answers its run. starts: it was accepted by this request."""
-    while run.status in states.ACTIVE:
-        async with request.app[FOLLOWER].follow(run.id, waits_for_redis=True) as subscription:
-            if starts:
-                await request.app[RUNS].start(run)
-            try:
-                async for batch in _batches(request, run, subscription):
-                    if any(name in _ENDS or name == "error" for name, _ in batch):
-                        break
-            except (LogRestartedError, SlowReaderError):
-                pass  # it is told anew: so it is listened to anew
-        starts = False
-        run = await request.app[STORAGE].get_run(run.thread_id, run.id)
-    return run
-
-
 def starting_after(request: web.Request) -> int:
     """The number of the last event that the client has, -1 for none: a response's are numbered from 0.
 
@@ -173,41 +150,6 @@ def starting_after(request: web.Request) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise InvalidArgumentError(f"'{STARTING_AFTER}' must be the number of an event.", param=STARTING_AFTER)
     return int(text)
-
-
-async def _batches(
-    request: web.Request, run: runs_pb2.Run, subscription: LogSubscription
-) -> AsyncIterator[Sequence[Event]]:
-    """A run's events as they come; none after a silence. Ends with that of its end.
-
-    A gateway may have died between the record of the end and its event: after two silences the record counts.
-    """
-    silent_end = False
-    async for batch in subscription.batches(KEEP_ALIVE_SECONDS):
-        if batch:
-            yield [_parsed(entry.payload) for entry in batch]
-            continue
-        current = await _as_it_is(request.app[STORAGE], run)
-        if current.status in states.TERMINAL and silent_end:
-            yield [(f"{_RUN}{status_name(current.status)}", {})]
-            return
-        silent_end = current.status in states.TERMINAL
-        yield []
-
-
-async def _as_it_is(storage: StorageClient, run: runs_pb2.Run) -> runs_pb2.Run:
-    """The run as it is now, or as it was while storage is away. Raises NotFoundError."""
-    try:
-        return await storage.get_run(run.thread_id, run.id)
-    except (UnavailableError, DeadlineExceededError):
-        return run
-
-
-def _parsed(payload: bytes) -> Event:
-    """The name and the data of one of a run's frames."""
-    head, _, rest = payload.partition(b"\n")
-    data: Any = rest.removeprefix(b"data: ").strip()
-    return head.removeprefix(b"event: ").decode(), {} if data == b"[DONE]" else orjson.loads(data)
 
 
 def _error(error: JanError) -> bytes:

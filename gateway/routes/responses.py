@@ -10,18 +10,19 @@ from gateway.http.paging import list_envelope, page_of, read_page
 from gateway.http.rate_limits import rate_limit_headers
 from gateway.idempotency.key import new_ids
 from gateway.idempotency.new_ids import NewIds
-from gateway.keys import INFERENCE, JOBS, RUNS, STORAGE
+from gateway.keys import FOLLOWER, INFERENCE, JOBS, RUNS, STORAGE
 from gateway.models.coming import find_usable
 from gateway.models.lookup import model_spec
 from gateway.queueing.priority import priority_of
 from gateway.queueing.resumption import wants_stream
 from gateway.queueing.tenant import tenant_of
 from gateway.responses.counting import count_tokens
-from gateway.responses.creation import find_response, history, made_before, new_inputs, new_run, place_for
+from gateway.responses.creation import begin, find_response, history, made_before, new_inputs, new_run, place_for
 from gateway.responses.objects import asked_of, stored_response
 from gateway.responses.removal import remove
-from gateway.responses.stream import resume_response, starting_after, stream_response, until_over
+from gateway.responses.stream import resume_response, starting_after, stream_response
 from gateway.responses.unstored import answer_unstored
+from gateway.responses.waiting import until_over
 from gateway.runs import states
 from gateway.runs.cancelling import cancel_run
 from gateway.schemas.responses import CountInputTokens, CreateResponse, check_include_of
@@ -55,10 +56,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
         said = [*await history(storage, place), *inputs]
         return await answer_unstored(request, run, model, said, stream=bool(body.stream), priority=priority)
     headers = rate_limit_headers(await request.app[JOBS].check_room(run.tenant, run.model))
-    if place.to_make is not None:
-        run.thread_id = (await storage.create_thread(place.to_make)).id
-    run = await storage.create_run(runs_pb2.CreateRunRequest(run=run, additional_messages=inputs))
-    return await _answer(request, run, body, headers)
+    return await _answer(request, await begin(storage, place, run, inputs), body, headers)
 
 
 @routes.post("/v1/responses/input_tokens")
@@ -97,7 +95,7 @@ async def cancel_response(request: web.Request) -> web.Response:
     run = await find_response(storage, request.match_info["response_id"])
     if run.status != states.CANCELLED:
         run = await cancel_run(storage, request.app[JOBS], ThreadId(run.thread_id), RunId(run.id))
-    return json_response(await stored_response(storage, await until_over(request, run)))
+    return json_response(await stored_response(storage, await _until_over(request, run)))
 
 
 @routes.delete("/v1/responses/{response_id}")
@@ -132,7 +130,7 @@ async def _answer(
         return await (resume_response(request, run, -1) if is_over else stream_response(request, run, headers))
     try:
         if not body.background:
-            run = await until_over(request, run, starts=True)
+            run = await _until_over(request, run, starts=True)
         elif not is_over:
             await request.app[RUNS].start(run)
         return json_response(await stored_response(request.app[STORAGE], run), headers=headers)
@@ -140,3 +138,8 @@ async def _answer(
         # It is accepted, so a client that sends it again by itself would have another made.
         id_ = ResponseId.of(run.id, run.thread_id)
         raise UnavailableError(f"The response {id_} was accepted; read it again.", code=OUTCOME_UNKNOWN) from None
+
+
+async def _until_over(request: web.Request, run: runs_pb2.Run, *, starts: bool = False) -> runs_pb2.Run:
+    app = request.app
+    return await until_over(app[STORAGE], app[FOLLOWER], app[RUNS], run, starts=starts)

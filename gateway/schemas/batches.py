@@ -14,7 +14,7 @@ class CreateBatch(RequestModel):
     """The request body."""
 
     input_file_id: Annotated[str, StringConstraints(min_length=1)]
-    endpoint: Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]
+    endpoint: Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"]
     completion_window: Literal["24h"]
     metadata: Metadata | None = None
     output_expires_after: ExpiresAfter | None = None

@@ -149,7 +149,7 @@ async def test_a_batch_whose_time_is_up_expires(gateway: Gateway, monkeypatch: p
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"endpoint": "/v1/responses"}, "endpoint"),
+        ({"endpoint": "/v1/moderations"}, "endpoint"),
         ({"completion_window": "1h"}, "completion_window"),
         ({"input_file_id": None}, "input_file_id"),
         ({"metadata": {"a": 1}}, "metadata.a"),

@@ -1,0 +1,124 @@
+"""The requests of a batch that are for responses: stored as those that come alone, or answered as a chat."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+import orjson
+
+from gateway.http.body import validate
+from gateway.idempotency.new_ids import NewIds
+from gateway.models.lookup import find_model
+from gateway.queueing.jobs import JobClient
+from gateway.responses.as_chat import UnstoredAnswer, unstored_job
+from gateway.responses.creation import begin, history, made_before, new_inputs, new_run, place_for
+from gateway.responses.objects import stored_response
+from gateway.responses.waiting import until_over
+from gateway.runs import states
+from gateway.runs.cancelling import cancel_run
+from gateway.runs.executor import RunExecutor
+from gateway.schemas.common import JsonObject
+from gateway.schemas.responses import CreateResponse
+from gateway.services.inference import InferenceClient
+from gateway.services.storage import StorageClient
+from jan.errors import FailedPreconditionError, InvalidArgumentError
+from jan.ids import RunId, ThreadId
+from jan.inference.v1 import jobs_pb2
+from jan.queue.follower import LogFollower
+from jan.storage.v1 import runs_pb2
+
+_PRIORITY = jobs_pb2.PRIORITY_BATCH
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseParts:
+    """What responses are made of."""
+
+    storage: StorageClient
+    inference: InferenceClient
+    jobs: JobClient
+    runs: RunExecutor
+    follower: LogFollower
+
+
+def read_response(body: JsonObject) -> CreateResponse:
+    """A line's request. Raises InvalidArgumentError, as its endpoint would, and for what no batch can do."""
+    for name in ("stream", "background"):
+        if body.get(name):
+            raise InvalidArgumentError(
+                f"'{name}' is not supported in a batch.", param=name, code="unsupported_parameter"
+            )
+    asked = validate(body, CreateResponse)
+    asked.check_supported()
+    return asked
+
+
+class BatchResponses:
+    """The responses of one batch. Each has ids that follow from its line, so whoever goes on finds it again."""
+
+    def __init__(self, parts: ResponseParts, batch_id: str, tenant: str) -> None:
+        self._parts = parts
+        self._batch_id = batch_id
+        self._tenant = tenant
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def job_of(self, job_id: str, asked: CreateResponse) -> tuple[jobs_pb2.Job, UnstoredAnswer]:
+        """The job of one with `store: false`, and who hears its events. Raises what its endpoint answers with."""
+        storage, ids = self._parts.storage, NewIds(job_id)
+        place = await place_for(storage, asked, "")
+        model = await find_model(storage, asked.model)
+        inputs = new_inputs(asked, ids)
+        run = new_run(asked, model, place, inputs, run_id=ids.next(RunId), tenant=self._tenant, priority=_PRIORITY)
+        run.ClearField("thread_id")
+        said = [*await history(storage, place), *inputs]
+        job = await unstored_job(self._parts.inference, run, model, said, job_id, priority=_PRIORITY)
+        return job, UnstoredAnswer(run)
+
+    async def answer(self, line: int, asked: CreateResponse, seconds_left: float) -> bytes:
+        """A stored response when it has ended. Those that go on in one place do so one after another.
+
+        Raises what its endpoint would answer with.
+        """
+        async with self._turn(asked):
+            run = await self._begun(line, asked) or await self._begin(line, asked, seconds_left)
+            run = await until_over(self._parts.storage, self._parts.follower, self._parts.runs, run, starts=True)
+        return await self._told(run)
+
+    async def settle(self, line: int, asked: CreateResponse) -> bytes | None:
+        """Stop a stored response; the answer of one that had ended by itself before."""
+        run = await self._begun(line, asked)
+        if run is None:
+            return None
+        if run.status in states.ACTIVE:
+            try:
+                await cancel_run(self._parts.storage, self._parts.jobs, ThreadId(run.thread_id), RunId(run.id))
+                return None
+            except FailedPreconditionError:  # it ended in this moment
+                run = await self._parts.storage.get_run(run.thread_id, run.id)
+        return None if run.status in (states.CANCELLED, states.EXPIRED) else await self._told(run)
+
+    async def _begin(self, line: int, asked: CreateResponse, seconds_left: float) -> runs_pb2.Run:
+        storage, ids = self._parts.storage, self._ids(line)
+        run_id, made = ids.next(RunId), ids.thread() or ""
+        place = await place_for(storage, asked, made)
+        model = await find_model(storage, asked.model)
+        inputs = new_inputs(asked, ids)
+        run = new_run(asked, model, place, inputs, run_id=run_id, tenant=self._tenant, priority=_PRIORITY)
+        run.expires_at.seconds = run.created_at.seconds + max(1, int(seconds_left))
+        return await begin(storage, place, run, inputs)
+
+    async def _begun(self, line: int, asked: CreateResponse) -> runs_pb2.Run | None:
+        ids = self._ids(line)
+        return await made_before(self._parts.storage, asked, ids.next(RunId), ids.thread() or "")
+
+    async def _told(self, run: runs_pb2.Run) -> bytes:
+        return orjson.dumps(await stored_response(self._parts.storage, run))
+
+    def _ids(self, line: int) -> NewIds:
+        return NewIds(f"{self._batch_id}.{line}")
+
+    def _turn(self, asked: CreateResponse) -> asyncio.Lock:
+        place = asked.previous_response_id or (asked.conversation.id if asked.conversation else "")
+        return self._turns.setdefault(place, asyncio.Lock()) if place else asyncio.Lock()

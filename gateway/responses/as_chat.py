@@ -1,0 +1,103 @@
+"""A response that nothing is kept of: its job, a chat, and what is heard of that in the Responses API's words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import orjson
+
+from gateway.completions.chat import chat_body, chat_job
+from gateway.completions.parameters import layered, stored_parameters
+from gateway.models.lookup import model_spec
+from gateway.queueing.failures import failure_of
+from gateway.responses.events import ResponseEvents
+from gateway.responses.objects import may_cut, response_object
+from gateway.runs import derived_ids, states
+from gateway.runs.conversation import conversation
+from gateway.runs.request import effective_parameters
+from gateway.runs.truncation import truncated
+from gateway.schemas.common import JsonObject
+from gateway.services.inference import InferenceClient
+from jan.errors import JanError
+from jan.inference.v1 import jobs_pb2
+from jan.storage.v1 import messages_pb2, models_pb2, runs_pb2
+
+
+class UnstoredAnswer:
+    """What the model has said so far."""
+
+    def __init__(self, run: runs_pb2.Run) -> None:
+        self._run = run
+        self._events = ResponseEvents(derived_ids.message_id(run.id, 1), partial(derived_ids.call_item_id, run.id, 1))
+        self._finish_reason = ""
+        self._said_anything = False
+
+    def opening(self) -> bytes:
+        """The events in front of its first word."""
+        begun = response_object(self._run, [])
+        return self._events.created(begun, queued=False) + self._events.in_progress(begun)
+
+    def hear(self, event: jobs_pb2.JobEvent) -> bytes:
+        """The events that one of the job's makes."""
+        if (error := failure_of(event)) is not None:
+            return self._fail(error)
+        if event.WhichOneof("event") == "completed":
+            return self._end(event.completed)
+        frames = b""
+        for choice in orjson.loads(event.chunk.data)["choices"]:
+            delta = choice["delta"]
+            frames += self._say(delta)
+            self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        return frames
+
+    @property
+    def whole(self) -> JsonObject:
+        """The response as it is now."""
+        status = "completed" if self._run.status == states.COMPLETED else "incomplete"
+        return response_object(self._run, self._events.output(status))
+
+    def _fail(self, error: JanError) -> bytes:
+        self._run.status = states.FAILED
+        self._run.last_error.CopyFrom(runs_pb2.RunError(code="server_error", message=error.message))
+        return self._events.end(self.whole)
+
+    def _say(self, delta: JsonObject) -> bytes:
+        frames = b""
+        if text := delta.get("content"):
+            self._said_anything = True
+            frames += self._events.say(text)
+        for call in delta.get("tool_calls") or ():
+            self._said_anything = True
+            frames += self._events.call(call)
+        return frames
+
+    def _end(self, completed: jobs_pb2.Completed) -> bytes:
+        frames = b"" if self._said_anything else self._events.say("")
+        self._run.usage.CopyFrom(completed.usage)
+        if self._finish_reason == "length":
+            self._run.status = states.INCOMPLETE
+            self._run.incomplete_reason = "max_completion_tokens"
+        else:
+            self._run.status = states.COMPLETED
+            self._run.completed_at.GetCurrentTime()
+        return frames + self._events.end(self.whole)
+
+
+async def unstored_job(
+    inference: InferenceClient,
+    run: runs_pb2.Run,
+    model: models_pb2.Model,
+    said: Sequence[messages_pb2.Message],
+    job_id: str,
+    *,
+    priority: jobs_pb2.Priority.ValueType,
+) -> jobs_pb2.Job:
+    """The job whose events `UnstoredAnswer` hears. said: what was said so far, the input last."""
+    parameters = layered(stored_parameters(model.parameters_json), effective_parameters(run, []))
+    whole = conversation(run, said)
+    cut = truncated(inference, model_spec(model), run, whole, parameters) if may_cut(run) else None
+    messages = whole.messages() if cut is None else await cut
+    body = chat_body(model, messages, parameters, stream=True, include_usage=True)
+    completion_id = derived_ids.completion_id(run.id, 1)
+    return chat_job(job_id, completion_id, model, body, tenant=run.tenant, stream=True, priority=priority)

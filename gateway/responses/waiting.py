@@ -1,0 +1,77 @@
+"""Waiting for a stored response: its run's events as they come, or its end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import orjson
+
+from gateway.convert.runs import status_name
+from gateway.http.sse import KEEP_ALIVE_SECONDS
+from gateway.runs import states
+from gateway.runs.executor import RunExecutor
+from gateway.schemas.common import JsonObject
+from gateway.services.storage import StorageClient
+from jan.errors import DeadlineExceededError, UnavailableError
+from jan.queue.follower import LogFollower, LogRestartedError, LogSubscription, SlowReaderError
+from jan.storage.v1 import runs_pb2
+
+Event = tuple[str, JsonObject]
+_RUN = "thread.run."
+ENDS = frozenset(f"{_RUN}{status_name(status)}" for status in states.TERMINAL)
+"""The names of the events of a run's end."""
+
+
+async def until_over(
+    storage: StorageClient, follower: LogFollower, runs: RunExecutor, run: runs_pb2.Run, *, starts: bool = False
+) -> runs_pb2.Run:
+    """Wait until a response has ended; answers its run. starts: it was accepted by the caller."""
+    while run.status in states.ACTIVE:
+        async with follower.follow(run.id, waits_for_redis=True) as subscription:
+            if starts:
+                await runs.start(run)
+            try:
+                async for batch in events_of(storage, run, subscription):
+                    if any(name in ENDS or name == "error" for name, _ in batch):
+                        break
+            except (LogRestartedError, SlowReaderError):
+                pass  # it is told anew: so it is listened to anew
+        starts = False
+        run = await storage.get_run(run.thread_id, run.id)
+    return run
+
+
+async def events_of(
+    storage: StorageClient, run: runs_pb2.Run, subscription: LogSubscription
+) -> AsyncIterator[Sequence[Event]]:
+    """A run's events as they come; none after a silence. Ends with that of its end.
+
+    A gateway may have died between the record of the end and its event: after two silences the record counts.
+    """
+    silent_end = False
+    async for batch in subscription.batches(KEEP_ALIVE_SECONDS):
+        if batch:
+            yield [_parsed(entry.payload) for entry in batch]
+            continue
+        current = await _as_it_is(storage, run)
+        if current.status in states.TERMINAL and silent_end:
+            yield [(f"{_RUN}{status_name(current.status)}", {})]
+            return
+        silent_end = current.status in states.TERMINAL
+        yield []
+
+
+async def _as_it_is(storage: StorageClient, run: runs_pb2.Run) -> runs_pb2.Run:
+    """The run as it is now, or as it was while storage is away. Raises NotFoundError."""
+    try:
+        return await storage.get_run(run.thread_id, run.id)
+    except (UnavailableError, DeadlineExceededError):
+        return run
+
+
+def _parsed(payload: bytes) -> Event:
+    """The name and the data of one of a run's frames."""
+    head, _, rest = payload.partition(b"\n")
+    data: Any = rest.removeprefix(b"data: ").strip()
+    return head.removeprefix(b"event: ").decode(), {} if data == b"[DONE]" else orjson.loads(data)
