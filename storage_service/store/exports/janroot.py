@@ -8,10 +8,10 @@ import orjson
 
 from jan.errors import FailedPreconditionError
 from storage_service.store import layout
-from storage_service.store.exports import blanking
+from storage_service.store.exports import blanking, owners
 from storage_service.store.exports.alone import Alone
 from storage_service.store.exports.folders import Entry, OpenedFile, OpenedFolder
-from storage_service.store.exports.rules import Reason, Rules
+from storage_service.store.exports.rules import Kind, Reason, Rules
 from storage_service.store.exports.walk import Found, LeftOut, Walk
 from storage_service.store.exports.zip_writer import Item, ZipWriter, entry_bytes
 from storage_service.store.records import JsonObject
@@ -19,6 +19,9 @@ from storage_service.store.records import JsonObject
 FORM_VERSION = 1
 # What is left out is told one by one up to here, and counted beyond.
 TOLD_LEFT_OUT = 10_000
+
+# Where threads lie: assistants may have some of their own.
+_WITH_THREADS = ("threads/", "assistants/")
 
 _AT_A_TIME = 1_000
 
@@ -109,17 +112,19 @@ def pieces(where: layout.Layout, rules: Rules, about: JsonObject, alone: Alone, 
                 if found.reason is Reason.UNREADABLE and tells_all and _text(found.place) not in told_unreadable:
                     raise FailedPreconditionError(f"'{_text(found.place)}' may not be read by the server any more.")
             elif found.place != manifest_name(rules):
-                yield from _entry(writer, found)
+                yield from _entry(writer, found, rules.kind)
     yield from writer.finish()
 
 
-def _entry(writer: ZipWriter, found: Found) -> Iterator[bytes]:
+def _entry(writer: ZipWriter, found: Found, kind: Kind) -> Iterator[bytes]:
     if found.entry.is_folder:
         yield from writer.folder(found.folder.item(found.place))
     elif found.opened is not None:
         file = found.opened
         if not found.is_blanked:
-            yield from writer.file(file.item(found.place), file.size_bytes, file.pieces())
+            is_shared = kind is Kind.EXPORT and found.place.startswith(_WITH_THREADS)
+            data_of = owners.pieces(found.entry.name, file) if is_shared else file.pieces()
+            yield from writer.file(file.item(found.place), file.size_bytes, data_of)
         elif (data := _blanked(found.entry, file)) is not None:
             yield from writer.file(file.item(found.place), len(data), [data])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from jan.errors import FailedPreconditionError, NotFoundError
 from jan.ids import MessageId, ThreadId
 from storage_service.store import jsonl, layout
+from storage_service.store.exports import owners
 from storage_service.store.exports.alone import Alone
 from storage_service.store.exports.folders import OpenedFile, OpenedFolder
 from storage_service.store.exports.zip_writer import ZipWriter
@@ -28,8 +29,9 @@ class _Opened:
 def pieces(store: Store, thread_id: ThreadId, alone: Alone) -> Iterator[bytes]:
     """The bytes of the zip: `<thread id>/…` or the flat `<thread id>.json`, then `files/…` if there are any.
 
-    Nothing is changed or converted. Raises NotFoundError: no such thread. FailedPreconditionError: a file or folder of
-    it is closed to us. OSError: one cannot be read. The zip has no end then, so that nobody takes it for whole.
+    Nothing is changed or converted, but runs name nobody (`owners`). Raises NotFoundError: no such thread.
+    FailedPreconditionError: a file or folder of it is closed to us. OSError: one cannot be read. The zip has no end
+    then, so that nobody takes it for whole.
     """
     try:
         yield from _pieces(store, thread_id, alone)
@@ -59,9 +61,7 @@ def tree(writer: ZipWriter, folder: OpenedFolder, place: str, files: Mapping[str
             with folder.inner(entry.name) as inner:
                 yield from tree(writer, inner, name, {})
         elif entry.name in files:
-            yield from writer.file(
-                files[entry.name].item(name), files[entry.name].size_bytes, files[entry.name].pieces()
-            )
+            yield from _opened_file(writer, files[entry.name], entry.name, name)
         elif entry.is_file:
             yield from _file(writer, folder, entry.name, name)
 
@@ -70,7 +70,11 @@ def _file(writer: ZipWriter, folder: OpenedFolder, own_name: str, name: str) -> 
     file = folder.file(own_name)
     if file is not None:
         with closing(file):
-            yield from writer.file(file.item(name), file.size_bytes, file.pieces())
+            yield from _opened_file(writer, file, own_name, name)
+
+
+def _opened_file(writer: ZipWriter, file: OpenedFile, own_name: str, name: str) -> Iterator[bytes]:
+    yield from writer.file(file.item(name), file.size_bytes, owners.pieces(own_name, file))
 
 
 def _open(store: Store, thread_id: ThreadId, stack: ExitStack) -> _Opened:

@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from storage_service.store.exports.owners import shared_lines
 from storage_service.store.log import open_to_read
 
 
@@ -34,3 +35,18 @@ def opened(path: Path) -> Iterator[int]:
     finally:
         if fd >= 0:
             os.close(fd)
+
+
+def are_shared_runs(here: Path, pieces: Iterator[bytes]) -> Generator[int, None, bool]:
+    """Whether the runs that are here begin with these once nobody is named in them, as exports give them away."""
+    with opened(here) as fd:
+        ours = shared_lines(fd, os.fstat(fd).st_size) if fd >= 0 else iter(())
+        known = b""
+        for piece in pieces:
+            while len(known) < len(piece) and (line := next(ours, None)) is not None:
+                known += line
+            if not known.startswith(piece):
+                return False
+            known = known[len(piece) :]
+            yield len(piece)
+        return True

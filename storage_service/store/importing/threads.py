@@ -1,8 +1,9 @@
 """Threads: a folder, or a flat file of 2023, becomes a whole thread in the workshop, under a name that is free."""
 
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from jan.errors import InvalidArgumentError
@@ -15,7 +16,7 @@ from storage_service.store.forms import threads as form
 from storage_service.store.importing import names, references
 from storage_service.store.importing.contents import Folder
 from storage_service.store.importing.references import Names
-from storage_service.store.importing.sameness import is_same, opened
+from storage_service.store.importing.sameness import are_shared_runs, is_same, opened
 from storage_service.store.importing.workshop import Steps, Workshop
 from storage_service.store.imports.conversations import Conversation
 from storage_service.store.records import JsonObject, Thread, ThreadAssistant
@@ -180,9 +181,15 @@ class ThreadImport:
         if not _says_the_same(jsontext.load_object(described), jsonfile.read(here / layout.THREAD_FILE)):
             return False
         for inner, entry in others.items():
-            if not (yield from is_same(here / inner, self._shop.pieces(entry), may_go_on=inner in _GROWING)):
+            if not (yield from self._has(here, inner, partial(self._shop.pieces, entry))):
                 return False
         return True
+
+    def _has(self, here: Path, inner: str, pieces: Callable[[], Iterator[bytes]]) -> Generator[int, None, bool]:
+        """Whether a thread's folder has a file with these bytes, and more where lines are added to it."""
+        if (yield from is_same(here / inner, pieces(), may_go_on=inner in _GROWING)):
+            return True
+        return inner == layout.RUNS_FILE and (yield from are_shared_runs(here / inner, pieces()))
 
     def _keep_others(self, name: str, draft: Draft, under: Names) -> Steps:
         """Set aside what a thread that is here does not have, or has otherwise: nothing of an archive is lost."""
@@ -190,8 +197,7 @@ class ThreadImport:
         for path in sorted(path for path in draft.home.rglob("*") if path.is_file()):
             inner = str(path.relative_to(draft.home))
             with opened(path) as ours:
-                pieces = references.lines(ours, under) if inner in _GROWING else references.as_it_is(ours)
-                has_it = yield from is_same(here / inner, pieces, may_go_on=inner in _GROWING)
+                has_it = yield from self._has(here, inner, partial(_lines_of, ours, under, inner))
             if not has_it:
                 yield from self._shop.quarantine_built(path, f"{draft.path or draft.old}/{inner}", _DIFFERS)
         if not draft.path:  # another product's: its description was made here
@@ -226,6 +232,10 @@ def _says_the_same(theirs: JsonObject | None, here: JsonObject | None) -> bool:
     if theirs is None or here is None:
         return theirs is None
     return all(key in _CHANGES or (key in here and here[key] == value) for key, value in theirs.items())
+
+
+def _lines_of(fd: int, under: Names, inner: str) -> Iterator[bytes]:
+    return references.lines(fd, under) if inner in _GROWING else references.as_it_is(fd)
 
 
 def _begins_with(fd: int, pieces: Iterator[bytes]) -> bool:
