@@ -27,12 +27,13 @@ ENGINES = ("llamacpp", "vllm")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured: streams side by side, tokens an answer, minutes for each engine's rounds."""
+    """How much is measured: streams side by side, tokens an answer, minutes for each engine's rounds; and where."""
 
     streams: tuple[int, ...]
     tokens: int
     minutes: float
     answers: int
+    apart: bool
 
 
 async def measure(stack: Stack, model_id: str, plan: Plan) -> list[Cell]:
@@ -77,16 +78,19 @@ async def compare(stack: Stack, engine: str, plan: Plan) -> None:
     """Load, measure, print, unload."""
     model_id = f"bench-{engine}"
     await product.load(stack, model_id)
+    if plan.apart:
+        product.give_a_core(stack)
     cells = await measure(stack, model_id, plan)
     await product.unload(stack, model_id)
-    sys.stdout.write(f"\n{engine}: {machine()}\n\n{speed_table(cells)}\n")
+    place = ", the engine on a core of its own" if plan.apart else ""
+    sys.stdout.write(f"\n{engine}: {machine()}{place}\n\n{speed_table(cells)}\n")
     sys.stdout.write(f"\nProcessor time, µs a token, while chats came through:\n\n{cost_table(cells)}\n")
     sys.stdout.flush()
 
 
 def run(engines: list[str], plan: Plan) -> None:
     """Start the whole product with a model for each engine, measure one after the other, stop it."""
-    with product.running(engines) as stack:
+    with product.running(engines, apart=plan.apart) as stack:
         for engine in engines:
             uvloop.run(compare(stack, engine, plan))
 
@@ -101,6 +105,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=48, help="tokens of each answer")
     parser.add_argument("--minutes", type=float, default=4.0, help="for the rounds of each engine")
     parser.add_argument("--answers", type=int, default=1, help="answers of each client in a burst")
+    parser.add_argument("--apart", action="store_true", help="the engine on a core of its own, all else on the others")
     args = parser.parse_args()
     engines = args.engines or list(ENGINES)
     if unknown := set(engines) - set(ENGINES):
@@ -109,7 +114,7 @@ def main() -> None:
         sys.stderr.write("vLLM is not installed here (make setup-vllm), so it is not measured.\n")
         engines.remove("vllm")
     streams = tuple(sorted(int(number) for number in args.streams.split(",")))
-    run(engines, Plan(streams, args.tokens, args.minutes, args.answers))
+    run(engines, Plan(streams, args.tokens, args.minutes, args.answers, args.apart))
 
 
 if __name__ == "__main__":

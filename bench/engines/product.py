@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,11 +32,13 @@ _LOAD_SECONDS = 500
 
 
 @contextmanager
-def running(engines: Sequence[str]) -> Iterator[Stack]:
-    """All four processes, with a model for each engine."""
+def running(engines: Sequence[str], *, apart: bool = False) -> Iterator[Stack]:
+    """All four processes, with a model for each engine; `apart` leaves the first core to the engine."""
     with tempfile.TemporaryDirectory(prefix="jan-bench-") as folder:
         stack = Stack(Path(folder))
-        _write_models(stack, engines)
+        _write_models(stack, engines, {"cpu_threads": 1} if apart else {})
+        if apart:
+            os.sched_setaffinity(0, _other_cores())  # what is started from here on inherits it
         try:
             stack.start_all()
             yield stack
@@ -43,15 +46,26 @@ def running(engines: Sequence[str]) -> Iterator[Stack]:
             stack.stop_all()
 
 
-def _write_models(stack: Stack, engines: Sequence[str]) -> None:
+def _other_cores() -> set[int]:
+    return set(range(1, os.cpu_count() or 1))
+
+
+def give_a_core(stack: Stack) -> None:
+    """Let what computes answers have the first core for itself, as it would have a GPU; vLLM's server stays outside."""
+    computing = (one for one in _engines(stack) if not any(part.startswith("--uds=") for part in one.cmdline()))
+    for thread in itertools.chain.from_iterable(one.threads() for one in computing):
+        os.sched_setaffinity(thread.id, {0})
+
+
+def _write_models(stack: Stack, engines: Sequence[str], settings: Mapping[str, int]) -> None:
     """The demo model once for each engine, named `bench-<engine>`."""
     if "llamacpp" in engines:
-        _write(stack, "bench-llamacpp", {"engine": "llamacpp", "format": "gguf"}, [_demo_gguf()])
+        _write(stack, "bench-llamacpp", {"engine": "llamacpp", "format": "gguf"}, [_demo_gguf()], settings)
     if "vllm" in engines:
         python = find_vllm_python(os.environ)
         assert python is not None
         made, _ = demo_safetensors(python)
-        _write(stack, "bench-vllm", {"engine": "vllm", "format": "safetensors"}, list(made.iterdir()))
+        _write(stack, "bench-vllm", {"engine": "vllm", "format": "safetensors"}, list(made.iterdir()), settings)
 
 
 def _demo_gguf() -> Path:
@@ -61,12 +75,14 @@ def _demo_gguf() -> Path:
     return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
 
 
-def _write(stack: Stack, model_id: str, kind: dict[str, str], files: list[Path]) -> None:
+def _write(
+    stack: Stack, model_id: str, kind: Mapping[str, str], files: Sequence[Path], more: Mapping[str, int]
+) -> None:
     folder = stack.janroot / "models" / model_id
     folder.mkdir(parents=True)
     for file in files:
         (folder / file.name).symlink_to(file)
-    settings = {"ctx_len": _CTX_LEN, "n_parallel": _SLOTS}
+    settings = {"ctx_len": _CTX_LEN, "n_parallel": _SLOTS, **more}
     (folder / "model.json").write_text(json.dumps({"id": model_id, "object": "model", **kind, "settings": settings}))
 
 
