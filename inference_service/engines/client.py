@@ -31,6 +31,18 @@ _ASKED = {
     "/apply-template": "messages",
 }
 _MAX_ERROR_BYTES = 64 * 1024
+_MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+async def read_whole(content: aiohttp.StreamReader) -> bytes:
+    """An answer that comes in one piece. Raises InternalError: it is longer than 64 MiB; aiohttp.ClientError."""
+    pieces: list[bytes] = []
+    room = _MAX_ANSWER_BYTES
+    async for piece in content.iter_any():
+        pieces.append(piece)
+        if (room := room - len(piece)) < 0:
+            raise InternalError(f"The engine's answer is longer than {_MAX_ANSWER_BYTES:,} bytes.")
+    return b"".join(pieces)
 
 
 class EngineClient:
@@ -104,7 +116,7 @@ class EngineClient:
     async def embed(self, body: Mapping[str, Any]) -> Any:
         """Ask for embeddings; the parsed answer. Raises as `ask`; ValueError: it is no JSON."""
         async with self.ask("/embeddings", body) as content:
-            return orjson.loads(await content.read())
+            return orjson.loads(await read_whole(content))
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """What the engine answers to a question of its own kind at `path`, which is relative to its root.
@@ -112,7 +124,7 @@ class EngineClient:
         Raises as `ask`.
         """
         async with self._post(self._root(path), body, _ASKED.get(path, "")) as content:
-            return orjson.loads(await content.read())
+            return orjson.loads(await read_whole(content))
 
     async def command(self, path: str, time_limit: timedelta) -> None:
         """Have the engine do something with itself, and return when it has; no question that could be stuck.

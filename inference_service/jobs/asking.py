@@ -21,7 +21,7 @@ from inference_service.answers.shapes import AnswerWishes
 from inference_service.answers.sse import EventReader
 from inference_service.answers.tokens import TokenQuestion
 from inference_service.answers.whole import WholeAnswer, rewrite_whole
-from inference_service.engines.client import ENGINE_UNREACHABLE
+from inference_service.engines.client import ENGINE_UNREACHABLE, read_whole
 from inference_service.engines.errors import ENGINE_DEAD, EngineLostError
 from inference_service.jobs.hearing import hear
 from inference_service.jobs.telling import Telling
@@ -114,7 +114,7 @@ class Asking:
                     answer = WholeAnswer(head, wishes)
                 await self._relay(content, begun.read_by(call.read_by(answer), self._request))
             else:
-                data, finish_reason, usage = rewrite_whole(orjson.loads(await content.read()), head, wishes)
+                data, finish_reason, usage = rewrite_whole(orjson.loads(await read_whole(content)), head, wishes)
                 await self._telling.complete([data], finish_reason, usage)
 
     async def _complete(self, begun: Begun) -> None:
@@ -129,7 +129,7 @@ class Asking:
             if call.streams:
                 await self._relay(content, begun.read_by(answer, self._request))
             else:
-                hear([await content.read()], answer)
+                hear([await read_whole(content)], answer)
                 await self._telling.complete(answer.end(), answer.finish_reason, answer.usage)
 
     async def _embed(self) -> None:

@@ -32,7 +32,7 @@ def test_the_ratio_is_that_of_neighbours() -> None:
 @pytest.mark.timeout(180)
 def test_a_small_run_tells_both_ways(capsys: pytest.CaptureFixture[str]) -> None:
     with product.running(["llamacpp"]) as stack:
-        uvloop.run(compare(stack, "llamacpp", Plan(streams=(1, 2), tokens=3, minutes=0, answers=1)))
+        uvloop.run(compare(stack, "llamacpp", Plan(streams=(1, 2), tokens=3, minutes=0, answers=1, apart=False)))
     told = capsys.readouterr().out
     for streams in (1, 2):
         row = rf"^\| {streams} \| 1( \| [\d.,]+){{2}} \| [\d.]+ \([\d.]+ to [\d.]+\)( \| [\d,]+){{2}} \|$"
