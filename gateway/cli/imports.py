@@ -125,15 +125,22 @@ def render(report: dict[str, Any], left_out: LeftOut | None = None) -> str:
     return "\n\n".join([*blocks, _next(report)])
 
 
+_ALWAYS = ("threads", "messages", "assistants", "models", "files")
+_WHERE_SOME = {"vector_stores": "vector stores", "completions": "stored chats", "batches": "batches"}
+
+
 def _summary(report: dict[str, Any]) -> str:
     counts = report["counts"]
-    new = ", ".join(_many(counts[name], name) for name in ("threads", "messages", "assistants", "models", "files"))
+    new = ", ".join(_many(counts[name], name) for name in _ALWAYS)
+    more = [_many(counts[name], things) for name, things in _WHERE_SOME.items() if counts.get(name)]
+    new = ", ".join([new, *more])
     verb = "Would bring in" if report["dry_run"] else "Brought in"
     return f"{verb} {new}.\nHere already: {_many(counts['already_here'], 'things')}."
 
 
 def _many(count: int, things: str) -> str:
-    return f"{count:,} {things if count != 1 else things.removesuffix('s')}"
+    one = "batch" if things == "batches" else things.removesuffix("s")
+    return f"{count:,} {things if count != 1 else one}"
 
 
 def _list(title: str, items: list[dict[str, str]], count: int, hint: str = " (--json tells them)") -> str:

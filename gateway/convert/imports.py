@@ -7,7 +7,7 @@ from typing import Any
 from jan.storage.v1 import imports_pb2 as pb
 
 _LISTS = ("kept", "remapped", "already_here", "quarantined", "refused", "redacted", "notes")
-_NEW = ("threads", "messages", "assistants", "models", "files")
+_NEW = ("threads", "messages", "assistants", "models", "files", "vector_stores", "completions", "batches")
 
 
 def report_from_proto(report: pb.ImportReport) -> dict[str, Any]:

@@ -55,6 +55,14 @@ class Batches:
         active.add(batch.id)
         return batch
 
+    def adopt(self, batch_ids: Iterable[BatchId]) -> None:
+        """Some came from elsewhere, durable as they are: those that have not come to an end are to be executed."""
+        active = self._known_active()
+        for batch_id in batch_ids:
+            batch = self._read(batch_id)
+            if batch is not None and not batch.is_over:
+                active.add(batch_id)
+
     def get(self, batch_id: BatchId) -> Batch:
         """A batch as it is now. Raises NotFoundError."""
         found = self._read(batch_id)

@@ -1,6 +1,7 @@
 """Assistants: a folder each. One that answers as one that is here is not made again; threads follow new names."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from storage_service.store.assistants import description_of
 from storage_service.store.forms import assistants as form
 from storage_service.store.importing import names
 from storage_service.store.importing.contents import Folder
+from storage_service.store.importing.references import with_stores
 from storage_service.store.importing.sameness import is_same
 from storage_service.store.importing.workshop import Steps, Workshop
 from storage_service.store.records import Assistant, JsonObject
@@ -27,14 +29,18 @@ class AssistantImport:
         self._trash = trash
         self.planned: dict[AssistantId, Path] = {}
 
-    def folder(self, old: str, source: Folder, renamed: dict[str, str]) -> Steps:
-        """An assistant's folder; a new name is noted in `renamed`. One that cannot be read is set aside."""
+    def folder(self, old: str, source: Folder, stores: Mapping[str, str], renamed: dict[str, str]) -> Steps:
+        """An assistant's folder, with new names of vector stores; its own is noted in `renamed`.
+
+        One that cannot be read is set aside.
+        """
         described = source.files.get(layout.ASSISTANT_FILE) or source.files.get(f"{old}.json")
         data = self._shop.read(described, jsonfile.MAX_FILE_BYTES) if described is not None else None
         raw = jsontext.load_object(data or b"")
         if described is None or data is None or raw is None:
             yield from self._shop.quarantine_all(source.files.values(), "Its assistant cannot be read.")
             return
+        raw, before = with_stores(raw, stores), raw
         for name in names.candidates(names.usable(AssistantId, old)):
             if AssistantId(name) in self.planned:
                 continue
@@ -50,7 +56,9 @@ class AssistantImport:
             if entry is not described:
                 yield from self._shop.extract(entry, home / inner)
         if name != old and "id" in raw:
-            data = jsontext.dumps(raw | {"id": name}, indented=True)
+            raw |= {"id": name}
+        if raw != before:
+            data = jsontext.dumps(raw, indented=True)
         own_file = described.name.rpartition("/")[2]
         file = own_file if name == old else layout.ASSISTANT_FILE
         yield from self._shop.write(home / file, [data], described.changed_seconds)

@@ -33,12 +33,6 @@ _NOT_TAKEN = {
 }
 _SERVER = ".server"
 _SERVERS_OWN = "Another server's own: its trash, quarantine and index. Only restoring a backup brings those back."
-# Of a janroot, but nothing that an import can put in its place: told once for each folder.
-_NOT_IMPORTED = {
-    "completions": "Stored chats belong to the keys of their server. Only restoring a backup brings those back.",
-    "batches": "Batches belong to the keys of their server. Only restoring a backup brings those back.",
-    "vector_stores": "Vector stores are not imported: make them anew from their files, or restore a backup.",
-}
 # What lies in these is the user's, whatever its name.
 _COLLECTIONS = frozenset({"threads", "assistants", "models", "files"})
 
@@ -77,6 +71,9 @@ class Root:
     assistants: dict[str, Folder] = field(default_factory=dict)
     models: dict[str, Folder] = field(default_factory=dict)
     uploads: dict[str, Entry] = field(default_factory=dict)
+    vector_stores: dict[str, Folder] = field(default_factory=dict)
+    completions: dict[str, Entry] = field(default_factory=dict)
+    batches: dict[str, Entry] = field(default_factory=dict)
     configuration: list[Entry] = field(default_factory=list)
     strays: list[tuple[Entry, str]] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
@@ -193,7 +190,6 @@ def _janroot(files: list[tuple[list[str], Entry]], depth: int) -> Root:
     root = Root()
     threads, models = [], []
     described = {parts[depth + 1] for parts, _ in files if _describes_assistant(parts[depth:])}
-    not_imported: dict[str, str] = {}
     for parts, entry in files:
         match parts[depth:]:
             case ["threads", _, *_]:
@@ -210,11 +206,15 @@ def _janroot(files: list[tuple[list[str], Entry]], depth: int) -> Root:
                 root.uploads[name] = entry
             case ["engines" | "settings", *_]:
                 root.configuration.append(entry)
-            case [top, _, *_] if top in _NOT_IMPORTED:
-                not_imported["/".join(parts[: depth + 1])] = _NOT_IMPORTED[top]
+            case ["vector_stores", name, *below] if below:
+                path = "/".join(parts[: depth + 2])
+                root.vector_stores.setdefault(name, Folder(path)).files["/".join(below)] = entry
+            case ["completions", name] if name.endswith(".json"):
+                root.completions[name.removesuffix(".json")] = entry
+            case ["batches", name]:
+                root.batches[name] = entry
             case below:
                 _sort_others(root, below, entry)
-    root.left_out += not_imported.items()
     _sort_threads(root, threads, depth)
     _sort_models(root, models, depth)
     return root

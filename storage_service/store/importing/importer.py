@@ -21,11 +21,15 @@ from storage_service.store.clock import Clock
 from storage_service.store.files import OpenFile
 from storage_service.store.importing import contents, conversations, others
 from storage_service.store.importing.assistants import AssistantImport
+from storage_service.store.importing.batches import RESULTS, BatchImport
+from storage_service.store.importing.completions import CompletionImport
 from storage_service.store.importing.contents import Contents, Root
 from storage_service.store.importing.models import ModelImport
+from storage_service.store.importing.references import Names
 from storage_service.store.importing.report import Report
 from storage_service.store.importing.threads import ThreadImport
 from storage_service.store.importing.uploads import UploadImport
+from storage_service.store.importing.vector_stores import VectorStoreImport
 from storage_service.store.importing.workshop import Steps, Workshop
 from storage_service.store.store import Store
 
@@ -113,11 +117,15 @@ class _Build:
 
     def __init__(self, store: Store, shop: Workshop, now_ms: int) -> None:
         self._store = store
+        self._now_ms = now_ms
         self._shop = shop
         self._threads = ThreadImport(shop, store.threads, store.layout, now_ms)
         self._assistants = AssistantImport(shop, store.layout, store.trash)
         self._models = ModelImport(shop, store.layout)
         self._uploads = UploadImport(shop, store.layout)
+        self._vector_stores = VectorStoreImport(shop, store.layout)
+        self._completions = CompletionImport(shop, store.layout)
+        self._batches = BatchImport(shop, store.layout, self._now_ms)
 
     def contents(self, found: Contents) -> Steps:
         """Build everything in an archive."""
@@ -143,17 +151,24 @@ class _Build:
 
     def _root(self, root: Root) -> Steps:
         files: dict[str, str] = {}
+        stores: dict[str, str] = {}
         assistants: dict[str, str] = {}
         yield from self._uploads.all(root.uploads, files)
+        for name, folder in root.vector_stores.items():
+            yield from self._vector_stores.folder(name, folder, files, stores)
         for name, folder in root.assistants.items():
-            yield from self._assistants.folder(name, folder, assistants)
+            yield from self._assistants.folder(name, folder, stores, assistants)
         for place, folder in root.models.items():
             yield from self._models.folder(place, folder)
+        kept = Names("", "", assistants, files, stores)
         # Those that lie where Jan looks for them keep their names; a copy in a folder of somebody's own comes after.
         for folder in sorted(root.threads.values(), key=lambda folder: folder.path.count("/")):
-            yield from self._threads.folder(folder, assistants, files)
+            yield from self._threads.folder(folder, kept)
         for name, entry in root.flat_threads:
-            yield from self._threads.flat(name, entry, assistants, files)
+            yield from self._threads.flat(name, entry, kept)
+        for name, entry in root.completions.items():
+            yield from self._completions.file(name, entry)
+        yield from self._batches.all(root.batches, files)
         yield from others.set_aside(self._shop, root)
 
     def publish(self) -> Iterator[Progress]:
@@ -163,12 +178,16 @@ class _Build:
             *self._quarantine(where),
             *((home / name, where.files / name) for home, name in self._files()),
             *((home, where.root / place) for place, home in self._models.planned.items()),
+            *((home, where.vector_stores / name) for name, home in self._vector_stores.planned.items()),
             *((home, where.assistants / name) for name, home in self._assistants.planned.items()),
+            *((home, where.completions / home.name) for home in self._completions.planned.values()),
+            *((home, where.batches / home.name) for home in self._batch_files()),
         ]
         total = len(moves) + len(self._threads.planned)
         homes: set[Path] = set()
         # The description of an upload whose bytes never came may be there, from an import that a crash broke off.
         replaceable = {where.files / f"{file_id}.json" for file_id in self._uploads.planned}
+        replaceable |= {where.batch_results(batch_id) for batch_id in self._batches.planned}
         for done, (source, target) in enumerate(moves):
             yield Progress("publishing", done, total)
             atomic.make_dir(target.parent)
@@ -178,6 +197,9 @@ class _Build:
             homes.add(target.parent)
         for home in homes:
             atomic.sync_dir(home)
+        for store_id in self._vector_stores.planned:
+            self._store.vector_store_files.on_change(store_id)
+        self._store.batches.adopt(self._batches.planned)
         published: list[ThreadId] = []
         for done, (thread_id, source) in enumerate(self._threads.planned.items(), len(moves)):
             yield Progress("publishing", done, total)
@@ -201,6 +223,11 @@ class _Build:
         for file_id, home in self._uploads.planned.items():
             yield home, f"{file_id}.json"
             yield home, file_id
+
+    def _batch_files(self) -> Iterator[Path]:
+        """The files of every batch: its results, then what makes it exist."""
+        for batch_id, home in self._batches.planned.items():
+            yield from (path for ending in (RESULTS, ".json") if (path := home / f"{batch_id}{ending}").exists())
 
     def _quarantine(self, where: layout.Layout) -> Iterator[tuple[Path, Path]]:
         name = self._shop.quarantine_name

@@ -21,6 +21,7 @@ class Names:
     thread: str
     assistants: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    stores: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_moved(self) -> bool:
@@ -41,7 +42,7 @@ class Names:
         return (
             self.is_moved
             or (b"\\" in line and self.changes_lines)
-            or any(old.encode() in line for old in (*self.assistants, *self.files))
+            or any(old.encode() in line for old in (*self.assistants, *self.files, *self.stores))
         )
 
 
@@ -64,7 +65,7 @@ def thread_file(data: bytes, names: Names) -> bytes | None:
     raw = jsontext.load_object(data)
     if raw is None:
         return None
-    if not names.touch(data):
+    if not names.touch(data) and not (b"\\" in data and names.stores):
         return data
     changed = thread_object(raw, names)
     return data if changed == raw else jsontext.dumps(changed, indented=True)
@@ -79,7 +80,18 @@ def thread_object(raw: JsonObject, names: Names) -> JsonObject:
         changed["assistants"] = [_assistant(item, names.assistants) for item in raw["assistants"]]
     if isinstance(raw.get("messages"), list):
         changed["messages"] = [_line(item, names) if isinstance(item, dict) else item for item in raw["messages"]]
-    return changed
+    return with_stores(changed, names.stores)
+
+
+def with_stores(raw: JsonObject, stores: Mapping[str, str]) -> JsonObject:
+    """A thread or an assistant that searches vector stores, under their new names."""
+    resources = fields.obj(raw, "tool_resources")
+    search = fields.obj(resources, "file_search")
+    named = search.get("vector_store_ids")
+    if not isinstance(named, list) or not stores:
+        return raw
+    new = [stores.get(item, item) if isinstance(item, str) else item for item in named]
+    return raw | {"tool_resources": resources | {"file_search": search | {"vector_store_ids": new}}}
 
 
 def _line(raw: JsonObject, names: Names) -> JsonObject:

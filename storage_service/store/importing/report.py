@@ -22,8 +22,9 @@ Item = dict[str, str]
 class Report:
     """What became of everything in an archive.
 
-    kind: what the archive is. counts: of every list, and how many threads, messages, assistants, models and files are
-    new here. quarantine: the folder below the janroot that took what has no other place; empty when nothing did.
+    kind: what the archive is. counts: of every list, and how many threads, messages, assistants, models, files, vector
+    stores, completions and batches are new here. quarantine: the folder below the janroot that took what has no other
+    place; empty when nothing did.
     """
 
     dry_run: bool
@@ -62,7 +63,7 @@ class Report:
 
     def came_in(self, kind: str, old: str, new: str) -> None:
         """Something is new here, under the name it had or another."""
-        self.counts[f"{kind}s"] += 1
+        self.counts["batches" if kind == "batch" else f"{kind}s"] += 1
         if old == new:
             self.kept(kind, new)
         else:

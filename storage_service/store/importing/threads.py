@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -61,8 +61,8 @@ class ThreadImport:
         # By the name they are made of: how many candidates, one after the other, are planned already.
         self._given: dict[str, int] = {}
 
-    def folder(self, source: Folder, assistants: Mapping[str, str], files: Mapping[str, str]) -> Steps:
-        """A thread's folder. One without anything to read is set aside."""
+    def folder(self, source: Folder, kept: Names) -> Steps:
+        """A thread's folder, with the new names of what it names. One without anything to read is set aside."""
         described, data = source.files.get(layout.THREAD_FILE), None
         if described is not None:
             data = self._shop.read(described, jsonfile.MAX_FILE_BYTES)
@@ -74,7 +74,7 @@ class ThreadImport:
             yield from self._shop.quarantine_all(others.values(), "Its thread cannot be read.")
             return
         old = source.name or _own_name(data)
-        kept = Names(old, old, assistants, files)
+        kept = replace(kept, old_thread=old, thread=old)
         if data is not None and (yield from self._is_here_unbuilt(kept, data, others)):
             self._shop.report.already_here("thread", old, old)
             return
@@ -83,7 +83,7 @@ class ThreadImport:
             yield from self._shop.extract(entry, home / name)
         yield from self.settle(Draft(home, old, data, kept, source.path or old))
 
-    def flat(self, name: str, source: Entry, assistants: Mapping[str, str], files: Mapping[str, str]) -> Steps:
+    def flat(self, name: str, source: Entry, kept: Names) -> Steps:
         """A flat file of 2023: it gets the form of every later release. What that cannot hold is set aside as it is."""
         data = self._shop.read(source, jsonfile.MAX_FILE_BYTES)
         raw = jsontext.load_object(data or b"")
@@ -102,7 +102,7 @@ class ThreadImport:
             yield from self._shop.write(home / layout.MESSAGES_FILE, [said], source.changed_seconds)
         file = jsontext.dumps(described, indented=True)
         yield from self.settle(
-            Draft(home, name, file, Names(name, name, assistants, files), source.name.removesuffix(".json"))
+            Draft(home, name, file, replace(kept, old_thread=name, thread=name), source.name.removesuffix(".json"))
         )
 
     def conversation(self, said: Conversation) -> Steps:
@@ -173,7 +173,13 @@ class ThreadImport:
     ) -> Generator[int, None, bool]:
         """Whether all of it is here and nothing has another name: an import that is repeated need not be built."""
         name, messages = kept.thread, others.get(layout.MESSAGES_FILE)
-        if kept.changes_lines or messages is None or not messages.size_bytes or names.usable(ThreadId, name) != name:
+        if (
+            kept.changes_lines
+            or kept.stores
+            or messages is None
+            or not messages.size_bytes
+            or names.usable(ThreadId, name) != name
+        ):
             return False
         if name in self.planned or not self._threads.is_taken(name):
             return False

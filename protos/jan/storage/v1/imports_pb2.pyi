@@ -177,7 +177,9 @@ class ImportReport(_message.Message):
     """The folder below the janroot where files lie that have no other place; empty when there are none."""
     @_builtins.property
     def counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Exact counts: of each list by its name, and of new `threads`, `messages`, `assistants`, `models`, `files`."""
+        """Exact counts: of each list by its name, and of new `threads`, `messages`, `assistants`, `models`, `files`,
+        `vector_stores`, `completions` and `batches`.
+        """
 
     @_builtins.property
     def kept(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportItem]:

@@ -66,7 +66,7 @@ def test_files_belong_to_the_jan_folder_around_them() -> None:
     assert [entry.name for root in found.roots for entry, _ in root.strays] == ["c/x"]
 
 
-def test_what_belongs_to_another_server_is_left_out_by_name() -> None:
+def test_stores_chats_and_batches_are_objects_of_their_own() -> None:
     found = contents.understand(
         entries(
             [
@@ -78,8 +78,11 @@ def test_what_belongs_to_another_server_is_left_out_by_name() -> None:
         )
     )
     assert found is not None
-    left_out = [path for root in found.roots for path, _ in root.left_out]
-    assert left_out == ["a/completions", "a/batches", "a/vector_stores"]
+    root = found.roots[0]
+    assert (list(root.completions), list(root.batches)) == (["c", "d"], ["b.results.jsonl"])
+    assert {name: list(folder.files) for name, folder in root.vector_stores.items()} == {
+        "vs_1": ["vector_store.json", "files/f.txt"]
+    }
     assert [root for root in found.roots if root.strays or root.configuration] == []
 
 

@@ -369,11 +369,3 @@ def test_threads_in_the_folder_of_no_assistant_become_threads(store: Store, take
     files = {name: data for name, data in with_own_threads("").items() if not name.endswith("assistant.json")}
     assert take_in(zips.zip_of(files)).counts["threads"] == 5
     assert len(store.threads.page(ALL).items) == 5
-
-
-def test_a_report_names_what_is_another_servers(store: Store, take_in: Import) -> None:
-    folders = ("completions", "batches", "vector_stores")
-    data = zips.zip_of({"threads/jan_1/thread.json": b"{}"} | {f"{folder}/x.json": b"{}" for folder in folders})
-    report = take_in(data)
-    assert {told["path"] for told in report.lists["refused"]} == set(folders)
-    assert (report.quarantine, list(store.layout.quarantine.iterdir())) == ("", [])
