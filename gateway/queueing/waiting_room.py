@@ -1,4 +1,4 @@
-"""What a client hears while its job waits: its place and time, in comments and headers."""
+"""What a client hears while its job waits: its place and time, in comments and headers; then how its model loads."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from gateway.queueing.resumption import wants_numbers
 from jan.errors import UnavailableError
 from jan.inference.v1 import jobs_pb2
 from jan.queue.look import WaitingJob
+from jan.queue.waits import Wait
 
 POSITION = "X-Janroot-Queue-Position"
 ETA = "X-Janroot-Queue-ETA"
@@ -30,7 +31,8 @@ class WaitingRoom:
         self._queue = request.app[QUEUE]
         self._job_id = job_id
         self._told_at = time.monotonic()
-        self._place: WaitingJob | None = None
+        self._told = ""
+        self._word = ""
         self.headers: dict[str, str] = {}
         """Where the job stood when it was first seen to wait; empty for one that did not."""
 
@@ -38,11 +40,10 @@ class WaitingRoom:
         """What the job says; an empty list when there is a comment to tell. Raises as `JobEvents.batches` does."""
         async for batch in events.batches(LOOK_SECONDS):
             if batch:
-                self._place = None
+                self._word = ""
                 yield batch
                 break
-            if await self._moved() or time.monotonic() - self._told_at >= KEEP_ALIVE_SECONDS:
-                self._told_at = time.monotonic()
+            if await self.has_news():
                 yield batch
         if not events.ended:
             async for batch in events.batches(KEEP_ALIVE_SECONDS):
@@ -50,33 +51,48 @@ class WaitingRoom:
 
     @property
     def comment(self) -> bytes:
-        """A comment of server-sent events: the place in the queue, or that the connection lives."""
-        if self._place is None:
+        """A comment of server-sent events: the place in the queue, the model's load, or that the connection lives."""
+        self._told = self._word
+        if not self._word:
             return NUMBERED_KEEP_ALIVE if self.numbers else KEEP_ALIVE
-        place = " ".join(f"{name}={value}" for name, value in _told(self._place).items())
-        return f": queued {place}\n".encode() + (b"" if self.numbers else b"\n")
+        return f": {self._word}\n".encode() + (b"" if self.numbers else b"\n")
 
-    async def look(self) -> bytes:
-        """Look where the job stands now, and say it in a comment."""
-        await self._moved()
-        return self.comment
+    async def has_news(self) -> bool:
+        """Look where the job stands now; whether there is a comment to tell: news, or that the connection lives."""
+        now = time.monotonic()
+        if await self._moved() or now - self._told_at >= KEEP_ALIVE_SECONDS:
+            self._told_at = now
+            return True
+        return False
 
     async def _moved(self) -> bool:
         """Look where the job stands; whether there is news. A queue that does not answer has none."""
-        before = self._place and _told(self._place)
         try:
-            self._place = (await self._queue.look()).by_id.get(self._job_id)
+            snapshot = await self._queue.look()
         except UnavailableError:
             return False
-        if self._place is None:
-            return False
-        place = _told(self._place)
-        if not self.headers:
-            self.headers = {{"position": POSITION, "eta": ETA}[name]: str(value) for name, value in place.items()}
-        return place != before
+        place, wait = snapshot.by_id.get(self._job_id), snapshot.held.get(self._job_id)
+        if place is not None:
+            told = _place_told(place)
+            self._word = " ".join(["queued", *(f"{name}={value}" for name, value in told.items())])
+            if not self.headers:
+                self.headers = {{"position": POSITION, "eta": ETA}[name]: str(value) for name, value in told.items()}
+        else:
+            self._word = "" if wait is None else _wait_told(wait)
+        return bool(self._word) and self._word != self._told
 
 
-def _told(place: WaitingJob) -> dict[str, int]:
+def _place_told(place: WaitingJob) -> dict[str, int]:
     """A place as it is told, in whole seconds."""
     told = {"position": place.position}
     return told if place.eta_seconds is None else told | {"eta": math.ceil(place.eta_seconds)}
+
+
+def _wait_told(wait: Wait) -> str:
+    """What keeps a taken job from being worked on: a word, the percent if known, and to the line's end what is done."""
+    words = [str(wait.kind)]
+    if wait.progress is not None:
+        words.append(f"progress={wait.progress:.0%}".removesuffix("%"))
+    if wait.activity:
+        words.append("activity=" + " ".join(wait.activity.split()))
+    return " ".join(words)

@@ -45,6 +45,8 @@ async def list_queue(request: web.Request) -> web.Response:
             | {
                 "position": place.position if place is not None and waits else None,
                 "eta_seconds": math.ceil(eta) if eta is not None and waits else None,
+                "progress": record.wait.progress if record.wait is not None else None,
+                "activity": (record.wait.activity or None) if record.wait is not None else None,
             }
         )
     return json_response(list_envelope(data, has_more=has_more))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 
 from aiohttp import web
 from redis.exceptions import RedisError
@@ -11,11 +13,13 @@ from gateway.convert.runs import run_from_proto, status_name
 from gateway.http.sse import KEEP_ALIVE_SECONDS, EventStream, numbered
 from gateway.keys import FOLLOWER, RUNS, STORAGE
 from gateway.queueing.jobs import queue_unavailable
+from gateway.queueing.places import LOOK_SECONDS
 from gateway.queueing.resumption import STARTING_AFTER, Place, check_place, log_bounds, wants_numbers
 from gateway.queueing.waiting_room import WaitingRoom
 from gateway.runs import states
 from gateway.runs.derived_ids import job_id, round_id
 from gateway.runs.log import DONE, error_frame, event_frame
+from gateway.runs.retelling import ALIKE, Told
 from jan.errors import (
     GoneError,
     InvalidArgumentError,
@@ -26,9 +30,6 @@ from jan.errors import (
 )
 from jan.queue.follower import LogEntry, LogRestartedError, LogSubscription, SlowReaderError
 from jan.storage.v1 import runs_pb2
-
-# The events that every telling of a run begins with alike: created, queued.
-_ALIKE = 2
 
 
 async def stream_run(
@@ -42,7 +43,7 @@ async def stream_run(
     async with request.app[FOLLOWER].follow(round_id(run.id, run.round), waits_for_redis=True) as subscription:
         await request.app[RUNS].start(run)
         stream = EventStream(request, address=_address(run), opening=first, headers=headers)
-        return await _relay(request, run, subscription, stream)
+        return await _relay(request, run, subscription, stream, Told(0))
 
 
 async def resume_run(
@@ -65,24 +66,24 @@ async def resume_run(
         raise _gone(run)
     check_place(bounds, after, _gone(run))
     try:
-        if after > _ALIKE and await request.app[RUNS].is_retold(log_id):
+        if after > ALIKE and await request.app[RUNS].is_retold(log_id):
             raise _gone(run)
         stream = EventStream(request, address=_address(run), opening=opening, headers=headers)
         if bounds.ended and after == bounds.last:
             async with stream:
                 return stream.response
         async with request.app[FOLLOWER].follow(log_id, after=after) as subscription:
-            return await _relay(request, run, subscription, stream)
+            return await _relay(request, run, subscription, stream, Told(after))
     except RedisError:
         raise queue_unavailable() from None
 
 
 async def _relay(
-    request: web.Request, run: runs_pb2.Run, subscription: LogSubscription, stream: EventStream
+    request: web.Request, run: runs_pb2.Run, subscription: LogSubscription, stream: EventStream, told: Told
 ) -> web.StreamResponse:
     async with stream:
         try:
-            await _relay_until_ended(request, run, subscription, stream)
+            await _relay_until_ended(request, run, subscription, stream, told)
         except LogRestartedError:
             await stream.fail(error_frame(_lost(run)) + DONE)
         except SlowReaderError:
@@ -91,21 +92,63 @@ async def _relay(
 
 
 async def _relay_until_ended(
-    request: web.Request, run: runs_pb2.Run, subscription: LogSubscription, stream: EventStream
+    request: web.Request, run: runs_pb2.Run, subscription: LogSubscription, stream: EventStream, told: Told
 ) -> None:
+    """Relay a round to its end; when Redis forgot it before anything of its answer was told, go on with the new one."""
+    async with AsyncExitStack() as stack:
+        while True:
+            try:
+                await _relay_log(request, run, subscription, stream, told)
+                return
+            except LogRestartedError:
+                if not told.may_go_on:
+                    raise
+            following = request.app[FOLLOWER].follow(round_id(run.id, run.round), waits_for_redis=True)
+            subscription = await stack.enter_async_context(following)
+
+
+async def _relay_log(
+    request: web.Request, run: runs_pb2.Run, subscription: LogSubscription, stream: EventStream, told: Told
+) -> None:
+    """Relay one telling of a round behind what was told of it. Raises LogRestartedError: it is not that telling."""
     with_numbers = wants_numbers(request)
     room = WaitingRoom(request, job_id(run.id, run.round))
-    silent_end = False
-    async for batch in subscription.batches(KEEP_ALIVE_SECONDS):
+    silent_end, looked_at = False, time.monotonic()
+    async for batch in _batches(subscription, room):
         if batch:
-            await stream.write(_frames(run, batch, with_numbers=with_numbers))
+            fresh = told.continued_by(batch)
+            if fresh is None:
+                raise LogRestartedError(subscription.log_id)
+            if fresh:
+                await stream.write(_frames(run, fresh, with_numbers=with_numbers))
+                told.add(fresh)
+            looked_at = time.monotonic()
             continue
-        await stream.write(await room.look())
+        await stream.write(room.comment)
+        if time.monotonic() - looked_at < KEEP_ALIVE_SECONDS:
+            continue
+        looked_at = time.monotonic()
         last_frames = await _last_frames(request, run)
         if last_frames and silent_end:
             await stream.write(last_frames)
             return
         silent_end = bool(last_frames)
+
+
+async def _batches(subscription: LogSubscription, room: WaitingRoom) -> AsyncIterator[list[LogEntry]]:
+    """What a round's log says; an empty list when there is a comment to tell."""
+    async for batch in subscription.batches(LOOK_SECONDS):
+        if batch:
+            yield batch
+            if batch[-1].ends:
+                return
+            if subscription.cursor > ALIKE:
+                break
+        elif await room.has_news():
+            yield batch
+    async for batch in subscription.batches(KEEP_ALIVE_SECONDS):
+        if batch or await room.has_news():
+            yield batch
 
 
 def _frames(run: runs_pb2.Run, batch: Sequence[LogEntry], *, with_numbers: bool) -> bytes:

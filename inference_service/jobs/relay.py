@@ -22,6 +22,7 @@ from inference_service.jobs.asking import Asking, request_of, worker_lost
 from inference_service.jobs.job import Happening, JobState, next_state
 from inference_service.jobs.passing import may_be_elsewhere
 from inference_service.jobs.telling import Telling
+from inference_service.jobs.waiting import WaitsTold
 from inference_service.models.pool import Models
 from jan.backoff import Backoff
 from jan.errors import DeadlineExceededError, InternalError, JanError, UnavailableError
@@ -41,7 +42,16 @@ _TOO_LONG = DeadlineExceededError("The answer took too long.", code="timeout")
 class Relay:
     """One taken job. `run` does the work; `interrupt` ends it early from outside."""
 
-    def __init__(self, taken: TakenJob, queue: JobQueue, models: Models, log: PublishedLog, host: Hosts) -> None:
+    def __init__(
+        self,
+        taken: TakenJob,
+        queue: JobQueue,
+        models: Models,
+        log: PublishedLog,
+        host: Hosts,
+        *,
+        waits: WaitsTold,
+    ) -> None:
         """`log` is the job's, open under its lease. `host` is this one."""
         self.taken = taken
         self.state = JobState.TAKEN
@@ -50,6 +60,7 @@ class Relay:
         self._models = models
         self._telling = Telling(log)
         self._host = host
+        self._waits = waits
         self.not_here: JanError | None = None
         """Why this host cannot serve it."""
         self._interruption: Happening | None = None
@@ -98,7 +109,7 @@ class Relay:
         check_purpose(self._job.model, self._job.endpoint)
         request = request_of(self._job)
         said = await self._said_before(request)
-        async with self._models.use(self._job.model) as running:
+        async with self._waits.model() as running:
             self._continuable = is_plain(request) and running.engine.continues("")
             self._happened(Happening.ASKED)
             asking = Asking(self.taken, request, running, self._telling, self._spoke)

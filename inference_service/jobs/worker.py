@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from inference_service.jobs.job import Happening, JobState
 from inference_service.jobs.passing import PassedOn
 from inference_service.jobs.relay import Relay
+from inference_service.jobs.waiting import WaitsTold
 from inference_service.models.pool import Models
 from jan.inference.configurations import key_of
 from jan.queue.attendance import Unattended
@@ -145,7 +146,8 @@ class Worker:
     def _start(self, taken: TakenJob, tasks: asyncio.TaskGroup) -> None:
         """Work on a job, or hand it back when the stop came while it was on its way here."""
         log = self._publisher.open(taken.lease, published=taken.published)
-        relay = Relay(taken, self._queue, self._models, log, self._hosts)
+        waits = WaitsTold(self._scripts, self._models, taken)
+        relay = Relay(taken, self._queue, self._models, log, self._hosts, waits=waits)
         not_here = self._passed_on.why(taken.job.id)
         if self._stopping:
             relay.interrupt(Happening.DRAINED)

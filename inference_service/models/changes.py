@@ -62,6 +62,10 @@ class Changes:
             model = self._registry.model(key)  # one at rest may have been forgotten meanwhile
         return model
 
+    def awaits_memory(self, model: Model) -> bool:
+        """Whether a model that is being brought up has no place in memory yet."""
+        return model.key in self._waiting
+
     async def _until_open(self, model: Model, spec: ModelSpec) -> None:
         """Wait until a model that serves `spec` takes new jobs again, or is on its way out."""
         await self._registry.until(lambda: not model.closed or not model.serves(spec))

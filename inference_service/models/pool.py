@@ -26,6 +26,7 @@ from inference_service.models.watchers import Watch
 from jan.errors import JanError
 from jan.inference.configurations import key_of
 from jan.inference.v1.jobs_pb2 import ModelSpec
+from jan.queue.waits import Wait, WaitKind
 from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
@@ -55,6 +56,23 @@ class Models:
         """How many jobs of this model, in one configuration, to hold at once."""
         model = self._registry.find(key)
         return model.slots if model else 1
+
+    def serves(self, spec: ModelSpec) -> bool:
+        """Whether a model answers now as `spec` describes it, so that a job need not wait for it."""
+        model = self._registry.find(key_of(spec))
+        return model is not None and model.serves(spec) and not model.closed
+
+    def wait_for(self, spec: ModelSpec) -> Wait | None:
+        """What a job waits for until its model answers; None when it does."""
+        model = self._registry.find(key_of(spec))
+        if model is None or self.serves(spec):
+            return None
+        status = model.status
+        if status.state is ModelState.STARTING and not self._changes.awaits_memory(model):
+            return Wait(WaitKind.LOADING, status.progress, status.activity)
+        if status.state is ModelState.RUNNING and not status.activity:
+            return Wait(WaitKind.WAITING, activity="waiting for answers to end, to be loaded with other settings")
+        return Wait(WaitKind.WAITING, activity=status.activity)
 
     def closed(self) -> list[str]:
         """The keys of models that take no new jobs for now."""

@@ -18,6 +18,7 @@ from jan.queue.leases import StalledLease
 from jan.queue.log import LogWriter
 from jan.queue.runs import RunLeases
 from jan.queue.scripts import Scripts
+from jan.queue.waits import Wait, WaitKind, tell_wait
 from tests.docs import markdown
 
 PAGE = markdown.read("docs/redis-keys.md")
@@ -70,6 +71,7 @@ async def test_every_field_is_described_and_every_described_one_exists(redis: Re
     assert await queue.pass_on(taken, "here", "no memory") == []
     taken = await queue.take()
     assert taken is not None
+    await tell_wait(scripts, taken.lease, Wait(WaitKind.LOADING))
     await queue.cancel("j")  # while it runs, so that the mark is there
     leases = RunLeases(redis, scripts)
     held = await leases.acquire("run_1")

@@ -10,6 +10,7 @@ from typing import Any
 
 from jan.inference.configurations import model_of
 from jan.queue.scripts import Scripts
+from jan.queue.waits import Wait
 
 Place = tuple[float, str]
 """What a job moves its tenant's virtual time by, and its id."""
@@ -29,10 +30,11 @@ class WaitingJob:
 
 @dataclass(frozen=True, slots=True)
 class RunningJob:
-    """A job in a worker's hands."""
+    """A job in a worker's hands. `wait` is what it waits for before it is worked on, None for nothing."""
 
     id: str
     model_id: str
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class QueueSnapshot:
     waiting: Sequence[WaitingJob] = ()
     running: Sequence[RunningJob] = ()
     by_id: Mapping[str, WaitingJob] = field(default_factory=dict)
+    held: Mapping[str, Wait] = field(default_factory=dict)
+    """What jobs in workers' hands wait for, by id."""
 
 
 async def look(scripts: Scripts) -> QueueSnapshot:
@@ -72,15 +76,17 @@ async def look(scripts: Scripts) -> QueueSnapshot:
     now, queues, running, paces = await scripts.look()
     started: dict[str, list[float]] = defaultdict(list)
     jobs: list[RunningJob] = []
-    for member, since in _pairs(running):
+    for member, since, waits in _triples(running):
         id_, _, key = member.decode().partition(" ")
-        jobs.append(RunningJob(id_, model_of(key)))
-        started[key].append(max(0.0, now - float(since)) / 1000)
+        wait = Wait.from_bytes(waits) if waits else None
+        jobs.append(RunningJob(id_, model_of(key), wait))
+        started[key].append(max(0.0, now - float(since)) / 1000 if wait is None else 0.0)
     taken = {model.decode(): float(sum_ms) / float(count) / 1000 for model, count, sum_ms in _triples(paces) if count}
     waiting: list[WaitingJob] = []
     for key, lines in _lines_by_model(queues).items():
         waiting += _served(key, lines, Pace(taken.get(key), started[key]))
-    return QueueSnapshot(waiting, jobs, {job.id: job for job in waiting})
+    held = {job.id: job.wait for job in jobs if job.wait is not None}
+    return QueueSnapshot(waiting, jobs, {job.id: job for job in waiting}, held)
 
 
 def service_order(lines: Mapping[str, tuple[float, Sequence[Place]]]) -> Iterator[tuple[str, str]]:
@@ -120,10 +126,6 @@ def _lines_by_model(queues: Sequence[Any]) -> dict[str, dict[int, dict[str, tupl
 def _place(member: bytes) -> Place:
     charge, _, id_ = member.decode().partition(" ")
     return float(charge), id_
-
-
-def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    return zip(flat[::2], flat[1::2], strict=True)
 
 
 def _triples(flat: Sequence[Any]) -> Iterator[tuple[Any, Any, Any]]:

@@ -10,13 +10,18 @@ from redis.asyncio import Redis
 
 from jan import keys
 from jan.inference.configurations import model_of
+from jan.queue.waits import Wait
 
-_FIELDS = ("kind", "queue", "tenant", "state", "enqueued", "started", "failures", "cancelled")
+_FIELDS = ("kind", "queue", "tenant", "state", "enqueued", "started", "failures", "cancelled", "waits")
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job. `state` is queued, running, cancelling, ended or dead; times are Redis's, in milliseconds."""
+    """A job. Times are Redis's, in milliseconds.
+
+    state: queued, loading, waiting, running, cancelling, ended or dead.
+    started_ms: when it began to be worked on. wait: what keeps it from that in a worker's hands, while it does.
+    """
 
     id: str
     kind: str
@@ -27,6 +32,7 @@ class JobRecord:
     enqueued_ms: int
     started_ms: int | None
     failures: int
+    wait: Wait | None = None
 
 
 async def records(redis: Redis, job_ids: Sequence[str]) -> list[JobRecord]:
@@ -45,18 +51,20 @@ async def dead_letters(redis: Redis) -> list[str]:
 
 
 def _record(job_id: str, values: Sequence[bytes | None]) -> JobRecord:
-    kind, queue, tenant, state, enqueued, started, failures, cancelled = (
+    kind, queue, tenant, state, enqueued, started, failures, cancelled, waits = (
         value.decode() if value is not None else "" for value in values
     )
     priority, _, key = queue.partition(":")
+    wait = Wait.from_bytes(waits.encode()) if waits and state == "running" else None
     return JobRecord(
         id=job_id,
         kind=kind,
         model_id=model_of(key),
         priority=int(priority),
         tenant=tenant,
-        state="cancelling" if state == "running" and cancelled else state,
+        state="cancelling" if state == "running" and cancelled else str(wait.kind) if wait is not None else state,
         enqueued_ms=int(enqueued),
-        started_ms=int(started) if started else None,
+        started_ms=int(started) if started and wait is None else None,
         failures=int(failures),
+        wait=wait,
     )

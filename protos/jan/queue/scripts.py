@@ -59,6 +59,7 @@ class Scripts:
     room: Script
     take: Script
     renew: Script
+    wait: Script
     publish: Script
     release: Script
     cancel: Script

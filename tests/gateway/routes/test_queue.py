@@ -90,6 +90,8 @@ async def test_everybody_sees_his_own_jobs_and_whoever_is_at_the_machine_sees_al
             "started_at": None,
             "position": 1,
             "eta_seconds": None,
+            "progress": None,
+            "activity": None,
         }
         everybody = await listed(gateway)
         assert [job["id"] for job in everybody] == [first, second, third]

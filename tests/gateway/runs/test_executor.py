@@ -262,25 +262,6 @@ async def test_a_full_disk_delays_an_end_and_loses_nothing(
     assert (len(refused), await texts(gateway, thread_id)) == (1, [("user", "Hi"), ("assistant", "kept")])
 
 
-async def test_a_stream_does_not_mix_two_answers_when_redis_forgets(
-    gateway: Gateway, worker: ScriptedWorker, redis: Redis
-) -> None:
-    thread_id = await new_thread(gateway, "Hi")
-    stream = asyncio.create_task(read_stream(gateway, thread_id))
-    job = await worker.take()
-    await job.begin()
-    await job.say("The capital", " is")
-    [run] = (await gateway.json("GET", f"/v1/threads/{thread_id}/runs"))["data"]
-    await seen_by_executor(gateway, run["id"], status="in_progress")
-    await redis.flushall()
-    await worker.answer(["I", " think", " it", " may", " be", " Lyon"])
-    assert (await until_ended(gateway, run))["status"] == "completed"
-    names = [name for name, _ in await stream]
-    assert names[-2:] == ["error", "done"]
-    assert "thread.message.completed" not in names
-    assert await texts(gateway, thread_id) == [("user", "Hi"), ("assistant", "I think it may be Lyon")]
-
-
 async def seen_by_executor(gateway: Gateway, run_id: str, status: str = "queued") -> None:
     """Wait until the run's log tells that the executor came so far."""
     async with gateway.app[FOLLOWER].follow(run_id) as subscription:

@@ -30,6 +30,7 @@ class ModelJob:
     since: int = 0
     enqueued: int = 0
     cancelled: bool = False
+    waits: bool = False
     not_here: set[str] = field(default_factory=set)
 
     @property
@@ -147,12 +148,19 @@ class QueueModel:
         return job
 
     def finish(self, job: ModelJob, spent: int | None) -> None:
-        job.state = "ended"
+        job.state, job.waits = "ended", False
         job.events += 1
         if spent is not None:
             self.queues[job.queue].charge(job.tenant, (spent - job.cost) / job.weight)
 
+    def wait(self, job: ModelJob, *, waits: bool) -> None:
+        """A holder tells that its job waits for its model; or that it waits no more, and its time begins."""
+        if job.waits and not waits:
+            job.started = self.now_ms
+        job.waits = waits
+
     def release(self, job: ModelJob, *, lost: bool, tried: bool = True) -> str:
+        job.waits = False
         if job.cancelled:
             job.state = "ended"
             return "ended"

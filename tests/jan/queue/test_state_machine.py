@@ -19,6 +19,7 @@ from jan.queue.jobs import JobQueue, TakenJob
 from jan.queue.leases import LeaseKind, LeaseState, StalledLease, renew
 from jan.queue.log import LogWriter
 from jan.queue.look import look
+from jan.queue.waits import Wait, WaitKind, tell_wait
 from jan.redis import connect
 from tests.fixtures.redis import RedisServer
 from tests.jan.queue.model import QueueModel
@@ -33,6 +34,7 @@ HOSTS = ("here", "there")
 OFTEN_ONE_MODEL = ("m", "m", "m", "vendor/n: x")
 OFTEN_ONE_CLASS = (2, 2, 2, 2, 1, 3)
 WEIGHTS = Weights({"bob": 3.0}, default=1.0)
+LOADING = Wait(WaitKind.LOADING)
 BOUNDS = QueueBounds(of_tenant=4, in_all=8)
 
 
@@ -175,6 +177,16 @@ class QueueMachine(RuleBasedStateMachine):
             expected = LeaseState.CANCELLED if job.cancelled else LeaseState.HELD
         assert self._do(renew(self._time.scripts, LeaseKind.JOB, [taken.lease])) == [expected]
 
+    @precondition(lambda self: self._tokens)
+    @rule(data=st.data(), waits=st.booleans())
+    def wait(self, data: st.DataObject, waits: bool) -> None:
+        """A holder that lost its job tells nothing of it."""
+        taken = data.draw(st.sampled_from(self._tokens))
+        job = self._model.jobs[taken.job.id]
+        if self._taken.get(job.id) is taken:
+            self._model.wait(job, waits=waits)
+        self._do(tell_wait(self._time.scripts, taken.lease, LOADING if waits else None))
+
     @rule(seconds=st.sampled_from((0.5, 9, 60, 3600, -3600)))
     def time_passes(self, seconds: float) -> None:
         self._model.now_ms += int(seconds * 1000)
@@ -199,7 +211,11 @@ class QueueMachine(RuleBasedStateMachine):
         states: dict[str, set[str]] = {"running": set(), "dead": set()}
         for job in self._model.jobs.values():
             states.setdefault(job.state, set()).add(job.id)
-        assert {job.id for job in self._do(look(self._time.scripts)).running} == states["running"]
+        snapshot = self._do(look(self._time.scripts))
+        assert {job.id for job in snapshot.running} == states["running"]
+        assert set(snapshot.held) == {job.id for job in self._model.jobs.values() if job.waits}
+        for id_ in states["running"]:
+            assert int(self._ask("HGET", keys.job(id_), "started")) == self._model.jobs[id_].started
         dead = self._ask("ZRANGE", keys.DEAD, 0, -1)
         assert {id_.decode() for id_ in dead} == states["dead"]
 

@@ -1,6 +1,7 @@
 -- What waits and what runs, to tell ranks and times from; changes nothing.
 -- Returns {now in milliseconds, {queue name, since when it waits, {tenant, virtual time, {places}, ...}, ...},
--- {running job and model, started, ...}, {model, jobs, milliseconds, ...} of the models in either}.
+-- {running job and model, started, what it waits for before that ('' for nothing), ...}, {model, jobs, milliseconds, ...}
+-- of the models in either}.
 local waiting, models, paces = {}, {}, {}
 local queues = redis.call('ZRANGE', QUEUED_MODELS, 0, -1, 'WITHSCORES')
 for i = 1, #queues, 2 do
@@ -16,8 +17,14 @@ for i = 1, #queues, 2 do
   waiting[#waiting + 1] = lines
   models[model_of(name)] = true
 end
-local running = redis.call('ZRANGE', RUNNING, 0, -1, 'WITHSCORES')
-for i = 1, #running, 2 do models[string.match(running[i], '^%S+ (.*)$')] = true end
+local members, running = redis.call('ZRANGE', RUNNING, 0, -1, 'WITHSCORES'), {}
+for i = 1, #members, 2 do
+  local id, model = string.match(members[i], '^(%S+) (.*)$')
+  models[model] = true
+  running[#running + 1] = members[i]
+  running[#running + 1] = members[i + 1]
+  running[#running + 1] = redis.call('HGET', job_key(id), 'waits') or ''
+end
 for model in pairs(models) do
   local pace = redis.call('HMGET', PREFIX .. 'queue:pace:' .. model, 'jobs', 'ms')
   paces[#paces + 1] = model

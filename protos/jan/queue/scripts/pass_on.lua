@@ -33,6 +33,7 @@ if fields[9] then
   return {'ended'}
 end
 redis.call('HSET', job, 'state', 'queued', 'holder', '')
+redis.call('HDEL', job, 'waits')
 redis.call('HINCRBY', job, 'attempt', -1)
 charge(name, tenant, -fields[5] / fields[6])
 stand_in_line(name, tenant, fields[7], fields[8], false, fields[11])

@@ -37,6 +37,7 @@ elseif counts == 'loss' and redis.call('HINCRBY', job, 'failures', 1) >= tonumbe
 end
 
 redis.call('HSET', job, 'state', 'queued', 'holder', '')
+redis.call('HDEL', job, 'waits')
 if counts == 'nothing' then redis.call('HINCRBY', job, 'attempt', -1) end
 charge(name, tenant, -fields[5] / fields[6])
 stand_in_line(name, tenant, fields[7], fields[8], false, fields[10])
