@@ -50,6 +50,11 @@ class Kind(Enum):
         "It is empty, or not one object of JSON or YAML, so this assistant or model is not listed.",
         "Mend the file.",
     )
+    ORPHAN = (
+        Severity.WARNING,
+        "A part of an object that is not there; nobody reads it.",
+        "Put back what it belongs to, or remove it.",
+    )
     NO_THREAD_FILE = (
         Severity.WARNING,
         "Messages without a thread.json: the thread opens here with defaults, desktop Jan does not show it.",
@@ -102,13 +107,13 @@ class Kind(Enum):
     )
     TORN_TAIL = (
         Severity.WARNING,
-        "The last line is half a message, from a crash. The next message moves it to .server/quarantine/.",
+        "The last line is half a record, from a crash. The next one that is added moves it to .server/quarantine/.",
         "Look whether it is worth completing by hand.",
     )
     FOREIGN_LINE = (
         Severity.WARNING,
-        "Objects that are no messages; they stay in the file and are not shown.",
-        "Give them an id, a role and content, or remove them.",
+        "Objects that are not what the file is for, or lack what makes them so; they stay in it and are not shown.",
+        "Give a message an id, a role and content; or remove them.",
     )
     GLUED_LINES = (Severity.INFO, "Several messages on one line; each is shown.", "Nothing.")
     DUPLICATE_ID = (

@@ -11,7 +11,7 @@ from storage_service.store.forms import threads as form
 from storage_service.store.messages import first_ms
 from storage_service.store.places import holds_thread, nested_threads
 from storage_service.store.records import JsonObject
-from storage_service.store.report import messages
+from storage_service.store.report import messages, runs
 from storage_service.store.report.findings import Finding, Kind
 from storage_service.store.report.walk import entries, is_foreign, odd_ones, starts_with_mark
 
@@ -65,6 +65,7 @@ def _thread(folder: Path, place: str) -> Iterator[Finding]:
         yield Finding(f"{place}/{path.name}", Kind.INVALID_JSON)
     yield from _odd_ones(folder, place)
     yield from messages.inspect(folder, place)
+    yield from runs.inspect(folder, place)
 
 
 def _odd_ones(folder: Path, place: str) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from storage_service.store import layout
-from storage_service.store.report import completions, keepsakes, objects, threads
+from storage_service.store.report import batches, completions, keepsakes, objects, threads, vector_stores
 from storage_service.store.report.findings import Finding, Kind, Report, Severity
 
 Part = Callable[[layout.Layout], Iterator[Finding]]
@@ -14,6 +14,8 @@ _PARTS: dict[str, Part] = {
     "assistants": objects.assistants,
     "models": objects.models,
     "completions": completions.inspect,
+    "batches": batches.inspect,
+    "vector_stores": vector_stores.inspect,
     ".": keepsakes.inspect,
 }
 
