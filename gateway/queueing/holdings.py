@@ -38,6 +38,9 @@ class Holdings:
     def __contains__(self, id_: str) -> bool:
         return id_ in self._held
 
+    def __len__(self) -> int:
+        return len(self._held)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Renew while the context is open; end the tasks when it closes, and give their leases back."""

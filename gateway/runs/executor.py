@@ -10,12 +10,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.http.metrics import GatewayMetrics
+from gateway.queueing.holdings import Holdings
 from gateway.queueing.jobs import JobClient
 from gateway.runs import derived_ids, states
 from gateway.runs.execution import TEMPORARY, RoundOverError, RunExecution
@@ -25,12 +25,12 @@ from gateway.services.inference import InferenceClient
 from gateway.services.storage import StorageClient
 from jan.backoff import Backoff
 from jan.errors import ConflictError, FailedPreconditionError, InternalError, JanError, NotFoundError
-from jan.queue.leases import RENEW_SECONDS, Lease, LeaseKind, LeaseLostError, LeaseState, LeaseWatch, renew
+from jan.queue.leases import RENEW_SECONDS, LeaseKind, LeaseLostError, LeaseWatch
 from jan.queue.log import LogWriter
 from jan.queue.runs import HeldRun, RunLeases
 from jan.queue.scripts import Scripts
 from jan.storage.v1 import runs_pb2
-from jan.tasks import background, end
+from jan.tasks import background
 from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
@@ -38,12 +38,6 @@ logger = get_logger(__name__)
 RECONCILE_SECONDS = 5.0
 # What may pass by itself: the execution is repeated from its start.
 REPEATED = (*TEMPORARY, RedisError, OSError)
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    lease: Lease
-    task: asyncio.Task[None]
 
 
 class RunExecutor:
@@ -66,15 +60,14 @@ class RunExecutor:
         self._metrics = metrics
         self._leases = RunLeases(redis, scripts)
         self._watch = LeaseWatch(redis, LeaseKind.RUN)
-        self._held: dict[str, _Held] = {}
+        self._holdings = Holdings(scripts, self._leases, RENEW_SECONDS)
         self._deadlines: dict[str, float] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Renew leases and look for orphaned runs while the context is open; let go of all runs when it closes."""
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._abandon_all)
-            await stack.enter_async_context(background(self._renew_for_ever(), "renew-run-leases"))
+            await stack.enter_async_context(self._holdings.running())
             await stack.enter_async_context(background(self._reconcile_for_ever(), "reconcile-runs"))
             yield
 
@@ -100,9 +93,9 @@ class RunExecutor:
             logger.warning("run waits for Redis", run=run.id, error=str(error))
             return
         if held is not None:
-            task = asyncio.create_task(self._execute(run, held, deadline), name=f"run-{run.id}")
-            self._held[held.lease.id] = _Held(held.lease, task)
-            self._metrics.active_runs.set(len(self._held))
+            work = self._execute(run, held, deadline)
+            self._holdings.hold(held.lease, asyncio.create_task(work, name=f"run-{run.id}"))
+            self._metrics.active_runs.set(len(self._holdings))
 
     async def is_retold(self, round_id: str) -> bool:
         """Whether the events of a run's round are told anew, since Redis forgot them. Raises redis.RedisError."""
@@ -115,12 +108,8 @@ class RunExecutor:
         except LeaseLostError:
             logger.warning("run went to another gateway", run=run.id)
         finally:
-            self._forget(held.lease)
-
-    def _forget(self, lease: Lease) -> None:
-        if lease.id in self._held and self._held[lease.id].lease == lease:
-            del self._held[lease.id]
-        self._metrics.active_runs.set(len(self._held))
+            self._holdings.forget(held.lease)
+            self._metrics.active_runs.set(len(self._holdings))
 
     async def _execute_until_ended(self, run: runs_pb2.Run, writer: LogWriter, deadline: float) -> None:
         """Execute as often as it takes, under one lease. Raises LeaseLostError."""
@@ -186,20 +175,6 @@ class RunExecutor:
             )
         )
 
-    async def _renew_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            leases = [held.lease for held in self._held.values()]
-            try:
-                answers = await renew(self._scripts, LeaseKind.RUN, leases)
-            except (RedisError, OSError) as error:
-                logger.warning("leases not renewed", error=str(error))
-                continue
-            for lease, state in zip(leases, answers, strict=True):
-                held = self._held.get(lease.id)
-                if state is LeaseState.LOST and held is not None and held.lease == lease:
-                    held.task.cancel()
-
     async def _reconcile_for_ever(self) -> None:
         while True:
             try:
@@ -217,7 +192,7 @@ class RunExecutor:
         active = await self._storage.list_active_runs()
         for run in active:
             name = _name(run)
-            if name in self._held:
+            if name in self._holdings:
                 continue
             if name in stalled or not (self._watch.holds(name) or run.status == states.REQUIRES_ACTION):
                 await self._take(run, stalled.get(name, ""))
@@ -232,14 +207,6 @@ class RunExecutor:
             await end_waiting(self._storage, run, states.EXPIRED)
         except (ConflictError, NotFoundError) as error:
             logger.info("run does not expire: it has moved on", run=run.id, error=error.message)
-
-    async def _abandon_all(self) -> None:
-        for held in list(self._held.values()):
-            await end(held.task)
-            try:
-                await self._leases.abandon(held.lease)
-            except (RedisError, OSError) as error:
-                logger.warning("lease not given back", run=held.lease.id, error=str(error))
 
 
 def _name(run: runs_pb2.Run) -> str:

@@ -45,8 +45,8 @@ async def two_gateways(
 
 async def nothing_held(gateway: Gateway) -> None:
     """Wait until the gateway executes no run; its stream's end can be read a moment before that."""
-    await asyncio.gather(*(held.task for held in gateway.app[RUNS]._held.values()))
-    assert gateway.app[RUNS]._held == {}
+    await asyncio.gather(*(held.task for held in gateway.app[RUNS]._holdings._held.values()))
+    assert gateway.app[RUNS]._holdings._held == {}
 
 
 async def test_a_gateway_that_stops_hands_its_runs_over(
@@ -272,9 +272,9 @@ async def seen_by_executor(gateway: Gateway, run_id: str, status: str = "queued"
 
 def freeze(gateway: Gateway) -> None:
     """Stop a gateway's executor as a SIGSTOP would: its tasks neither work nor renew nor let go."""
-    for held in gateway.app[RUNS]._held.values():
+    for held in gateway.app[RUNS]._holdings._held.values():
         held.task.cancel()
-    gateway.app[RUNS]._held.clear()
+    gateway.app[RUNS]._holdings._held.clear()
 
 
 async def read_stream(gateway: Gateway, thread_id: str) -> list[tuple[str, Any]]:
