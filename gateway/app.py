@@ -24,6 +24,7 @@ from gateway.keys import (
     ASSISTANT_DOWNLOADS,
     BATCHES,
     CHATS,
+    CHUNK_SEARCH,
     COMPLETIONS,
     FOLLOWER,
     INFERENCE,
@@ -84,6 +85,8 @@ from gateway.services.readiness import Readiness
 from gateway.services.storage import StorageClient
 from gateway.services.uploads import UploadClient
 from gateway.settings import GatewaySettings
+from gateway.vector_stores.embedding import ChunkEmbedding
+from gateway.vector_stores.search import ChunkSearcher
 from jan.queue.attendance import Attendance
 from jan.queue.follower import LogFollower
 from jan.queue.jobs import JobQueue
@@ -181,8 +184,12 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         completion_client = app[COMPLETIONS] = CompletionClient(storage_channel)
         keeper = app[KEEPER] = Keeper(jobs, chats, completion_client)
         await stack.enter_async_context(keeper.running())
+        wanted = app[SETTINGS].embedding_model
+        searcher = app[CHUNK_SEARCH] = ChunkSearcher(storage_client, jobs, wanted)
+        embedding = ChunkEmbedding(redis, scripts, storage_client, jobs, wanted)
+        await stack.enter_async_context(embedding.running())
         executor = app[RUNS] = RunExecutor(
-            redis, scripts, storage_client, inference=inference, jobs=jobs, metrics=app[METRICS]
+            redis, scripts, storage_client, inference=inference, jobs=jobs, searcher=searcher, metrics=app[METRICS]
         )
         await stack.enter_async_context(executor.running())
         parts = ResponseParts(storage_client, inference, jobs, executor, follower)

@@ -23,6 +23,7 @@ from gateway.services.storage import StorageClient
 from gateway.services.uploads import UploadClient
 from gateway.settings import GatewaySettings
 from gateway.vector_stores.client import VectorStoreClient
+from gateway.vector_stores.search import ChunkSearcher
 from jan.queue.follower import LogFollower
 
 LEAVING = web.AppKey("leaving", asyncio.Event)
@@ -32,6 +33,7 @@ METRICS = web.AppKey("metrics", GatewayMetrics)
 STORAGE = web.AppKey("storage", StorageClient)
 UPLOADS = web.AppKey("uploads", UploadClient)
 VECTOR_STORES = web.AppKey("vector_stores", VectorStoreClient)
+CHUNK_SEARCH = web.AppKey("chunk_search", ChunkSearcher)
 FOLLOWER = web.AppKey("follower", LogFollower)
 ASSISTANT_DOWNLOADS = web.AppKey("assistant_downloads", AssistantDownloads)
 PULLS = web.AppKey("pulls", Puller)

@@ -26,6 +26,7 @@ class GatewaySettings:
     downloads: what may be fetched from other servers. hub_url: where Hugging Face repositories are. hub_token: what
     proves to that server, and to no other, who we are; empty for nothing.
     queue_bounds: how many requests may wait at once. weights: the tenants' shares of the queue.
+    embedding_model: what embeds the chunks of vector stores; empty for one that has the setting, `none` for none.
     """
 
     common: CommonSettings
@@ -40,6 +41,7 @@ class GatewaySettings:
     hub_url: str
     hub_token: str
     queue_bounds: QueueBounds
+    embedding_model: str
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> Self:
@@ -78,6 +80,7 @@ class GatewaySettings:
                 of_tenant=environment.integer("JANROOT_MAX_QUEUED_PER_PERSON", 512, 0, 1_000_000),
                 in_all=environment.integer("JANROOT_MAX_QUEUED", 4096, 0, 1_000_000),
             ),
+            embedding_model=environment.text("JANROOT_EMBEDDING_MODEL", ""),
         )
 
 

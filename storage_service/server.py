@@ -14,6 +14,7 @@ from jan.storage.v1 import (
     assistant_imports_pb2_grpc,
     assistants_pb2_grpc,
     batches_pb2_grpc,
+    chunk_vectors_pb2_grpc,
     completions_pb2_grpc,
     files_pb2_grpc,
     imports_pb2_grpc,
@@ -40,6 +41,7 @@ from storage_service.servicers.archives import ArchiveServicer
 from storage_service.servicers.assistant_imports import AssistantImportServicer
 from storage_service.servicers.assistants import AssistantServicer, AssistantView
 from storage_service.servicers.batches import BatchServicer
+from storage_service.servicers.chunk_vectors import ChunkVectorServicer
 from storage_service.servicers.completions import CompletionServicer
 from storage_service.servicers.files import FileServicer
 from storage_service.servicers.imports import ImportServicer
@@ -107,6 +109,9 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
         )
         vector_store_files_pb2_grpc.add_VectorStoreFileServiceServicer_to_server(
             VectorStoreFileServicer(access, store), server
+        )
+        chunk_vectors_pb2_grpc.add_ChunkVectorServiceServicer_to_server(
+            ChunkVectorServicer(chunk_searching, store), server
         )
 
     async with (

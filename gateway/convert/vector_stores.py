@@ -22,6 +22,7 @@ from gateway.schemas.vector_stores import (
 from jan.ids import FileId, VectorStoreId
 from jan.storage.v1 import vector_store_files_pb2 as files_pb
 from jan.storage.v1 import vector_stores_pb2 as pb
+from jan.storage.v1.chunk_vectors_pb2 import EmbeddingProgress
 
 DEFAULT_MAX_RESULTS = 10
 
@@ -81,12 +82,15 @@ def store_update(store_id: VectorStoreId, body: ModifyVectorStore) -> pb.UpdateV
 def search_to_proto(store_id: VectorStoreId, body: SearchVectorStore) -> pb.SearchVectorStoreRequest:
     """What a request looks for."""
     filters = body.filters.model_dump() if body.filters else None
+    weights = body.ranking_options and body.ranking_options.hybrid_search
     return pb.SearchVectorStoreRequest(
         vector_store_id=store_id,
         queries=queries(body),
         filters_json=sent_to_text(filters, "filters"),
         max_results=body.max_num_results or DEFAULT_MAX_RESULTS,
         score_threshold=(body.ranking_options and body.ranking_options.score_threshold) or 0,
+        embedding_weight=weights.embedding_weight if weights else 0,
+        text_weight=weights.text_weight if weights else 0,
     )
 
 
@@ -111,6 +115,7 @@ def store_from_proto(store: pb.VectorStore) -> dict[str, Any]:
         "expires_at": optional_seconds(store, "expires_at"),
         "last_active_at": seconds(store.last_active_at),
         "metadata": string_map(store.metadata_json),
+        "embedding": _progress(store.embedding) if store.HasField("embedding") else None,
     }
 
 
@@ -174,6 +179,16 @@ def _new_file(
         new.chunking.max_tokens = chunking.static.max_chunk_size_tokens
         new.chunking.overlap_tokens = chunking.static.chunk_overlap_tokens
     return new
+
+
+def _progress(progress: EmbeddingProgress) -> dict[str, Any]:
+    """Ours: what the chunks are embedded with, and how far; `chunks` is null until they are counted."""
+    return {
+        "model": progress.embedder.model_id,
+        "dimensions": progress.dimensions,
+        "chunks": progress.chunks if progress.HasField("chunks") else None,
+        "embedded_chunks": progress.embedded_chunks,
+    }
 
 
 def _counts(counts: files_pb.VectorStoreFileCounts) -> dict[str, int]:

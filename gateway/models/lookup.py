@@ -41,18 +41,23 @@ async def find_model_or_any(storage: StorageClient, name: str) -> models_pb2.Mod
     """
     if name and name != ANY_MODEL:
         return await find_model(storage, name)
-    candidates = [model for model in await storage.list_models() if not model.folder.startswith(_OF_ASSISTANTS)]
-    models = [model for model in candidates if not _embeds(model)]
+    candidates = [model for model in await storage.list_models() if not of_assistant(model)]
+    models = [model for model in candidates if not embeds(model)]
     if not models:
         message = "This server has no model that chats yet." if candidates else "This server has no model yet."
         raise NotFoundError(message, code="model_not_found", param="model")
     return min(models, key=lambda model: (model.engine == REMOTE_ENGINE, model.created_at.ToMilliseconds(), model.id))
 
 
-def _embeds(model: models_pb2.Model) -> bool:
+def embeds(model: models_pb2.Model) -> bool:
     """Whether its settings say that it is loaded for embeddings; Jan wrote true as text for a while."""
     settings = orjson.loads(model.settings_json) if model.settings_json else {}
     return isinstance(settings, dict) and str(settings.get("embedding")).lower() == "true"
+
+
+def of_assistant(model: models_pb2.Model) -> bool:
+    """Whether it came along with an assistant."""
+    return model.folder.startswith(_OF_ASSISTANTS)
 
 
 def model_spec(model: models_pb2.Model) -> jobs_pb2.ModelSpec:

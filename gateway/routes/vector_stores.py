@@ -18,9 +18,13 @@ from gateway.http.body import json_response, read_body
 from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.idempotency.key import new_ids
-from gateway.keys import VECTOR_STORES
+from gateway.keys import CHUNK_SEARCH, VECTOR_STORES
+from gateway.queueing.priority import priority_of
+from gateway.queueing.tenant import tenant_of
 from gateway.schemas.vector_stores import CreateVectorStore, ModifyVectorStore, SearchVectorStore
 from jan.ids import VectorStoreId
+
+RANKED_BY = "X-Janroot-Ranked-By"
 
 routes = web.RouteTableDef()
 
@@ -69,9 +73,13 @@ async def search_vector_store(request: web.Request) -> web.Response:
     """The chunks that match, the best first; 400 when the store has expired."""
     store_id = _store_id(request)
     body = await read_body(request, SearchVectorStore)
-    hits = await request.app[VECTOR_STORES].search(search_to_proto(store_id, body))
-    found = [*map(hit_from_proto, hits)]
-    return json_response(text_page("vector_store.search_results.page", found, search_query=queries(body)))
+    ranked = await request.app[CHUNK_SEARCH].search(
+        search_to_proto(store_id, body), tenant=tenant_of(request), priority=priority_of(request, stream=False)
+    )
+    found = [*map(hit_from_proto, ranked.hits)]
+    answer = json_response(text_page("vector_store.search_results.page", found, search_query=queries(body)))
+    answer.headers[RANKED_BY] = f"words; reason={ranked.words_only}" if ranked.words_only else "words, meaning"
+    return answer
 
 
 def _store_id(request: web.Request) -> VectorStoreId:

@@ -32,6 +32,7 @@ from gateway.runs.truncation import LimitSpentError
 from gateway.runs.turn import Turn
 from gateway.services.inference import InferenceClient
 from gateway.services.storage import StorageClient
+from gateway.vector_stores.search import ChunkSearcher
 from jan.errors import (
     ConflictError,
     DeadlineExceededError,
@@ -73,6 +74,7 @@ class RunExecution:
         storage: StorageClient,
         inference: InferenceClient,
         jobs: JobClient,
+        searcher: ChunkSearcher,
         log: RunLog,
         *,
         run: runs_pb2.Run,
@@ -82,6 +84,7 @@ class RunExecution:
         self._inference = inference
         self._storage = storage
         self._jobs = jobs
+        self._searcher = searcher
         self._log = log
         self._run = run
         self._round = run.round
@@ -136,7 +139,7 @@ class RunExecution:
         """
         if self._round > 1:
             self._sources = results_of(await stored_search_step(self._storage, self._run))
-        elif step := await search_step(self._storage, self._run, self._must_stop):
+        elif step := await search_step(self._storage, self._searcher, self._run, self._must_stop):
             self._sources = results_of(step)
             await self._go_on()
             await self._log.emit(*search_frames(step))

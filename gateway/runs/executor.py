@@ -23,6 +23,7 @@ from gateway.runs.log import RunLog, error_frame
 from gateway.runs.waiting import end_waiting
 from gateway.services.inference import InferenceClient
 from gateway.services.storage import StorageClient
+from gateway.vector_stores.search import ChunkSearcher
 from jan.backoff import Backoff
 from jan.errors import ConflictError, FailedPreconditionError, InternalError, JanError, NotFoundError
 from jan.queue.leases import RENEW_SECONDS, LeaseKind, LeaseLostError, LeaseWatch
@@ -51,12 +52,14 @@ class RunExecutor:
         *,
         inference: InferenceClient,
         jobs: JobClient,
+        searcher: ChunkSearcher,
         metrics: GatewayMetrics,
     ) -> None:
         self._inference = inference
         self._scripts = scripts
         self._storage = storage
         self._jobs = jobs
+        self._searcher = searcher
         self._metrics = metrics
         self._leases = RunLeases(redis, scripts)
         self._watch = LeaseWatch(redis, LeaseKind.RUN)
@@ -139,7 +142,9 @@ class RunExecutor:
             return
         if not writer.published and current.status != states.QUEUED:
             await self._leases.mark_retold(_name(run))
-        execution = RunExecution(self._storage, self._inference, self._jobs, log, run=current, deadline=deadline)
+        execution = RunExecution(
+            self._storage, self._inference, self._jobs, self._searcher, log, run=current, deadline=deadline
+        )
         try:
             await execution.execute()
         except (LeaseLostError, *REPEATED):

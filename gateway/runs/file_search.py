@@ -15,12 +15,14 @@ from typing import Any
 
 from gateway.convert.json_fields import from_text, to_text
 from gateway.convert.runs import step_from_proto
+from gateway.queueing.priority import kept
 from gateway.runs import derived_ids
 from gateway.runs.calls import call_details, calls_of
 from gateway.runs.conversation import message_text
 from gateway.runs.log import event_frame
 from gateway.runs.steps import end_step, new_step, step_frame
 from gateway.services.storage import StorageClient
+from gateway.vector_stores.search import ChunkSearcher
 from jan.backoff import Backoff
 from jan.errors import NotFoundError
 from jan.storage.v1 import messages_pb2, paging_pb2, runs_pb2, vector_stores_pb2
@@ -59,7 +61,10 @@ class SearchStoppedError(Exception):
 
 
 async def search_step(
-    storage: StorageClient, run: runs_pb2.Run, must_stop: Callable[[], Awaitable[bool]]
+    storage: StorageClient,
+    searcher: ChunkSearcher,
+    run: runs_pb2.Run,
+    must_stop: Callable[[], Awaitable[bool]],
 ) -> runs_pb2.RunStep | None:
     """The step that tells of the search, made if this is the first time; None when there is nothing to search.
 
@@ -80,7 +85,8 @@ async def search_step(
     step = new_step(run, derived_ids.search_step_id(run.id), runs_pb2.RUN_STEP_TYPE_TOOL_CALLS, call_details([]))
     for store_id in store_ids:
         await _until_processed(storage, store_id, must_stop)
-    found = await _search(storage, store_ids, question, options)
+    hits = await _hits(searcher, run, store_ids, question, options)
+    found = _told(hits, options.get("max_num_results") or DEFAULT_RESULTS)
     ranking = {"ranker": _RANKER, "score_threshold": _threshold(options)}
     call = {
         "id": derived_ids.search_call_id(run.id),
@@ -167,23 +173,26 @@ async def _question(storage: StorageClient, run: runs_pb2.Run) -> str:
     return next(said, "").strip()[:_MAX_QUERY]
 
 
-async def _search(
-    storage: StorageClient, store_ids: Sequence[str], question: str, options: dict[str, Any]
-) -> list[Result]:
-    """The best chunks of all the stores, as many as a model is told of."""
-    limit = options.get("max_num_results") or DEFAULT_RESULTS
+async def _hits(
+    searcher: ChunkSearcher, run: runs_pb2.Run, store_ids: Sequence[str], question: str, options: dict[str, Any]
+) -> list[vector_stores_pb2.VectorStoreHit]:
+    """The best chunks of all the stores, the best first."""
     hits: list[vector_stores_pb2.VectorStoreHit] = []
     for store_id in store_ids:
-        hits += await storage.vector_stores.search(
-            vector_stores_pb2.SearchVectorStoreRequest(
-                vector_store_id=store_id,
-                queries=[question],
-                max_results=limit,
-                score_threshold=_threshold(options),
-            )
+        request = vector_stores_pb2.SearchVectorStoreRequest(
+            vector_store_id=store_id,
+            queries=[question],
+            max_results=options.get("max_num_results") or DEFAULT_RESULTS,
+            score_threshold=_threshold(options),
         )
+        hits += (await searcher.search(request, tenant=run.tenant, priority=kept(run.priority))).hits
     hits.sort(key=lambda hit: -hit.score)
-    hits = [hit for hit in hits if hit.score >= _LEAST_SHARE * hits[0].score]
+    # A fused score is one of ranks: half of the best is what any chunk has that is first by meaning alone.
+    return [hit for hit in hits if hit.by_meaning or hit.score >= _LEAST_SHARE * hits[0].score]
+
+
+def _told(hits: Sequence[vector_stores_pb2.VectorStoreHit], limit: int) -> list[Result]:
+    """As many of them as a model is told of."""
     results: list[Result] = []
     length = 0
     for hit in hits[:limit]:

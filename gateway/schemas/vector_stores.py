@@ -140,11 +140,25 @@ def levels(filters: Filter) -> int:
     return 1 + max(map(levels, filters.filters)) if isinstance(filters, Compound) else 1
 
 
+class HybridSearch(RequestModel):
+    """How much meanings count, and how much words; their proportion matters."""
+
+    embedding_weight: Annotated[float, Field(ge=0, le=1_000_000)]
+    text_weight: Annotated[float, Field(ge=0, le=1_000_000)]
+
+    @model_validator(mode="after")
+    def _counts_something(self) -> Self:
+        if not self.embedding_weight + self.text_weight > 0:
+            raise PydanticCustomError("invalid_value", "One of the weights at least must be greater than 0")
+        return self
+
+
 class RankingOptions(RequestModel):
     """How results are ranked, and which are good enough. There is one ranker, so any name of OpenAI's means it."""
 
     ranker: Literal["none", "auto", "default-2024-11-15"] | None = None
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    hybrid_search: HybridSearch | None = None
 
 
 Query = Annotated[Text, StringConstraints(min_length=1, max_length=65_536)]

@@ -12,6 +12,7 @@ from grpc import aio
 
 from gateway.services.message_stream import MessageStream
 from gateway.services.shared_reads import SharedReads
+from gateway.vector_stores.chunk_vectors import ChunkVectorClient
 from gateway.vector_stores.client import VectorStoreClient
 from jan.rpc import call, download, exchange, is_serving, upload
 from jan.storage.v1 import (
@@ -63,6 +64,7 @@ class StorageClient:
         self._messages = messages_pb2_grpc.MessageServiceStub(channel)
         self.message_stream = MessageStream(self._messages)
         self.vector_stores = VectorStoreClient(channel)
+        self.chunk_vectors = ChunkVectorClient(channel)
         self._assistants = assistants_pb2_grpc.AssistantServiceStub(channel)
         self._assistant_imports = assistant_imports_pb2_grpc.AssistantImportServiceStub(channel)
         self._models = models_pb2_grpc.ModelServiceStub(channel)

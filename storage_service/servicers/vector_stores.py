@@ -7,14 +7,18 @@ from grpc import aio
 
 from jan.errors import InvalidArgumentError
 from jan.ids import VectorStoreId
+from jan.storage.v1 import chunk_vectors_pb2
 from jan.storage.v1 import vector_stores_pb2 as pb
 from jan.storage.v1.vector_stores_pb2_grpc import VectorStoreServiceServicer
 from storage_service.access import Access
 from storage_service.servicers import values
+from storage_service.servicers.chunk_vectors import embedder_from_proto
 from storage_service.servicers.vector_store_files import counts_to_proto, new_file
 from storage_service.store.store import Store
+from storage_service.store.vector_stores.fusion import Weights
 from storage_service.store.vector_stores.records import Found, VectorStore
 from storage_service.store.vector_stores.search import MAX_RESULTS, Wanted
+from storage_service.store.vector_stores.vectors import unit_rows
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -31,6 +35,7 @@ class VectorStoreServicer(VectorStoreServiceServicer):
         self._stores = store.vector_stores
         self._files = store.vector_store_files
         self._search = store.chunk_search
+        self._embedding = store.embedding
 
     async def CreateVectorStore(
         self, request: pb.CreateVectorStoreRequest, context: Context
@@ -90,12 +95,7 @@ class VectorStoreServicer(VectorStoreServiceServicer):
         store_id = VectorStoreId.parse(request.vector_store_id)
         if not 1 <= request.max_results <= MAX_RESULTS:
             raise InvalidArgumentError(f"max_results must be between 1 and {MAX_RESULTS}.", param="max_num_results")
-        wanted = Wanted(
-            list(request.queries),
-            values.load_optional_object(request.filters_json, "filters"),
-            request.max_results,
-            request.score_threshold,
-        )
+        wanted = _wanted(request)
         found = await self._searching.run(lambda: self._search.search(store_id, wanted))
         return pb.SearchVectorStoreResponse(hits=map(_hit_to_proto, found))
 
@@ -120,6 +120,18 @@ class VectorStoreServicer(VectorStoreServiceServicer):
             state=state,
             file_counts=counts_to_proto(counts),
             usage_bytes=counts.usage_bytes,
+            embedding=self._progress(store),
+        )
+
+    def _progress(self, store: VectorStore) -> chunk_vectors_pb2.EmbeddingProgress | None:
+        if store.embedder is None:
+            return None
+        progress = self._embedding.progress(store.id, store.embedder)
+        return chunk_vectors_pb2.EmbeddingProgress(
+            embedder=chunk_vectors_pb2.Embedder(model_id=store.embedder.model, revision=store.embedder.revision),
+            dimensions=store.dimensions,
+            chunks=progress.chunks if progress else None,
+            embedded_chunks=progress.embedded if progress else 0,
         )
 
 
@@ -136,6 +148,20 @@ def from_proto(store: pb.VectorStore) -> VectorStore:
     )
 
 
+def _wanted(request: pb.SearchVectorStoreRequest) -> Wanted:
+    """Raises InvalidArgumentError: a filter that is no JSON object, or vectors that are none."""
+    weights = Weights(request.text_weight, request.embedding_weight)
+    return Wanted(
+        list(request.queries),
+        values.load_optional_object(request.filters_json, "filters"),
+        request.max_results,
+        request.score_threshold,
+        embedder_from_proto(request.embedder) if request.HasField("embedder") else None,
+        [unit_rows(vector, len(vector) // 4)[0] for vector in request.query_vectors],
+        weights if weights.words or weights.meaning else Weights(),
+    )
+
+
 def _hit_to_proto(found: Found) -> pb.VectorStoreHit:
     return pb.VectorStoreHit(
         file_id=found.file.id,
@@ -143,4 +169,5 @@ def _hit_to_proto(found: Found) -> pb.VectorStoreHit:
         score=found.score,
         attributes_json=values.dump(found.file.attributes),
         text=found.text,
+        by_meaning=found.by_meaning,
     )

@@ -37,7 +37,9 @@ from storage_service.store.threads import Threads
 from storage_service.store.trash import DEFAULT_DAYS, Deletion, Trash
 from storage_service.store.uploads.uploads import Uploads
 from storage_service.store.vector_stores.batches import FileBatches
+from storage_service.store.vector_stores.embedding import Embedding
 from storage_service.store.vector_stores.files import StoreFiles
+from storage_service.store.vector_stores.nearest import Vectors
 from storage_service.store.vector_stores.search import ChunkSearch
 from storage_service.store.vector_stores.stores import VectorStores
 
@@ -62,7 +64,9 @@ class Store:
         self.vector_stores = VectorStores(where, clock, stopwatch)
         self.vector_store_files = StoreFiles(where, clock, self.vector_stores, self.files)
         self.file_batches = FileBatches(where, clock, self.vector_stores, self.vector_store_files)
-        self.chunk_search = ChunkSearch(where, self.vector_stores, self.vector_store_files)
+        vectors = Vectors()
+        self.chunk_search = ChunkSearch(where, self.vector_stores, self.vector_store_files, vectors)
+        self.embedding = Embedding(self.vector_stores, self.vector_store_files, self.chunk_search, vectors)
         self.models = Models(where)
         self.model_imports = ModelImports(where, self.models, clock)
         self.model_changes = ModelChanges(where, self.models, self.trash)

@@ -10,6 +10,8 @@ from itertools import islice
 
 from storage_service.store.vector_stores.records import Chunking
 
+VERSION = 1
+"""To be counted up with every change of where chunks begin or end: vectors of others are not theirs."""
 _TOKEN = re.compile(r"[\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff]|(?:[^\W_\u2e80-\ua4cf\uac00-\ud7ff]){1,6}|\S")
 # Where a reader would cut, the best first, looked for in the last quarter of a chunk.
 _ENDS = (re.compile(r"\n\s*\n"), re.compile(r"\n"), re.compile(r"[.!?…\u3002\uff01\uff1f]\s"))

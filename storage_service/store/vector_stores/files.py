@@ -21,6 +21,7 @@ from storage_service.store.vector_stores.stores import FILES, VectorStores
 MAX_FILES = 10_000
 _DESCRIPTION = ".json"
 _TEXT = ".txt"
+_VECTORS = ".vectors"
 
 Known = dict[FileId, tuple[Signature, StoreFile]]
 
@@ -207,13 +208,24 @@ class StoreFiles:
         """Where the text of a file lies, once it is completed."""
         return self._home(store_id) / f"{FileId.parse(file_id)}{_TEXT}"
 
+    def vectors(self, store_id: VectorStoreId, file_id: FileId) -> Path:
+        """Where the vectors of a file's chunks lie, as far as there are any."""
+        return self._home(store_id) / f"{FileId.parse(file_id)}{_VECTORS}"
+
+    def holds(self, store_id: VectorStoreId, file_id: FileId) -> bool:
+        """Whether a file is in the store."""
+        return self._read(store_id, file_id) is not None
+
     def sweep(self, store_id: VectorStoreId) -> None:
-        """Remove texts of files that are not in the store: what a crash leaves of a removal. Only at start."""
+        """Remove texts and vectors of files that are not in the store: what a crash leaves of a removal.
+
+        Only at start.
+        """
         with self._stores.lock:
             held = {file_id for file_id, _ in self._described(store_id)}
             for name in _names(self._home(store_id)):
-                file_id = name.removesuffix(_TEXT)
-                if name.endswith(_TEXT) and file_id.startswith(FileId.prefix) and file_id not in held:
+                file_id, ending = os.path.splitext(name)
+                if ending in {_TEXT, _VECTORS} and file_id.startswith(FileId.prefix) and file_id not in held:
                     (self._home(store_id) / name).unlink(missing_ok=True)
 
     def _take_back(self, store_id: VectorStoreId, files: Sequence[StoreFile], before: dict[FileId, StoreFile]) -> None:
@@ -225,6 +237,7 @@ class StoreFiles:
         self._description(store_id, file_id).unlink(missing_ok=True)
         atomic.sync_dir(self._home(store_id))
         self.text(store_id, file_id).unlink(missing_ok=True)
+        self.vectors(store_id, file_id).unlink(missing_ok=True)
 
     def _write(self, store_id: VectorStoreId, file: StoreFile) -> None:
         jsonfile.write(self._description(store_id, file.id), forms.file_to_json(file))

@@ -10,6 +10,7 @@ from storage_service.store.vector_stores.records import (
     DEFAULT_CHUNK_TOKENS,
     DEFAULT_OVERLAP_TOKENS,
     Chunking,
+    Embedder,
     FileBatch,
     FileStatus,
     StoreFile,
@@ -21,6 +22,8 @@ def store_from_json(store_id: VectorStoreId, raw: JsonObject) -> VectorStore:
     """A vector store from its file."""
     created_ms = fields.time_ms(raw, "created_at") or 0
     days = fields.integer(fields.obj(raw, "expires_after"), "days")
+    embedding = fields.obj(raw, "embedding")
+    embedder = Embedder(fields.text(embedding, "model"), fields.text(embedding, "revision"))
     return VectorStore(
         id=store_id,
         created_ms=created_ms,
@@ -29,6 +32,8 @@ def store_from_json(store_id: VectorStoreId, raw: JsonObject) -> VectorStore:
         description=fields.optional_text(raw, "description"),
         expires_after_days=days if days and days > 0 else None,
         metadata=fields.obj(raw, "metadata"),
+        embedder=embedder if embedder.model else None,
+        dimensions=max(0, fields.integer(embedding, "dimensions") or 0),
     )
 
 
@@ -45,6 +50,7 @@ def store_to_json(store: VectorStore) -> JsonObject:
             "description": store.description,
             "expires_after": None if days is None else {"anchor": "last_active_at", "days": days},
             "metadata": store.metadata,
+            "embedding": _embedding(store),
         }
     )
 
@@ -112,6 +118,12 @@ def _chunking(static: JsonObject) -> Chunking:
     most = min(max(most, 100), 4096)
     overlap = fields.integer(static, "chunk_overlap_tokens")
     return Chunking(most, min(max(DEFAULT_OVERLAP_TOKENS if overlap is None else overlap, 0), most // 2))
+
+
+def _embedding(store: VectorStore) -> JsonObject | None:
+    if store.embedder is None:
+        return None
+    return {"model": store.embedder.model, "revision": store.embedder.revision, "dimensions": store.dimensions}
 
 
 def _batch_id(raw: JsonObject) -> FileBatchId | None:

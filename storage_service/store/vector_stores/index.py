@@ -6,6 +6,7 @@ when half of the chunks hold it, which in a store of three chunks is nearly ever
 itself, and weighed as Lucene does.
 """
 
+import hashlib
 import math
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +17,7 @@ from jan.ids import FileId
 from storage_service.store.vector_stores import chunks, words
 from storage_service.store.vector_stores.records import Chunking
 
-_VERSION = 1
+_VERSION = 2
 _CACHE_KIB = 8 * 1024
 # FTS5's BM25 (sqlite.org/fts5.html, 5.1.1): k1 is 1.2, so one word counts at most k1 + 1 times its weight; and a
 # weight is never below this.
@@ -24,7 +25,7 @@ _MOST_OF_A_WORD = 2.2
 _LEAST_FTS5_WEIGHT = 1e-6
 
 _SCHEMA = f"""
-CREATE TABLE files (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, digest TEXT NOT NULL);
+CREATE TABLE files (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, content TEXT NOT NULL);
 CREATE TABLE chunks (key INTEGER PRIMARY KEY, file INTEGER NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL);
 CREATE INDEX chunks_of_files ON chunks (file);
 CREATE VIRTUAL TABLE words USING fts5 (text, tokenize = '{words.TOKENIZER}');
@@ -69,13 +70,28 @@ class ChunkIndex:
     def put(self, file_id: FileId, digest: str, text: str, chunking: Chunking) -> None:
         """Make a file's part from its text."""
         self.drop(file_id)
-        key = self._db.execute("INSERT INTO files (id, digest) VALUES (?, ?)", (file_id, digest)).lastrowid
+        row = (file_id, digest, content_of(text, chunking))
+        key = self._db.execute("INSERT INTO files (id, digest, content) VALUES (?, ?, ?)", row).lastrowid
         starts, stops = _Bytes(text), _Bytes(text)
         for start, stop in chunks.spans(text, chunking):
             place = (key, starts.up_to(start), stops.up_to(stop))
             chunk = self._db.execute("INSERT INTO chunks (file, start, stop) VALUES (?, ?, ?)", place)
-            row = (chunk.lastrowid, words.set_apart(text[start:stop]))
-            self._db.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", row)
+            told = (chunk.lastrowid, words.set_apart(text[start:stop]))
+            self._db.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", told)
+
+    def contents(self) -> dict[str, tuple[str, int]]:
+        """For every file, which text was cut how (see `content_of`), and into how many chunks."""
+        counted = "SELECT id, content, (SELECT count(*) FROM chunks WHERE file = files.key) FROM files"
+        return {file_id: (content, count) for file_id, content, count in self._db.execute(counted)}
+
+    def spans(self, file_id: str, first: int, count: int) -> list[tuple[int, int]]:
+        """Where chunks of a file begin and end, in bytes, by their place among them."""
+        rows = self._db.execute(
+            "SELECT start, stop FROM chunks JOIN files ON files.key = chunks.file WHERE files.id = ? "
+            "ORDER BY chunks.key LIMIT ? OFFSET ?",
+            (file_id, count, first),
+        )
+        return [(start, stop) for start, stop in rows]
 
     def drop(self, file_id: str) -> None:
         """Forget a file; an unknown one is no error."""
@@ -137,6 +153,12 @@ class ChunkIndex:
     def _begin(self) -> None:
         if not self._db.in_transaction:
             self._db.execute("BEGIN")
+
+
+def content_of(text: str, chunking: Chunking) -> str:
+    """Tells texts and ways to cut them apart, on any machine."""
+    cut = f"{chunks.VERSION} {chunking.max_tokens} {chunking.overlap_tokens}\n"
+    return hashlib.sha256(cut.encode() + text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class _Bytes:

@@ -29,8 +29,19 @@ class Chunking:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedder:
+    """The model that chunks are embedded with; its revision changes with whatever changes the vectors."""
+
+    model: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
 class VectorStore:
-    """`vector_stores/<id>/vector_store.json`. last_active_ms: when it was last added to or searched, to a minute."""
+    """`vector_stores/<id>/vector_store.json`. last_active_ms: when it was last added to or searched, to a minute.
+
+    embedder, dimensions: which model its vectors are of and how long each is; None and 0 before the first.
+    """
 
     id: VectorStoreId
     created_ms: int
@@ -39,6 +50,8 @@ class VectorStore:
     description: str | None = None
     expires_after_days: int | None = None
     metadata: JsonObject = field(default_factory=dict)
+    embedder: Embedder | None = None
+    dimensions: int = 0
 
     @property
     def expires_ms(self) -> int | None:
@@ -97,8 +110,9 @@ class FileCounts:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A chunk that matches. score: 0 to 1, how much of the query it answers; see `index`."""
+    """A chunk that matches. score: 0 to 1; see `index` and `fusion`. by_meaning: whether vectors had a say in it."""
 
     file: StoreFile
     text: str
     score: float
+    by_meaning: bool = False

@@ -6,7 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from jan.errors import UnavailableError
@@ -14,38 +14,52 @@ from jan.ids import FileId, VectorStoreId
 from jan.telemetry import get_logger
 from storage_service.store import layout, log, search, signature
 from storage_service.store.records import JsonObject
-from storage_service.store.vector_stores import filters
+from storage_service.store.vector_stores import filters, fusion
 from storage_service.store.vector_stores.files import StoreFiles
+from storage_service.store.vector_stores.fusion import Weights
 from storage_service.store.vector_stores.index import ChunkIndex, Hit
-from storage_service.store.vector_stores.records import FileStatus, Found, StoreFile
+from storage_service.store.vector_stores.nearest import Chunks, Vectors
+from storage_service.store.vector_stores.records import Embedder, FileStatus, Found, StoreFile
 from storage_service.store.vector_stores.stores import VectorStores
+from storage_service.store.vector_stores.vectors import Rows
 
 logger = get_logger(__name__)
 
 MAX_RESULTS = 50
 _CHANGES_PER_COMMIT = 100
+# Of each ranking, before the two become one: a chunk may be far behind in one of them.
+_RANKED = 2 * MAX_RESULTS
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is looked for: any of the queries, in files that a filter lets through, at least so good a chunk."""
+    """What is looked for: any of the queries, in files that a filter lets through, at least so good a chunk.
+
+    vectors: of each query, made by `embedder`; empty to go by words alone.
+    """
 
     queries: Sequence[str]
     filters: JsonObject | None = None
     limit: int = 10
     least_score: float = 0.0
+    embedder: Embedder | None = None
+    vectors: Sequence[Rows] = ()
+    weights: Weights = field(default_factory=Weights)
 
 
 class ChunkSearch:
     """Search in vector stores; one store is asked by one at a time. An index that cannot be used is made anew."""
 
-    def __init__(self, where: layout.Layout, stores: VectorStores, files: StoreFiles) -> None:
+    def __init__(self, where: layout.Layout, stores: VectorStores, files: StoreFiles, vectors: Vectors) -> None:
         self._layout = where
         self._stores = stores
         self._files = files
+        self._vectors = vectors
         self._locks: defaultdict[VectorStoreId, threading.Lock] = defaultdict(threading.Lock)
+        self.on_chunks: Callable[[VectorStoreId], None] = lambda _: None
+        """Hears of every store that may have chunks without vectors."""
 
     def search(self, store_id: VectorStoreId, wanted: Wanted) -> list[Found]:
         """The chunks that match, the best first. Files that are still being processed are not looked into.
@@ -56,8 +70,27 @@ class ChunkSearch:
         self._stores.touch(store_id)
         completed = self._completed(store_id)
         files = {file.id: file for file in completed if filters.matches(wanted.filters, file.attributes)}
-        hits = self._with_index(store_id, completed, lambda index: _best(index, wanted, files))
-        return [*self._read(store_id, hits, files)]
+        hits, by_meaning = self._with_index(
+            store_id, completed, lambda index: self._best(store_id, index, wanted, list(files))
+        )
+        return [*self._read(store_id, hits, files, by_meaning=by_meaning)]
+
+    def with_chunks(self, store_id: VectorStoreId, work: Callable[[ChunkIndex, Sequence[Chunks]], Result]) -> Result:
+        """Do something with the index of a store, in step with its files, and with what chunks it has.
+
+        Raises NotFoundError; FailedPreconditionError: the store has expired. UnavailableError.
+        """
+        self._stores.usable(store_id)
+        files = self._completed(store_id)
+        ids = [file.id for file in files]
+        return self._with_index(store_id, files, lambda index: work(index, self._chunks(store_id, index, ids)))
+
+    def texts(self, store_id: VectorStoreId, file_id: FileId, spans: Sequence[tuple[int, int]]) -> list[str]:
+        """What lies at these bytes of a file's text."""
+        with log.reading(self._files.text(store_id, file_id)) as fd:
+            return [
+                os.pread(fd, stop - start, start).decode("utf-8", "replace") if fd >= 0 else "" for start, stop in spans
+            ]
 
     def refresh(self, store_id: VectorStoreId) -> None:
         """Bring the index in step with the files; that of a store that is gone is removed."""
@@ -116,6 +149,8 @@ class ChunkSearch:
                 changes += 1
                 if changes % _CHANGES_PER_COMMIT == 0:
                     index.commit()
+        if changes:
+            self.on_chunks(store_id)
         index.commit()
 
     def _text_of(self, store_id: VectorStoreId, file: StoreFile) -> str:
@@ -123,21 +158,58 @@ class ChunkSearch:
             data = os.pread(fd, os.fstat(fd).st_size, 0) if fd >= 0 else b""
         return data.decode("utf-8", "replace")
 
-    def _read(self, store_id: VectorStoreId, hits: Sequence[Hit], files: dict[FileId, StoreFile]) -> Iterator[Found]:
+    def _read(
+        self, store_id: VectorStoreId, hits: Sequence[Hit], files: dict[FileId, StoreFile], *, by_meaning: bool
+    ) -> Iterator[Found]:
         for hit in hits:
-            with log.reading(self._files.text(store_id, hit.file_id)) as fd:
-                data = os.pread(fd, hit.stop - hit.start, hit.start) if fd >= 0 else b""
-            if data:
-                yield Found(files[hit.file_id], data.decode("utf-8", "replace"), hit.score)
+            [text] = self.texts(store_id, hit.file_id, [(hit.start, hit.stop)])
+            if text:
+                yield Found(files[hit.file_id], text, hit.score, by_meaning)
 
+    def _best(
+        self, store_id: VectorStoreId, index: ChunkIndex, wanted: Wanted, files: Sequence[FileId]
+    ) -> tuple[list[Hit], bool]:
+        """The best chunks for any of the queries, each once with its best score; and whether vectors had a say."""
+        chunks = self._with_vectors(store_id, index, wanted, files)
+        best: dict[tuple[str, int], Hit] = {}
+        for number, query in enumerate(wanted.queries):
+            if chunks:
+                meaning = self._near(index, wanted, wanted.vectors[number], chunks)
+                hits = fusion.fuse(index.search(query, files, _RANKED), meaning, wanted.weights)
+            else:
+                hits = index.search(query, files, wanted.limit)
+            for hit in hits:
+                place = hit.file_id, hit.start
+                if place not in best or best[place].score < hit.score:
+                    best[place] = hit
+        ranked = sorted(best.values(), key=lambda hit: -hit.score)
+        return [hit for hit in ranked if hit.score >= wanted.least_score][: wanted.limit], bool(chunks)
 
-def _best(index: ChunkIndex, wanted: Wanted, files: dict[FileId, StoreFile]) -> list[Hit]:
-    """The best chunks for any of the queries, each once with its best score."""
-    best: dict[tuple[str, int], Hit] = {}
-    for query in wanted.queries:
-        for hit in index.search(query, files.keys(), wanted.limit):
-            place = hit.file_id, hit.start
-            if place not in best or best[place].score < hit.score:
-                best[place] = hit
-    ranked = sorted(best.values(), key=lambda hit: -hit.score)
-    return [hit for hit in ranked if hit.score >= wanted.least_score][: wanted.limit]
+    def _with_vectors(
+        self, store_id: VectorStoreId, index: ChunkIndex, wanted: Wanted, files: Sequence[FileId]
+    ) -> list[Chunks]:
+        """The files of which chunks have vectors that can be compared with the queries'."""
+        embedder = wanted.embedder
+        if embedder is None or len(wanted.vectors) != len(wanted.queries) or not wanted.weights.meaning:
+            return []
+        every = [(each, self._vectors.count(each, embedder)) for each in self._chunks(store_id, index, files)]
+        if any(count < each.count for each, count in every):
+            self.on_chunks(store_id)
+        return [each for each, count in every if count]
+
+    def _near(self, index: ChunkIndex, wanted: Wanted, query: Rows, chunks: Sequence[Chunks]) -> list[Hit]:
+        if wanted.embedder is None:
+            return []
+        hits = []
+        for near in self._vectors.nearest(chunks, wanted.embedder, query, _RANKED):
+            for start, stop in index.spans(near.file_id, near.place, 1):
+                hits.append(Hit(near.file_id, start, stop, min(max(near.similarity, 0.0), 1.0)))
+        return hits
+
+    def _chunks(self, store_id: VectorStoreId, index: ChunkIndex, files: Iterable[FileId]) -> list[Chunks]:
+        contents = index.contents()
+        return [
+            Chunks(file_id, self._files.vectors(store_id, file_id), *contents[file_id])
+            for file_id in files
+            if file_id in contents
+        ]

@@ -24,47 +24,48 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from jan.storage.v1 import chunk_vectors_pb2 as jan_dot_storage_dot_v1_dot_chunk__vectors__pb2
 from jan.storage.v1 import paging_pb2 as jan_dot_storage_dot_v1_dot_paging__pb2
 from jan.storage.v1 import vector_store_files_pb2 as jan_dot_storage_dot_v1_dot_vector__store__files__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"jan/storage/v1/vector_stores.proto\x12\x0ejan.storage.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bjan/storage/v1/paging.proto\x1a\'jan/storage/v1/vector_store_files.proto\"\xa8\x03\n\x0bVectorStore\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_active_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x04name\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x1a\n\x12\x65xpires_after_days\x18\x06 \x01(\x05\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rmetadata_json\x18\x08 \x01(\t\x12/\n\x05state\x18\t \x01(\x0e\x32 .jan.storage.v1.VectorStoreState\x12:\n\x0b\x66ile_counts\x18\n \x01(\x0b\x32%.jan.storage.v1.VectorStoreFileCounts\x12\x13\n\x0busage_bytes\x18\x0b \x01(\x03\x42\x07\n\x05_nameB\x0e\n\x0c_description\"i\n\x0eVectorStoreHit\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t\x12\x10\n\x08\x66ilename\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x17\n\x0f\x61ttributes_json\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\"\x80\x01\n\x18\x43reateVectorStoreRequest\x12\x31\n\x0cvector_store\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.VectorStore\x12\x31\n\x05\x66iles\x18\x02 \x03(\x0b\x32\".jan.storage.v1.NewVectorStoreFile\"N\n\x19\x43reateVectorStoreResponse\x12\x31\n\x0cvector_store\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.VectorStore\"0\n\x15GetVectorStoreRequest\x12\x17\n\x0fvector_store_id\x18\x01 \x01(\t\"K\n\x16GetVectorStoreResponse\x12\x31\n\x0cvector_store\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.VectorStore\"D\n\x17ListVectorStoresRequest\x12)\n\x04page\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"`\n\x18ListVectorStoresResponse\x12\x32\n\rvector_stores\x18\x01 \x03(\x0b\x32\x1b.jan.storage.v1.VectorStore\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"~\n\x18UpdateVectorStoreRequest\x12\x31\n\x0cvector_store\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.VectorStore\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"N\n\x19UpdateVectorStoreResponse\x12\x31\n\x0cvector_store\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.VectorStore\"3\n\x18\x44\x65leteVectorStoreRequest\x12\x17\n\x0fvector_store_id\x18\x01 \x01(\t\"\x1b\n\x19\x44\x65leteVectorStoreResponse\"\x88\x01\n\x18SearchVectorStoreRequest\x12\x17\n\x0fvector_store_id\x18\x01 \x01(\t\x12\x0f\n\x07queries\x18\x02 \x03(\t\x12\x14\n\x0c\x66ilters_json\x18\x03 \x01(\t\x12\x13\n\x0bmax_results\x18\x04 \x01(\x05\x12\x17\n\x0fscore_threshold\x18\x05 \x01(\x01\"I\n\x19SearchVectorStoreResponse\x12,\n\x04hits\x18\x01 \x03(\x0b\x32\x1e.jan.storage.v1.VectorStoreHit*\x9c\x01\n\x10VectorStoreState\x12\"\n\x1eVECTOR_STORE_STATE_UNSPECIFIED\x10\x00\x12\"\n\x1eVECTOR_STORE_STATE_IN_PROGRESS\x10\x01\x12 \n\x1cVECTOR_STORE_STATE_COMPLETED\x10\x02\x12\x1e\n\x1aVECTOR_STORE_STATE_EXPIRED\x10\x03\x32\x84\x05\n\x12VectorStoreService\x12h\n\x11\x43reateVectorStore\x12(.jan.storage.v1.CreateVectorStoreRequest\x1a).jan.storage.v1.CreateVectorStoreResponse\x12_\n\x0eGetVectorStore\x12%.jan.storage.v1.GetVectorStoreRequest\x1a&.jan.storage.v1.GetVectorStoreResponse\x12\x65\n\x10ListVectorStores\x12\'.jan.storage.v1.ListVectorStoresRequest\x1a(.jan.storage.v1.ListVectorStoresResponse\x12h\n\x11UpdateVectorStore\x12(.jan.storage.v1.UpdateVectorStoreRequest\x1a).jan.storage.v1.UpdateVectorStoreResponse\x12h\n\x11\x44\x65leteVectorStore\x12(.jan.storage.v1.DeleteVectorStoreRequest\x1a).jan.storage.v1.DeleteVectorStoreResponse\x12h\n\x11SearchVectorStore\x12(.jan.storage.v1.SearchVectorStoreRequest\x1a).jan.storage.v1.SearchVectorStoreResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"jan/storage/v1/vector_stores.proto\x12\x0ejan.storage.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"jan/storage/v1/chunk_vectors.proto\x1a\x1bjan/storage/v1/paging.proto\x1a\'jan/storage/v1/vector_store_files.proto\"\xde\x03\n\x0bVectorStore\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_active_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x04name\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x1a\n\x12\x65xpires_after_days\x18\x06 \x01(\x05\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rmetadata_json\x18\x08 \x01(\t\x12/\n\x05state\x18\t \x01(\x0e\x32 .jan.storage.v1.VectorStoreState\x12:\n\x0b\x66ile_counts\x18\n \x01(\x0b\x32%.jan.storage.v1.VectorStoreFileCounts\x12\x13\n\x0busage_bytes\x18\x0b \x01(\x03\x12\x34\n\tembedding\x18\x0c \x01(\x0b\x32!.jan.storage.v1.EmbeddingProgressB\x07\n\x05_nameB\x0e\n\x0c_description\"}\n\x0eVectorStoreHit\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t\x12\x10\n\x08\x66ilename\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x17\n\x0f\x61ttributes_json\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x12\n\nby_meaning\x18\x06 \x01(\x08\"\x80\x01\n\x18\x43reateVectorStoreRequest\x12\x31\n\x0cvector_store\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.VectorStore\x12\x31\n\x05\x66iles\x18\x02 \x03(\x0b\x32\".jan.storage.v1.NewVectorStoreFile\"N\n\x19\x43reateVectorStoreResponse\x12\x31\n\x0cvector_store\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.VectorStore\"0\n\x15GetVectorStoreRequest\x12\x17\n\x0fvector_store_id\x18\x01 \x01(\t\"K\n\x16GetVectorStoreResponse\x12\x31\n\x0cvector_store\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.VectorStore\"D\n\x17ListVectorStoresRequest\x12)\n\x04page\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"`\n\x18ListVectorStoresResponse\x12\x32\n\rvector_stores\x18\x01 \x03(\x0b\x32\x1b.jan.storage.v1.VectorStore\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"~\n\x18UpdateVectorStoreRequest\x12\x31\n\x0cvector_store\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.VectorStore\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"N\n\x19UpdateVectorStoreResponse\x12\x31\n\x0cvector_store\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.VectorStore\"3\n\x18\x44\x65leteVectorStoreRequest\x12\x17\n\x0fvector_store_id\x18\x01 \x01(\t\"\x1b\n\x19\x44\x65leteVectorStoreResponse\"\xfa\x01\n\x18SearchVectorStoreRequest\x12\x17\n\x0fvector_store_id\x18\x01 \x01(\t\x12\x0f\n\x07queries\x18\x02 \x03(\t\x12\x14\n\x0c\x66ilters_json\x18\x03 \x01(\t\x12\x13\n\x0bmax_results\x18\x04 \x01(\x05\x12\x17\n\x0fscore_threshold\x18\x05 \x01(\x01\x12*\n\x08\x65mbedder\x18\x06 \x01(\x0b\x32\x18.jan.storage.v1.Embedder\x12\x15\n\rquery_vectors\x18\x07 \x03(\x0c\x12\x18\n\x10\x65mbedding_weight\x18\x08 \x01(\x01\x12\x13\n\x0btext_weight\x18\t \x01(\x01\"I\n\x19SearchVectorStoreResponse\x12,\n\x04hits\x18\x01 \x03(\x0b\x32\x1e.jan.storage.v1.VectorStoreHit*\x9c\x01\n\x10VectorStoreState\x12\"\n\x1eVECTOR_STORE_STATE_UNSPECIFIED\x10\x00\x12\"\n\x1eVECTOR_STORE_STATE_IN_PROGRESS\x10\x01\x12 \n\x1cVECTOR_STORE_STATE_COMPLETED\x10\x02\x12\x1e\n\x1aVECTOR_STORE_STATE_EXPIRED\x10\x03\x32\x84\x05\n\x12VectorStoreService\x12h\n\x11\x43reateVectorStore\x12(.jan.storage.v1.CreateVectorStoreRequest\x1a).jan.storage.v1.CreateVectorStoreResponse\x12_\n\x0eGetVectorStore\x12%.jan.storage.v1.GetVectorStoreRequest\x1a&.jan.storage.v1.GetVectorStoreResponse\x12\x65\n\x10ListVectorStores\x12\'.jan.storage.v1.ListVectorStoresRequest\x1a(.jan.storage.v1.ListVectorStoresResponse\x12h\n\x11UpdateVectorStore\x12(.jan.storage.v1.UpdateVectorStoreRequest\x1a).jan.storage.v1.UpdateVectorStoreResponse\x12h\n\x11\x44\x65leteVectorStore\x12(.jan.storage.v1.DeleteVectorStoreRequest\x1a).jan.storage.v1.DeleteVectorStoreResponse\x12h\n\x11SearchVectorStore\x12(.jan.storage.v1.SearchVectorStoreRequest\x1a).jan.storage.v1.SearchVectorStoreResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jan.storage.v1.vector_stores_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VECTORSTORESTATE']._serialized_start=1736
-  _globals['_VECTORSTORESTATE']._serialized_end=1892
-  _globals['_VECTORSTORE']._serialized_start=192
-  _globals['_VECTORSTORE']._serialized_end=616
-  _globals['_VECTORSTOREHIT']._serialized_start=618
-  _globals['_VECTORSTOREHIT']._serialized_end=723
-  _globals['_CREATEVECTORSTOREREQUEST']._serialized_start=726
-  _globals['_CREATEVECTORSTOREREQUEST']._serialized_end=854
-  _globals['_CREATEVECTORSTORERESPONSE']._serialized_start=856
-  _globals['_CREATEVECTORSTORERESPONSE']._serialized_end=934
-  _globals['_GETVECTORSTOREREQUEST']._serialized_start=936
-  _globals['_GETVECTORSTOREREQUEST']._serialized_end=984
-  _globals['_GETVECTORSTORERESPONSE']._serialized_start=986
-  _globals['_GETVECTORSTORERESPONSE']._serialized_end=1061
-  _globals['_LISTVECTORSTORESREQUEST']._serialized_start=1063
-  _globals['_LISTVECTORSTORESREQUEST']._serialized_end=1131
-  _globals['_LISTVECTORSTORESRESPONSE']._serialized_start=1133
-  _globals['_LISTVECTORSTORESRESPONSE']._serialized_end=1229
-  _globals['_UPDATEVECTORSTOREREQUEST']._serialized_start=1231
-  _globals['_UPDATEVECTORSTOREREQUEST']._serialized_end=1357
-  _globals['_UPDATEVECTORSTORERESPONSE']._serialized_start=1359
-  _globals['_UPDATEVECTORSTORERESPONSE']._serialized_end=1437
-  _globals['_DELETEVECTORSTOREREQUEST']._serialized_start=1439
-  _globals['_DELETEVECTORSTOREREQUEST']._serialized_end=1490
-  _globals['_DELETEVECTORSTORERESPONSE']._serialized_start=1492
-  _globals['_DELETEVECTORSTORERESPONSE']._serialized_end=1519
-  _globals['_SEARCHVECTORSTOREREQUEST']._serialized_start=1522
-  _globals['_SEARCHVECTORSTOREREQUEST']._serialized_end=1658
-  _globals['_SEARCHVECTORSTORERESPONSE']._serialized_start=1660
-  _globals['_SEARCHVECTORSTORERESPONSE']._serialized_end=1733
-  _globals['_VECTORSTORESERVICE']._serialized_start=1895
-  _globals['_VECTORSTORESERVICE']._serialized_end=2539
+  _globals['_VECTORSTORESTATE']._serialized_start=1960
+  _globals['_VECTORSTORESTATE']._serialized_end=2116
+  _globals['_VECTORSTORE']._serialized_start=228
+  _globals['_VECTORSTORE']._serialized_end=706
+  _globals['_VECTORSTOREHIT']._serialized_start=708
+  _globals['_VECTORSTOREHIT']._serialized_end=833
+  _globals['_CREATEVECTORSTOREREQUEST']._serialized_start=836
+  _globals['_CREATEVECTORSTOREREQUEST']._serialized_end=964
+  _globals['_CREATEVECTORSTORERESPONSE']._serialized_start=966
+  _globals['_CREATEVECTORSTORERESPONSE']._serialized_end=1044
+  _globals['_GETVECTORSTOREREQUEST']._serialized_start=1046
+  _globals['_GETVECTORSTOREREQUEST']._serialized_end=1094
+  _globals['_GETVECTORSTORERESPONSE']._serialized_start=1096
+  _globals['_GETVECTORSTORERESPONSE']._serialized_end=1171
+  _globals['_LISTVECTORSTORESREQUEST']._serialized_start=1173
+  _globals['_LISTVECTORSTORESREQUEST']._serialized_end=1241
+  _globals['_LISTVECTORSTORESRESPONSE']._serialized_start=1243
+  _globals['_LISTVECTORSTORESRESPONSE']._serialized_end=1339
+  _globals['_UPDATEVECTORSTOREREQUEST']._serialized_start=1341
+  _globals['_UPDATEVECTORSTOREREQUEST']._serialized_end=1467
+  _globals['_UPDATEVECTORSTORERESPONSE']._serialized_start=1469
+  _globals['_UPDATEVECTORSTORERESPONSE']._serialized_end=1547
+  _globals['_DELETEVECTORSTOREREQUEST']._serialized_start=1549
+  _globals['_DELETEVECTORSTOREREQUEST']._serialized_end=1600
+  _globals['_DELETEVECTORSTORERESPONSE']._serialized_start=1602
+  _globals['_DELETEVECTORSTORERESPONSE']._serialized_end=1629
+  _globals['_SEARCHVECTORSTOREREQUEST']._serialized_start=1632
+  _globals['_SEARCHVECTORSTOREREQUEST']._serialized_end=1882
+  _globals['_SEARCHVECTORSTORERESPONSE']._serialized_start=1884
+  _globals['_SEARCHVECTORSTORERESPONSE']._serialized_end=1957
+  _globals['_VECTORSTORESERVICE']._serialized_start=2119
+  _globals['_VECTORSTORESERVICE']._serialized_end=2763
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from jan.storage.v1 import chunk_vectors_pb2 as _chunk_vectors_pb2
 from jan.storage.v1 import paging_pb2 as _paging_pb2
 from jan.storage.v1 import vector_store_files_pb2 as _vector_store_files_pb2
 import builtins as _builtins
@@ -68,6 +69,7 @@ class VectorStore(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     FILE_COUNTS_FIELD_NUMBER: _builtins.int
     USAGE_BYTES_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The store's id, its folder's name."""
     name: _builtins.str
@@ -98,6 +100,10 @@ class VectorStore(_message.Message):
     def file_counts(self) -> _vector_store_files_pb2.VectorStoreFileCounts:
         """How far its files are; storage's to say."""
 
+    @_builtins.property
+    def embedding(self) -> _chunk_vectors_pb2.EmbeddingProgress:
+        """What its chunks are embedded with, and how far; absent for nothing. Storage's to say."""
+
     def __init__(
         self,
         *,
@@ -112,10 +118,11 @@ class VectorStore(_message.Message):
         state: Global___VectorStoreState.ValueType = ...,
         file_counts: _vector_store_files_pb2.VectorStoreFileCounts | None = ...,
         usage_bytes: _builtins.int = ...,
+        embedding: _chunk_vectors_pb2.EmbeddingProgress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_name", b"_name", "created_at", b"created_at", "description", b"description", "expires_at", b"expires_at", "file_counts", b"file_counts", "last_active_at", b"last_active_at", "name", b"name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_name", b"_name", "created_at", b"created_at", "description", b"description", "embedding", b"embedding", "expires_at", b"expires_at", "file_counts", b"file_counts", "last_active_at", b"last_active_at", "name", b"name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_name", b"_name", "created_at", b"created_at", "description", b"description", "expires_after_days", b"expires_after_days", "expires_at", b"expires_at", "file_counts", b"file_counts", "id", b"id", "last_active_at", b"last_active_at", "metadata_json", b"metadata_json", "name", b"name", "state", b"state", "usage_bytes", b"usage_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_name", b"_name", "created_at", b"created_at", "description", b"description", "embedding", b"embedding", "expires_after_days", b"expires_after_days", "expires_at", b"expires_at", "file_counts", b"file_counts", "id", b"id", "last_active_at", b"last_active_at", "metadata_json", b"metadata_json", "name", b"name", "state", b"state", "usage_bytes", b"usage_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
@@ -139,6 +146,7 @@ class VectorStoreHit(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_JSON_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    BY_MEANING_FIELD_NUMBER: _builtins.int
     file_id: _builtins.str
     """The file's id."""
     filename: _builtins.str
@@ -149,6 +157,8 @@ class VectorStoreHit(_message.Message):
     """The file's attributes: a JSON object."""
     text: _builtins.str
     """The chunk's text."""
+    by_meaning: _builtins.bool
+    """Whether its place was decided by meaning too, and not by words alone."""
     def __init__(
         self,
         *,
@@ -157,10 +167,11 @@ class VectorStoreHit(_message.Message):
         score: _builtins.float = ...,
         attributes_json: _builtins.str = ...,
         text: _builtins.str = ...,
+        by_meaning: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes_json", b"attributes_json", "file_id", b"file_id", "filename", b"filename", "score", b"score", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes_json", b"attributes_json", "by_meaning", b"by_meaning", "file_id", b"file_id", "filename", b"filename", "score", b"score", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -422,6 +433,10 @@ class SearchVectorStoreRequest(_message.Message):
     FILTERS_JSON_FIELD_NUMBER: _builtins.int
     MAX_RESULTS_FIELD_NUMBER: _builtins.int
     SCORE_THRESHOLD_FIELD_NUMBER: _builtins.int
+    EMBEDDER_FIELD_NUMBER: _builtins.int
+    QUERY_VECTORS_FIELD_NUMBER: _builtins.int
+    EMBEDDING_WEIGHT_FIELD_NUMBER: _builtins.int
+    TEXT_WEIGHT_FIELD_NUMBER: _builtins.int
     vector_store_id: _builtins.str
     """The store's id."""
     filters_json: _builtins.str
@@ -430,9 +445,23 @@ class SearchVectorStoreRequest(_message.Message):
     """At most so many chunks, 1 to 50."""
     score_threshold: _builtins.float
     """Only chunks with at least this score, 0 to 1."""
+    embedding_weight: _builtins.float
+    """How much meanings count beside words; both 0 for as much as each other."""
+    text_weight: _builtins.float
+    """How much words count beside meanings."""
     @_builtins.property
     def queries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What is looked for, as people would say it; a chunk that matches one of them is found."""
+
+    @_builtins.property
+    def embedder(self) -> _chunk_vectors_pb2.Embedder:
+        """The model that made `query_vectors`; absent to go by words alone."""
+
+    @_builtins.property
+    def query_vectors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """For each query its vector: 32-bit floats, the lowest byte first. Files without vectors of that model are found by
+        their words.
+        """
 
     def __init__(
         self,
@@ -442,10 +471,14 @@ class SearchVectorStoreRequest(_message.Message):
         filters_json: _builtins.str = ...,
         max_results: _builtins.int = ...,
         score_threshold: _builtins.float = ...,
+        embedder: _chunk_vectors_pb2.Embedder | None = ...,
+        query_vectors: _abc.Iterable[_builtins.bytes] | None = ...,
+        embedding_weight: _builtins.float = ...,
+        text_weight: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["embedder", b"embedder"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filters_json", b"filters_json", "max_results", b"max_results", "queries", b"queries", "score_threshold", b"score_threshold", "vector_store_id", b"vector_store_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedder", b"embedder", "embedding_weight", b"embedding_weight", "filters_json", b"filters_json", "max_results", b"max_results", "queries", b"queries", "query_vectors", b"query_vectors", "score_threshold", b"score_threshold", "text_weight", b"text_weight", "vector_store_id", b"vector_store_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
