@@ -8,10 +8,11 @@ from pathlib import Path
 
 import uvloop
 
-from bench.storage import durable, imports, lists, long_thread, search
+from bench.storage import chunks, durable, imports, lists, long_thread, search
 
 # Each gets an empty folder of its own.
 BENCHMARKS: dict[str, Callable[[Path], Coroutine[None, None, None]]] = {
+    "chunks": chunks.measure,
     "durable": durable.measure,
     "imports": imports.measure,
     "lists": lists.measure,

@@ -31,7 +31,7 @@ logger = get_logger(__name__)
 
 LEASE_ID = "vector-stores"
 TENANT = "vector-stores"
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 1.0
 # After a failure, at most; a model that cannot be loaded is no reason to ask all the time.
 _MOST_SECONDS = 60.0
 
