@@ -12,12 +12,22 @@ from typing import Any
 from gateway.convert.json_fields import from_text, to_text
 from gateway.idempotency.new_ids import NewIds
 from gateway.schemas.common import JsonObject
-from gateway.schemas.response_items import FunctionCallItem, FunctionOutputItem, MessageItem
+from gateway.schemas.compactions import pack
+from gateway.schemas.response_items import (
+    AnyItem,
+    CompactionItem,
+    FunctionCallItem,
+    FunctionOutputItem,
+    MessageItem,
+    ReasoningItem,
+)
 from jan.ids import MessageId
 from jan.storage.v1 import messages_pb2
 
 FUNCTION_CALL = "function_call"
 FUNCTION_OUTPUT = "function_call_output"
+COMPACTION = "compaction"
+_REASONING = "reasoning"
 
 _ROLES = {
     "user": messages_pb2.MESSAGE_ROLE_USER,
@@ -32,9 +42,7 @@ _STATUSES = {
 }
 
 
-def new_item(
-    item: MessageItem | FunctionCallItem | FunctionOutputItem, ids: NewIds, thread_id: str = ""
-) -> messages_pb2.Message:
+def new_item(item: AnyItem, ids: NewIds, thread_id: str = "") -> messages_pb2.Message:
     """The message that an item of a request becomes, with the next of `ids`."""
     match item:
         case MessageItem():
@@ -45,6 +53,10 @@ def new_item(
         case FunctionOutputItem():
             role = messages_pb2.MESSAGE_ROLE_TOOL
             parts = [{"type": FUNCTION_OUTPUT, "call_id": item.call_id, "output": item.text}]
+        case ReasoningItem():
+            role, parts = messages_pb2.MESSAGE_ROLE_ASSISTANT, [thought_part(item.thought)]
+        case CompactionItem():
+            role, parts = messages_pb2.MESSAGE_ROLE_USER, [{"type": COMPACTION, "summary": item.summary}]
     return messages_pb2.Message(
         id=ids.next(MessageId),
         thread_id=thread_id,
@@ -60,12 +72,28 @@ def call_part(call_id: str, name: str, arguments: str) -> JsonObject:
     return {"type": FUNCTION_CALL, "call_id": call_id, "name": name, "arguments": arguments}
 
 
+def thought_part(text: str) -> JsonObject:
+    """The content part of what a model thought, as Jan has it."""
+    return {"type": _REASONING, "text": {"value": text, "annotations": []}}
+
+
+def parts_of(message: messages_pb2.Message) -> list[JsonObject]:
+    """The content parts of a message."""
+    parts: list[JsonObject] = from_text(message.content_json, [])
+    return parts
+
+
 def item_from_message(message: messages_pb2.Message) -> JsonObject:
     """The item that a message is, whoever wrote it; parts that the Responses API has no word for are left out."""
-    parts: list[JsonObject] = from_text(message.content_json, [])
+    parts = parts_of(message)
     status = _STATUSES.get(message.status, "completed")
-    if len(parts) == 1 and parts[0].get("type") in (FUNCTION_CALL, FUNCTION_OUTPUT):
-        return {"id": message.id, "status": status, **parts[0]}
+    match parts:
+        case [{"type": "function_call" | "function_call_output"} as part]:
+            return {"id": message.id, "status": status, **part}
+        case [{"type": "reasoning"} as part]:
+            return reasoning_item(message.id, status, [_text_of(part)])
+        case [{"type": "compaction"} as part]:
+            return compaction_item(message.id, str(part.get("summary") or ""))
     role = messages_pb2.MessageRole.Name(message.role).removeprefix(_ROLE_PREFIX).lower()
     spoken = role == "assistant"
     content = [told for part in parts for told in _told(part, spoken=spoken)]
@@ -77,6 +105,22 @@ def message_item(id_: str, role: str, status: str, content: Iterable[JsonObject]
     return {"id": id_, "type": "message", "status": status, "role": role, "content": list(content)}
 
 
+def reasoning_item(id_: str, status: str, texts: Iterable[str]) -> JsonObject:
+    """OpenAI's item of what a model thought."""
+    content = [reasoning_text(text) for text in texts]
+    return {"id": id_, "type": _REASONING, "status": status, "summary": [], "content": content}
+
+
+def reasoning_text(text: str) -> JsonObject:
+    """The part of a thought."""
+    return {"type": "reasoning_text", "text": text}
+
+
+def compaction_item(id_: str, summary: str) -> JsonObject:
+    """OpenAI's item of a summary that stands for what was said before."""
+    return {"id": id_, "type": COMPACTION, "encrypted_content": pack(summary)}
+
+
 def output_text(text: str, annotations: Iterable[JsonObject] = ()) -> JsonObject:
     """The part of an answer."""
     return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": []}
@@ -85,10 +129,8 @@ def output_text(text: str, annotations: Iterable[JsonObject] = ()) -> JsonObject
 def _told(part: JsonObject, *, spoken: bool) -> Iterable[JsonObject]:
     match part.get("type", "text"):
         case "text":
-            text = part.get("text")
-            value = text if isinstance(text, dict) else {"value": text or ""}
-            said = str(value.get("value") or "")
-            cited = value.get("annotations") or ()
+            text, said = part.get("text"), _text_of(part)
+            cited = (text.get("annotations") if isinstance(text, dict) else None) or ()
             yield output_text(said, map(_citation, cited)) if spoken else {"type": "input_text", "text": said}
         case "image_url":
             image = part.get("image_url") or {}
@@ -96,6 +138,11 @@ def _told(part: JsonObject, *, spoken: bool) -> Iterable[JsonObject]:
         case "image_file":
             image = part.get("image_file") or {}
             yield _image(image, image_url=None, file_id=image.get("file_id"))
+
+
+def _text_of(part: JsonObject) -> str:
+    text = part.get("text")
+    return str((text.get("value") if isinstance(text, dict) else text) or "")
 
 
 def _image(image: JsonObject, **source: Any) -> JsonObject:

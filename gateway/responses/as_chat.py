@@ -29,7 +29,11 @@ class UnstoredAnswer:
 
     def __init__(self, run: runs_pb2.Run) -> None:
         self._run = run
-        self._events = ResponseEvents(derived_ids.message_id(run.id, 1), partial(derived_ids.call_item_id, run.id, 1))
+        self._events = ResponseEvents(
+            derived_ids.message_id(run.id, 1),
+            partial(derived_ids.call_item_id, run.id, 1),
+            derived_ids.reasoning_item_id(run.id, 1),
+        )
         self._finish_reason = ""
         self._said_anything = False
 
@@ -64,6 +68,8 @@ class UnstoredAnswer:
 
     def _say(self, delta: JsonObject) -> bytes:
         frames = b""
+        if thought := delta.get("reasoning_content"):
+            frames += self._events.think(thought)
         if text := delta.get("content"):
             self._said_anything = True
             frames += self._events.say(text)

@@ -12,12 +12,21 @@ from typing import Any
 
 import orjson
 
-from gateway.convert.items import call_part, message_item, output_text
+from gateway.convert.items import call_part, message_item, output_text, reasoning_item, reasoning_text
 from gateway.http.sse import frame
 from gateway.schemas.common import JsonObject
 
 _ENDS = {"completed": "completed", "incomplete": "incomplete", "failed": "failed", "cancelled": "failed"}
 """A response's status -> the event of its end. OpenAI has none for a cancelled one over SSE."""
+
+
+@dataclass(slots=True)
+class _Thought:
+    """What the model thinks, in the making."""
+
+    place: int
+    text: str = ""
+    is_open: bool = True
 
 
 @dataclass(slots=True)
@@ -47,8 +56,10 @@ class _Call:
 class ResponseEvents:
     """Tells of one response."""
 
-    def __init__(self, message_id: str, item_id: Callable[[int], str], *, after: int = -1) -> None:
+    def __init__(self, message_id: str, item_id: Callable[[int], str], reasoning_id: str, *, after: int = -1) -> None:
         """item_id: the id of the item of the call with that index. after: the last event that the client has."""
+        self._reasoning_id = reasoning_id
+        self._thought: _Thought | None = None
         self._message_id = message_id
         self._item_id = item_id
         self._after = after
@@ -66,10 +77,24 @@ class ResponseEvents:
         """Work on it has begun."""
         return self._frame("response.in_progress", response=response)
 
+    def think(self, text: str) -> bytes:
+        """The model thinks, in front of its first word or call; what it thinks behind that is not told."""
+        if self._message is not None or self._calls:
+            return b""
+        frames = b""
+        if self._thought is None:
+            self._thought = _Thought(self._next_place())
+            item = reasoning_item(self._reasoning_id, "in_progress", [])
+            frames += self._frame("response.output_item.added", output_index=self._thought.place, item=item)
+            frames += self._of_thought("response.content_part.added", part=reasoning_text(""))
+        self._thought.text += text
+        return frames + self._of_thought("response.reasoning_text.delta", delta=text)
+
     def say(self, text: str) -> bytes:
         """The model begins a message, or goes on with it; an empty text only begins it."""
         frames = b""
         if self._message is None:
+            frames += self._end_thought("completed")
             self._message = _Message(self._next_place())
             item = message_item(self._message_id, "assistant", "in_progress", [])
             frames += self._frame("response.output_item.added", output_index=self._message.place, item=item)
@@ -84,7 +109,7 @@ class ResponseEvents:
         function, index = delta.get("function") or {}, delta.get("index", 0)
         call, frames = self._calls.get(index), b""
         if call is None:
-            frames += self._end_message("completed")
+            frames += self._end_thought("completed") + self._end_message("completed")
             name, call_id = function.get("name") or "", delta.get("id") or ""
             call = self._calls[index] = _Call(self._item_id(index), self._next_place(), call_id, name)
             item = call.item("in_progress")
@@ -96,7 +121,7 @@ class ResponseEvents:
     def end(self, response: JsonObject) -> bytes:
         """It has ended, as the whole response says."""
         status = "completed" if response["status"] == "completed" else "incomplete"
-        frames = self._end_message(status)
+        frames = self._end_thought(status) + self._end_message(status)
         for call in self._calls.values():
             item = call.item(status)
             frames += self._of_call(
@@ -111,7 +136,27 @@ class ResponseEvents:
         if self._message is not None:
             content = [output_text(self._message.text)]
             items.append((self._message.place, message_item(self._message_id, "assistant", status, content)))
+        if self._thought is not None:
+            items.append((self._thought.place, self._reasoning_item(status)))
         return [item for _, item in sorted(items, key=lambda pair: pair[0])]
+
+    def _reasoning_item(self, status: str) -> JsonObject:
+        thought = self._thought.text if self._thought else ""
+        is_cut = status == "incomplete" and self._message is None and not self._calls
+        return reasoning_item(self._reasoning_id, "incomplete" if is_cut else "completed", [thought])
+
+    def _end_thought(self, status: str) -> bytes:
+        if self._thought is None or not self._thought.is_open:
+            return b""
+        self._thought.is_open = False
+        text = self._thought.text
+        return (
+            self._of_thought("response.reasoning_text.done", text=text)
+            + self._of_thought("response.content_part.done", part=reasoning_text(text))
+            + self._frame(
+                "response.output_item.done", output_index=self._thought.place, item=self._reasoning_item(status)
+            )
+        )
 
     def _end_message(self, status: str) -> bytes:
         if self._message is None or not self._message.is_open:
@@ -124,6 +169,10 @@ class ResponseEvents:
             + self._of_part("response.content_part.done", part=part)
             + self._frame("response.output_item.done", output_index=self._message.place, item=item)
         )
+
+    def _of_thought(self, kind: str, **fields: Any) -> bytes:
+        place = self._thought.place if self._thought else 0
+        return self._frame(kind, item_id=self._reasoning_id, output_index=place, content_index=0, **fields)
 
     def _of_part(self, kind: str, **fields: Any) -> bytes:
         place = self._message.place if self._message else 0

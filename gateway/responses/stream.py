@@ -17,7 +17,7 @@ from gateway.queueing.resumption import STARTING_AFTER, log_bounds
 from gateway.responses.events import ResponseEvents
 from gateway.responses.objects import response_object, stored_response
 from gateway.responses.waiting import ENDS, Event, events_of
-from gateway.runs import derived_ids, states
+from gateway.runs import derived_ids, reasoning, states
 from gateway.services.storage import StorageClient
 from jan.errors import (
     GoneError,
@@ -39,8 +39,8 @@ class Teller:
     def __init__(self, storage: StorageClient, run: runs_pb2.Run, after: int) -> None:
         self._storage = storage
         self._run = run
-        item_id = partial(derived_ids.call_item_id, run.id, 1)
-        self._events = ResponseEvents(derived_ids.message_id(run.id, 1), item_id, after=after)
+        item_id, thought_id = partial(derived_ids.call_item_id, run.id, 1), derived_ids.reasoning_item_id(run.id, 1)
+        self._events = ResponseEvents(derived_ids.message_id(run.id, 1), item_id, thought_id, after=after)
         self.is_over = False
 
     async def tell(self, event: Event) -> bytes:
@@ -52,6 +52,8 @@ class Teller:
                 return self._events.created(queued, queued=queued["status"] == "queued")
             case "thread.run.in_progress":
                 return self._events.in_progress(response_object(_as_it_was(self._run, states.IN_PROGRESS), []))
+            case reasoning.EVENT:
+                return self._events.think(data["text"])
             case "thread.message.created":
                 return self._events.say("")
             case "thread.message.delta":

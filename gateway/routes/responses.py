@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 from aiohttp import web
 
 from gateway.convert.items import item_from_message
@@ -16,6 +17,7 @@ from gateway.models.lookup import model_spec
 from gateway.queueing.priority import priority_of
 from gateway.queueing.resumption import wants_stream
 from gateway.queueing.tenant import tenant_of
+from gateway.responses.compaction import Parted, compacted, summary_job
 from gateway.responses.counting import count_tokens
 from gateway.responses.creation import begin, find_response, history, made_before, new_inputs, new_run, place_for
 from gateway.responses.objects import asked_of, stored_response
@@ -23,9 +25,10 @@ from gateway.responses.removal import remove
 from gateway.responses.stream import resume_response, starting_after, stream_response
 from gateway.responses.unstored import answer_unstored
 from gateway.responses.waiting import until_over
+from gateway.routes.answers import whole_answer
 from gateway.runs import states
 from gateway.runs.cancelling import cancel_run
-from gateway.schemas.responses import CountInputTokens, CreateResponse, check_include_of
+from gateway.schemas.responses import CompactResponse, CountInputTokens, CreateResponse, check_include_of
 from jan.errors import DeadlineExceededError, FailedPreconditionError, UnavailableError
 from jan.ids import MessageId, ResponseId, RunId, ThreadId
 from jan.inference.v1 import jobs_pb2
@@ -75,6 +78,24 @@ async def count_input_tokens(request: web.Request) -> web.Response:
             "input_tokens": await count_tokens(request.app[INFERENCE], model_spec(model), run, said),
         }
     )
+
+
+@routes.post("/v1/responses/compact")
+async def compact_response(request: web.Request) -> web.Response:
+    """Have the model sum a conversation up; its answer, sent as input, stands for what was said. Nothing is stored."""
+    body = await read_body(request, CompactResponse)
+    body.check_supported()
+    storage = request.app[STORAGE]
+    place = await place_for(storage, body, "")
+    model = await find_usable(request, body.model)
+    parted = Parted.of([*await history(storage, place), *new_inputs(body, NewIds())])
+    priority = priority_of(request, stream=False, service_tier=body.service_tier)
+    job = summary_job(model, parted, body.instructions or "", tenant=tenant_of(request), priority=priority)
+    async with request.app[JOBS].attended(job) as events:
+        answer = await whole_answer(request, job.id, events)
+    assert isinstance(answer.body, bytes)
+    answer.body = orjson.dumps(compacted(answer.body, parted))
+    return answer
 
 
 @routes.get("/v1/responses/{response_id}")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.convert.items import FUNCTION_CALL, FUNCTION_OUTPUT
+from gateway.convert.items import COMPACTION, FUNCTION_CALL, FUNCTION_OUTPUT
 from gateway.convert.json_fields import from_text
 from gateway.runs import derived_ids
 from gateway.runs.calls import calls_of
@@ -14,6 +14,8 @@ from jan.storage.v1 import messages_pb2, runs_pb2
 
 # What a model that reads text only is shown instead, so that it does not answer as if nothing had been there.
 UNSEEN_IMAGE = "[an image that you cannot see]"
+# Says of a compaction what it is.
+SUMMARY = "Summary of the conversation up to here:"
 
 _IMAGES = frozenset({"image_url", "image_file"})
 _ROLES = {
@@ -61,12 +63,12 @@ def conversation(
     messages of one role are kept apart; the chat template decides what to make of them.
     """
     system = [{"role": "system", "content": run.instructions}] if run.instructions else []
-    thread = _spoken([message for message in messages if message.run_id != run.id])
+    thread = chat_messages([message for message in messages if message.run_id != run.id])
     said = [said for round_ in range(1, run.round) for said in _said(run.id, round_, messages, steps)]
     return Conversation(system, thread, said)
 
 
-def _spoken(messages: Sequence[messages_pb2.Message]) -> list[dict[str, Any]]:
+def chat_messages(messages: Sequence[messages_pb2.Message]) -> list[dict[str, Any]]:
     """What messages say, as chats tell it. Calls that responses made are told with their outputs, or not at all."""
     parts = [_function_part(message) for message in messages]
     kinds = (FUNCTION_CALL, FUNCTION_OUTPUT)
@@ -135,5 +137,7 @@ def _texts(parts: Iterable[dict[str, Any]]) -> Iterable[str]:
             yield str(text.get("value", ""))
         elif isinstance(text, str):
             yield text
+        elif part.get("type") == COMPACTION:
+            yield f"{SUMMARY}\n{part.get('summary') or ''}"
         elif part.get("type") in _IMAGES:
             yield UNSEEN_IMAGE

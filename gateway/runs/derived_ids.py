@@ -54,6 +54,11 @@ def call_item_id(run_id: str, step: int, index: int) -> MessageId:
     return MessageId(f"fc_{_digest(run_id, f'{step}.item.{index}')}")
 
 
+def reasoning_item_id(run_id: str, step: int) -> MessageId:
+    """The message that keeps what a response's model thought."""
+    return MessageId(f"rs_{_digest(run_id, f'{step}.reasoning')}")
+
+
 def message_id(run_id: str, step: int) -> MessageId:
     """The message that the step writes."""
     return MessageId(_derived(MessageId, run_id, str(step)))

@@ -16,7 +16,7 @@ from gateway.queueing.jobs import queue_unavailable
 from gateway.queueing.places import LOOK_SECONDS
 from gateway.queueing.resumption import STARTING_AFTER, Place, check_place, log_bounds, wants_numbers
 from gateway.queueing.waiting_room import WaitingRoom
-from gateway.runs import states
+from gateway.runs import reasoning, states
 from gateway.runs.derived_ids import job_id, round_id
 from gateway.runs.log import DONE, error_frame, event_frame
 from gateway.runs.retelling import ALIKE, Told
@@ -30,6 +30,9 @@ from jan.errors import (
 )
 from jan.queue.follower import LogEntry, LogRestartedError, LogSubscription, SlowReaderError
 from jan.storage.v1 import runs_pb2
+
+# What the Assistants API has no event for.
+_UNTOLD = f"event: {reasoning.EVENT}\n".encode()
 
 
 async def stream_run(
@@ -152,9 +155,10 @@ async def _batches(subscription: LogSubscription, room: WaitingRoom) -> AsyncIte
 
 
 def _frames(run: runs_pb2.Run, batch: Sequence[LogEntry], *, with_numbers: bool) -> bytes:
+    told = [entry for entry in batch if not entry.payload.startswith(_UNTOLD)]
     if with_numbers:
-        return b"".join(numbered(entry.number, entry.payload, round_=run.round) for entry in batch)
-    return b"".join(entry.payload for entry in batch)
+        return b"".join(numbered(entry.number, entry.payload, round_=run.round) for entry in told)
+    return b"".join(entry.payload for entry in told)
 
 
 async def _last_frames(request: web.Request, run: runs_pb2.Run) -> bytes:

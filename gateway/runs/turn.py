@@ -8,6 +8,7 @@ from typing import Any
 from gateway.runs.answer import Answer
 from gateway.runs.calls import Calls
 from gateway.runs.file_search import Result
+from gateway.runs.reasoning import Reasoning
 from gateway.runs.states import is_response
 from gateway.runs.steps import StepStatus
 from gateway.services.storage import StorageClient
@@ -32,6 +33,7 @@ class Turn:
         self._blank = ""
         self.answer: Answer | None = None
         self.calls: Calls | None = None
+        self._reasoning: Reasoning | None = None
         self.finish_reason = ""
 
     async def take_in(self, chunk: dict[str, Any]) -> list[bytes]:
@@ -39,6 +41,7 @@ class Turn:
         frames: list[bytes] = []
         for choice in chunk["choices"]:
             delta = choice["delta"]
+            frames += self._think(delta.get("reasoning_content") or "")
             frames += await self._say(delta.get("content") or "")
             for call in delta.get("tool_calls") or ():
                 frames += await self._call(call)
@@ -68,6 +71,8 @@ class Turn:
 
     def cut(self, reason: str, status: StepStatus, usage: Usage | None) -> None:
         """The round ended early; what was said and called is kept. reason: OpenAI's, for the message."""
+        if self._reasoning is not None and self.answer is None and self.calls is None:
+            self._reasoning.cut()
         if self.answer is not None:
             self.answer.cut(reason, status, None if self.calls else usage)
         if self.calls is not None:
@@ -77,6 +82,8 @@ class Turn:
 
     async def store(self) -> list[bytes]:
         """Store what has ended; returns the events that tell of it."""
+        if self._reasoning is not None:
+            await self._storage.create_message(self._reasoning.message)
         frames = await self.store_message()
         if self.calls is not None:
             await self._storage.put_run_step(self.calls.step)
@@ -92,6 +99,12 @@ class Turn:
         self.answer.message.CopyFrom(await self._storage.create_message(self.answer.message))
         await self._storage.put_run_step(self.answer.step)
         return self.answer.ended_frames()
+
+    def _think(self, text: str) -> list[bytes]:
+        if not text or not is_response(self._run) or self.answer is not None or self.calls is not None:
+            return []
+        self._reasoning = self._reasoning or Reasoning(self._run)
+        return [self._reasoning.add(text)]
 
     async def _say(self, text: str) -> list[bytes]:
         if not text:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.schemas.common import COUNTABLE, MAX_PARTS, NO_NUL, RequestModel, Text
+from gateway.schemas.compactions import unpack
 
 CallId = Annotated[str, StringConstraints(min_length=1, max_length=256), NO_NUL]
+_KNOWN_ITEMS = ("message", "function_call", "function_call_output", "reasoning", "compaction")
 _KNOWN_PARTS = ("input_text", "output_text", "text", "refusal")
 
 
@@ -78,13 +80,51 @@ class FunctionOutputItem(RequestModel):
         return "\n".join(part.said for part in self.output)
 
 
+class ThoughtPart(RequestModel):
+    """A piece of what a model thought, or of its summary."""
+
+    type: Literal["reasoning_text", "summary_text"]
+    text: Text
+
+
+class ReasoningItem(RequestModel):
+    """What a model thought in an earlier response, sent along; no model is shown it again."""
+
+    type: Literal["reasoning"]
+    summary: list[ThoughtPart] = Field(default=[], max_length=MAX_PARTS)
+    content: Annotated[list[ThoughtPart], Field(max_length=MAX_PARTS)] | None = None
+
+    @property
+    def thought(self) -> str:
+        """Its words, or those of its summary; of an encrypted one nothing is known."""
+        return "\n".join(part.text for part in self.content or self.summary)
+
+
+class CompactionItem(RequestModel):
+    """A summary of what was said before, as `/v1/responses/compact` gives it."""
+
+    type: Literal["compaction"]
+    encrypted_content: str
+
+    @model_validator(mode="after")
+    def _is_of_this_server(self) -> Self:
+        if unpack(self.encrypted_content) is None:
+            raise PydanticCustomError("unsupported_content", "This compaction was not made by this server")
+        return self
+
+    @property
+    def summary(self) -> str:
+        """The summary."""
+        return unpack(self.encrypted_content) or ""
+
+
 def _kind_of(item: Any) -> str:
     return str(item.get("type") or "message") if isinstance(item, dict) else "message"
 
 
 def _only_known(item: Any) -> Any:
     """Refuse an item that only tools of OpenAI's own make, by its type."""
-    if (kind := _kind_of(item)) not in ("message", "function_call", "function_call_output"):
+    if (kind := _kind_of(item)) not in _KNOWN_ITEMS:
         message = "Items of type '{kind}' are not supported by this server"
         raise PydanticCustomError("unsupported_content", message, {"kind": kind[:64]})
     return item
@@ -98,9 +138,12 @@ def _tag_of(item: Any) -> str:
 Item = Annotated[
     Annotated[MessageItem, Tag("MESSAGE")]
     | Annotated[FunctionCallItem, Tag("FUNCTION_CALL")]
-    | Annotated[FunctionOutputItem, Tag("FUNCTION_CALL_OUTPUT")],
+    | Annotated[FunctionOutputItem, Tag("FUNCTION_CALL_OUTPUT")]
+    | Annotated[ReasoningItem, Tag("REASONING")]
+    | Annotated[CompactionItem, Tag("COMPACTION")],
     Discriminator(_tag_of),
 ]
+AnyItem: TypeAlias = MessageItem | FunctionCallItem | FunctionOutputItem | ReasoningItem | CompactionItem
 
 
 def _as_items(value: Any) -> Any:

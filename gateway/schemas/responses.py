@@ -169,10 +169,10 @@ class CreateResponse(RequestModel):
 
     _not_built: ClassVar[tuple[str, ...]] = ("prompt", "moderation", "context_management")
     _partly: ClassVar[dict[str, str]] = {
-        "input": "texts, function calls and their outputs; no images, no files",
+        "input": "texts, function calls and their outputs, reasoning, compactions; no images, no files",
         "include": "`message.output_text.logprobs` is refused; of the others there is never anything",
         "max_tool_calls": "it counts built-in tools, of which there are none",
-        "reasoning": "`effort`; summaries are refused",
+        "reasoning": "`effort`; of summaries `auto` alone, which gives none",
         "stream_options": "`include_obfuscation` is refused",
         "text": "`verbosity` other than medium is refused",
         "tools": "functions; all others are refused",
@@ -189,8 +189,9 @@ class CreateResponse(RequestModel):
         refused = {
             "top_logprobs": bool(self.top_logprobs),
             "text.verbosity": text.verbosity not in (None, "medium"),
-            "reasoning.summary": reasoning.summary is not None,
-            "reasoning.generate_summary": reasoning.generate_summary is not None,
+            # Nobody sums thoughts up here, which `auto` leaves to us; they are told in full.
+            "reasoning.summary": reasoning.summary not in (None, "auto"),
+            "reasoning.generate_summary": reasoning.generate_summary not in (None, "auto"),
         }
         for name, is_asked in refused.items():
             if is_asked:
@@ -234,7 +235,7 @@ class CreateResponse(RequestModel):
             "previous_response_id": self.previous_response_id,
             "background": bool(self.background),
             "text": {"format": shape.model_dump(exclude_none=True, by_alias=True), "verbosity": "medium"},
-            "reasoning": {"effort": reasoning.effort, "summary": None},
+            "reasoning": {"effort": reasoning.effort, "summary": reasoning.summary},
             "tools": [_whole_tool(tool) for tool in self.tools or ()],
             "tool_choice": "auto" if choice is None else choice if isinstance(choice, str) else choice.model_dump(),
             "truncation": self.truncation or "disabled",
@@ -262,6 +263,17 @@ class CountInputTokens(CreateResponse):
             if getattr(self, name) is not None:
                 raise unsupported(name)
         super().check_supported()
+
+
+class CompactResponse(CountInputTokens):
+    """POST /v1/responses/compact: what the conversation is, and who sums it up."""
+
+    _counted: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("model", "input", "instructions", "previous_response_id", "service_tier"),
+            *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"),
+        }
+    )
 
 
 def _whole_tool(tool: FunctionTool) -> JsonObject:
