@@ -6,23 +6,20 @@ documents stands in openai_contract.json beside this file: the names of its endp
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
-import re
 import sys
-import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from types import FunctionType
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel
 
 from gateway.app import build_app
 from gateway.http.not_built import FAMILIES
+from gateway.openapi.reading import Reading, anonymous, routes_of
 from gateway.settings import GatewaySettings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -32,8 +29,6 @@ CONTRACT: Final = Path(__file__).with_name("openai_contract.json")
 SUPPORTED, ACCEPTED, REMOTE = "supported", "accepted", "remote models only"
 REFUSED, IGNORED, NOT_BUILT = "refused", "ignored", "not built"
 
-# The gateway's functions that check a body; its schema is their second argument.
-_READERS: Final = {"read_body", "validate"}
 # Parts of a request that no schema names.
 _FORM_FIELDS: Final = {"POST /files": {"file"}, "POST /uploads/{upload_id}/parts": {"data"}}
 _HEAD: Final = """# OpenAI's API, endpoint by endpoint
@@ -72,7 +67,7 @@ class Endpoint:
 
 def endpoints() -> list[Endpoint]:
     """Every endpoint of the contract, in its order."""
-    handlers = dict(_handlers())
+    handlers = {one.anonymous: one.handler for one in routes_of(build_app(GatewaySettings.from_environment({})))}
     contract = json.loads(CONTRACT.read_text("utf-8"))["endpoints"]
     return [_judged(name, documented, handlers) for name, documented in contract.items()]
 
@@ -108,10 +103,10 @@ def _named(names: list[str], notes: Mapping[str, str]) -> str:
 
 def _judged(name: str, documented: Mapping[str, list[str]], handlers: Mapping[str, FunctionType]) -> Endpoint:
     method, _, path = name.partition(" ")
-    handler = handlers.get(_anonymous(f"{method} /v1{path}"))
+    handler = handlers.get(anonymous(f"{method} /v1{path}"))
     if handler is None:
         return Endpoint(method, path, REFUSED if path.split("/")[1] in FAMILIES else NOT_BUILT, {}, {})
-    read = _Reading(handler)
+    read = Reading(handler)
     words = {one: SUPPORTED if read.reads(one) else IGNORED for one in documented["query"]}
     words |= {one: _word(one, read.models, _FORM_FIELDS.get(name, set())) for one in documented["body"]}
     notes = {one: text for model in read.models for one, text in getattr(model, "_partly", {}).items()}
@@ -124,57 +119,6 @@ def _word(name: str, models: set[type[BaseModel]], form: set[str]) -> str:
         if any(name in getattr(model, list_name, ()) for model in models):
             return word
     return SUPPORTED if name in form or any(name in model.model_fields for model in models) else IGNORED
-
-
-def _handlers() -> Iterator[tuple[str, FunctionType]]:
-    for route in build_app(GatewaySettings.from_environment({})).router.routes():
-        if route.resource is not None and isinstance(route.handler, FunctionType):
-            yield _anonymous(f"{route.method} {route.resource.canonical}"), route.handler
-
-
-def _anonymous(name: str) -> str:
-    return re.sub(r"\{[^}]*\}", "{}", name)
-
-
-class _Reading:
-    """What a handler, with the functions of the gateway that it calls, reads of a request."""
-
-    def __init__(self, handler: FunctionType) -> None:
-        self.models: set[type[BaseModel]] = set()
-        self._strings: set[str] = set()
-        self._seen: set[Callable[..., Any]] = set()
-        self._look_at(handler)
-
-    def reads(self, name: str) -> bool:
-        """Whether a parameter of the query is looked for: by its name, or as `name[key]`."""
-        name = name.removesuffix("[]")
-        return name in self._strings or any(text.startswith(rf"{name}\[") for text in self._strings)
-
-    def _look_at(self, function: FunctionType) -> None:
-        self._seen.add(function)
-        for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                self._strings.add(node.value)
-            elif isinstance(node, ast.Name):
-                self._take(function.__globals__.get(node.id))
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _READERS:
-                self._models_of(node, function.__globals__)
-
-    def _models_of(self, call: ast.Call, names: Mapping[str, Any]) -> None:
-        """The schema that a body is checked against."""
-        for argument in call.args[1:]:
-            model = names.get(argument.id) if isinstance(argument, ast.Name) else None
-            if isinstance(model, type) and issubclass(model, BaseModel):
-                self.models.add(model)
-
-    def _take(self, value: object) -> None:
-        match value:
-            case str():
-                self._strings.add(value)
-            case re.Pattern():
-                self._strings.add(value.pattern)
-            case FunctionType() if value.__module__.startswith("gateway.") and value not in self._seen:
-                self._look_at(value)
 
 
 def main(command: str) -> int:

@@ -26,6 +26,7 @@ from gateway.keys import (
     CHATS,
     CHUNK_SEARCH,
     COMPLETIONS,
+    DOCUMENT,
     FOLLOWER,
     INFERENCE,
     JOBS,
@@ -42,6 +43,7 @@ from gateway.keys import (
     UPLOADS,
     VECTOR_STORES,
 )
+from gateway.openapi.served import ServedDocument
 from gateway.pulls.client import PullClient
 from gateway.pulls.hub import Hub
 from gateway.pulls.puller import Puller
@@ -56,6 +58,7 @@ from gateway.routes import (
     completions,
     conversations,
     devices,
+    documentation,
     embeddings,
     files,
     health,
@@ -102,6 +105,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
     app[LEAVING] = asyncio.Event()
     app[SETTINGS] = settings
     app[METRICS] = GatewayMetrics()
+    app[DOCUMENT] = ServedDocument(app)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(end_watches)
     app.cleanup_ctx.append(connections)
@@ -109,6 +113,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
     # and so for assistants and models.
     for module in (
         health,
+        documentation,
         pulls,
         model_imports,
         models,

@@ -12,6 +12,7 @@ from gateway.completions.resumable import Chats
 from gateway.fetching.assistants import AssistantDownloads
 from gateway.http.metrics import GatewayMetrics
 from gateway.idempotency.records import RecordedAnswers
+from gateway.openapi.served import ServedDocument
 from gateway.pulls.puller import Puller
 from gateway.queueing.jobs import JobClient
 from gateway.queueing.places import QueueClient
@@ -30,6 +31,7 @@ LEAVING = web.AppKey("leaving", asyncio.Event)
 """Set once the gateway was told to stop."""
 SETTINGS = web.AppKey("settings", GatewaySettings)
 METRICS = web.AppKey("metrics", GatewayMetrics)
+DOCUMENT = web.AppKey("document", ServedDocument)
 STORAGE = web.AppKey("storage", StorageClient)
 UPLOADS = web.AppKey("uploads", UploadClient)
 VECTOR_STORES = web.AppKey("vector_stores", VectorStoreClient)

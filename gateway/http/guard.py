@@ -13,8 +13,8 @@ from aiohttp import web
 from gateway.settings import AUTH_NONE, GatewaySettings
 from jan.errors import InvalidArgumentError, PermissionDeniedError, UnauthenticatedError
 
-# Health checks carry no key; every other route needs one.
-OPEN_ROUTES = frozenset({"/healthz", "/readyz"})
+# Health checks carry no key, and what the API looks like is no secret; every other route needs one.
+OPEN_ROUTES = frozenset({"/healthz", "/readyz", "/", "/docs", "/docs/{name}", "/openapi.json"})
 
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?", re.ASCII)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

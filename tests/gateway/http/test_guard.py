@@ -25,18 +25,19 @@ async def guarded(storage_server: StorageServer, redis_server: RedisServer, redi
 
 
 def routes(app: web.Application) -> list[tuple[str, str]]:
-    """Every method and path of the application, with something in each place of the path."""
+    """Every method and path of the application that needs a key, with something in each place of the path."""
     found = []
     for route in app.router.routes():
         assert route.resource is not None
         pattern = route.resource.canonical
         path = "/".join("x" if part.startswith("{") else part for part in pattern.split("/"))
-        found.append((route.method, path))
+        if pattern not in OPEN_ROUTES:
+            found.append((route.method, path))
     return found
 
 
-async def test_every_route_but_health_wants_a_key(guarded: Gateway) -> None:
-    checked = [(method, path) for method, path in routes(guarded.app) if path not in OPEN_ROUTES]
+async def test_every_route_but_open_ones_wants_a_key(guarded: Gateway) -> None:
+    checked = routes(guarded.app)
     assert len(checked) > 30
     for method, path in checked:
         async with guarded.client.request(method, path) as response:

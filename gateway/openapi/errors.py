@@ -1,0 +1,50 @@
+"""Which refusals and failures a route may answer with, and what they mean; the body is always the same."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gateway.openapi.parameters import path_names
+from gateway.openapi.reading import Route
+
+_MEANINGS: Final = {
+    400: "The request is not as it must be, or not possible now; `param` names the field.",
+    401: "No key, or a wrong one.",
+    403: "Not allowed.",
+    404: "What is named is not there.",
+    409: "It cannot be done beside what is there or under way.",
+    410: "It was there, and is gone.",
+    412: "What is to be changed is another one meanwhile.",
+    413: "The body is too large.",
+    415: "Another content type is needed.",
+    416: "The file has no byte of that range.",
+    422: "The key of a request was used for another one.",
+    429: "Too much is waiting; `Retry-After` tells when to come back.",
+    500: "A fault of this server.",
+    503: "Something that is needed does not answer; `Retry-After` tells when to come back.",
+    504: "It took too long.",
+    507: "The disk is full.",
+}
+_EVERYWHERE: Final = (400, 401, 403, 500, 503, 504)
+_OF_READING: Final = (410, 416)
+_OF_CHANGING: Final = (404, 409, 410, 412, 413, 415, 422, 429, 507)
+_READINESS: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Janroot.Readiness"}}}
+_BODY: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Janroot.Error"}}}
+
+
+def components() -> dict[str, Any]:
+    """The response components, which `responses` refers to."""
+    return {f"Error{status}": {"description": text, "content": _BODY} for status, text in _MEANINGS.items()}
+
+
+def responses(route: Route) -> dict[str, Any]:
+    """The responses by status."""
+    statuses = {*_EVERYWHERE, *(_OF_READING if route.method == "GET" else _OF_CHANGING)}
+    if path_names(route.path):
+        statuses.add(404)
+    found: dict[str, Any] = {
+        str(status): {"$ref": f"#/components/responses/Error{status}"} for status in sorted(statuses)
+    }
+    if route.path == "/readyz":
+        found["503"] = {"description": "Not yet.", "content": _READINESS}
+    return found
