@@ -24,6 +24,7 @@ from jan.storage.v1 import (
     pulls_pb2_grpc,
     report_pb2_grpc,
     runs_pb2_grpc,
+    texts_pb2_grpc,
     threads_pb2_grpc,
     trash_pb2_grpc,
     uploads_pb2_grpc,
@@ -51,6 +52,7 @@ from storage_service.servicers.models import ModelServicer
 from storage_service.servicers.pulls import PullServicer
 from storage_service.servicers.report import ReportServicer
 from storage_service.servicers.runs import RunServicer
+from storage_service.servicers.texts import TextServicer
 from storage_service.servicers.threads import ThreadServicer
 from storage_service.servicers.trash import LOCK as TRASH_LOCK
 from storage_service.servicers.trash import TrashServicer
@@ -78,6 +80,8 @@ ARCHIVE_WORKERS = 2
 PULL_WORKERS = 2
 # A vector store whose index is made anew takes its time.
 CHUNK_SEARCH_WORKERS = 2
+# Documents that models are to read, each in a child of its own.
+EXTRACTION_WORKERS = 2
 
 
 async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool = False) -> bool:
@@ -91,6 +95,7 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
     archiving = Access(exit_on_disk_failure, ARCHIVE_WORKERS, guard)
     pulling = Access(exit_on_disk_failure, PULL_WORKERS, guard)
     chunk_searching = Access(exit_on_disk_failure, CHUNK_SEARCH_WORKERS, guard)
+    extracting = Access(exit_on_disk_failure, EXTRACTION_WORKERS, guard)
     search = Search(store)
     ingestion = Ingestion(store, exit_on_disk_failure)
     downloads = Downloads()
@@ -110,6 +115,7 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
         vector_store_files_pb2_grpc.add_VectorStoreFileServiceServicer_to_server(
             VectorStoreFileServicer(access, store), server
         )
+        texts_pb2_grpc.add_TextServiceServicer_to_server(TextServicer(extracting, store, stop.is_set), server)
         chunk_vectors_pb2_grpc.add_ChunkVectorServiceServicer_to_server(
             ChunkVectorServicer(chunk_searching, store), server
         )
@@ -129,6 +135,7 @@ async def serve(store: Store, address: str, stop: asyncio.Event, *, watch: bool 
     await pulling.close()
     await asyncio.to_thread(ingestion.stop)
     await chunk_searching.close()
+    await extracting.close()
     await access.close()
     await asyncio.to_thread(keeper.stop)
     await asyncio.to_thread(search.stop)

@@ -69,7 +69,7 @@ class BatchResponses:
         storage, ids = self._parts.storage, NewIds(job_id)
         place = await place_for(storage, asked, "")
         model = await find_model(storage, asked.model)
-        inputs = new_inputs(asked, ids)
+        inputs = await new_inputs(storage, asked, ids)
         run = new_run(asked, model, place, inputs, run_id=ids.next(RunId), tenant=self._tenant, priority=_PRIORITY)
         run.ClearField("thread_id")
         said = [*await history(storage, place), *inputs]
@@ -104,7 +104,7 @@ class BatchResponses:
         run_id, made = ids.next(RunId), ids.thread() or ""
         place = await place_for(storage, asked, made)
         model = await find_model(storage, asked.model)
-        inputs = new_inputs(asked, ids)
+        inputs = await new_inputs(storage, asked, ids)
         run = new_run(asked, model, place, inputs, run_id=run_id, tenant=self._tenant, priority=_PRIORITY)
         run.expires_at.seconds = run.created_at.seconds + max(1, int(seconds_left))
         return await begin(storage, place, run, inputs)

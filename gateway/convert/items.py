@@ -16,10 +16,13 @@ from gateway.schemas.compactions import pack
 from gateway.schemas.response_items import (
     AnyItem,
     CompactionItem,
+    FilePart,
     FunctionCallItem,
     FunctionOutputItem,
     MessageItem,
+    ReadFilePart,
     ReasoningItem,
+    TextPart,
 )
 from jan.ids import MessageId
 from jan.storage.v1 import messages_pb2
@@ -27,6 +30,7 @@ from jan.storage.v1 import messages_pb2
 FUNCTION_CALL = "function_call"
 FUNCTION_OUTPUT = "function_call_output"
 COMPACTION = "compaction"
+FILE = "file"
 _REASONING = "reasoning"
 
 _ROLES = {
@@ -47,7 +51,7 @@ def new_item(item: AnyItem, ids: NewIds, thread_id: str = "") -> messages_pb2.Me
     match item:
         case MessageItem():
             role = _ROLES[item.role]
-            parts = [{"type": "text", "text": {"value": part.said, "annotations": []}} for part in item.content]
+            parts = list(map(_part, item.content))
         case FunctionCallItem():
             role, parts = messages_pb2.MESSAGE_ROLE_ASSISTANT, [call_part(item.call_id, item.name, item.arguments)]
         case FunctionOutputItem():
@@ -65,6 +69,14 @@ def new_item(item: AnyItem, ids: NewIds, thread_id: str = "") -> messages_pb2.Me
         content_json=to_text(parts),
         metadata_json="{}",
     )
+
+
+def _part(part: TextPart | FilePart) -> JsonObject:
+    """A part as threads keep it; of a document what it says, and where it came from."""
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": {"value": part.said, "annotations": []}}
+    named = {"filename": part.filename} | ({"file_id": part.file_id} if part.file_id else {})
+    return {"type": FILE, FILE: named | ({"text": part.text} if isinstance(part, ReadFilePart) else {})}
 
 
 def call_part(call_id: str, name: str, arguments: str) -> JsonObject:
@@ -132,6 +144,10 @@ def _told(part: JsonObject, *, spoken: bool) -> Iterable[JsonObject]:
             text, said = part.get("text"), _text_of(part)
             cited = (text.get("annotations") if isinstance(text, dict) else None) or ()
             yield output_text(said, map(_citation, cited)) if spoken else {"type": "input_text", "text": said}
+        case "file":
+            file = part.get(FILE) or {}
+            known = {name: file[name] for name in ("file_id", "filename", "file_data") if file.get(name)}
+            yield {"type": "input_file", **known}
         case "image_url":
             image = part.get("image_url") or {}
             yield _image(image, image_url=image.get("url"), file_id=None)

@@ -14,6 +14,7 @@ from gateway.convert.threads import DEFAULT_ASSISTANT, new_thread
 from gateway.idempotency.new_ids import NewIds
 from gateway.models.threads import assistant_of
 from gateway.queueing.priority import Priority, name_of
+from gateway.responses.files import with_files_read
 from gateway.responses.objects import asked_of, written
 from gateway.runs import states
 from gateway.runs.steps import now
@@ -115,9 +116,9 @@ def new_run(
     return run
 
 
-def new_inputs(body: CreateResponse, ids: NewIds) -> list[messages_pb2.Message]:
-    """The messages that a request's input becomes, oldest first."""
-    return [new_item(item, ids) for item in body.input]
+async def new_inputs(storage: StorageClient, body: CreateResponse, ids: NewIds) -> list[messages_pb2.Message]:
+    """The messages that a request's input becomes, oldest first. Raises as `with_files_read` does."""
+    return [new_item(item, ids) for item in await with_files_read(storage, body.input)]
 
 
 async def begin(

@@ -13,6 +13,7 @@ from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.idempotency.key import new_ids
 from gateway.keys import STORAGE
+from gateway.responses.files import with_files_read
 from gateway.routes.threads import cancel_jobs
 from gateway.schemas.common import JsonObject
 from gateway.schemas.conversations import CreateConversation, CreateItems, UpdateConversation
@@ -31,7 +32,8 @@ async def create_conversation(request: web.Request) -> web.Response:
     ids = new_ids(request)
     draft = new_thread(None, ids)
     draft.thread.metadata_json = to_text(body.metadata or {})
-    draft.messages.extend(new_item(item, ids) for item in body.items or ())
+    items = await with_files_read(request.app[STORAGE], body.items or ())
+    draft.messages.extend(new_item(item, ids) for item in items)
     return json_response(_conversation(await request.app[STORAGE].create_thread(draft)))
 
 
@@ -75,7 +77,8 @@ async def create_items(request: web.Request) -> web.Response:
     body = await read_body(request, CreateItems)
     check_include_of(request.query)
     thread_id, ids = _thread_id_of(request), new_ids(request)
-    messages = [new_item(item, ids, thread_id) for item in body.items]
+    items = await with_files_read(request.app[STORAGE], body.items)
+    messages = [new_item(item, ids, thread_id) for item in items]
     stored = [await request.app[STORAGE].create_message(message) for message in messages]
     return json_response(list_envelope([*map(item_from_message, stored)], has_more=False))
 

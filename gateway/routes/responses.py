@@ -51,7 +51,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     model = await find_usable(request, body.model)
     # A person waits for a response, streamed or polled, as for a run.
     priority = priority_of(request, stream=True, service_tier=body.service_tier)
-    inputs = new_inputs(body, ids)
+    inputs = await new_inputs(storage, body, ids)
     tenant = tenant_of(request, body.person)
     run = new_run(body, model, place, inputs, run_id=run_id, tenant=tenant, priority=priority)
     if body.store is False:
@@ -68,7 +68,8 @@ async def count_input_tokens(request: web.Request) -> web.Response:
     body = await read_body(request, CountInputTokens)
     body.check_supported()
     model = await find_usable(request, body.model)
-    storage, inputs = request.app[STORAGE], new_inputs(body, NewIds())
+    storage = request.app[STORAGE]
+    inputs = await new_inputs(storage, body, NewIds())
     place = await place_for(storage, body, "")
     run = new_run(body, model, place, inputs, run_id=RunId.new(), tenant="", priority=jobs_pb2.PRIORITY_INTERACTIVE)
     said = [*await history(storage, place), *inputs]
@@ -88,7 +89,7 @@ async def compact_response(request: web.Request) -> web.Response:
     storage = request.app[STORAGE]
     place = await place_for(storage, body, "")
     model = await find_usable(request, body.model)
-    parted = Parted.of([*await history(storage, place), *new_inputs(body, NewIds())])
+    parted = Parted.of([*await history(storage, place), *await new_inputs(storage, body, NewIds())])
     priority = priority_of(request, stream=False, service_tier=body.service_tier)
     job = summary_job(model, parted, body.instructions or "", tenant=tenant_of(request), priority=priority)
     async with request.app[JOBS].attended(job) as events:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.convert.items import COMPACTION, FUNCTION_CALL, FUNCTION_OUTPUT
+from gateway.convert.items import COMPACTION, FILE, FUNCTION_CALL, FUNCTION_OUTPUT
 from gateway.convert.json_fields import from_text
 from gateway.runs import derived_ids
 from gateway.runs.calls import calls_of
@@ -139,5 +139,7 @@ def _texts(parts: Iterable[dict[str, Any]]) -> Iterable[str]:
             yield text
         elif part.get("type") == COMPACTION:
             yield f"{SUMMARY}\n{part.get('summary') or ''}"
+        elif part.get("type") == FILE and isinstance(part.get(FILE), dict) and part[FILE].get("text"):
+            yield f"File '{part[FILE].get('filename') or 'unnamed'}':\n{part[FILE]['text']}\n(End of the file.)"
         elif part.get("type") in _IMAGES:
             yield UNSEEN_IMAGE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
@@ -12,6 +14,7 @@ from gateway.schemas.compactions import unpack
 
 CallId = Annotated[str, StringConstraints(min_length=1, max_length=256), NO_NUL]
 _KNOWN_ITEMS = ("message", "function_call", "function_call_output", "reasoning", "compaction")
+_FILE = "input_file"
 _KNOWN_PARTS = ("input_text", "output_text", "text", "refusal")
 
 
@@ -21,11 +24,25 @@ def _as_parts(content: Any) -> Any:
 
 def _only_text(part: Any) -> Any:
     """Refuse a part that no model here is shown, by its type."""
+    return _only(part, _KNOWN_PARTS)
+
+
+def _only_shown(part: Any) -> Any:
+    """The same where documents may stand."""
+    return _only(part, (*_KNOWN_PARTS, _FILE))
+
+
+def _only(part: Any, known: tuple[str, ...]) -> Any:
     kind = part.get("type") if isinstance(part, dict) else None
-    if isinstance(kind, str) and kind not in _KNOWN_PARTS:
+    if isinstance(kind, str) and kind not in known:
         message = "Content of type '{kind}' is not supported by this server"
         raise PydanticCustomError("unsupported_content", message, {"kind": kind[:64]})
     return part
+
+
+def _part_tag(part: Any) -> str:
+    """In capitals, so that errors leave it out when they name a field."""
+    return "FILE" if isinstance(part, dict) and part.get("type") == _FILE else "TEXT"
 
 
 class TextPart(RequestModel):
@@ -47,7 +64,63 @@ class TextPart(RequestModel):
         return self.text or self.refusal or ""
 
 
+class FilePart(RequestModel):
+    """A document, whose text the model is shown: an upload, or the bytes themselves in base64."""
+
+    type: Literal["input_file"]
+    file_id: Annotated[str, StringConstraints(max_length=128)] | None = None
+    file_data: str | None = None
+    file_url: str | None = None
+    filename: Annotated[str, StringConstraints(max_length=255), NO_NUL] | None = None
+
+    @model_validator(mode="after")
+    def _says_where_it_is(self) -> Self:
+        if self.file_url is not None:
+            message = "Files are not fetched for a model: send 'file_data' or 'file_id', not 'file_url'"
+            raise PydanticCustomError("unsupported_content", message)
+        if (self.file_id is None) == (self.file_data is None):
+            raise PydanticCustomError("missing", "A file needs one of 'file_id' and 'file_data'")
+        if self.file_data is not None and not self.filename:
+            raise PydanticCustomError("missing", "The data of a file needs its 'filename'")
+        if self.file_data is not None and self._decoded() is None:
+            raise PydanticCustomError("invalid_value", "'file_data' must be base64, or a data: URL of it")
+        return self
+
+    @property
+    def data(self) -> bytes:
+        """The bytes that were sent; none for an upload."""
+        return self._decoded() or b""
+
+    def _decoded(self) -> bytes | None:
+        said = self.file_data or ""
+        head, comma, rest = said.partition(",")
+        if said.startswith("data:") and not (comma and head.endswith(";base64")):
+            return None
+        try:
+            return base64.b64decode(rest if said.startswith("data:") else said, validate=True)
+        except (binascii.Error, ValueError):
+            return None
+
+
+class ReadFilePart(FilePart):
+    """A document that was read."""
+
+    text: str
+
+    @model_validator(mode="after")
+    def _says_where_it_is(self) -> Self:
+        return self
+
+
 Parts = Annotated[list[Annotated[TextPart, BeforeValidator(_only_text)]], Field(min_length=1, max_length=MAX_PARTS)]
+
+
+ShownPart = Annotated[
+    Annotated[TextPart, Tag("TEXT")] | Annotated[FilePart, Tag("FILE")],
+    Discriminator(_part_tag),
+    BeforeValidator(_only_shown),
+]
+ShownParts = Annotated[list[ShownPart], Field(min_length=1, max_length=MAX_PARTS)]
 
 
 class MessageItem(RequestModel):
@@ -55,7 +128,7 @@ class MessageItem(RequestModel):
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
-    content: Annotated[Parts, BeforeValidator(_as_parts)]
+    content: Annotated[ShownParts, BeforeValidator(_as_parts)]
 
 
 class FunctionCallItem(RequestModel):

@@ -37,6 +37,8 @@ from jan.storage.v1 import (
     report_pb2_grpc,
     runs_pb2,
     runs_pb2_grpc,
+    texts_pb2,
+    texts_pb2_grpc,
     threads_pb2,
     threads_pb2_grpc,
     trash_pb2,
@@ -74,6 +76,7 @@ class StorageClient:
         self._reports = report_pb2_grpc.ReportServiceStub(channel)
         self._trash = trash_pb2_grpc.TrashServiceStub(channel)
         self._files = files_pb2_grpc.FileServiceStub(channel)
+        self._texts = texts_pb2_grpc.TextServiceStub(channel)
         self._imports = imports_pb2_grpc.ImportServiceStub(channel)
         self._archives = archives_pb2_grpc.ArchiveServiceStub(channel)
 
@@ -309,6 +312,10 @@ class StorageClient:
     async def get_file(self, file_id: str) -> files_pb2.File:
         """Read what is known of a file."""
         return (await call(self._files.GetFile, files_pb2.GetFileRequest(file_id=file_id))).file
+
+    async def extract_text(self, request: texts_pb2.ExtractTextRequest) -> texts_pb2.ExtractTextResponse:
+        """Take the text out of a document. Raises InvalidArgumentError: it has none, or too much."""
+        return await call(self._texts.ExtractText, request, deadline_seconds=LONG_SECONDS)
 
     async def list_files(self, request: files_pb2.ListFilesRequest) -> files_pb2.ListFilesResponse:
         """Read a page of files."""

@@ -1,0 +1,36 @@
+"""Documents in the input of a response: their text takes their place, taken out by storage within limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.schemas.response_items import AnyItem, FilePart, MessageItem, ReadFilePart, TextPart
+from gateway.services.storage import StorageClient
+from jan.storage.v1 import texts_pb2
+
+
+async def with_files_read(storage: StorageClient, items: Sequence[AnyItem]) -> list[AnyItem]:
+    """The items with every document read, one after another.
+
+    Raises NotFoundError: an upload is not there. InvalidArgumentError: it has no text, or too much.
+    """
+    return [await _read(storage, item) if isinstance(item, MessageItem) else item for item in items]
+
+
+async def _read(storage: StorageClient, item: MessageItem) -> MessageItem:
+    if not any(isinstance(part, FilePart) for part in item.content):
+        return item
+    content: list[TextPart | FilePart] = [
+        await _with_text(storage, part) if isinstance(part, FilePart) else part for part in item.content
+    ]
+    return item.model_copy(update={"content": content})
+
+
+async def _with_text(storage: StorageClient, part: FilePart) -> ReadFilePart:
+    asked = texts_pb2.ExtractTextRequest(filename=part.filename or "")
+    if part.file_id is not None:
+        asked.file_id = part.file_id
+    else:
+        asked.content = part.data
+    told = await storage.extract_text(asked)
+    return ReadFilePart(type="input_file", file_id=part.file_id, filename=told.filename, text=told.text)
