@@ -50,6 +50,7 @@ from gateway.pulls.puller import Puller
 from gateway.queueing.jobs import JobClient
 from gateway.queueing.places import QueueClient
 from gateway.routes import (
+    anthropic_messages,
     archives,
     assistant_imports,
     assistants,
@@ -122,6 +123,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
         stored_completions,
         completions,
         embeddings,
+        anthropic_messages,
         tokens,
         queue,
         responses,

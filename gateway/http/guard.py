@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from gateway.http.credentials import sent_key
 from gateway.settings import AUTH_NONE, GatewaySettings
 from jan.errors import InvalidArgumentError, PermissionDeniedError, UnauthenticatedError
 
@@ -24,7 +25,7 @@ def check(settings: GatewaySettings, request: web.Request) -> None:
     """Let a request pass, or raise.
 
     Raises InvalidArgumentError for a malformed Host, PermissionDeniedError for a foreign host or origin,
-    UnauthenticatedError for a missing or wrong key.
+    UnauthenticatedError for a missing or wrong key, or two that differ.
     """
     host = _host_name(request)
     if not request.raw_path.startswith("/"):
@@ -35,6 +36,7 @@ def check(settings: GatewaySettings, request: web.Request) -> None:
     if settings.auth == AUTH_NONE:
         _check_host(settings, host)
         _check_origin(settings, request)
+        sent_key(request)  # two that differ are nobody's, here too
     else:
         _check_key(settings, request)
 
@@ -84,13 +86,13 @@ def _is_trusted(settings: GatewaySettings, host: str) -> bool:
 
 
 def _check_key(settings: GatewaySettings, request: web.Request) -> None:
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
+    key = sent_key(request)
+    if not key:
         raise UnauthenticatedError(
             "You didn't provide an API key. Send it as an Authorization header: Bearer YOUR_KEY.",
         )
     # Equal-length digests compared in constant time tell nothing of the key (docs/security.md S11).
-    if not hmac.compare_digest(_digest(key.strip()), _digest(settings.admin_key)):
+    if not hmac.compare_digest(_digest(key), _digest(settings.admin_key)):
         raise UnauthenticatedError("Incorrect API key provided.")
 
 
@@ -100,10 +102,10 @@ def is_admin(settings: GatewaySettings, request: web.Request) -> bool:
     That is the admin key. Without keys it is also whoever sends no token: only this machine is reached then, and what
     tells people apart is their tokens.
     """
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
+    key = sent_key(request)
+    if not key:
         return settings.auth == AUTH_NONE
-    return bool(settings.admin_key) and hmac.compare_digest(_digest(key.strip()), _digest(settings.admin_key))
+    return bool(settings.admin_key) and hmac.compare_digest(_digest(key), _digest(settings.admin_key))
 
 
 def _digest(key: str) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from gateway.anthropic.errors import in_anthropics_form
 from gateway.http import guard
 from gateway.http.errors import error_response, framework_error_response
 from gateway.keys import LEAVING, METRICS, REQUEST_ID, SETTINGS, STARTED
@@ -46,18 +47,22 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def catch(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever was raised into OpenAI's error body; what nobody foresaw is logged and told without our insides."""
+    """Turn whatever was raised into OpenAI's error body, or Anthropic's on its routes.
+
+    What nobody foresaw is logged and told without our insides.
+    """
     try:
         return await handler(request)
     except JanError as error:
-        return error_response(error)
+        return in_anthropics_form(request, error_response(error))
     except web.HTTPException as error:
-        return framework_error_response(error, request)
+        return in_anthropics_form(request, framework_error_response(error, request))
     except ConnectionError:
         raise  # the client left: there is nobody to answer
     except Exception:
         logger.exception("request failed", method=request.method, route=route_name(request))
-        return error_response(InternalError("The server had an error while processing your request."))
+        failure = error_response(InternalError("The server had an error while processing your request."))
+        return in_anthropics_form(request, failure)
 
 
 @web.middleware
@@ -70,7 +75,9 @@ async def protect(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Put OpenAI's headers on every answer, streams included; called as it is about to be sent."""
     # What aiohttp refuses by itself (an unknown `Expect`) has not been through `observe`.
-    response.headers["x-request-id"] = request.get(REQUEST_ID) or RequestId.new()
+    request_id = request.get(REQUEST_ID) or RequestId.new()
+    response.headers["x-request-id"] = request_id
+    response.headers["request-id"] = request_id  # Anthropic's name for it
     response.headers["openai-version"] = OPENAI_VERSION
     started = request.get(STARTED, time.monotonic())
     response.headers["openai-processing-ms"] = str(int((time.monotonic() - started) * 1000))

@@ -35,7 +35,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 REPLAYED = {"Idempotency-Replayed": "true"}
 # These change nothing, so a client that leaves frees its place at once, and the answer is made anew.
-_GENERATIONS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
+_GENERATIONS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/messages"})
 _TEMPORARY = frozenset({408, 409, 425, 429})
 _SERVER_ERRORS = 500
 
@@ -155,6 +155,7 @@ def _kept_headers(response: web.StreamResponse) -> dict[str, str]:
         "date",
         "server",
         "x-request-id",
+        "request-id",
         *RATE_LIMIT_HEADERS,
     }
     kept = ((name, value) for name, value in response.headers.items() if name.lower() not in left_out)

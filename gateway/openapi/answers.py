@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.openapi import objects
+from gateway.openapi import anthropic_objects, objects
 from gateway.openapi.reading import anonymous
 
 JSON, EVENTS, BYTES = "application/json", "text/event-stream", "application/octet-stream"
@@ -82,6 +82,11 @@ OURS: Final[Mapping[str, Answer]] = {
     "POST /v1/chat/completions": Answer("CreateChatCompletionResponse", events=_CHUNK),
     "GET /v1/chat/completions/{}": Answer("CreateChatCompletionResponse", events=_CHUNK),
     "POST /v1/completions": Answer("CreateCompletionResponse", events=("CreateCompletionResponse",)),
+    "POST /v1/messages": Answer(
+        own(anthropic_objects.AnthropicMessage),
+        events=(own(anthropic_objects.AnthropicEvent), own(anthropic_objects.AnthropicError)),
+    ),
+    "POST /v1/messages/count_tokens": Answer(own(anthropic_objects.AnthropicTokens)),
     "POST /v1/tokenize": Answer(own(objects.Tokens)),
     "POST /v1/detokenize": Answer(own(objects.Text)),
     "GET /v1/queue": Answer(lists=own(objects.Job)),

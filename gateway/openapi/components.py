@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from gateway.openapi import objects
+from gateway.openapi import anthropic_objects, objects
 from gateway.openapi.differences import DIFFERENCES
 
 _FILE: Final = Path(__file__).with_name("openai_components.json")
@@ -27,6 +27,10 @@ _EXTENDED: Final[Mapping[str, type]] = {
     "DeleteModelResponse": objects.DeletedFields,
 }
 _OWN: Final[tuple[type, ...]] = (
+    anthropic_objects.AnthropicError,
+    anthropic_objects.AnthropicEvent,
+    anthropic_objects.AnthropicMessage,
+    anthropic_objects.AnthropicTokens,
     objects.Deleted,
     objects.DeletedJob,
     objects.DeletedThreads,

@@ -39,11 +39,14 @@ def document(app: web.Application) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Janroot", "version": VERSION, "description": _ABOUT},
-        "security": [{"key": []}],
+        "security": [{"key": []}, {"x-api-key": []}],
         "tags": [{"name": name, "description": text} for name, text in _tags(operations).items()],
         "paths": _paths(operations),
         "components": {
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
             "responses": errors.components(),
             "schemas": {**openai.schemas, **own_schemas(lists), **schemas_of(models)},
         },

@@ -24,12 +24,15 @@ _MEANINGS: Final = {
     503: "Something that is needed does not answer; `Retry-After` tells when to come back.",
     504: "It took too long.",
     507: "The disk is full.",
+    529: "Something that is needed does not answer; `Retry-After` tells when to come back.",
 }
+_ANTHROPICS: Final = "/v1/messages"
 _EVERYWHERE: Final = (400, 401, 403, 500, 503, 504)
 _OF_READING: Final = (410, 416)
 _OF_CHANGING: Final = (404, 409, 410, 412, 413, 415, 422, 429, 507)
 _READINESS: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Janroot.Readiness"}}}
 _BODY: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Janroot.Error"}}}
+_ANTHROPIC_BODY: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Janroot.AnthropicError"}}}
 
 
 def components() -> dict[str, Any]:
@@ -42,6 +45,9 @@ def responses(route: Route) -> dict[str, Any]:
     statuses = {*_EVERYWHERE, *(_OF_READING if route.method == "GET" else _OF_CHANGING)}
     if path_names(route.path):
         statuses.add(404)
+    if route.path.startswith(_ANTHROPICS):
+        statuses = statuses - {503} | {529}
+        return {str(one): {"description": _MEANINGS[one], "content": _ANTHROPIC_BODY} for one in sorted(statuses)}
     found: dict[str, Any] = {
         str(status): {"$ref": f"#/components/responses/Error{status}"} for status in sorted(statuses)
     }

@@ -6,6 +6,7 @@ import hashlib
 
 from aiohttp import web
 
+from gateway.http.credentials import sent_key
 from gateway.keys import SETTINGS
 from gateway.settings import AUTH_KEYS
 
@@ -13,7 +14,7 @@ from gateway.settings import AUTH_KEYS
 def tenant_of(request: web.Request, user: str | None = None) -> str:
     """A name for the person behind a request, to be fair between people.
 
-    Whatever tells people apart: a bearer token if one is sent (its digest, for the token is nobody's business), else
+    Whatever tells people apart: a key if one is sent (its digest, for the token is nobody's business), else
     the request's `user`, else the peer's address. With keys there is one for all, so the `user` comes first: whoever
     holds the key is trusted with everything, so with names too.
     """
@@ -32,8 +33,6 @@ def holder_of(request: web.Request) -> str:
 
 
 def key_digest(request: web.Request) -> str:
-    """The digest of the bearer token, which is nobody's business itself; empty without one."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        return ""
-    return hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).hexdigest()
+    """The digest of the key that was sent, which is nobody's business itself; empty without one."""
+    key = sent_key(request)
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest() if key else ""

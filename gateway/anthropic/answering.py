@@ -1,0 +1,118 @@
+"""Answering a message: its job's words told as Anthropic's, streamed or whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import orjson
+from aiohttp import web
+
+from gateway.anthropic.answer import MessageAnswer
+from gateway.anthropic.errors import error_data
+from gateway.anthropic.request import part_of_the_prompt
+from gateway.http.rate_limits import rate_limit_headers
+from gateway.http.sse import EventStream, frame
+from gateway.queueing.failures import failure_of
+from gateway.queueing.jobs import JobEvents
+from gateway.queueing.waiting_room import WaitingRoom
+from gateway.routes.answers import raise_if_failed
+from gateway.services.inference import InferenceClient
+from jan.errors import JanError, ResourceExhaustedError
+from jan.inference.v1 import control_pb2, jobs_pb2
+from jan.queue.follower import SlowReaderError
+from jan.telemetry import get_logger
+from jan.type.v1.usage_pb2 import Usage
+
+logger = get_logger(__name__)
+
+Batches = AsyncIterator[list[jobs_pb2.JobEvent]]
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """Counts what an answer cost whose job was left at a stop sequence: its end would have told."""
+
+    inference: InferenceClient
+    job: jobs_pb2.Job
+
+    async def count(self, text: str) -> Usage:
+        """The tokens of the prompt and of what was written; none where no host can count them now."""
+        model = self.job.model
+        chat = orjson.dumps(part_of_the_prompt(orjson.loads(self.job.body))).decode()
+        prompt = control_pb2.TokenizeRequest(model=model, chat_json=chat)
+        written = control_pb2.TokenizeRequest(model=model, text=text, add_special=False)
+        try:
+            asked, said = [await self.inference.tokenize(question) for question in (prompt, written)]
+        except JanError as error:
+            logger.warning("tokens not counted", model=model.id, error=str(error))
+            return Usage()
+        return Usage(prompt_tokens=len(asked.tokens), completion_tokens=len(said.tokens))
+
+
+async def whole_message(
+    request: web.Request, events: JobEvents, answer: MessageAnswer, counter: Counter
+) -> web.StreamResponse:
+    """The whole message. Raises what ended it early."""
+    room = WaitingRoom(request, counter.job.id)
+    await _hear(room.batches(events), answer)
+    if not answer.is_over:
+        answer.end(await counter.count(answer.heard))
+    return web.Response(
+        body=orjson.dumps(answer.whole()), content_type="application/json", headers=_headers(room, events)
+    )
+
+
+async def _hear(batches: Batches, answer: MessageAnswer) -> None:
+    """Hear the answer to its end, or to a stop sequence."""
+    async for batch in batches:
+        for event in batch:
+            if not answer.found_stop:  # behind it, how the job goes on is nobody's business
+                raise_if_failed(event)
+                answer.hear(event)
+        if answer.found_stop:
+            return
+
+
+async def streamed_message(
+    request: web.Request, events: JobEvents, answer: MessageAnswer, counter: Counter
+) -> web.StreamResponse:
+    """The message as Anthropic's events. Raises what ended it before its first word; later, an event tells of it."""
+    room = WaitingRoom(request, counter.job.id)
+    batches = room.batches(events)
+    first: list[jobs_pb2.JobEvent] = await anext(batches, [])
+    for event in first:
+        raise_if_failed(event)
+    async with EventStream(request, headers=_headers(room, events)) as stream:
+        try:
+            await stream.write(b"".join(map(answer.hear, first)) or room.comment)
+            if not answer.found_stop:
+                await _relay(stream, batches, answer, room)
+            if not answer.is_over:
+                await stream.write(answer.end(await counter.count(answer.heard)))
+        except SlowReaderError:
+            slow = ResourceExhaustedError("You read more slowly than the model writes.", code="slow_reader")
+            await stream.fail(frame(error_data(request, slow), event="error"))
+        except JanError as error:
+            await stream.fail(frame(error_data(request, error), event="error"))
+    return stream.response
+
+
+async def _relay(stream: EventStream, batches: Batches, answer: MessageAnswer, room: WaitingRoom) -> None:
+    async for batch in batches:
+        frames = b""
+        for event in batch:
+            if not answer.found_stop:
+                if frames and failure_of(event) is not None:
+                    await stream.write(frames)
+                raise_if_failed(event)
+                frames += answer.hear(event)
+        if frames or not batch:
+            await stream.write(frames or room.comment)
+        if answer.found_stop:
+            return
+
+
+def _headers(room: WaitingRoom, events: JobEvents) -> dict[str, str]:
+    """Where the job stood in the queue, and how much more may be sent."""
+    return {**room.headers, **rate_limit_headers(events.room)}

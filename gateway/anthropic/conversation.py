@@ -1,0 +1,146 @@
+"""A conversation of Anthropic's blocks as chats know it. Pure.
+
+A result of a tool is a block of the person's turn there and a message of its own here; turns of one side that follow
+each other are one turn. What a model thought before earlier answers is not shown to it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from gateway.schemas.anthropic_blocks import (
+    AssistantBlock,
+    ImageBlock,
+    Message,
+    TextBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    UserBlock,
+)
+from gateway.schemas.common import JsonObject
+from jan.errors import InvalidArgumentError
+
+_BETWEEN_TEXTS = "\n\n"
+_FAILED = "Error: "
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What one side said without a word of the other's; `place` is that of its first message."""
+
+    place: int
+    role: str
+    blocks: list[UserBlock | AssistantBlock]
+
+    @property
+    def calls(self) -> list[str]:
+        """The ids of the calls that were made."""
+        return [block.id for block in self.blocks if isinstance(block, ToolUseBlock)]
+
+    @property
+    def results(self) -> list[str]:
+        """The ids of the calls whose results are here."""
+        return [block.tool_use_id for block in self.blocks if isinstance(block, ToolResultBlock)]
+
+
+def conversation(system: Sequence[TextBlock], messages: Sequence[Message]) -> list[JsonObject]:
+    """The messages of a chat.
+
+    Raises InvalidArgumentError: a call without its result in the message behind it, or a result without its call.
+    """
+    turns = _turns(messages)
+    _check_results(turns)
+    told = [_system(system)] if system else []
+    for turn in turns:
+        match turn.role:
+            case "system":
+                told.append(_system(turn.blocks))
+            case "assistant":
+                told.append(_assistant(turn.blocks))
+            case _:
+                told += _user(turn.blocks)
+    return told
+
+
+def first_image(messages: Sequence[Message]) -> str | None:
+    """The place of the first image, as errors name it; None when there is none."""
+    for place, message in enumerate(messages):
+        for index, block in enumerate(message.content):
+            if isinstance(block, ImageBlock):
+                return f"messages[{place}].content[{index}]"
+    return None
+
+
+def _turns(messages: Sequence[Message]) -> list[_Turn]:
+    turns: list[_Turn] = []
+    for place, message in enumerate(messages):
+        if not turns or turns[-1].role != message.role:
+            turns.append(_Turn(place, message.role, []))
+        turns[-1].blocks.extend(message.content)
+    return turns
+
+
+def _check_results(turns: Sequence[_Turn]) -> None:
+    made: list[str] = []
+    for turn in turns:
+        results, asked, given = turn.results, set(made), set(turn.results)
+        missing = next((id_ for id_ in made if id_ not in given), None)
+        if missing is not None:
+            message = f"'tool_use' ids were found without 'tool_result' blocks in the next message: {missing}."
+            raise InvalidArgumentError(message, param=f"messages[{turn.place - 1}]")
+        unasked = next((id_ for id_ in results if id_ not in asked), None)
+        if unasked is not None or len(given) < len(results):
+            raise _unasked(turn, unasked or results[0])
+        made = turn.calls
+
+
+def _unasked(turn: _Turn, id_: str) -> InvalidArgumentError:
+    message = (
+        f"Unexpected 'tool_use_id' in a 'tool_result' block: {id_}. Each needs one 'tool_use' in the message before."
+    )
+    return InvalidArgumentError(message, param=f"messages[{turn.place}]")
+
+
+def _system(blocks: Iterable[object]) -> JsonObject:
+    return {"role": "system", "content": _text(blocks)}
+
+
+def _assistant(blocks: Sequence[object]) -> JsonObject:
+    calls = [_call(block) for block in blocks if isinstance(block, ToolUseBlock)]
+    text = _text(blocks)
+    if not calls:
+        return {"role": "assistant", "content": text}
+    return {"role": "assistant", "content": text or None, "tool_calls": calls}
+
+
+def _call(block: ToolUseBlock) -> JsonObject:
+    function = {"name": block.name, "arguments": orjson.dumps(block.input).decode()}
+    return {"id": block.id, "type": "function", "function": function}
+
+
+def _user(blocks: Sequence[object]) -> list[JsonObject]:
+    """What tools gave back comes first: chat templates expect it right behind the calls."""
+    told = [_result(block) for block in blocks if isinstance(block, ToolResultBlock)]
+    said = [block for block in blocks if isinstance(block, TextBlock | ImageBlock)]
+    if any(isinstance(block, ImageBlock) for block in said):
+        return [*told, {"role": "user", "content": [_part(block) for block in said]}]
+    return [*told, {"role": "user", "content": _text(said)}] if said else told
+
+
+def _result(block: ToolResultBlock) -> JsonObject:
+    text = _text(block.content)
+    content = f"{_FAILED}{text}" if block.is_error else text
+    return {"role": "tool", "tool_call_id": block.tool_use_id, "content": content}
+
+
+def _part(block: TextBlock | ImageBlock) -> JsonObject:
+    if isinstance(block, ImageBlock):
+        return {"type": "image_url", "image_url": {"url": block.source.address}}
+    return {"type": "text", "text": block.text}
+
+
+def _text(blocks: Iterable[object]) -> str:
+    return _BETWEEN_TEXTS.join(block.text for block in blocks if isinstance(block, TextBlock))

@@ -1,0 +1,108 @@
+"""From a request of Anthropic's to the chat that answers it, and to the question how many tokens that is. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.anthropic.conversation import conversation, first_image
+from gateway.completions.chat import chat_body, chat_job
+from gateway.completions.parameters import layered, stored_parameters
+from gateway.models.lookup import REMOTE_ENGINE
+from gateway.queueing.priority import Priority
+from gateway.schemas.anthropic_messages import MessagesRequest, Prompt
+from gateway.schemas.anthropic_tools import FreeChoice, NamedChoice, choice_for_chat
+from gateway.schemas.chat import ChatCompletionRequest, unsupported
+from gateway.schemas.common import JsonObject
+from jan.errors import InvalidArgumentError
+from jan.ids import CompletionId
+from jan.inference.v1 import jobs_pb2
+from jan.storage.v1 import models_pb2
+
+_PART_OF_THE_PROMPT = ("messages", "tools", "tool_choice")
+
+
+def message_job(request: MessagesRequest, model: models_pb2.Model, tenant: str, priority: Priority) -> jobs_pb2.Job:
+    """The job for POST /v1/messages, streamed in any case; the request's parameters go over the model's.
+
+    An answer that finds no room in the context ends there, as Anthropic's does. Raises InvalidArgumentError.
+    """
+    chat = _chat(request, model, **_sampling(request, model))
+    parameters = layered(stored_parameters(model.parameters_json), chat.parameters())
+    body = chat_body(model, chat.conversation(), parameters, stream=True, include_usage=True)
+    job_id = CompletionId.new()
+    return chat_job(job_id, job_id, model, body, tenant=tenant, stream=True, priority=priority)
+
+
+def counted_chat(request: Prompt, model: models_pb2.Model) -> JsonObject:
+    """What the model's chat template is told. Raises InvalidArgumentError."""
+    chat = _chat(request, model)
+    return part_of_the_prompt({"messages": chat.conversation(), **chat.parameters()})
+
+
+def part_of_the_prompt(body: JsonObject) -> JsonObject:
+    """What of a chat its template is told."""
+    return {name: body[name] for name in _PART_OF_THE_PROMPT if name in body}
+
+
+def watches_stops(model: models_pb2.Model) -> bool:
+    """Whether stop sequences are looked for here, to tell which one it was; a remote server is told them instead."""
+    return model.engine != REMOTE_ENGINE
+
+
+def _chat(request: Prompt, model: models_pb2.Model, **sampling: Any) -> ChatCompletionRequest:
+    remote = model.engine == REMOTE_ENGINE
+    image = first_image(request.messages)
+    if image is not None and not remote:
+        message = f"Model '{model.id}' cannot see images on this server; send text only."
+        raise InvalidArgumentError(message, param=image, code="unsupported_content")
+    fields = {
+        "messages": conversation(request.system or (), request.messages),
+        "response_format": None if request.output_config is None else request.output_config.response_format(),
+        "reasoning_effort": _effort(request, remote=remote),
+        **_tools(request),
+        **sampling,
+    }
+    chat = ChatCompletionRequest.model_validate({"model": request.model, **fields})
+    chat.check_supported(remote=remote)
+    return chat
+
+
+def _sampling(request: MessagesRequest, model: models_pb2.Model) -> dict[str, Any]:
+    """Anthropic's parameters whose names and meanings are OpenAI's or our engines'."""
+    sampling = {name: getattr(request, name) for name in ("max_tokens", "temperature", "top_p", "top_k")}
+    if model.engine != REMOTE_ENGINE:
+        return sampling
+    if request.top_k is not None:  # no word of OpenAI's, so its server would not be told
+        raise unsupported("top_k")
+    return {**sampling, "stop": _stops_for_remote(request)}
+
+
+def _stops_for_remote(request: MessagesRequest) -> list[str] | None:
+    stops = request.stop_sequences
+    if stops and len(stops) > 4:
+        message = "A remote model takes at most 4 stop sequences."
+        raise InvalidArgumentError(message, param="stop_sequences", code="array_above_max_length")
+    return stops or None
+
+
+def _effort(request: Prompt, *, remote: bool) -> str | None:
+    """How much the model shall think. A remote one that shall not is told nothing: many refuse the word itself."""
+    told = request.output_config.effort if request.output_config is not None else None
+    thinking = request.thinking.effort if request.thinking is not None else None
+    if thinking == "none":
+        return None if remote else thinking
+    return told or thinking
+
+
+def _tools(request: Prompt) -> dict[str, Any]:
+    choice = request.tool_choice
+    parallel = None
+    if isinstance(choice, FreeChoice | NamedChoice) and choice.disable_parallel_tool_use:
+        parallel = False
+    if not request.tools:
+        return {}
+    return {
+        "tools": [tool.for_chat() for tool in request.tools],
+        "tool_choice": None if choice is None else choice_for_chat(choice),
+        "parallel_tool_calls": parallel,
+    }

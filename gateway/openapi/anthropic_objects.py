@@ -1,0 +1,79 @@
+"""The objects of Anthropic's Messages API, as they are answered."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+
+class AnthropicUsage(TypedDict):
+    """What a message cost, in tokens; those of the prompt that the engine remembered are not among `input_tokens`."""
+
+    input_tokens: int
+    cache_creation_input_tokens: int
+    cache_read_input_tokens: int
+    output_tokens: int
+    service_tier: NotRequired[Literal["standard"]]
+
+
+class AnthropicBlock(TypedDict):
+    """A part of a message; its other fields depend on its type."""
+
+    type: Literal["text", "thinking", "tool_use"]
+
+
+class AnthropicMessage(TypedDict):
+    """What a model answered."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[AnthropicBlock]
+    stop_reason: (
+        Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal", "model_context_window_exceeded"]
+        | None
+    )
+    stop_sequence: str | None
+    usage: AnthropicUsage
+
+
+class AnthropicEvent(TypedDict):
+    """An event of a streamed message; which of the other fields there are depends on its type."""
+
+    type: Literal[
+        "message_start",
+        "content_block_start",
+        "ping",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+    ]
+    message: NotRequired[AnthropicMessage]
+    index: NotRequired[int]
+    content_block: NotRequired[AnthropicBlock]
+    delta: NotRequired[dict[str, Any]]
+    usage: NotRequired[AnthropicUsage]
+
+
+class AnthropicTokens(TypedDict):
+    """How many tokens a model would read."""
+
+    input_tokens: int
+
+
+class AnthropicFailure(TypedDict):
+    """What failed."""
+
+    type: str
+    message: str
+
+
+class AnthropicError(TypedDict):
+    """The body of every answer of Anthropic's routes that is none, and the data of an `error` event."""
+
+    type: Literal["error"]
+    error: AnthropicFailure
+    request_id: str | None

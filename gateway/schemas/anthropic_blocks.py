@@ -1,0 +1,210 @@
+"""What is said in Anthropic's Messages API, and what may be sent of it: blocks, and messages made of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from gateway.schemas.common import COUNTABLE, MAX_PARTS, JsonObject, RequestModel, Text
+
+ToolId = Annotated[str, StringConstraints(pattern="^[a-zA-Z0-9_-]{1,128}$")]
+ToolName = Annotated[str, StringConstraints(pattern="^[a-zA-Z0-9_-]{1,128}$")]
+Said = Annotated[Text, StringConstraints(min_length=1)]
+Base64 = Annotated[str, StringConstraints(min_length=1, pattern=r"^[A-Za-z0-9+/\r\n]+={0,2}\s*$")]
+
+
+class Sent(RequestModel):
+    """A part of a request; as Anthropic has it, a field that nobody knows is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CacheControl(Sent):
+    """A hint about the prompt cache; engines here keep as much as they have room for."""
+
+    type: Literal["ephemeral"]
+    ttl: Literal["5m", "1h"] | None = None
+
+
+class Block(Sent):
+    """What every block may bear."""
+
+    cache_control: CacheControl | None = None
+
+
+def refused(message: str, **context: str) -> PydanticCustomError:
+    """The error for content that is known and that no model here is shown."""
+    return PydanticCustomError("unsupported_content", message, dict(context))
+
+
+class TextBlock(Block):
+    """A text."""
+
+    type: Literal["text"]
+    text: Said
+    citations: list[JsonObject] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cites_nothing(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("citations"):
+            raise refused("Citations are not supported by this server; send the text without them")
+        return value
+
+
+class Base64Source(Sent):
+    """An image itself."""
+
+    type: Literal["base64"]
+    media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
+    data: Base64
+
+    @property
+    def address(self) -> str:
+        """The image as a `data:` URL."""
+        return f"data:{self.media_type};base64,{''.join(self.data.split())}"
+
+
+class UrlSource(Sent):
+    """Where an image lies."""
+
+    type: Literal["url"]
+    url: Annotated[Text, StringConstraints(pattern="^https?://")]
+
+    @property
+    def address(self) -> str:
+        """Its URL."""
+        return self.url
+
+
+class ImageBlock(Block):
+    """An image, for a model that sees."""
+
+    type: Literal["image"]
+    source: Annotated[Base64Source | UrlSource, Field(discriminator="type")]
+
+
+class ThinkingBlock(Sent):
+    """What a model thought before an earlier answer; taken, and not shown to it again."""
+
+    type: Literal["thinking"]
+    thinking: Text
+    signature: Text = ""
+
+
+class RedactedThinkingBlock(Sent):
+    """The same, unreadable."""
+
+    type: Literal["redacted_thinking"]
+    data: Text
+
+
+class Caller(Sent):
+    """Who called a tool: always the model itself."""
+
+    type: Literal["direct"]
+
+
+class ToolUseBlock(Block):
+    """A call that the model made earlier in the conversation."""
+
+    type: Literal["tool_use"]
+    id: ToolId
+    name: ToolName
+    input: JsonObject
+    caller: Caller | None = None
+
+
+def _tag_of(block: Any) -> str:
+    """The type of a block, in capitals, so that errors leave it out when they name a field."""
+    kind = block.get("type") if isinstance(block, dict) else getattr(block, "type", None)
+    return str(kind).upper()
+
+
+def _only(*known: str) -> BeforeValidator:
+    def check(block: Any) -> Any:
+        kind = block.get("type") if isinstance(block, dict) else ""
+        if not isinstance(kind, str):
+            raise PydanticCustomError("missing", "A block needs its 'type'")
+        if kind and kind not in known:
+            raise refused("Content of type '{kind}' is not supported here by this server", kind=kind[:64])
+        return block
+
+    return BeforeValidator(check)
+
+
+def _as_blocks(content: Any) -> Any:
+    """A text stands for one block; an empty one for none."""
+    return ([{"type": "text", "text": content}] if content else []) if isinstance(content, str) else content
+
+
+AS_BLOCKS = BeforeValidator(_as_blocks)
+PlainTexts = Annotated[list[Annotated[TextBlock, _only("text")]], Field(min_length=1, max_length=MAX_PARTS), AS_BLOCKS]
+"""Texts alone, or one text."""
+
+
+class ToolResultBlock(Block):
+    """What a tool that the client ran gave back."""
+
+    type: Literal["tool_result"]
+    tool_use_id: ToolId
+    content: Annotated[list[Annotated[TextBlock, _only("text")]], Field(max_length=MAX_PARTS), AS_BLOCKS] = Field(
+        default=[]
+    )
+    is_error: bool | None = None
+
+
+UserBlock = Annotated[
+    Annotated[TextBlock, Tag("TEXT")]
+    | Annotated[ImageBlock, Tag("IMAGE")]
+    | Annotated[ToolResultBlock, Tag("TOOL_RESULT")],
+    Discriminator(_tag_of),
+]
+AssistantBlock = Annotated[
+    Annotated[TextBlock, Tag("TEXT")]
+    | Annotated[ThinkingBlock, Tag("THINKING")]
+    | Annotated[RedactedThinkingBlock, Tag("REDACTED_THINKING")]
+    | Annotated[ToolUseBlock, Tag("TOOL_USE")],
+    Discriminator(_tag_of),
+]
+
+
+class UserMessage(Sent):
+    """A turn of the person's, or what the person's tools gave back."""
+
+    role: Literal["user"]
+    content: Annotated[
+        list[Annotated[UserBlock, _only("text", "image", "tool_result")]], Field(min_length=1), AS_BLOCKS
+    ]
+
+
+class AssistantMessage(Sent):
+    """A turn of the model's; empty where it had nothing to say."""
+
+    role: Literal["assistant"]
+    content: Annotated[
+        list[Annotated[AssistantBlock, _only("text", "thinking", "redacted_thinking", "tool_use")]], AS_BLOCKS
+    ]
+
+
+class SystemMessage(Sent):
+    """Instructions in the middle of a conversation."""
+
+    role: Literal["system"]
+    content: PlainTexts
+
+
+def _role_of(message: Any) -> str:
+    role = message.get("role") if isinstance(message, dict) else getattr(message, "role", None)
+    return str(role).upper()
+
+
+Message = Annotated[
+    Annotated[UserMessage, Tag("USER")]
+    | Annotated[AssistantMessage, Tag("ASSISTANT")]
+    | Annotated[SystemMessage, Tag("SYSTEM")],
+    Discriminator(_role_of, custom_error_type="invalid_value", custom_error_message="A role is user or assistant"),
+]
+Messages = Annotated[list[Message], Field(min_length=1), COUNTABLE]

@@ -1,0 +1,162 @@
+"""POST /v1/messages and /v1/messages/count_tokens: what may be sent (Anthropic's MessageCreateParams).
+
+Every documented parameter is honoured or refused by name, and one that nobody knows is refused too.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from gateway.schemas.anthropic_blocks import CacheControl, Messages, PlainTexts, Sent
+from gateway.schemas.anthropic_tools import NamedChoice, ToolChoice, Tools
+from gateway.schemas.chat import unsupported
+from gateway.schemas.common import NO_NUL, JsonObject, TopP
+from gateway.schemas.response_format import JsonSchemaFormat
+from gateway.schemas.sampling import TokenLimit
+from jan.errors import InvalidArgumentError
+
+_MIN_BUDGET_TOKENS = 1024
+StopSequence = Annotated[str, StringConstraints(max_length=256, pattern=r"\S"), NO_NUL]
+
+
+class MessageMetadata(Sent):
+    """What is said of a request beside it."""
+
+    user_id: Annotated[str, StringConstraints(max_length=256)] | None = None
+
+
+class Thinking(Sent):
+    """Whether the model shall think, how much, and whether its thoughts are told."""
+
+    type: Literal["enabled", "disabled", "adaptive"]
+    budget_tokens: Annotated[int, Field(ge=_MIN_BUDGET_TOKENS)] | None = None
+    display: Literal["summarized", "omitted"] | None = None
+
+    @property
+    def effort(self) -> str | None:
+        """The nearest that chat templates know; None where the model decides."""
+        if self.type == "enabled" and self.budget_tokens is not None:
+            return "high" if self.budget_tokens >= 4096 else "medium" if self.budget_tokens >= 2048 else "low"
+        return "none" if self.type == "disabled" else None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether thoughts are told."""
+        return self.type != "disabled" and self.display != "omitted"
+
+
+class OutputFormat(Sent):
+    """A JSON schema that the answer must satisfy."""
+
+    type: Literal["json_schema"]
+    output_schema: JsonObject = Field(alias="schema")
+
+
+class OutputConfig(Sent):
+    """How the answer shall be shaped."""
+
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    format: OutputFormat | None = None
+
+    def response_format(self) -> JsonObject | None:
+        """The format as chats spell it."""
+        if self.format is None:
+            return None
+        return {"type": "json_schema", "json_schema": {"name": "answer", "schema": self.format.output_schema}}
+
+
+class Prompt(Sent):
+    """What both requests have in common: all that the model's prompt depends on."""
+
+    model: Annotated[str, StringConstraints(min_length=1)]
+    messages: Messages
+    system: PlainTexts | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
+    thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
+    cache_control: CacheControl | None = None
+    speed: Literal["standard"] | None = None
+    mcp_servers: Any = None
+    context_management: Any = None
+
+    _not_built: ClassVar[tuple[str, ...]] = ("mcp_servers", "context_management")
+
+    def check_supported(self) -> None:
+        """Refuse what would change the answer and is not built. Raises InvalidArgumentError, naming the parameter."""
+        for name in self._not_built:
+            if getattr(self, name):
+                raise unsupported(name)
+        if self.messages[-1].role == "assistant":
+            message = (
+                "This server does not go on with a begun answer (prefill): 'messages' must end with a user's message."
+            )
+            raise InvalidArgumentError(message, param="messages", code="unsupported_parameter")
+        self._check_tools()
+        if self.output_config is not None and self.output_config.format is not None:
+            _check_format(self.output_config.format)
+
+    def _check_tools(self) -> None:
+        names = [tool.name for tool in self.tools or ()]
+        if len(set(names)) < len(names):
+            raise InvalidArgumentError("Tool names must be unique.", param="tools")
+        if self.tool_choice is None:
+            return
+        if not names and self.tool_choice.type != "none":
+            message = "'tool_choice' is only allowed when 'tools' are specified."
+            raise InvalidArgumentError(message, param="tool_choice")
+        if isinstance(self.tool_choice, NamedChoice) and self.tool_choice.name not in names:
+            message = f"Tool '{self.tool_choice.name}' not found in 'tools'."
+            raise InvalidArgumentError(message, param="tool_choice.name")
+
+
+class CountTokensRequest(Prompt):
+    """The body of POST /v1/messages/count_tokens."""
+
+
+class MessagesRequest(Prompt):
+    """The body of POST /v1/messages."""
+
+    max_tokens: TokenLimit
+    stream: bool | None = None
+    stop_sequences: Annotated[list[StopSequence], Field(max_length=16)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_p: TopP | None = None
+    top_k: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    metadata: MessageMetadata | None = None
+    service_tier: Literal["auto", "standard_only"] | None = None
+    container: Any = None
+    diagnostics: Any = None
+    inference_geo: Any = None
+    user_profile_id: Any = None
+    workspace_id: Any = None
+
+    _not_built: ClassVar[tuple[str, ...]] = (
+        *("mcp_servers", "context_management", "container", "diagnostics", "inference_geo", "user_profile_id"),
+        "workspace_id",
+    )
+
+    def check_supported(self) -> None:
+        """Refuse what would change the answer and is not built. Raises InvalidArgumentError, naming the parameter."""
+        super().check_supported()
+        if self.thinking is None or self.thinking.type != "enabled":
+            return
+        budget = self.thinking.budget_tokens
+        if budget is None or budget >= self.max_tokens:
+            message = "'thinking.budget_tokens' is needed, and must be less than 'max_tokens'."
+            raise InvalidArgumentError(message, param="thinking.budget_tokens")
+
+    @property
+    def person(self) -> str | None:
+        """What tells the person behind the request from others."""
+        return None if self.metadata is None else self.metadata.user_id
+
+
+def _check_format(format_: OutputFormat) -> None:
+    try:
+        JsonSchemaFormat.model_validate({"name": "answer", "schema": format_.output_schema})
+    except ValueError:
+        message = "Invalid 'output_config.format.schema': it is too large, too deep, or refers to itself."
+        raise InvalidArgumentError(message, param="output_config.format.schema", code="invalid_schema") from None

@@ -1,0 +1,265 @@
+"""POST /v1/messages through Anthropic's stock client: the events, the errors, and what reaches the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import anthropic
+import pytest
+from anthropic import AsyncAnthropic
+
+from jan.errors import InternalError, InvalidArgumentError, ResourceExhaustedError, UnavailableError
+from tests.fixtures.gateway import MODEL_ID, Gateway, write_model
+from tests.fixtures.storage import StorageServer
+from tests.fixtures.worker import ScriptedWorker
+
+MESSAGES = "/v1/messages"
+TOOL: Any = {
+    "name": "weather",
+    "description": "The weather of a city.",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+
+
+def asked(**fields: Any) -> dict[str, Any]:
+    return {"model": MODEL_ID, "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}], **fields}
+
+
+async def events_of(client: AsyncAnthropic, **fields: Any) -> list[Any]:
+    return [event async for event in await client.messages.create(**asked(**fields), stream=True)]
+
+
+async def test_a_whole_message(worker: ScriptedWorker, anthropic_client: AsyncAnthropic) -> None:
+    asking = asyncio.create_task(anthropic_client.messages.create(**asked(system="Be brief.")))
+    body = (await worker.answer()).body
+    message = await asking
+    assert (message.type, message.role, message.model) == ("message", "assistant", MODEL_ID)
+    assert message.id.startswith("msg_")
+    assert message._request_id is not None
+    assert message._request_id.startswith("req_")
+    assert [block.to_dict() for block in message.content] == [{"type": "text", "text": "Hello there"}]
+    assert (message.stop_reason, message.stop_sequence) == ("end_turn", None)
+    assert (message.usage.input_tokens, message.usage.output_tokens) == (7, 3)
+    assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    assert (body["max_tokens"], body["temperature"]) == (50, 0.3)
+    assert "user" not in body
+
+
+async def test_the_events_are_anthropics(
+    gateway: Gateway, worker: ScriptedWorker, anthropic_client: AsyncAnthropic
+) -> None:
+    reading = asyncio.create_task(events_of(anthropic_client))
+    await worker.answer()
+    events = await reading
+    kinds = ["message_start", "content_block_start", "content_block_delta", "content_block_delta"]
+    assert [event.type for event in events] == [*kinds, "content_block_stop", "message_delta", "message_stop"]
+    assert events[0].message.content == []
+    assert events[0].message.stop_reason is None
+    assert (events[-2].delta.stop_reason, events[-2].usage.input_tokens) == ("end_turn", 7)
+    answering = asyncio.create_task(worker.answer())
+    async with gateway.client.post(MESSAGES, json=asked(stream=True)) as answer:
+        lines = (await answer.text()).split("\n")
+    await answering
+    assert [line for line in lines if line.startswith("event: ")][:3] == [
+        "event: message_start",
+        "event: content_block_start",
+        "event: ping",
+    ]
+    assert "[DONE]" not in "".join(lines)
+
+
+async def test_calls_are_streamed_one_after_the_other(worker: ScriptedWorker, anthropic_client: AsyncAnthropic) -> None:
+    async def read() -> Any:
+        choice: Any = {"type": "any", "disable_parallel_tool_use": True}
+        async with anthropic_client.messages.stream(**asked(tools=[TOOL], tool_choice=choice)) as stream:
+            return await stream.get_final_message()
+
+    reading = asyncio.create_task(read())
+    job = await worker.take()
+    await job.begin()
+    await job.say("Let me see.")
+    await job.call(0, "weather", '{"city":')
+    await job.call(1, "weather", '{"city": "Paris"}')
+    await job._chunk({"tool_calls": [{"index": 0, "function": {"arguments": ' "Rome"}'}}]})
+    await job.finish("tool_calls")
+    message = await reading
+    assert [block.type for block in message.content] == ["text", "tool_use", "tool_use"]
+    assert [block.input for block in message.content[1:]] == [{"city": "Rome"}, {"city": "Paris"}]
+    assert message.stop_reason == "tool_use"
+    function = {"name": "weather", "description": "The weather of a city.", "parameters": TOOL["input_schema"]}
+    assert job.body["tools"] == [{"type": "function", "function": function}]
+    assert (job.body["tool_choice"], job.body["parallel_tool_calls"]) == ("required", False)
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_thoughts_are_told_unless_they_shall_not_be(
+    worker: ScriptedWorker, anthropic_client: AsyncAnthropic, told: bool
+) -> None:
+    thinking: Any = {"type": "enabled", "budget_tokens": 1024, "display": "summarized" if told else "omitted"}
+    reading = asyncio.create_task(events_of(anthropic_client, max_tokens=2000, thinking=thinking))
+    job = await worker.take()
+    await job.begin()
+    await job._chunk({"reasoning_content": "Hm."})
+    await job.say("Yes.")
+    await job.finish("length")
+    events = await reading
+    begun = [event.content_block.type for event in events if event.type == "content_block_start"]
+    assert begun == (["thinking", "text"] if told else ["text"])
+    assert job.body["reasoning_effort"] == "low"
+    # It ended long before `max_tokens`.
+    assert events[-2].delta.stop_reason == "model_context_window_exceeded"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_stop_sequence_ends_the_answer_and_frees_its_slot(
+    storage_server: StorageServer, worker: ScriptedWorker, anthropic_client: AsyncAnthropic, stream: bool
+) -> None:
+    write_model(storage_server.janroot, "local", engine="llamacpp", format="gguf", sources=[])
+
+    async def read() -> Any:
+        fields = asked(model="local", stop_sequences=["END", "STOP"], extra_body={"top_k": 4})
+        if not stream:
+            return await anthropic_client.messages.create(**fields)
+        async with anthropic_client.messages.stream(**fields) as reading:
+            return await reading.get_final_message()
+
+    asking = asyncio.create_task(read())
+    job = await worker.take()
+    await job.begin()
+    await job.say("One E", "N", "Dless STOP")
+    await job.until_cancelled()
+    message = await asking
+    assert "stop" not in job.body
+    assert job.body["top_k"] == 4
+    assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", "END")
+    assert message.content[0].text == "One "
+
+
+async def test_a_remote_model_is_told_the_stop_sequences(
+    worker: ScriptedWorker, anthropic_client: AsyncAnthropic
+) -> None:
+    asking = asyncio.create_task(anthropic_client.messages.create(**asked(stop_sequences=["END"])))
+    assert (await worker.answer()).body["stop"] == ["END"]
+    assert (await asking).stop_reason == "end_turn"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_failures_are_the_clients_classes(
+    worker: ScriptedWorker, anthropic_client: AsyncAnthropic, stream: bool
+) -> None:
+    for error, raised, kind in (
+        (InvalidArgumentError("Too long."), anthropic.BadRequestError, "invalid_request_error"),
+        (ResourceExhaustedError("Busy.", retry_after_seconds=3), anthropic.RateLimitError, "rate_limit_error"),
+        (UnavailableError("Crashed."), anthropic.InternalServerError, "overloaded_error"),
+        (InternalError("Broke."), anthropic.InternalServerError, "api_error"),
+    ):
+        asking = asyncio.create_task(anthropic_client.messages.create(**asked(), stream=stream))
+        await (await worker.take()).fail(error)
+        with pytest.raises(anthropic.APIStatusError) as caught:
+            await asking
+        assert isinstance(caught.value, raised)
+        body: Any = caught.value.body
+        assert (body["type"], body["error"]["type"], body["error"]["message"]) == ("error", kind, error.message)
+        assert body["request_id"] == caught.value.request_id
+        assert caught.value.response.headers.get("Retry-After") == (
+            "3" if isinstance(error, ResourceExhaustedError) else None
+        )
+
+
+async def test_a_failure_in_mid_stream_is_an_event(worker: ScriptedWorker, anthropic_client: AsyncAnthropic) -> None:
+    asking = asyncio.create_task(anthropic_client.messages.create(**asked(), stream=True))
+    job = await worker.take()
+    await job.begin()
+    stream = await asking
+    await job.say("Hel")
+    await job.fail(UnavailableError("The engine broke."))
+    with pytest.raises(anthropic.APIStatusError, match="The engine broke") as caught:
+        async for _ in stream:
+            pass
+    assert caught.value.type == "overloaded_error"
+
+
+async def test_a_client_that_leaves_frees_its_slot(worker: ScriptedWorker, anthropic_client: AsyncAnthropic) -> None:
+    reading = asyncio.create_task(events_of(anthropic_client))
+    job = await worker.take()
+    await job.begin()
+    reading.cancel()
+    await job.until_cancelled()
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"max_tokens": None}, "max_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"temperature": 1.5}, "temperature"),
+        ({"stop_sequences": [" "]}, "stop_sequences[0]"),
+        ({"top_k": 4}, "top_k"),
+        ({"service_tier": "flex"}, "service_tier"),
+        ({"container": "c_1"}, "container"),
+        ({"mcp_servers": [{"type": "url"}]}, "mcp_servers"),
+        ({"speed": "fast"}, "speed"),
+        ({"no_such_field": 1}, "no_such_field"),
+        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0]"),
+        ({"tools": [TOOL, TOOL]}, "tools"),
+        ({"tool_choice": {"type": "any"}}, "tool_choice"),
+        ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "x"}}, "tool_choice.name"),
+        ({"messages": [{"role": "user", "content": [{"type": "document"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": ""}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}, "messages"),
+        (
+            {"output_config": {"format": {"type": "json_schema", "schema": {"$ref": "#"}}}},
+            "output_config.format.schema",
+        ),
+    ],
+)
+async def test_what_cannot_be_served_is_refused_by_name(gateway: Gateway, fields: dict[str, Any], named: str) -> None:
+    answer = await gateway.json("POST", MESSAGES, asked(**fields), status=400)
+    assert answer.keys() == {"type", "error", "request_id"}
+    assert answer["error"].keys() == {"type", "message"}
+    assert answer["error"]["type"] == "invalid_request_error"
+    assert named in answer["error"]["message"]
+
+
+async def test_an_image_is_for_models_that_see(
+    storage_server: StorageServer, gateway: Gateway, worker: ScriptedWorker
+) -> None:
+    write_model(storage_server.janroot, "blind", engine="llamacpp", format="gguf", sources=[])
+    image = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
+    body = asked(messages=[{"role": "user", "content": [image]}])
+    answer = await gateway.json("POST", MESSAGES, body | {"model": "blind"}, status=400)
+    assert "cannot see" in answer["error"]["message"]
+    asking = asyncio.create_task(gateway.json("POST", MESSAGES, body))
+    taken = await worker.answer()
+    await asking
+    part = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    assert taken.body["messages"][0]["content"] == [part]
+
+
+async def test_a_request_that_is_repeated_is_answered_once(gateway: Gateway, worker: ScriptedWorker) -> None:
+    async def ask() -> Any:
+        async with gateway.client.post(MESSAGES, json=asked(), headers={"Idempotency-Key": "one"}) as answer:
+            assert answer.status == 200
+            return await answer.json()
+
+    asking = asyncio.create_task(ask())
+    await worker.answer()
+    first = await asking
+    assert await ask() == first
+
+
+async def test_the_person_of_the_metadata_is_the_tenant(gateway: Gateway, worker: ScriptedWorker) -> None:
+    asking = asyncio.create_task(gateway.json("POST", MESSAGES, asked(metadata={"user_id": "ann"})))
+    assert (await worker.answer()).job.tenant == "user:ann"
+    await asking
+
+
+async def test_unknown_urls_and_methods_have_anthropics_form(gateway: Gateway) -> None:
+    for method, path, status, kind in (
+        ("GET", MESSAGES, 405, "invalid_request_error"),
+        ("POST", f"{MESSAGES}/batches", 404, "not_found_error"),
+    ):
+        assert (await gateway.json(method, path, status=status))["error"]["type"] == kind
+    assert "param" in (await gateway.json("GET", "/v1/nothing", status=404))["error"]
