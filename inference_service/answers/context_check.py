@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from inference_service.answers.tokens import (
+    UNBOUNDED,
     TokenQuestion,
     chat_of,
     most_tokens,
@@ -52,7 +53,7 @@ async def told_exactly(running: RunningModel, body: Mapping[str, Any]) -> AsyncI
         ctx_len = running.engine.ctx_len
         if refusal.code != "context_length_exceeded" or "at least" not in refusal.message or ctx_len is None:
             raise
-        if most_tokens(body) > _MAX_COUNTED_BYTES:
+        if _MAX_COUNTED_BYTES < most_tokens(body) < UNBOUNDED:
             raise
         try:
             tokens = await _count(running, body)
@@ -65,7 +66,7 @@ async def _count(running: RunningModel, body: Mapping[str, Any]) -> int:
     """The tokens of the prompt, or of the longest one."""
     engine, client = running.engine, running.client
     if "messages" in body:
-        return len((await engine.tokenize(client, TokenQuestion(chat=chat_of(body)))).ids)
+        return (await engine.tokenize(client, TokenQuestion(chat=chat_of(body)))).count
     return max([await _count_prompt(running, prompt) for prompt in prompts_of(body)])
 
 

@@ -8,9 +8,12 @@ from typing import Any, Final
 
 import orjson
 
+from inference_service.engines.images import has_images
 from jan.errors import InvalidArgumentError
 
 _OF_CHATS: Final = ("messages", "tools", "tool_choice", "add_generation_prompt")
+UNBOUNDED: Final = 2**62
+"""Of a prompt with images nobody knows how many tokens it has but the model that sees them."""
 _TEMPLATE_TOKENS: Final = 512
 _TOKENS_OF_A_ROLE: Final = 16
 """More than chat templates put around a conversation and around each of its messages."""
@@ -35,10 +38,19 @@ class TokenQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens in order. pieces: what each of them stands for, when that was asked."""
+    """The tokens in order. pieces: what each of them stands for, when that was asked.
+
+    total: how many there are, where images take the place of some, so that not all have a number.
+    """
 
     ids: Sequence[int]
     pieces: Sequence[bytes] = ()
+    total: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.total or len(self.ids)
 
 
 def chat_of(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +59,9 @@ def chat_of(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def most_tokens(body: Mapping[str, Any]) -> int:
-    """More tokens than a request's prompt can have: a token stands for a byte at least."""
+    """More tokens than a request's prompt can have: a token stands for a byte at least, and an image for many."""
+    if "messages" in body and has_images(body["messages"]):
+        return UNBOUNDED
     if "messages" in body:
         return len(orjson.dumps(chat_of(body))) + _TEMPLATE_TOKENS + _TOKENS_OF_A_ROLE * len(body["messages"])
     return max(map(_most_of_prompt, prompts_of(body))) + _TOKENS_OF_A_ROLE

@@ -21,6 +21,7 @@ from inference_service.engines import llamacpp_tokens
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
 from inference_service.engines.grammar_cost import check_request
+from inference_service.engines.images import check_images
 from inference_service.engines.llamacpp_fim import FimTokens, find_fim, with_suffix
 from inference_service.engines.llamacpp_log import cause_of, unknown_architecture
 from inference_service.engines.llamacpp_server import KEY_VARIABLE, POOLINGS
@@ -98,7 +99,8 @@ class LlamaSettings:
         Raises FailedPreconditionError: they are no JSON object.
         """
         settings = ModelSettings(settings_json)
-        settings.skip("llama_model_path", "model_path")  # storage made the list of files from these
+        # Storage made the list of files from these, or they are the same said again.
+        settings.skip("llama_model_path", "model_path", "mmproj", "vision_model", "text_model")
         settings.text("base_model")  # storage looked it up
         return cls(
             ctx_len=settings.integer("ctx_len", usual, 16, 10_000_000),
@@ -159,6 +161,9 @@ class LlamaCppEngine:
         argv += [f"--socket={self._socket}", f"--model={weights}", *self._settings.arguments()]
         if files.adapter is not None:
             argv.append(f"--adapter={files.adapter}")
+        if files.projector is not None:
+            argv.append(f"--mmproj={files.projector}")
+        self._sees = files.projector is not None
         if placement.shares and not placement.on_gpu:
             argv.append(f"--memory-bytes={sum(share.size_bytes for share in placement.shares)}")
         self._log_name = log_name(spec.id, copy)
@@ -255,9 +260,11 @@ class LlamaCppEngine:
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """A chat request for llama.cpp; always streamed, because only then does a closed connection free the slot.
 
-        Raises InvalidArgumentError: more choices than slots, or a schema that would hold up everybody.
+        Raises InvalidArgumentError: more choices than slots, a schema that would hold up everybody, or an image that
+        cannot be seen.
         """
         check_request(request)
+        check_images(request["messages"], self._model_id, sees=self._sees)
         body = {key: value for key, value in request.items() if key in _FIELDS and value is not None}
         if request.get("max_completion_tokens") is not None:
             body["max_tokens"] = request["max_completion_tokens"]

@@ -11,6 +11,13 @@ from inference_service.memory.placement import Placement
 _CAUSES: Final = (
     ("invalid magic", "The file is not a GGUF model."),
     ("is not within the file bounds", "The model file is cut off."),
+    (
+        "failed to load multimodal model",
+        (
+            "The model's projector for images (mmproj) is for a model of another width, or of a kind that this build "
+            "of llama.cpp does not know. With the setting vision_model false the model is loaded without it."
+        ),
+    ),
     ("chat template", "llama.cpp cannot use the model's prompt_template."),
     ("No module named 'xllamacpp'", "The llama.cpp engine is not installed here (the wheel xllamacpp)."),
 )

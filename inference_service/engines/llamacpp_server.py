@@ -35,6 +35,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--socket", type=Path, required=True, help="where to listen; replaced if it exists")
     parser.add_argument("--model", type=Path, required=True, help="the GGUF file (the first of its parts)")
     parser.add_argument("--adapter", type=Path, help="a LoRA adapter that goes on top of it")
+    parser.add_argument("--mmproj", type=Path, help="what makes tokens of images")
     parser.add_argument("--ctx-len", type=int, required=True, help="tokens of context for each request")
     parser.add_argument("--n-parallel", type=int, required=True, help="requests answered side by side")
     parser.add_argument("--ngl", type=int, help="layers on the GPU; llama.cpp decides when absent")
@@ -68,6 +69,8 @@ def _serve(args: argparse.Namespace) -> object:
         adapter = CommonAdapterLoraInfo()
         adapter.path, adapter.scale = str(args.adapter), 1.0
         params.lora_adapters = [adapter]
+    if args.mmproj is not None:
+        params.mmproj.path = str(args.mmproj)
     params.hostnames = [str(args.socket)]
     params.api_keys = [os.environ[KEY_VARIABLE]]
     params.n_ctx = args.ctx_len * args.n_parallel  # llama.cpp divides it among the slots

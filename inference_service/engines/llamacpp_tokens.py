@@ -7,11 +7,15 @@ from typing import Any
 
 from inference_service.answers.tokens import TokenQuestion, Tokens
 from inference_service.engines.client import EngineClient
+from inference_service.engines.images import has_images
 from jan.errors import InternalError, InvalidArgumentError
 
 
 async def tokenize(client: EngineClient, question: TokenQuestion) -> Tokens:
-    """The tokens of a text or a chat. Raises as `EngineClient.post`."""
+    """The tokens of a text or a chat; how many, of one with images. Raises as `EngineClient.post`."""
+    if question.chat is not None and has_images(question.chat["messages"]):
+        counted = await client.post("/v1/chat/completions/input_tokens", question.chat)
+        return Tokens((), total=int(counted["input_tokens"]))
     text = question.text if question.chat is None else await _told(client, question.chat)
     body = {
         "content": text,

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import orjson
 
+from inference_service.engines.images import is_image
+
 BREAK: Final = "\u200b"
 """What is put behind the first character of a special token: a space without width."""
 
@@ -60,10 +62,19 @@ class PlainText:
         return [self._message(message) for message in messages]
 
     def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        plain: dict[str, Any] = {key: self.of(value) for key, value in message.items() if key != "tool_calls"}
+        said = {key: value for key, value in message.items() if key not in ("tool_calls", "content")}
+        plain: dict[str, Any] = self.of(said)
+        if "content" in message:
+            plain["content"] = self._content(message["content"])
         if message.get("tool_calls") is not None:
             plain["tool_calls"] = [self._call(call) for call in message["tool_calls"]]
         return plain
+
+    def _content(self, content: Any) -> Any:
+        """An image is no text: a token in its base64 is none, and megabytes need not be looked through."""
+        if not isinstance(content, list):
+            return self.of(content)
+        return [part if is_image(part) else self.of(part) for part in content]
 
     def _call(self, call: Mapping[str, Any]) -> Any:
         function = call.get("function")

@@ -21,6 +21,7 @@ from inference_service.engines import vllm_sleep, vllm_tokens
 from inference_service.engines.client import EngineClient
 from inference_service.engines.cpu import default_threads
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
+from inference_service.engines.images import MOST_IMAGES
 from inference_service.engines.log import log_name
 from inference_service.engines.plain_text import PlainText
 from inference_service.engines.process import EngineProcess, ProcessExitedError, describe_exit
@@ -50,6 +51,8 @@ _LORA_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank
 _POLL_SECONDS: Final = 0.25  # it takes from twenty seconds to minutes
 _MUTE_SECONDS: Final = 120.0  # its server answers at once, whatever the model is doing
 _UNKNOWN_KV_BYTES: Final = 4 * 2**30
+_IMAGE_CACHE_GB: Final = 0.5  # of RAM; its own default is 4
+_NOWHERE: Final = "nowhere.invalid"  # no host has a name that ends so (RFC 2606)
 
 _UNDER_WAY: Final = ("vllm:num_requests_running{", "vllm:num_requests_waiting{")
 
@@ -113,6 +116,8 @@ class VllmEngine:
             template_has_tools="tools" in template,
             parses_tools=bool(self._settings.parser_for(template)),
             embeds=self._settings.embedding,
+            sees=command.sees,
+            model_id=spec.id,
             stops=self._settings.template.stops,
             plain=PlainText(model.special_tokens),
         )
@@ -275,6 +280,11 @@ class VllmCommand:
         return self.settings.sleep and self.placement.on_gpu
 
     @property
+    def sees(self) -> bool:
+        """Whether it takes images."""
+        return self.model.base.description.sees and self.settings.sees and not self.settings.embedding
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What of the settings is not honoured, here."""
         if self.settings.sleep and not self.sleeps:
@@ -307,7 +317,18 @@ class VllmCommand:
             arguments.append(f"--kv-cache-memory-bytes={self._kv_cache_bytes()}")
         if self.sleeps:
             arguments += vllm_sleep.FLAGS
-        return [*arguments, *self._tool_arguments(), *self._adapter_arguments()]
+        return [*arguments, *self._tool_arguments(), *self._adapter_arguments(), *self._image_arguments()]
+
+    def _image_arguments(self) -> list[str]:
+        """Images alone, so many, and from nowhere but the request; without eyes the part that sees is not loaded."""
+        if not self.model.base.description.sees:
+            return []
+        most = {"image": MOST_IMAGES if self.sees else 0, "video": 0, "audio": 0}
+        return [
+            "--limit-mm-per-prompt=" + json.dumps(most),
+            f"--mm-processor-cache-gb={_IMAGE_CACHE_GB}",
+            f"--allowed-media-domains={_NOWHERE}",
+        ]
 
     def environment(self) -> dict[str, str]:
         """What vLLM takes from its environment alone."""

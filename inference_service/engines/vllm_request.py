@@ -10,6 +10,7 @@ from inference_service.answers.continuation import CHAT_FIELDS
 from inference_service.answers.embeddings import batches
 from inference_service.answers.forced_calls import ForcedCall
 from inference_service.engines.engine import ChatCall, CompletionCall, EmbedCall
+from inference_service.engines.images import check_images
 from inference_service.engines.plain_text import PlainText
 from inference_service.engines.prompt_template import add_stops
 from inference_service.engines.purpose import refuse_suffix
@@ -39,23 +40,29 @@ _GREEDY_BELOW: Final = 1e-5  # vLLM's bound (SamplingParams)
 
 @dataclass(frozen=True, slots=True)
 class VllmRequests:
-    """How one loaded model is asked; `ctx_len` in tokens, `stops` are those of its chat template."""
+    """How one loaded model is asked; `ctx_len` in tokens, `stops` are those of its chat template.
+
+    sees: it takes images. model_id: what people call it; `model` is vLLM's name.
+    """
 
     model: str
     ctx_len: int
     template_has_tools: bool
     parses_tools: bool
     embeds: bool
+    sees: bool = False
+    model_id: str = ""
     stops: tuple[str, ...] = ()
     plain: PlainText = field(default_factory=PlainText)
 
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """Translate a validated request.
 
-        Raises InvalidArgumentError: this model does not chat, or cannot be left the choice to call a tool.
+        Raises InvalidArgumentError: this model does not chat, cannot be left the choice to call a tool, or not see.
         """
         if self.embeds:
             raise InvalidArgumentError("This model computes embeddings; it writes no text.", param="model")
+        check_images(request["messages"], self.model_id or self.model, sees=self.sees)
         body = {key: value for key, value in request.items() if key in _FIELDS and value is not None}
         body["model"] = self.model
         self._bound_tokens(body, request)

@@ -55,13 +55,14 @@ class VllmSettings:
     max_lora_rank: int | None
     seed: int | None
     sleep: bool
+    sees: bool
     warnings: tuple[str, ...]
 
     @classmethod
     def parse(cls, settings_json: str) -> VllmSettings:
         """Read a model's settings. Raises FailedPreconditionError: they are no JSON object."""
         settings = ModelSettings(settings_json)
-        settings.skip("llama_model_path", "model_path", "idle_seconds", "replicas")  # heeded by others
+        settings.skip("llama_model_path", "model_path", "idle_seconds", "replicas", "text_model")  # heeded by others
         return cls(
             ctx_len=settings.optional_integer("ctx_len", 16, 10_000_000),
             n_parallel=settings.integer("n_parallel", _DEFAULT_N_PARALLEL, 1, 4_096),
@@ -86,6 +87,7 @@ class VllmSettings:
             max_lora_rank=settings.optional_integer("max_lora_rank", 1, 512),
             seed=settings.optional_integer("seed", 0, 2**31 - 1),
             sleep=settings.flag("sleep", False),
+            sees=settings.flag("vision_model", True),
             warnings=settings.finish("vllm"),
         )
 

@@ -96,11 +96,12 @@ def estimate(
     kv_bits = model.kv_elements * ctx_tokens * n_parallel * KV_BITS.get(kv_type, KV_BITS["auto"])
     # The widest things computed for a batch: scores for the whole vocabulary, and a layer's feed-forward (4 x width).
     buffers = profile.batch_tokens * (model.vocabulary + 8 * model.embedding_length) * 4
+    growth_bytes = profile.growth_bytes + model.vision_bytes
     return Footprint(
         weights_bytes=model.weights_bytes,
         kv_cache_bytes=-int(-kv_bits // 8),
-        overhead_bytes=profile.fixed_bytes + buffers + profile.growth_bytes,
-        growth_bytes=profile.growth_bytes,
+        overhead_bytes=profile.fixed_bytes + buffers + growth_bytes,
+        growth_bytes=growth_bytes,
         layers=model.layers,
         attention_heads=model.attention_heads,
         kv_heads=model.kv_heads,

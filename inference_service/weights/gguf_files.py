@@ -1,16 +1,18 @@
-"""A GGUF model as llama.cpp loads it: a file or all its parts, and an adapter's file on top of it if there is one."""
+"""A GGUF model as llama.cpp loads it: a file or all its parts, an adapter's on top of it, and its eyes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from inference_service.engines.model_settings import parse_settings
 from inference_service.weights.adapters import base_of
 from inference_service.weights.files import WeightHomes, resolve_weights
 from jan.errors import FailedPreconditionError, NotFoundError
+from jan.formats.vision import is_projector, projector_among
 from jan.inference.v1.jobs_pb2 import ModelSpec
 
 _PART: Final = re.compile(
@@ -21,24 +23,36 @@ _MOST_PARTS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class GgufFiles:
-    """What is to be opened: the model, its first part first, and an adapter."""
+    """What is to be opened: the model, its first part first, an adapter, and what makes tokens of images (`mmproj`)."""
 
     model: Sequence[Path]
     adapter: Path | None = None
+    projector: Path | None = None
 
 
 def find_gguf(spec: ModelSpec, homes: WeightHomes) -> GgufFiles:
     """The files of a model; with the setting `base_model` that model's, and its own as the adapter.
 
-    Raises NotFoundError: a file or a part is missing. FailedPreconditionError: see `resolve_weights` and `base_of`.
+    Raises NotFoundError: a file or a part is missing. FailedPreconditionError: see `resolve_weights` and `base_of`,
+    or its settings cannot be read.
     """
     own = resolve_weights(homes.folder(spec.id, spec.folder), spec.id, spec.files)
+    settings = parse_settings(spec.settings_json)
     base = base_of(spec)
     if base is None:
-        return GgufFiles(_all_parts(own, spec.id))
-    return GgufFiles(
-        _all_parts(resolve_weights(homes.folder(base.id, base.folder), base.id, base.files), base.id), own[0]
-    )
+        return _with_projector(own, settings, spec.id)
+    its_own = resolve_weights(homes.folder(base.id, base.folder), base.id, base.files)
+    return replace(_with_projector(its_own, settings, base.id), adapter=own[0])
+
+
+def _with_projector(files: Sequence[Path], settings: Mapping[str, Any], model_id: str) -> GgufFiles:
+    """The weights apart from the projector, which is not loaded where the setting `vision_model` is false."""
+    chosen = projector_among([path.name for path in files], settings)
+    weights = [path for path in files if path.name != chosen and not is_projector(path.name)]
+    if not weights:
+        message = f"Model {model_id} has a projector for images, but no weights beside it."
+        raise FailedPreconditionError(message, code="model_file_invalid")
+    return GgufFiles(_all_parts(weights, model_id), projector=next((p for p in files if p.name == chosen), None))
 
 
 def _all_parts(files: Sequence[Path], model_id: str) -> Sequence[Path]:

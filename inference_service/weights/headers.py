@@ -27,10 +27,10 @@ class Headers:
         self._read: dict[object, Any] = {}
 
     def gguf(self, files: GgufFiles) -> ModelDescription:
-        """A GGUF model, its headers believed, with its adapter. Raises as `describe_gguf_files`."""
-        adapters = [files.adapter] if files.adapter else []
-        state = ("gguf", *_states(files.model), "adapter", *_states(adapters))
-        return self._once(state, lambda: describe_gguf_files(files.model, files.adapter))
+        """A GGUF model, its headers believed, with its adapter and its projector. Raises as `describe_gguf_files`."""
+        more = [path for path in (files.adapter, files.projector) if path is not None]
+        state = ("gguf", *_states(files.model), files.adapter is None, *_states(more))
+        return self._once(state, lambda: describe_gguf_files(files.model, files.adapter, files.projector))
 
     def safetensors(self, spec: ModelSpec, homes: WeightHomes) -> SafetensorsModel:
         """A model in a folder, and its adapter. Raises as `read_model`."""

@@ -83,4 +83,5 @@ def to_proto(model: Model) -> pb.Model:
         sources=[pb.ModelSource(filename=source.filename, url=source.url) for source in model.sources],
         missing_files=model.missing,
         base=pb.BaseModel(id=base.id, engine=base.engine, files=base.files, folder=base.folder) if base else None,
+        sees=model.sees,
     )

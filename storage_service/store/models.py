@@ -16,6 +16,7 @@ from pathlib import Path
 
 from jan.errors import InvalidArgumentError, NotFoundError
 from jan.formats.file_names import is_tellable
+from jan.formats.vision import blinded
 from jan.ids import ModelId
 from jan.telemetry import get_logger
 from storage_service.store import jsonfile, layout, plain, yamlfile
@@ -24,6 +25,7 @@ from storage_service.store.forms import fields, yaml_models
 from storage_service.store.forms import models as form
 from storage_service.store.records import BaseModel, JsonObject, Model
 from storage_service.store.revisions import revision_of
+from storage_service.store.sight import sees
 
 logger = get_logger(__name__)
 
@@ -171,7 +173,8 @@ class Models:
             base = self._find(ModelId.parse(base_id)).model
         except (InvalidArgumentError, NotFoundError):
             return model
-        return replace(model, base=BaseModel(base.id, base.engine, base.files, base.folder))
+        sees = base.sees and not blinded(model.settings)
+        return replace(model, base=BaseModel(base.id, base.engine, base.files, base.folder), sees=sees)
 
     def _served(self, description: Description) -> Served | None:
         raw, revision = description.look()
@@ -186,8 +189,9 @@ class Models:
         made_ms = came_ms(description.path) if description.weights else jsonfile.changed_ms(description.path) or 0
         model = form.from_json(model_id, raw, made_ms, description.folder, description.present)
         if form.is_remote(model):
-            return None if description.is_guest else model
-        return replace(model, size_bytes=_size(self._layout.root / description.folder, model, description.present))
+            return None if description.is_guest else replace(model, sees=model.settings.get("vision_model") is True)
+        folder = self._layout.root / description.folder
+        return replace(model, size_bytes=_size(folder, model, description.present), sees=sees(folder, model))
 
 
 def _below(home: Path, place: str, engine: str, prefix: str = "", depth: int = 0) -> Iterator[Description]:

@@ -234,6 +234,8 @@ class Model:
     """Files that `sources` names and that are not here; a model with any is still to be downloaded."""
     base: BaseModel | None = None
     """For a LoRA adapter, what its setting `base_model` names; None when there is no such model."""
+    sees: bool = False
+    """Whether it takes images, as its files tell; a remote one, as its setting `vision_model` does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import json
 from typing import Any, Final
 
 from jan.formats.description import LyingHeaderError, ModelDescription, checked
+from jan.formats.vision import has_eyes
 
 MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
 _MAX_DEPTH: Final = 32
@@ -58,6 +59,7 @@ def describe_config(config: dict[str, Any], weights_bytes: int) -> ModelDescript
             embedding_length=width,
             vocabulary=number("vocab_size"),
             context_tokens=number("max_position_embeddings", "n_positions"),
+            sees=has_eyes(config),
         )
     )
 

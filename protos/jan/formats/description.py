@@ -14,7 +14,8 @@ class ModelDescription:
     """A model's sizes; a 0 means that the files do not tell.
 
     kv_elements: numbers that the KV cache holds for one token, over all layers. kv_heads: the most that one layer has.
-    context_tokens: the longest context that the model was made for.
+    context_tokens: the longest context that the model was made for. sees: it takes images. vision_bytes: what an engine
+    needs, at most about, to look at one, beside the weights for that.
     """
 
     weights_bytes: int
@@ -25,6 +26,8 @@ class ModelDescription:
     embedding_length: int = 0
     vocabulary: int = 0
     context_tokens: int = 0
+    sees: bool = False
+    vision_bytes: int = 0
 
 
 UNKNOWN = ModelDescription(weights_bytes=0)
@@ -52,6 +55,7 @@ _MOST = {
     "vocabulary": 2**26,
     "context_tokens": 2**40,
     "weights_bytes": 2**50,
+    "vision_bytes": 2**40,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
 
@@ -11,6 +12,7 @@ from jan.formats.config import MAX_CONFIG_BYTES, describe_config, parse_config
 from jan.formats.description import LyingHeaderError, ModelDescription
 from jan.formats.gguf import GgufHeader, describe_gguf, read_gguf
 from jan.formats.gguf_adapter import check_adapter, is_adapter
+from jan.formats.gguf_projector import vision_bytes_of
 from jan.formats.safetensors import read_safetensors
 
 HeaderT = TypeVar("HeaderT")
@@ -31,12 +33,15 @@ def is_gguf_adapter(path: Path) -> bool:
     return is_adapter(_read(path, read_gguf))
 
 
-def describe_gguf_files(paths: Sequence[Path], adapter: Path | None = None) -> ModelDescription:
+def describe_gguf_files(
+    paths: Sequence[Path], adapter: Path | None = None, projector: Path | None = None
+) -> ModelDescription:
     """A GGUF model in one file or several parts, the first of which describes it, whatever it is called.
 
-    adapter: a LoRA adapter that goes on top of it, and is counted with its weights.
+    adapter: a LoRA adapter that goes on top of it, and is counted with its weights. projector: what makes tokens of
+    images for it (`mmproj`), counted too.
 
-    Raises FailedPreconditionError: a file is not a usable model, or not an adapter that fits it.
+    Raises FailedPreconditionError: a file is not a usable model, or not an adapter that fits it, or no projector.
     """
     parts = [path for path in paths[1:] if path.suffix.lower() == ".gguf"]
     headers = [_read(path, read_gguf) for path in (paths[0], *parts)]
@@ -47,7 +52,13 @@ def describe_gguf_files(paths: Sequence[Path], adapter: Path | None = None) -> M
     _believed(paths[0], lambda: _check_parts(headers))
     if adapter is not None:
         more_bytes += _fitting(adapter, paths[0], headers).tensor_bytes
-    return _believed(paths[0], lambda: describe_gguf(headers[0], more_bytes))
+    vision_bytes = 0
+    if projector is not None:
+        header = _read(projector, read_gguf)
+        vision_bytes = _believed(projector, lambda: vision_bytes_of(header))
+        more_bytes += header.tensor_bytes
+    model = _believed(paths[0], lambda: describe_gguf(headers[0], more_bytes))
+    return replace(model, sees=projector is not None, vision_bytes=vision_bytes)
 
 
 def _check_parts(headers: Sequence[GgufHeader]) -> None:

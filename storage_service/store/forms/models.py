@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from jan.formats.vision import blinded, lone_projector, projector_among
 from jan.ids import ModelId
 from storage_service.store import secrets
 from storage_service.store.forms import fields
@@ -166,10 +167,21 @@ def _files(model_id: ModelId, raw: JsonObject, folder: str, present: Collection[
     names = [name if stays_inside(name) else _last_part(name) for name in names]
     inside = [name for name in dict.fromkeys(names) if stays_inside(name) and ("/" in name or name in present)]
     if inside:
-        return tuple(inside)
+        return (*inside, *_projector_beside(raw, inside, present))
     usual = [name for name in sorted(present) if name.endswith(".gguf") and "mmproj" not in name]
     usual += [name for name in (model_id.rpartition("/")[2],) if name in present]
-    return tuple(usual[:1]) or tuple(filter(stays_inside, dict.fromkeys(names)))
+    found = tuple(usual[:1])
+    return (*found, *_projector_beside(raw, found, present)) or tuple(filter(stays_inside, dict.fromkeys(names)))
+
+
+def _projector_beside(raw: JsonObject, files: Collection[str], present: Collection[str]) -> tuple[str, ...]:
+    """What makes a GGUF model see, where it lies in the folder and nothing names it."""
+    settings, _ = maps(raw)
+    is_gguf = bool(files) and all(name.lower().endswith(".gguf") for name in files)
+    if not is_gguf or settings.get("base_model") or projector_among(files, settings):
+        return ()
+    found = "" if blinded(settings) else lone_projector(present)
+    return (found,) if found else ()
 
 
 def _shown(values: JsonObject) -> JsonObject:

@@ -18,9 +18,9 @@ def test_headers_are_read_once_for_each_state_of_the_file(tmp_path: Path, monkey
     path.write_bytes(tiny_gguf())
     reads: list[int] = []
 
-    def counted(paths: list[Path], adapter: Path | None) -> ModelDescription:
+    def counted(paths: list[Path], adapter: Path | None, projector: Path | None) -> ModelDescription:
         reads.append(paths[0].stat().st_size)
-        return describe_gguf_files(paths, adapter)
+        return describe_gguf_files(paths, adapter, projector)
 
     monkeypatch.setattr(headers, "describe_gguf_files", counted)
     known = Headers()

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bjan/storage/v1/models.proto\x12\x0ejan.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\x03\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08owned_by\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x07 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x08 \x01(\t\x12\x15\n\rsettings_json\x18\t \x01(\t\x12\x17\n\x0fparameters_json\x18\n \x01(\t\x12\x15\n\rmetadata_json\x18\x0b \x01(\t\x12\r\n\x05\x66iles\x18\x0c \x03(\t\x12\x12\n\nsource_url\x18\r \x01(\t\x12\x0e\n\x06\x66older\x18\x0e \x01(\t\x12\x10\n\x08revision\x18\x0f \x01(\t\x12\x17\n\nsize_bytes\x18\x10 \x01(\x04H\x00\x88\x01\x01\x12,\n\x07sources\x18\x11 \x03(\x0b\x32\x1b.jan.storage.v1.ModelSource\x12\x15\n\rmissing_files\x18\x12 \x03(\t\x12\'\n\x04\x62\x61se\x18\x13 \x01(\x0b\x32\x19.jan.storage.v1.BaseModelB\r\n\x0b_size_bytes\"F\n\tBaseModel\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\r\n\x05\x66iles\x18\x03 \x03(\t\x12\x0e\n\x06\x66older\x18\x04 \x01(\t\",\n\x0bModelSource\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\"#\n\x0fGetModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"8\n\x10GetModelResponse\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.jan.storage.v1.Model\"\x13\n\x11ListModelsRequest\";\n\x12ListModelsResponse\x12%\n\x06models\x18\x01 \x03(\x0b\x32\x15.jan.storage.v1.Model\"\xea\x01\n\x12UpdateModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x11\n\x04name\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07version\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x15\n\rsettings_json\x18\x05 \x01(\t\x12\x17\n\x0fparameters_json\x18\x06 \x01(\t\x12\x15\n\rmetadata_json\x18\x07 \x01(\t\x12\x13\n\x0bif_revision\x18\x08 \x03(\tB\x07\n\x05_nameB\x0e\n\x0c_descriptionB\n\n\x08_version\";\n\x13UpdateModelResponse\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.jan.storage.v1.Model\";\n\x12\x44\x65leteModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x13\n\x0bif_revision\x18\x02 \x03(\t\"\'\n\x13\x44\x65leteModelResponse\x12\x10\n\x08trash_id\x18\x01 \x01(\t2\xe2\x02\n\x0cModelService\x12M\n\x08GetModel\x12\x1f.jan.storage.v1.GetModelRequest\x1a .jan.storage.v1.GetModelResponse\x12S\n\nListModels\x12!.jan.storage.v1.ListModelsRequest\x1a\".jan.storage.v1.ListModelsResponse\x12V\n\x0bUpdateModel\x12\".jan.storage.v1.UpdateModelRequest\x1a#.jan.storage.v1.UpdateModelResponse\x12V\n\x0b\x44\x65leteModel\x12\".jan.storage.v1.DeleteModelRequest\x1a#.jan.storage.v1.DeleteModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bjan/storage/v1/models.proto\x12\x0ejan.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\x03\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08owned_by\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x07 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x08 \x01(\t\x12\x15\n\rsettings_json\x18\t \x01(\t\x12\x17\n\x0fparameters_json\x18\n \x01(\t\x12\x15\n\rmetadata_json\x18\x0b \x01(\t\x12\r\n\x05\x66iles\x18\x0c \x03(\t\x12\x12\n\nsource_url\x18\r \x01(\t\x12\x0e\n\x06\x66older\x18\x0e \x01(\t\x12\x10\n\x08revision\x18\x0f \x01(\t\x12\x17\n\nsize_bytes\x18\x10 \x01(\x04H\x00\x88\x01\x01\x12,\n\x07sources\x18\x11 \x03(\x0b\x32\x1b.jan.storage.v1.ModelSource\x12\x15\n\rmissing_files\x18\x12 \x03(\t\x12\'\n\x04\x62\x61se\x18\x13 \x01(\x0b\x32\x19.jan.storage.v1.BaseModel\x12\x0c\n\x04sees\x18\x14 \x01(\x08\x42\r\n\x0b_size_bytes\"F\n\tBaseModel\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\r\n\x05\x66iles\x18\x03 \x03(\t\x12\x0e\n\x06\x66older\x18\x04 \x01(\t\",\n\x0bModelSource\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\"#\n\x0fGetModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"8\n\x10GetModelResponse\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.jan.storage.v1.Model\"\x13\n\x11ListModelsRequest\";\n\x12ListModelsResponse\x12%\n\x06models\x18\x01 \x03(\x0b\x32\x15.jan.storage.v1.Model\"\xea\x01\n\x12UpdateModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x11\n\x04name\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07version\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x15\n\rsettings_json\x18\x05 \x01(\t\x12\x17\n\x0fparameters_json\x18\x06 \x01(\t\x12\x15\n\rmetadata_json\x18\x07 \x01(\t\x12\x13\n\x0bif_revision\x18\x08 \x03(\tB\x07\n\x05_nameB\x0e\n\x0c_descriptionB\n\n\x08_version\";\n\x13UpdateModelResponse\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.jan.storage.v1.Model\";\n\x12\x44\x65leteModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x13\n\x0bif_revision\x18\x02 \x03(\t\"\'\n\x13\x44\x65leteModelResponse\x12\x10\n\x08trash_id\x18\x01 \x01(\t2\xe2\x02\n\x0cModelService\x12M\n\x08GetModel\x12\x1f.jan.storage.v1.GetModelRequest\x1a .jan.storage.v1.GetModelResponse\x12S\n\nListModels\x12!.jan.storage.v1.ListModelsRequest\x1a\".jan.storage.v1.ListModelsResponse\x12V\n\x0bUpdateModel\x12\".jan.storage.v1.UpdateModelRequest\x1a#.jan.storage.v1.UpdateModelResponse\x12V\n\x0b\x44\x65leteModel\x12\".jan.storage.v1.DeleteModelRequest\x1a#.jan.storage.v1.DeleteModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,27 +33,27 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jan.storage.v1.models_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODEL']._serialized_start=81
-  _globals['_MODEL']._serialized_end=540
-  _globals['_BASEMODEL']._serialized_start=542
-  _globals['_BASEMODEL']._serialized_end=612
-  _globals['_MODELSOURCE']._serialized_start=614
-  _globals['_MODELSOURCE']._serialized_end=658
-  _globals['_GETMODELREQUEST']._serialized_start=660
-  _globals['_GETMODELREQUEST']._serialized_end=695
-  _globals['_GETMODELRESPONSE']._serialized_start=697
-  _globals['_GETMODELRESPONSE']._serialized_end=753
-  _globals['_LISTMODELSREQUEST']._serialized_start=755
-  _globals['_LISTMODELSREQUEST']._serialized_end=774
-  _globals['_LISTMODELSRESPONSE']._serialized_start=776
-  _globals['_LISTMODELSRESPONSE']._serialized_end=835
-  _globals['_UPDATEMODELREQUEST']._serialized_start=838
-  _globals['_UPDATEMODELREQUEST']._serialized_end=1072
-  _globals['_UPDATEMODELRESPONSE']._serialized_start=1074
-  _globals['_UPDATEMODELRESPONSE']._serialized_end=1133
-  _globals['_DELETEMODELREQUEST']._serialized_start=1135
-  _globals['_DELETEMODELREQUEST']._serialized_end=1194
-  _globals['_DELETEMODELRESPONSE']._serialized_start=1196
-  _globals['_DELETEMODELRESPONSE']._serialized_end=1235
-  _globals['_MODELSERVICE']._serialized_start=1238
-  _globals['_MODELSERVICE']._serialized_end=1592
+  _globals['_MODEL']._serialized_end=554
+  _globals['_BASEMODEL']._serialized_start=556
+  _globals['_BASEMODEL']._serialized_end=626
+  _globals['_MODELSOURCE']._serialized_start=628
+  _globals['_MODELSOURCE']._serialized_end=672
+  _globals['_GETMODELREQUEST']._serialized_start=674
+  _globals['_GETMODELREQUEST']._serialized_end=709
+  _globals['_GETMODELRESPONSE']._serialized_start=711
+  _globals['_GETMODELRESPONSE']._serialized_end=767
+  _globals['_LISTMODELSREQUEST']._serialized_start=769
+  _globals['_LISTMODELSREQUEST']._serialized_end=788
+  _globals['_LISTMODELSRESPONSE']._serialized_start=790
+  _globals['_LISTMODELSRESPONSE']._serialized_end=849
+  _globals['_UPDATEMODELREQUEST']._serialized_start=852
+  _globals['_UPDATEMODELREQUEST']._serialized_end=1086
+  _globals['_UPDATEMODELRESPONSE']._serialized_start=1088
+  _globals['_UPDATEMODELRESPONSE']._serialized_end=1147
+  _globals['_DELETEMODELREQUEST']._serialized_start=1149
+  _globals['_DELETEMODELREQUEST']._serialized_end=1208
+  _globals['_DELETEMODELRESPONSE']._serialized_start=1210
+  _globals['_DELETEMODELRESPONSE']._serialized_end=1249
+  _globals['_MODELSERVICE']._serialized_start=1252
+  _globals['_MODELSERVICE']._serialized_end=1606
 # @@protoc_insertion_point(module_scope)

@@ -44,6 +44,7 @@ class Model(_message.Message):
     SOURCES_FIELD_NUMBER: _builtins.int
     MISSING_FILES_FIELD_NUMBER: _builtins.int
     BASE_FIELD_NUMBER: _builtins.int
+    SEES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The folder's path below models/, for example "smollm2-135m-instruct" or "vendor/name"."""
     owned_by: _builtins.str
@@ -72,6 +73,8 @@ class Model(_message.Message):
     """Which state of its description this is, for `if_revision`; set by GetModel and UpdateModel alone."""
     size_bytes: _builtins.int
     """How large its weights are, in bytes; absent for a remote model, and when a file is missing."""
+    sees: _builtins.bool
+    """Whether it takes images, as its files tell; a remote model, as its setting `vision_model` does."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was added."""
@@ -114,10 +117,11 @@ class Model(_message.Message):
         sources: _abc.Iterable[Global___ModelSource] | None = ...,
         missing_files: _abc.Iterable[_builtins.str] | None = ...,
         base: Global___BaseModel | None = ...,
+        sees: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "base", b"base", "created_at", b"created_at", "size_bytes", b"size_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "base", b"base", "created_at", b"created_at", "description", b"description", "engine", b"engine", "files", b"files", "folder", b"folder", "format", b"format", "id", b"id", "metadata_json", b"metadata_json", "missing_files", b"missing_files", "name", b"name", "owned_by", b"owned_by", "parameters_json", b"parameters_json", "revision", b"revision", "settings_json", b"settings_json", "size_bytes", b"size_bytes", "source_url", b"source_url", "sources", b"sources", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "base", b"base", "created_at", b"created_at", "description", b"description", "engine", b"engine", "files", b"files", "folder", b"folder", "format", b"format", "id", b"id", "metadata_json", b"metadata_json", "missing_files", b"missing_files", "name", b"name", "owned_by", b"owned_by", "parameters_json", b"parameters_json", "revision", b"revision", "sees", b"sees", "settings_json", b"settings_json", "size_bytes", b"size_bytes", "source_url", b"source_url", "sources", b"sources", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
     _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015
