@@ -20,6 +20,7 @@ from gateway.http.metrics import GatewayMetrics
 from gateway.http.middleware import add_headers, catch, observe, protect
 from gateway.idempotency.records import RecordedAnswers
 from gateway.idempotency.requests import keep_answers
+from gateway.images.shown import Images
 from gateway.keys import (
     ASSISTANT_DOWNLOADS,
     BATCHES,
@@ -28,6 +29,7 @@ from gateway.keys import (
     COMPLETIONS,
     DOCUMENT,
     FOLLOWER,
+    IMAGES,
     INFERENCE,
     JOBS,
     KEEPER,
@@ -173,6 +175,7 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         app[UPLOADS] = UploadClient(storage_channel)
         inference = app[INFERENCE] = InferenceClient(hosts)
         fetcher = Fetcher(app[SETTINGS].downloads)
+        images = app[IMAGES] = Images(fetcher, storage_client)
         downloads = app[ASSISTANT_DOWNLOADS] = AssistantDownloads(fetcher, storage_client)
         await stack.enter_async_context(downloads.running())
         hub = Hub(app[SETTINGS].hub_url, app[SETTINGS].hub_token)
@@ -196,10 +199,17 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         embedding = ChunkEmbedding(redis, scripts, storage_client, jobs, wanted)
         await stack.enter_async_context(embedding.running())
         executor = app[RUNS] = RunExecutor(
-            redis, scripts, storage_client, inference=inference, jobs=jobs, searcher=searcher, metrics=app[METRICS]
+            redis,
+            scripts,
+            storage_client,
+            inference=inference,
+            jobs=jobs,
+            searcher=searcher,
+            images=images,
+            metrics=app[METRICS],
         )
         await stack.enter_async_context(executor.running())
-        parts = ResponseParts(storage_client, inference, jobs, executor, follower)
+        parts = ResponseParts(storage_client, inference, jobs, executor, follower, images)
         batch_executor = app[BATCHES] = BatchExecutor(redis, scripts, BatchClient(storage_channel), parts)
         await stack.enter_async_context(batch_executor.running())
         yield

@@ -12,6 +12,7 @@ from gateway.completions.resumable import Chats
 from gateway.fetching.assistants import AssistantDownloads
 from gateway.http.metrics import GatewayMetrics
 from gateway.idempotency.records import RecordedAnswers
+from gateway.images.shown import Images
 from gateway.openapi.served import ServedDocument
 from gateway.pulls.puller import Puller
 from gateway.queueing.jobs import JobClient
@@ -32,6 +33,7 @@ LEAVING = web.AppKey("leaving", asyncio.Event)
 SETTINGS = web.AppKey("settings", GatewaySettings)
 METRICS = web.AppKey("metrics", GatewayMetrics)
 DOCUMENT = web.AppKey("document", ServedDocument)
+IMAGES = web.AppKey("images", Images)
 STORAGE = web.AppKey("storage", StorageClient)
 UPLOADS = web.AppKey("uploads", UploadClient)
 VECTOR_STORES = web.AppKey("vector_stores", VectorStoreClient)

@@ -54,6 +54,7 @@ class BatchExecution:
     def __init__(self, parts: ResponseParts, client: BatchClient, batch: batches_pb2.Batch, deadline: float) -> None:
         """`deadline`: when the batch expires, by `time.monotonic`."""
         self._storage = parts.storage
+        self._images = parts.images
         self._client = client
         self._jobs = parts.jobs
         self._responses = BatchResponses(parts, batch.id, batch.tenant)
@@ -172,7 +173,7 @@ class BatchExecution:
                 job, response = await self._responses.job_of(job_id, asked)
             else:
                 response = None
-                job = await job_of(self._storage, self._batch.endpoint, request.body, self._batch.tenant)
+                job = await job_of(self._storage, self._images, self._batch.endpoint, request.body, self._batch.tenant)
         except (*_PASSES, DeadlineExceededError):  # storage's
             raise
         except JanError as error:

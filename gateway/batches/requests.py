@@ -9,6 +9,7 @@ from gateway.completions.chat import chat_completion_job
 from gateway.completions.embeddings import embeddings_job
 from gateway.completions.legacy import completion_job
 from gateway.http.body import parse_json_object, validate
+from gateway.images.shown import Images
 from gateway.models.lookup import REMOTE_ENGINE, find_model
 from gateway.schemas.chat import ChatCompletionRequest
 from gateway.schemas.common import JsonObject
@@ -65,7 +66,7 @@ def read_request(data: bytes | None, endpoint: str) -> BatchRequest:
     return BatchRequest(custom_id, body)
 
 
-async def job_of(storage: StorageClient, endpoint: str, body: JsonObject, tenant: str) -> jobs_pb2.Job:
+async def job_of(storage: StorageClient, images: Images, endpoint: str, body: JsonObject, tenant: str) -> jobs_pb2.Job:
     """The job that answers a request of any endpoint but `RESPONSES`. Raises what that would answer with."""
     for name in ("stream", "store"):
         if body.get(name):
@@ -74,7 +75,7 @@ async def job_of(storage: StorageClient, endpoint: str, body: JsonObject, tenant
             )
     match endpoint:
         case "/v1/chat/completions":
-            return await _chat_job(storage, body, tenant)
+            return await _chat_job(storage, images, body, tenant)
         case "/v1/completions":
             text = validate(body, CompletionRequest)
             text.check_supported()
@@ -84,8 +85,8 @@ async def job_of(storage: StorageClient, endpoint: str, body: JsonObject, tenant
             return embeddings_job(texts, await find_model(storage, texts.model), tenant, _PRIORITY)
 
 
-async def _chat_job(storage: StorageClient, body: dict[str, Any], tenant: str) -> jobs_pb2.Job:
+async def _chat_job(storage: StorageClient, images: Images, body: dict[str, Any], tenant: str) -> jobs_pb2.Job:
     chat = validate(body, ChatCompletionRequest)
     model = await find_model(storage, chat.model)
-    chat.check_supported(remote=model.engine == REMOTE_ENGINE)
-    return chat_completion_job(chat, model, tenant, _PRIORITY)
+    chat.check_supported(remote=model.engine == REMOTE_ENGINE, sees=model.sees)
+    return await chat_completion_job(images, chat, model, tenant, _PRIORITY)

@@ -10,6 +10,7 @@ import orjson
 
 from gateway.http.body import validate
 from gateway.idempotency.new_ids import NewIds
+from gateway.images.shown import Images
 from gateway.models.lookup import find_model
 from gateway.queueing.jobs import JobClient
 from gateway.responses.as_chat import UnstoredAnswer, unstored_job
@@ -41,6 +42,7 @@ class ResponseParts:
     jobs: JobClient
     runs: RunExecutor
     follower: LogFollower
+    images: Images
 
 
 def read_response(body: JsonObject) -> CreateResponse:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.completions.parameters import layered, stored_parameters
+from gateway.images.shown import Images
+from gateway.models.lookup import REMOTE_ENGINE
 from gateway.queueing.job import REQUEST_SECONDS, new_job
 from gateway.queueing.priority import Priority, tier_told
 from gateway.schemas.chat import ChatCompletionRequest
@@ -16,13 +18,20 @@ from jan.storage.v1 import models_pb2
 _EXPECTED_ANSWER_TOKENS = 512
 
 
-def chat_completion_job(
-    request: ChatCompletionRequest, model: models_pb2.Model, tenant: str, priority: Priority
+async def chat_completion_job(
+    images: Images, request: ChatCompletionRequest, model: models_pb2.Model, tenant: str, priority: Priority
 ) -> jobs_pb2.Job:
-    """The job for POST /v1/chat/completions; the request's parameters go over the model's."""
+    """The job for POST /v1/chat/completions; the request's parameters go over the model's.
+
+    Engines of ours are shown the images that the request names; the server of a remote model is told where they are.
+    Raises InvalidArgumentError, PermissionDeniedError: an image cannot be shown.
+    """
+    messages = request.conversation()
+    if model.engine != REMOTE_ENGINE:
+        messages = await images.shown(messages)
     body = chat_body(
         model,
-        request.conversation(),
+        messages,
         layered(stored_parameters(model.parameters_json), request.parameters()),
         stream=bool(request.stream),
         include_usage=request.wants_usage,

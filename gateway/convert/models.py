@@ -54,6 +54,7 @@ def model_from_proto(
         "parameters": parameters,
         "metadata": from_text(model.metadata_json, {}),
         "size_bytes": model.size_bytes if model.HasField("size_bytes") else None,
+        "sees": model.sees,
         "ctx_len": preview.ctx_len or None if preview is not None else None,
         **_life(told),
         **({"state": TO_DOWNLOAD} if at_rest and model.missing_files else {}),

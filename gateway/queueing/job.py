@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from gateway.images.places import most_image_tokens
 from gateway.models.lookup import model_spec
 from gateway.queueing.priority import Priority
 from jan.inference.v1 import jobs_pb2
@@ -51,7 +52,7 @@ def new_job(
         endpoint=endpoint,
         body=encoded,
         stream=stream,
-        cost_tokens=min(_MAX_COST, len(encoded) // _BYTES_PER_TOKEN + answer_tokens),
+        cost_tokens=min(_MAX_COST, _prompt_tokens(body, len(encoded)) + answer_tokens),
         response_id=response_id,
         response_created=int(time.time()),
         answer_must_fit=answer_must_fit,
@@ -59,3 +60,9 @@ def new_job(
     )
     job.timeout.FromSeconds(timeout_seconds)
     return job
+
+
+def _prompt_tokens(body: dict[str, Any], size_bytes: int) -> int:
+    """About how many tokens a prompt has: an image as many as most models take for one, whatever its file's size."""
+    image_tokens, image_bytes = most_image_tokens(body.get("messages", ()))
+    return (size_bytes - image_bytes) // _BYTES_PER_TOKEN + image_tokens

@@ -14,7 +14,7 @@ from gateway.completions.stored import from_proto, kept_request, owner_of, to_pr
 from gateway.http.body import json_response, read_body
 from gateway.http.path_ids import path_id
 from gateway.http.sse import EventStream
-from gateway.keys import CHATS, COMPLETIONS, JOBS, KEEPER
+from gateway.keys import CHATS, COMPLETIONS, IMAGES, JOBS, KEEPER
 from gateway.models.coming import find_usable
 from gateway.models.lookup import REMOTE_ENGINE
 from gateway.queueing.priority import priority_of
@@ -40,9 +40,9 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
     """
     body = await read_body(request, ChatCompletionRequest)
     model = await find_usable(request, body.model)
-    body.check_supported(remote=model.engine == REMOTE_ENGINE)
+    body.check_supported(remote=model.engine == REMOTE_ENGINE, sees=model.sees)
     priority = priority_of(request, stream=bool(body.stream), service_tier=body.service_tier)
-    job = chat_completion_job(body, model, tenant_of(request, body.person), priority)
+    job = await chat_completion_job(request.app[IMAGES], body, model, tenant_of(request, body.person), priority)
     kept = kept_request(body, job.id, owner_of(key_digest(request))) if body.store else None
     if job.stream and (body.store or wants_numbers(request)):
         return await _resumable_answer(request, job, kept)

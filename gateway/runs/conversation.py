@@ -55,20 +55,25 @@ class Conversation:
 
 
 def conversation(
-    run: runs_pb2.Run, messages: Sequence[messages_pb2.Message], steps: Sequence[runs_pb2.RunStep] = ()
+    run: runs_pb2.Run,
+    messages: Sequence[messages_pb2.Message],
+    steps: Sequence[runs_pb2.RunStep] = (),
+    *,
+    sees: bool = False,
 ) -> Conversation:
     """What a run may be shown; steps: the calls of its rounds before.
 
+    sees: its model takes images, which are parts of people's messages then, as stored; others are told that one was.
     What its present round wrote is left out, so that a run that is taken over sees what it saw first. Consecutive
     messages of one role are kept apart; the chat template decides what to make of them.
     """
     system = [{"role": "system", "content": run.instructions}] if run.instructions else []
-    thread = chat_messages([message for message in messages if message.run_id != run.id])
+    thread = chat_messages([message for message in messages if message.run_id != run.id], sees=sees)
     said = [said for round_ in range(1, run.round) for said in _said(run.id, round_, messages, steps)]
     return Conversation(system, thread, said)
 
 
-def chat_messages(messages: Sequence[messages_pb2.Message]) -> list[dict[str, Any]]:
+def chat_messages(messages: Sequence[messages_pb2.Message], *, sees: bool = False) -> list[dict[str, Any]]:
     """What messages say, as chats tell it. Calls that responses made are told with their outputs, or not at all."""
     parts = [_function_part(message) for message in messages]
     kinds = (FUNCTION_CALL, FUNCTION_OUTPUT)
@@ -76,8 +81,8 @@ def chat_messages(messages: Sequence[messages_pb2.Message]) -> list[dict[str, An
     told: list[dict[str, Any]] = []
     for message, part in zip(messages, parts, strict=True):
         if part is None:
-            text = message_text(message)
-            told += [{"role": _ROLES[message.role], "content": text}] if text and message.role in _ROLES else []
+            content = _shown(message) if sees else message_text(message)
+            told += [{"role": _ROLES[message.role], "content": content}] if content and message.role in _ROLES else []
         elif part["call_id"] in made & answered:
             _tell(told, part)
     return told
@@ -127,6 +132,20 @@ def _said(
 def message_text(message: messages_pb2.Message) -> str:
     """The text of a message; of what is not text the model is told that it is there."""
     return "\n".join(_texts(from_text(message.content_json, [])))
+
+
+def _shown(message: messages_pb2.Message) -> str | list[dict[str, Any]]:
+    """The same for a model that sees, with a person's images between the texts."""
+    parts = from_text(message.content_json, [])
+    if message.role != messages_pb2.MESSAGE_ROLE_USER or not any(part.get("type") in _IMAGES for part in parts):
+        return message_text(message)
+    shown: list[dict[str, Any]] = []
+    for part in parts:
+        if part.get("type") in _IMAGES and isinstance(part.get(part["type"]), dict):
+            shown.append({"type": part["type"], part["type"]: part[part["type"]]})
+        else:
+            shown += [{"type": "text", "text": text} for text in _texts([part])]
+    return shown
 
 
 def _texts(parts: Iterable[dict[str, Any]]) -> Iterable[str]:

@@ -14,6 +14,7 @@ import orjson
 
 from gateway.convert.json_fields import from_text, to_text
 from gateway.convert.runs import run_from_proto, status_name
+from gateway.images.shown import Images
 from gateway.queueing.jobs import JobClient
 from gateway.runs import derived_ids, states
 from gateway.runs.calls import Calls
@@ -77,6 +78,7 @@ class RunExecution:
         searcher: ChunkSearcher,
         log: RunLog,
         *,
+        images: Images,
         run: runs_pb2.Run,
         deadline: float,
     ) -> None:
@@ -85,6 +87,7 @@ class RunExecution:
         self._storage = storage
         self._jobs = jobs
         self._searcher = searcher
+        self._images = images
         self._log = log
         self._run = run
         self._round = run.round
@@ -151,7 +154,7 @@ class RunExecution:
             return False
         seconds = max(0, int(self._deadline - time.monotonic())) + _JOB_GRACE_SECONDS
         try:
-            job = await job_for(self._storage, self._inference, self._run, seconds)
+            job = await job_for(self._storage, self._inference, self._images, self._run, seconds)
         except LimitSpentError as spent:
             await self._end(states.INCOMPLETE, None, incomplete_reason=spent.limit)
             return False

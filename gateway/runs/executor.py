@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.http.metrics import GatewayMetrics
+from gateway.images.shown import Images
 from gateway.queueing.holdings import Holdings
 from gateway.queueing.jobs import JobClient
 from gateway.runs import derived_ids, states
@@ -53,6 +54,7 @@ class RunExecutor:
         inference: InferenceClient,
         jobs: JobClient,
         searcher: ChunkSearcher,
+        images: Images,
         metrics: GatewayMetrics,
     ) -> None:
         self._inference = inference
@@ -60,6 +62,7 @@ class RunExecutor:
         self._storage = storage
         self._jobs = jobs
         self._searcher = searcher
+        self._images = images
         self._metrics = metrics
         self._leases = RunLeases(redis, scripts)
         self._watch = LeaseWatch(redis, LeaseKind.RUN)
@@ -143,7 +146,14 @@ class RunExecutor:
         if not writer.published and current.status != states.QUEUED:
             await self._leases.mark_retold(_name(run))
         execution = RunExecution(
-            self._storage, self._inference, self._jobs, self._searcher, log, run=current, deadline=deadline
+            self._storage,
+            self._inference,
+            self._jobs,
+            self._searcher,
+            log,
+            images=self._images,
+            run=current,
+            deadline=deadline,
         )
         try:
             await execution.execute()

@@ -9,13 +9,14 @@ from typing import Any
 from gateway.completions.chat import chat_body, chat_job
 from gateway.completions.parameters import layered
 from gateway.convert.json_fields import from_text
+from gateway.images.shown import Images
 from gateway.models.lookup import find_model
 from gateway.models.settings import configured_spec
 from gateway.models.threads import Layer, layers
 from gateway.queueing.priority import kept
 from gateway.responses.objects import may_cut
 from gateway.runs import derived_ids
-from gateway.runs.conversation import conversation
+from gateway.runs.conversation import UNSEEN_IMAGE, conversation
 from gateway.runs.file_search import FILE_SEARCH, results_of, stored_search_step, with_excerpts
 from gateway.runs.states import is_response
 from gateway.runs.truncation import check_limits, truncated
@@ -27,18 +28,19 @@ from jan.storage.v1 import assistants_pb2, runs_pb2
 
 
 async def job_for(
-    storage: StorageClient, inference: InferenceClient, run: runs_pb2.Run, timeout_seconds: int
+    storage: StorageClient, inference: InferenceClient, images: Images, run: runs_pb2.Run, timeout_seconds: int
 ) -> jobs_pb2.Job:
     """The job for a run's present round; the same id whoever makes it, so submitting it again is harmless.
 
     Raises NotFoundError: the thread or the model is gone. LimitSpentError: the run has no tokens left for it.
+    InvalidArgumentError, PermissionDeniedError: an image of the newest message cannot be shown.
     """
     check_limits(run)
     thread = await storage.get_thread(run.thread_id)
     model = await find_model(storage, run.model)
     assistant = await _assistant_or_none(storage, run.assistant_id)
     steps = [await _calls_of(storage, run, round_) for round_ in range(1, run.round)]
-    whole = conversation(run, await storage.all_messages(run.thread_id), steps)
+    whole = conversation(run, await storage.all_messages(run.thread_id), steps, sees=model.sees)
     whole = replace(whole, system=with_excerpts(whole.system, results_of(await stored_search_step(storage, run))))
     below = layers(thread, run.assistant_id, assistant, model)
     if is_response(run):  # it says itself what it wants of the model; nobody named an assistant (decision 0037)
@@ -46,6 +48,7 @@ async def job_for(
     spec = configured_spec(model, *(layer.settings for layer in below[1:]))
     parameters = effective_parameters(run, below)
     messages = await truncated(inference, spec, run, whole, parameters) if may_cut(run) else whole.messages()
+    messages = await images.shown_of_thread(messages, UNSEEN_IMAGE)
     body = chat_body(model, messages, parameters, stream=True, include_usage=True)
     job = chat_job(
         derived_ids.job_id(run.id, run.round),

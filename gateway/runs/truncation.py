@@ -1,6 +1,7 @@
 """How much of a thread a run's model is shown: what OpenAI's `truncation_strategy` and `max_prompt_tokens` say.
 
 Tokens are counted by the model's own tokenizer, and only where they could matter: most threads are far from the end.
+An image counts `IMAGE_TOKENS`, since nobody has looked at it yet.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Final
 import orjson
 
 from gateway.convert.json_fields import from_text
+from gateway.images.bounds import IMAGE_TOKENS
+from gateway.images.places import places_of, without_images
 from gateway.models.lookup import REMOTE_ENGINE
 from gateway.runs.conversation import Conversation, JsonObject
 from gateway.services.inference import InferenceClient
@@ -118,7 +121,7 @@ def _worth_counting(conversation: Conversation, most_bytes: int) -> int:
     """How many of the newest messages could fit at all."""
     count = 0
     for message in reversed(conversation.thread):
-        most_bytes -= len(orjson.dumps(message))
+        most_bytes -= len(orjson.dumps(without_images([message], "")))
         if most_bytes < 0:
             break
         count += 1
@@ -130,9 +133,10 @@ def _counter(inference: InferenceClient, spec: ModelSpec, parameters: JsonObject
     tools: JsonObject = {name: value for name, value in parameters.items() if name in {"tools", "tool_choice"}}
 
     async def count(messages: list[JsonObject]) -> int:
-        chat = orjson.dumps({"messages": messages, **tools})
+        images = IMAGE_TOKENS * len(places_of(messages))
+        chat = orjson.dumps({"messages": without_images(messages, ""), **tools})
         told = await _ask(inference, control_pb2.TokenizeRequest(model=spec, chat_json=chat.decode()))
-        return len(chat) // _BYTES_PER_TOKEN if told is None else len(told.tokens)
+        return images + (len(chat) // _BYTES_PER_TOKEN if told is None else len(told.tokens))
 
     return count
 
@@ -153,5 +157,6 @@ async def _ask(
 
 def _most_tokens(messages: list[JsonObject], parameters: JsonObject) -> int:
     """More tokens than the prompt can have."""
-    told = len(orjson.dumps([messages, parameters.get("tools")]))
+    told = len(orjson.dumps([without_images(messages, ""), parameters.get("tools")]))
+    told += IMAGE_TOKENS * len(places_of(messages))
     return told + _TEMPLATE_TOKENS + _TOKENS_OF_A_ROLE * len(messages)

@@ -92,7 +92,7 @@ class ChatCompletionRequest(Sampling):
         *("chat_template", "chat_template_kwargs", "prompt_embeds", "best_of"),
     )
     _partly: ClassVar[dict[str, str]] = {
-        "messages": "text; images for remote models; no audio, no files",
+        "messages": "text; images for models that see; no audio, no files",
         "metadata": "kept with `store`",
         "modalities": "`text` alone",
         "stream_options": "`include_obfuscation` is refused",
@@ -105,16 +105,17 @@ class ChatCompletionRequest(Sampling):
     _of_remote_models: ClassVar[tuple[str, ...]] = ("verbosity", "prediction", "web_search_options")
     """What no engine of ours can do, and the server of a remote model may."""
 
-    def check_supported(self, *, remote: bool = False) -> None:
+    def check_supported(self, *, remote: bool = False, sees: bool = False) -> None:
         """Refuse what would change the answer and is not built. Raises InvalidArgumentError, naming the parameter.
 
-        remote: the model is served elsewhere, where more may be possible; its server says what is not.
+        remote: the model is served elsewhere, where more may be possible; its server says what is not. sees: a model of
+        ours takes images.
         """
         for name in self._not_built:
             if getattr(self, name):
                 raise unsupported(name)
         if not remote:
-            self._check_local()
+            self._check_local(sees=sees)
         if self.modalities and self.modalities != ["text"]:
             raise InvalidArgumentError("Only text can be generated.", param="modalities", code="unsupported_parameter")
         if self.top_logprobs is not None and not self.logprobs:
@@ -123,7 +124,7 @@ class ChatCompletionRequest(Sampling):
             self.stream_options.check_supported(stream=bool(self.stream))
         self.called()
 
-    def _check_local(self) -> None:
+    def _check_local(self, *, sees: bool) -> None:
         # `medium` is what every model does when it is told nothing; an empty option asks for nothing.
         asked = {name: getattr(self, name) for name in self._of_remote_models} | {
             "verbosity": self.verbosity if self.verbosity != "medium" else None
@@ -131,7 +132,7 @@ class ChatCompletionRequest(Sampling):
         for name, value in asked.items():
             if value is not None:
                 raise unsupported(name)
-        check_eyes(self.messages, self.model, sees=False)
+        check_eyes(self.messages, self.model, sees=sees)
 
     def called(self) -> Tools:
         """The tools, and the choice among them. Raises InvalidArgumentError: the choice is not among them."""

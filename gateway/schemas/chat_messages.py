@@ -160,7 +160,7 @@ def check_eyes(messages: Sequence[ChatMessage], model_id: str, *, sees: bool) ->
     for place, message in enumerate(messages):
         if message.image is not None and not sees:
             raise InvalidArgumentError(
-                f"Model '{model_id}' cannot see images on this server; send text only.",
+                f"Model '{model_id}' cannot see images; send text only, or ask one that 'sees' (GET /v1/models).",
                 param=f"messages[{place}].content[{message.image}]",
                 code="unsupported_content",
             )
