@@ -11,6 +11,8 @@ JsonObject = dict[str, Any]
 
 IMAGE_URL: Final = "image_url"
 IMAGE_FILE: Final = "image_file"
+OF_MESSAGE: Final = "message"
+"""Ours, in an `image_file`: the ids of the thread and the message that it belongs to."""
 
 
 def places_of(messages: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:

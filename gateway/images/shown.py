@@ -23,7 +23,7 @@ from gateway.images.bounds import (
     TOO_MANY_BYTES,
     WRONG_URL,
 )
-from gateway.images.places import IMAGE_FILE, IMAGE_URL, most_image_tokens, places_of
+from gateway.images.places import IMAGE_FILE, IMAGE_URL, OF_MESSAGE, most_image_tokens, places_of
 from gateway.images.reading import ImageReader, bytes_of, too_many_bytes
 from gateway.services.storage import StorageClient
 from jan.errors import InvalidArgumentError, JanError, NotFoundError, PermissionDeniedError
@@ -106,22 +106,26 @@ class Images:
 
     async def _data(self, kind: str, source: Mapping[str, Any]) -> bytes:
         if kind == IMAGE_FILE:
-            return await self._uploaded(str(source.get("file_id")))
+            return await self._stored(str(source.get("file_id")), source.get(OF_MESSAGE))
         url = str(source.get("url"))
         if url[:5].lower() == "data:":
             return await asyncio.to_thread(bytes_of, url)
         return await self._fetched(url)
 
-    async def _uploaded(self, name: str) -> bytes:
-        """An upload's bytes, whatever its purpose."""
+    async def _stored(self, name: str, message: tuple[str, str] | None) -> bytes:
+        """The bytes of a message's file, which may be one that Jan kept in the thread's folder; else of an upload."""
+        data = bytearray()
         try:
-            file_id = FileId.parse(name)
-            if (await self._storage.get_file(file_id)).size_bytes > MAX_IMAGE_BYTES:
-                raise too_many_bytes()
-            data = bytearray()
-            async with aclosing(self._storage.read_file(file_id)) as pieces:
+            pieces = (
+                self._storage.read_message_file(*message, name)
+                if message
+                else self._storage.read_file(FileId.parse(name))
+            )
+            async with aclosing(pieces):
                 async for piece in pieces:
                     data += piece.data
+                    if len(data) > MAX_IMAGE_BYTES or piece.file.size_bytes > MAX_IMAGE_BYTES:
+                        raise too_many_bytes()
         except NotFoundError:
             raise _no_file(name) from None
         except InvalidArgumentError as error:

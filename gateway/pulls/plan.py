@@ -16,6 +16,7 @@ from gateway.pulls.hub import Hub, HubFile, HubRepo
 from gateway.pulls.selection import choose
 from gateway.pulls.source import HubSource, UrlSource, parse_source
 from jan.errors import FailedPreconditionError, InvalidArgumentError
+from jan.formats.vision import best_projector, is_projector
 from jan.ids import ModelId
 from jan.storage.v1 import pulls_pb2
 
@@ -60,7 +61,9 @@ class Plan:
     def _model_json(self, name: str, base_model: str) -> dict[str, Any]:
         """As Jan wrote it; storage adds what only the files tell."""
         base = {"base_model": base_model} if base_model else {}
-        weights = [file.name for file in self.files if file.name.endswith(".gguf")]
+        ggufs = [file.name for file in self.files if file.name.endswith(".gguf")]
+        weights = [gguf for gguf in ggufs if not is_projector(gguf)]
+        projector = {"mmproj": eyes} if (eyes := best_projector(ggufs)) else {}
         return {
             "sources": [{"filename": file.name, "url": _without_secrets(file.url)} for file in self.files],
             "id": self.model_id,
@@ -69,7 +72,7 @@ class Plan:
             "version": "1.0",
             "description": f"Downloaded from {self.source}",
             "format": self.format,
-            "settings": base | ({"llama_model_path": weights[0]} if weights else {}),
+            "settings": base | ({"llama_model_path": weights[0]} if weights else {}) | projector,
             "parameters": {},
             "metadata": {"author": self.author, "tags": [], "size": 0},
             "engine": self.engine,

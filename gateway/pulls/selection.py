@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from gateway.pulls.hub import HubFile
 from jan.errors import FailedPreconditionError, InvalidArgumentError
+from jan.formats.vision import best_projector, is_projector
 
 # What most people should take, the best first: small enough for a laptop, close to the original.
 _PREFERRED = ("Q4_K_M", "Q4_K_S", "Q4_0", "Q4_1", "IQ4_XS", "Q5_K_M", "Q8_0", "F16", "BF16")
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.ASCII)
 _BESIDE = re.compile(
-    r"(config|generation_config|preprocessor_config|tokenizer_config|special_tokens_map|added_tokens|tokenizer|vocab"
+    r"(config|generation_config|preprocessor_config|processor_config|tokenizer_config|special_tokens_map|added_tokens|tokenizer|vocab"
     r"|tekken|chat_template|[a-z_.-]+\.safetensors\.index)\.json|merges\.txt|vocab\.txt|[a-z_]+\.model"
     r"|chat_template\.jinja",
     re.ASCII,
@@ -22,6 +23,8 @@ _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 def choose(files: Sequence[HubFile], what: str) -> list[HubFile]:
     """The files for `what`: a file's name, a quantization, `gguf`, `safetensors`, or "" for the usual choice.
+
+    A GGUF model brings the repository's projector for images along, the best one, so that it sees.
 
     Raises InvalidArgumentError: there are several and none is usual, or none that was meant. FailedPreconditionError:
     the repository has no weights that are loaded here.
@@ -38,14 +41,15 @@ def choose(files: Sequence[HubFile], what: str) -> list[HubFile]:
         named = _usual(named) or named
     if len(named) != 1:
         raise InvalidArgumentError(_choices(models, what), param="model", code="ambiguous_source")
-    return next(iter(named.values()))
+    projector = best_projector([file.name for file in files])
+    return [*next(iter(named.values())), *(file for file in files if file.name == projector)]
 
 
 def _gguf_models(files: Sequence[HubFile]) -> dict[str, list[HubFile]]:
     """The GGUF models by name without shard number and ending; projectors for images are none."""
     models: dict[str, list[HubFile]] = {}
     for file in sorted(files, key=lambda file: file.name):
-        if file.name.endswith(".gguf") and "mmproj" not in file.name.lower():
+        if file.name.endswith(".gguf") and not is_projector(file.name):
             shard = _SHARD.fullmatch(file.name)
             models.setdefault(shard["stem"] if shard else file.name.removesuffix(".gguf"), []).append(file)
     return models

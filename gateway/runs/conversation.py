@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.convert.items import COMPACTION, FILE, FUNCTION_CALL, FUNCTION_OUTPUT
 from gateway.convert.json_fields import from_text
+from gateway.images.places import IMAGE_FILE, OF_MESSAGE
 from gateway.runs import derived_ids
 from gateway.runs.calls import calls_of
 from jan.storage.v1 import messages_pb2, runs_pb2
@@ -142,7 +143,8 @@ def _shown(message: messages_pb2.Message) -> str | list[dict[str, Any]]:
     shown: list[dict[str, Any]] = []
     for part in parts:
         if part.get("type") in _IMAGES and isinstance(part.get(part["type"]), dict):
-            shown.append({"type": part["type"], part["type"]: part[part["type"]]})
+            of_message = {OF_MESSAGE: (message.thread_id, message.id)} if part["type"] == IMAGE_FILE else {}
+            shown.append({"type": part["type"], part["type"]: {**part[part["type"]], **of_message}})
         else:
             shown += [{"type": "text", "text": text} for text in _texts([part])]
     return shown

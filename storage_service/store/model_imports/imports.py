@@ -15,6 +15,7 @@ from typing import BinaryIO
 from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError, NotFoundError, StorageFullError
 from jan.formats.description import ModelDescription, usual_ctx_len
 from jan.formats.hf_folder import read_hf_folder, read_lora_folder
+from jan.formats.vision import is_projector
 from jan.formats.weights import describe_gguf_files, is_gguf_adapter
 from jan.ids import ModelId
 from storage_service.store import atomic, jsonfile, layout, plain
@@ -172,9 +173,10 @@ class ModelImport:
     def _describe_gguf(self) -> ModelDescription:
         """A model, or an adapter with the base that it must fit, once that is downloaded."""
         files = [self._place / name for name in self.selection.files]
+        weights, projector = _apart(files)
         if self._base is None:
-            return describe_gguf_files(files)
-        base = [self._layout.root / self._base.folder / name for name in self._base.files]
+            return describe_gguf_files(weights, projector=projector)
+        base, _ = _apart([self._layout.root / self._base.folder / name for name in self._base.files])
         if not base or not all(path.is_file() for path in base):
             return ModelDescription(weights_bytes=0)
         return describe_gguf_files(base, files[0])
@@ -252,3 +254,9 @@ def _read(data: BinaryIO, source: Path) -> bytes:
         return data.read(_PIECE_BYTES)
     except OSError as error:
         raise FailedPreconditionError(f"{source.name} cannot be read: {error.strerror}.") from None
+
+
+def _apart(files: Sequence[Path]) -> tuple[list[Path], Path | None]:
+    """The weights, and what makes tokens of images for them."""
+    projector = next((path for path in files if is_projector(path.name)), None)
+    return [path for path in files if path != projector], projector

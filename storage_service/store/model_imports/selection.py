@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jan.formats.vision import is_projector, lone_projector
 from storage_service.store.model_imports.paths import ImportPaths, unusable
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -51,7 +52,11 @@ def select(path: Path, paths: ImportPaths) -> Selection:
     names = _names(path)
     if any(name.endswith(_WEIGHTS) for name in names):
         return _folder(path, names, paths)
-    return _gguf(path / _only_gguf(names), paths)
+    chosen = _gguf(path / _only_gguf(names), paths)
+    projector = lone_projector(names)
+    if projector and _NAME.fullmatch(projector):
+        chosen.files[projector] = paths.plain_file(path / projector)
+    return chosen
 
 
 def _names(folder: Path) -> list[str]:
@@ -66,7 +71,7 @@ def _names(folder: Path) -> list[str]:
 
 def _only_gguf(names: list[str]) -> str:
     """The one GGUF model of a folder; projectors for images are none."""
-    found = [name for name in names if name.lower().endswith(".gguf") and "mmproj" not in name.lower()]
+    found = [name for name in names if name.lower().endswith(".gguf") and not is_projector(name)]
     firsts = [name for name in found if (shard := SHARD.fullmatch(name)) is None or int(shard["number"]) == 1]
     if len(firsts) == 1:
         return firsts[0]

@@ -19,10 +19,12 @@ from tests.fixtures.storage import StorageServer
 from tests.fixtures.tiny_models import CONFIG, tiny_gguf, tiny_safetensors
 from tests.gateway.pulls.conftest import HUB_TOKEN, Pulling, downloads_from
 
+EYES = "mmproj-Tiny-f16.gguf"
 GGUF = {
     "Tiny-Q8_0.gguf": tiny_gguf(2**17, seed=8),
     "Tiny-Q4_K_M.gguf": tiny_gguf(2**16, seed=4),
-    "mmproj-Tiny-f16.gguf": tiny_gguf(2**10, seed=5),
+    EYES: tiny_gguf(2**10, seed=5),
+    "mmproj-Tiny-Q8_0.gguf": tiny_gguf(2**10, seed=6),
     "README.md": b"# Tiny",
 }
 SAFETENSORS = {
@@ -64,10 +66,13 @@ async def test_one_gguf_of_a_repository_is_taken(pulling: Pulling, hub: FakeHub,
     hub.add(HubRepository("acme/Tiny-GGUF", files=GGUF))
     pull = await pulling.pull(source.format(hub=pulling.host.url))
     assert (pull["state"], pull["model"]) == ("completed", name.removesuffix(".gguf")), pull
-    assert names(pulling, pull["model"]) == sorted([name, "model.json"])
+    assert names(pulling, pull["model"]) == sorted([name, EYES, "model.json"])
     assert (pulling.models / pull["model"] / name).read_bytes() == GGUF[name]
     model = json.loads((pulling.models / pull["model"] / "model.json").read_text())
     assert model["metadata"]["author"] == "acme"
+    told = {"llama_model_path": name, "mmproj": EYES}
+    assert {key: model["settings"][key] for key in told} == told
+    assert (await pulling.gateway.json("GET", f"/v1/models/{pull['model']}"))["sees"]
     assert model["sources"][0]["url"].endswith(f"/acme/Tiny-GGUF/resolve/{COMMIT}/{name}")
 
 
@@ -112,7 +117,8 @@ async def test_the_token_opens_a_private_repository_and_is_told_to_the_hub_alone
         async with running_gateway(storage_server, redis_server, **settings) as gateway:
             assert (await Pulling(gateway, host, storage_server).pull("acme/Private"))["state"] == "completed"
     told = {path for path, headers in host.requests if HUB_TOKEN in headers.get("authorization", "")}
-    assert told == {"/api/models/acme/Private", path}
+    eyes = {f"/acme/Private/resolve/{COMMIT}/{EYES}", f"/cdn/acme/Private/{EYES}"}  # on the hub itself
+    assert told == {"/api/models/acme/Private", path} | eyes
     assert [headers.get("authorization") for _, headers in network.requests] == [None]
 
 

@@ -26,6 +26,7 @@ from storage_service.store.model_imports.imports import Wanted
 from storage_service.store.records import BaseModel, Model
 from storage_service.store.store import Store
 from tests.fixtures import jan_models
+from tests.fixtures.eyes import mmproj
 from tests.fixtures.gguf_files import Matrix, gguf, lora, lora_gguf, pair, text
 from tests.fixtures.storage import limited_files
 from tests.fixtures.tiny_models import lora_folder, safetensors_folder, tiny_gguf, tiny_safetensors
@@ -115,8 +116,9 @@ def test_all_parts_of_a_model_come_along_in_their_order(store: Store, disk: Path
 
 def test_a_folder_of_one_gguf_is_that_model_and_of_several_is_asked_about(store: Store, disk: Path) -> None:
     put(disk / "folder/one.gguf")
-    put(disk / "folder/mmproj-one.gguf")
-    assert take_in(store, disk / "folder").id == "one"
+    put(disk / "folder/mmproj-one.gguf", mmproj(width=64))
+    made = take_in(store, disk / "folder")
+    assert (made.id, made.files, made.sees) == ("one", ("one.gguf", "mmproj-one.gguf"), True)
     put(disk / "folder/two.gguf")
     with pytest.raises(FailedPreconditionError, match=r"several models; name one of its files: one\.gguf, two\.gguf"):
         take_in(store, disk / "folder", "x")
