@@ -72,6 +72,7 @@ class ModelFields(ModelLife):
     parameters: JsonObject
     metadata: JsonObject
     size_bytes: int | None
+    sees: bool
     ctx_len: int | None
     pull: NotRequired[str]
     left_out: NotRequired[list[str]]
