@@ -7,8 +7,10 @@ the queue's class for work that nobody waits for, and goes with the gateway that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import islice
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -32,6 +34,9 @@ logger = get_logger(__name__)
 LEASE_ID = "vector-stores"
 TENANT = "vector-stores"
 LOOK_SECONDS = 1.0
+# How long a job should take at least and at most: others wait for the engine meanwhile, and it is lost with a process.
+_SHORT_SECONDS, _LONG_SECONDS = 1.0, 5.0
+_FIRST_CHUNKS, _MOST_CHUNKS = 8, 64
 # After a failure, at most; a model that cannot be loaded is no reason to ask all the time.
 _MOST_SECONDS = 60.0
 
@@ -46,6 +51,7 @@ class ChunkEmbedding:
         self._leases = RunLeases(redis, scripts)
         self._watch = LeaseWatch(redis, LeaseKind.RUN)
         self._holdings = Holdings(scripts, self._leases)
+        self._at_a_time = _FIRST_CHUNKS
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -103,7 +109,7 @@ class ChunkEmbedding:
         return found if found.vector_store_id else None
 
     async def _advance(self) -> bool:
-        """Embed one portion; whether there was one."""
+        """Embed some chunks; whether there were any. Raises DeadlineExceededError: they were too many for a job."""
         model = await embedding_model(self._storage, self._wanted)
         if model is None:
             return False
@@ -111,18 +117,33 @@ class ChunkEmbedding:
         due = await self._storage.chunk_vectors.unembedded(embedder)
         if not due.vector_store_id:
             return False
-        texts = [text for row in due.rows for text in row.texts]
-        vectors = await embed(self._jobs, model, texts, tenant=TENANT, priority=jobs_pb2.PRIORITY_BATCH)
+        texts = [text for row in due.rows for text in row.texts][: self._at_a_time]
+        began = time.monotonic()
+        try:
+            vectors = await embed(self._jobs, model, texts, tenant=TENANT, priority=jobs_pb2.PRIORITY_BATCH)
+        finally:
+            self._at_a_time = next_count(self._at_a_time, time.monotonic() - began)
         await self._storage.chunk_vectors.put(due.vector_store_id, embedder, len(vectors[0]) // 4, _rows(due, vectors))
         return True
 
 
-def _rows(due: pb.ListUnembeddedChunksResponse, vectors: list[bytes]) -> list[pb.VectorRow]:
+def next_count(count: int, seconds: float) -> int:
+    """How many chunks the next job is for, when one for so many took so long, its time in the queue included."""
+    if seconds < _SHORT_SECONDS:
+        return min(2 * count, _MOST_CHUNKS)
+    return max(1, count // 2) if seconds > _LONG_SECONDS else count
+
+
+def _rows(due: pb.ListUnembeddedChunksResponse, vectors: Sequence[bytes]) -> list[pb.VectorRow]:
     """The vectors, by the rows of chunks that they are of."""
     rest = iter(vectors)
-    return [
+    rows = [
         pb.VectorRow(
-            file_id=row.file_id, content=row.content, first=row.first, vectors=b"".join(next(rest) for _ in row.texts)
+            file_id=row.file_id,
+            content=row.content,
+            first=row.first,
+            vectors=b"".join(islice(rest, len(row.texts))),
         )
         for row in due.rows
     ]
+    return [row for row in rows if row.vectors]

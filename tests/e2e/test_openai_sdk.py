@@ -18,28 +18,12 @@ pytestmark = [
     pytest.mark.engine,
     pytest.mark.filterwarnings("ignore:.*deprecated.*:DeprecationWarning"),  # Assistants is what we are a home for
 ]
-EMBEDDER = "embedder"
 QUESTION: Any = [{"role": "user", "content": "What is the capital of France?"}]
 
 
 @pytest.fixture
 def client(stack: Stack) -> OpenAI:
     return stack.client
-
-
-@pytest.fixture
-def embedder(stack: Stack) -> str:
-    """The demo model once more, for embeddings."""
-    folder = stack.janroot / "models" / EMBEDDER
-    if not folder.exists():
-        [weights] = (stack.janroot / "models" / MODEL).glob("*.gguf")
-        folder.mkdir()
-        (folder / weights.name).symlink_to(weights.resolve())
-        model: dict[str, Any] = {"id": EMBEDDER, "object": "model", "engine": "llamacpp", "format": "gguf"}
-        model["sources"] = [{"filename": weights.name, "url": "N/A"}]
-        model["settings"] = {"embedding": True, "ctx_len": 512, "llama_model_path": weights.name}
-        (folder / "model.json").write_text(json.dumps(model))
-    return EMBEDDER
 
 
 def test_a_whole_chat(client: OpenAI) -> None:

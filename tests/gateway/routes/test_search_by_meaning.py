@@ -13,7 +13,7 @@ import pytest
 
 from gateway.keys import JOBS, STORAGE
 from gateway.vector_stores.embedder import nothing, vectors_of
-from gateway.vector_stores.embedding import TENANT
+from gateway.vector_stores.embedding import TENANT, next_count
 from gateway.vector_stores.search import ChunkSearcher
 from jan.errors import FailedPreconditionError, InternalError, InvalidArgumentError
 from jan.inference.v1 import jobs_pb2
@@ -275,6 +275,14 @@ async def test_weights_that_rank_nothing_are_refused_by_name(gateway: Gateway, w
 def test_an_answer_that_holds_no_vectors_is_none(answer: bytes) -> None:
     with pytest.raises(InternalError):
         vectors_of(answer, 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "following"),
+    [(8, 0.1, 16), (64, 0.1, 64), (8, 3.0, 8), (8, 30.0, 4), (1, 30.0, 1), (1, 0.1, 2)],
+)
+def test_jobs_are_as_large_as_the_model_is_fast(count: int, seconds: float, following: int) -> None:
+    assert next_count(count, seconds) == following
 
 
 def test_a_text_that_is_not_taken_has_a_vector_of_nothing() -> None:
