@@ -15,9 +15,8 @@ from jan.storage.v1 import chunk_vectors_pb2, vector_stores_pb2
 from jan.storage.v1.vector_stores_pb2_grpc import VectorStoreServiceStub
 from storage_service.store.records import File
 from storage_service.store.store import Store
-from storage_service.store.vector_stores.embedding import Embedded
 from storage_service.store.vector_stores.records import Chunking, Embedder, FileStatus, NewFile, VectorStore
-from storage_service.store.vector_stores.vectors import Rows, unit_rows
+from storage_service.store.vector_stores.vectors import Heading, Rows, append, unit_rows
 
 SIZES = (10_000, 100_000)
 CHUNKS_PER_FILE = 100
@@ -68,9 +67,8 @@ def make(janroot: Path, files: int) -> VectorStoreId:
         for number in range(files):
             settle(store, made, number)
         store.chunk_search.refresh(made)
-        while (due := store.embedding.next(EMBEDDER)) is not None:
-            rows = [Embedded(row.file_id, row.content, row.first, vectors(len(row.texts))) for row in due[1]]
-            store.embedding.put(made, EMBEDDER, rows, DIMENSIONS)
+        for each in store.chunk_search.with_chunks(made, lambda _, chunks: chunks):
+            append(each.path, Heading(EMBEDDER, DIMENSIONS, each.content), 0, vectors(each.count))
         return made
     finally:
         store.close()

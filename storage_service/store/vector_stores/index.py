@@ -25,7 +25,8 @@ _MOST_OF_A_WORD = 2.2
 _LEAST_FTS5_WEIGHT = 1e-6
 
 _SCHEMA = f"""
-CREATE TABLE files (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, content TEXT NOT NULL);
+CREATE TABLE files (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, content TEXT NOT NULL,
+    chunks INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE chunks (key INTEGER PRIMARY KEY, file INTEGER NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL);
 CREATE INDEX chunks_of_files ON chunks (file);
 CREATE VIRTUAL TABLE words USING fts5 (text, tokenize = '{words.TOKENIZER}');
@@ -78,11 +79,13 @@ class ChunkIndex:
             chunk = self._db.execute("INSERT INTO chunks (file, start, stop) VALUES (?, ?, ?)", place)
             told = (chunk.lastrowid, words.set_apart(text[start:stop]))
             self._db.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", told)
+        counted = "UPDATE files SET chunks = (SELECT count(*) FROM chunks WHERE file = files.key) WHERE key = ?"
+        self._db.execute(counted, (key,))
 
     def contents(self) -> dict[str, tuple[str, int]]:
         """For every file, which text was cut how (see `content_of`), and into how many chunks."""
-        counted = "SELECT id, content, (SELECT count(*) FROM chunks WHERE file = files.key) FROM files"
-        return {file_id: (content, count) for file_id, content, count in self._db.execute(counted)}
+        rows = self._db.execute("SELECT id, content, chunks FROM files")
+        return {file_id: (content, count) for file_id, content, count in rows}
 
     def spans(self, file_id: str, first: int, count: int) -> list[tuple[int, int]]:
         """Where chunks of a file begin and end, in bytes, by their place among them."""
