@@ -25,8 +25,10 @@ from jan.inference.v1 import jobs_pb2
 from jan.storage.v1 import messages_pb2, models_pb2
 from jan.type.v1.usage_pb2 import Usage
 
-# A summary that is not much shorter than what it stands for helps nobody.
 MAX_SUMMARY_TOKENS = 2048
+# A summary that is longer than what it stands for helps nobody, and a small model writes on and on.
+_BYTES_PER_TOKEN = 4
+_MIN_SUMMARY_TOKENS = 128
 
 _TASK = (
     "You compact conversations so that they can go on in little room. Write down what somebody needs who goes on with "
@@ -71,11 +73,13 @@ def summary_job(
 ) -> jobs_pb2.Job:
     """The job that has the model write the summary. It is shown the conversation as a text, whatever its template."""
     under = f"\n\nThe conversation is had under these instructions:\n{instructions}" if instructions else ""
+    transcript = _transcript(parted.summed)
     messages = [
         {"role": "system", "content": _TASK + under},
-        {"role": "user", "content": f"{_transcript(parted.summed)}\n\nWrite the summary of this conversation."},
+        {"role": "user", "content": f"{transcript}\n\nWrite the summary of this conversation."},
     ]
-    parameters = layered(stored_parameters(model.parameters_json), {"max_tokens": MAX_SUMMARY_TOKENS})
+    most = min(MAX_SUMMARY_TOKENS, max(_MIN_SUMMARY_TOKENS, len(transcript.encode()) // _BYTES_PER_TOKEN))
+    parameters = layered(stored_parameters(model.parameters_json), {"max_tokens": most})
     body = chat_body(model, messages, parameters, stream=False, include_usage=False)
     id_ = CompletionId.new()
     return chat_job(id_, id_, model, body, tenant=tenant, stream=False, priority=priority)

@@ -46,7 +46,7 @@ async def test_a_conversation_becomes_its_summary(
     for said in ("USER: My cat is called Tom.", "ASSISTANT: Noted.", "ASSISTANT CALLS weather({})", "TOOL: sunny"):
         assert said in asked["content"]
     assert "And now?" not in asked["content"]
-    assert body["max_tokens"] == 2048
+    assert body["max_tokens"] == 128
     assert (compaction.object, compaction.usage.total_tokens) == ("response.compaction", 10)
     kinds = [item.type for item in compaction.output]
     assert kinds == ["message", "compaction", "function_call", "message"]
@@ -79,8 +79,10 @@ async def test_a_response_and_a_compaction_are_compacted(worker: ScriptedWorker,
 
 
 async def test_a_text_alone_is_compacted(worker: ScriptedWorker, openai_client: AsyncOpenAI) -> None:
-    compaction, body = await compact(openai_client, worker, "Short.", input="A long story.")
+    story = "A long story. " * 1000
+    compaction, body = await compact(openai_client, worker, "Short.", input=story)
     assert "USER: A long story." in body["messages"][1]["content"]
+    assert body["max_tokens"] == 2048
     assert [item.type for item in compaction.output] == ["compaction"]
 
 
