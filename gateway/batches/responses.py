@@ -21,6 +21,7 @@ from gateway.runs import states
 from gateway.runs.cancelling import cancel_run
 from gateway.runs.executor import RunExecutor
 from gateway.schemas.common import JsonObject
+from gateway.schemas.response_items import check_eyes
 from gateway.schemas.responses import CreateResponse
 from gateway.services.inference import InferenceClient
 from gateway.services.storage import StorageClient
@@ -71,11 +72,13 @@ class BatchResponses:
         storage, ids = self._parts.storage, NewIds(job_id)
         place = await place_for(storage, asked, "")
         model = await find_model(storage, asked.model)
+        check_eyes(asked.input, model.id, sees=model.sees)
         inputs = await new_inputs(storage, asked, ids)
         run = new_run(asked, model, place, inputs, run_id=ids.next(RunId), tenant=self._tenant, priority=_PRIORITY)
         run.ClearField("thread_id")
         said = [*await history(storage, place), *inputs]
-        job = await unstored_job(self._parts.inference, run, model, said, job_id, priority=_PRIORITY)
+        parts = self._parts
+        job = await unstored_job(parts.inference, parts.images, run, model, said, job_id=job_id, priority=_PRIORITY)
         return job, UnstoredAnswer(run)
 
     async def answer(self, line: int, asked: CreateResponse, seconds_left: float) -> bytes:
@@ -106,6 +109,7 @@ class BatchResponses:
         run_id, made = ids.next(RunId), ids.thread() or ""
         place = await place_for(storage, asked, made)
         model = await find_model(storage, asked.model)
+        check_eyes(asked.input, model.id, sees=model.sees)
         inputs = await new_inputs(storage, asked, ids)
         run = new_run(asked, model, place, inputs, run_id=run_id, tenant=self._tenant, priority=_PRIORITY)
         run.expires_at.seconds = run.created_at.seconds + max(1, int(seconds_left))

@@ -19,6 +19,7 @@ from gateway.schemas.response_items import (
     FilePart,
     FunctionCallItem,
     FunctionOutputItem,
+    ImagePart,
     MessageItem,
     ReadFilePart,
     ReasoningItem,
@@ -71,10 +72,14 @@ def new_item(item: AnyItem, ids: NewIds, thread_id: str = "") -> messages_pb2.Me
     )
 
 
-def _part(part: TextPart | FilePart) -> JsonObject:
+def _part(part: TextPart | ImagePart | FilePart) -> JsonObject:
     """A part as threads keep it; of a document what it says, and where it came from."""
     if isinstance(part, TextPart):
         return {"type": "text", "text": {"value": part.said, "annotations": []}}
+    if isinstance(part, ImagePart):
+        upload = {"file_id": part.file_id} if part.file_id is not None else None
+        kind, source = ("image_file", upload) if upload is not None else ("image_url", {"url": part.image_url})
+        return {"type": kind, kind: {**source, "detail": part.detail or "auto"}}
     named = {"filename": part.filename} | ({"file_id": part.file_id} if part.file_id else {})
     return {"type": FILE, FILE: named | ({"text": part.text} if isinstance(part, ReadFilePart) else {})}
 

@@ -9,12 +9,13 @@ import orjson
 
 from gateway.completions.chat import chat_body, chat_job
 from gateway.completions.parameters import layered, stored_parameters
+from gateway.images.shown import Images
 from gateway.models.lookup import model_spec
 from gateway.queueing.failures import failure_of
 from gateway.responses.events import ResponseEvents
 from gateway.responses.objects import may_cut, response_object
 from gateway.runs import derived_ids, states
-from gateway.runs.conversation import conversation
+from gateway.runs.conversation import UNSEEN_IMAGE, conversation
 from gateway.runs.request import effective_parameters
 from gateway.runs.truncation import truncated
 from gateway.schemas.common import JsonObject
@@ -92,18 +93,22 @@ class UnstoredAnswer:
 
 async def unstored_job(
     inference: InferenceClient,
+    images: Images,
     run: runs_pb2.Run,
     model: models_pb2.Model,
     said: Sequence[messages_pb2.Message],
-    job_id: str,
     *,
+    job_id: str,
     priority: jobs_pb2.Priority.ValueType,
 ) -> jobs_pb2.Job:
-    """The job whose events `UnstoredAnswer` hears. said: what was said so far, the input last."""
+    """The job whose events `UnstoredAnswer` hears. said: what was said so far, the input last.
+
+    Raises InvalidArgumentError, PermissionDeniedError: an image of the newest message cannot be shown.
+    """
     parameters = layered(stored_parameters(model.parameters_json), effective_parameters(run, []))
-    whole = conversation(run, said)
+    whole = conversation(run, said, sees=model.sees)
     cut = truncated(inference, model_spec(model), run, whole, parameters) if may_cut(run) else None
-    messages = whole.messages() if cut is None else await cut
+    messages = await images.shown_of_thread(whole.messages() if cut is None else await cut, UNSEEN_IMAGE)
     body = chat_body(model, messages, parameters, stream=True, include_usage=True)
     completion_id = derived_ids.completion_id(run.id, 1)
     return chat_job(job_id, completion_id, model, body, tenant=run.tenant, stream=True, priority=priority)

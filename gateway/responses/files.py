@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.schemas.response_items import AnyItem, FilePart, MessageItem, ReadFilePart, TextPart
+from gateway.schemas.response_items import AnyItem, FilePart, ImagePart, MessageItem, ReadFilePart, TextPart
 from gateway.services.storage import StorageClient
 from jan.storage.v1 import texts_pb2
 
@@ -20,7 +20,7 @@ async def with_files_read(storage: StorageClient, items: Sequence[AnyItem]) -> l
 async def _read(storage: StorageClient, item: MessageItem) -> MessageItem:
     if not any(isinstance(part, FilePart) for part in item.content):
         return item
-    content: list[TextPart | FilePart] = [
+    content: list[TextPart | ImagePart | FilePart] = [
         await _with_text(storage, part) if isinstance(part, FilePart) else part for part in item.content
     ]
     return item.model_copy(update={"content": content})

@@ -8,7 +8,7 @@ from aiohttp import web
 from gateway.http.errors import jan_error_body
 from gateway.http.rate_limits import rate_limit_headers
 from gateway.http.sse import EventStream, frame
-from gateway.keys import INFERENCE, JOBS
+from gateway.keys import IMAGES, INFERENCE, JOBS
 from gateway.queueing.jobs import JobEvents
 from gateway.queueing.waiting_room import WaitingRoom
 from gateway.responses.as_chat import UnstoredAnswer, unstored_job
@@ -33,8 +33,8 @@ async def answer_unstored(
 
     Raises what ended it before its first word, and, where it is not streamed, behind that.
     """
-    inference = request.app[INFERENCE]
-    job = await unstored_job(inference, run, model, inputs, derived_ids.completion_id(run.id, 1), priority=priority)
+    app, job_id = request.app, derived_ids.completion_id(run.id, 1)
+    job = await unstored_job(app[INFERENCE], app[IMAGES], run, model, inputs, job_id=job_id, priority=priority)
     async with request.app[JOBS].attended(job) as events:
         return await (_streamed if stream else _whole)(request, job.id, events, UnstoredAnswer(run))
 

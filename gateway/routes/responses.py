@@ -28,6 +28,7 @@ from gateway.responses.waiting import until_over
 from gateway.routes.answers import whole_answer
 from gateway.runs import states
 from gateway.runs.cancelling import cancel_run
+from gateway.schemas.response_items import check_eyes
 from gateway.schemas.responses import CompactResponse, CountInputTokens, CreateResponse, check_include_of
 from jan.errors import DeadlineExceededError, FailedPreconditionError, UnavailableError
 from jan.ids import MessageId, ResponseId, RunId, ThreadId
@@ -49,6 +50,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
         return await _answer(request, run, body, {})
     place = await place_for(storage, body, made)
     model = await find_usable(request, body.model)
+    check_eyes(body.input, model.id, sees=model.sees)
     # A person waits for a response, streamed or polled, as for a run.
     priority = priority_of(request, stream=True, service_tier=body.service_tier)
     inputs = await new_inputs(storage, body, ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
@@ -11,10 +12,11 @@ from pydantic_core import PydanticCustomError
 
 from gateway.schemas.common import COUNTABLE, MAX_PARTS, NO_NUL, RequestModel, Text
 from gateway.schemas.compactions import unpack
+from jan.errors import InvalidArgumentError
 
 CallId = Annotated[str, StringConstraints(min_length=1, max_length=256), NO_NUL]
 _KNOWN_ITEMS = ("message", "function_call", "function_call_output", "reasoning", "compaction")
-_FILE = "input_file"
+_FILE, _IMAGE = "input_file", "input_image"
 _KNOWN_PARTS = ("input_text", "output_text", "text", "refusal")
 
 
@@ -28,8 +30,8 @@ def _only_text(part: Any) -> Any:
 
 
 def _only_shown(part: Any) -> Any:
-    """The same where documents may stand."""
-    return _only(part, (*_KNOWN_PARTS, _FILE))
+    """The same where documents and images may stand."""
+    return _only(part, (*_KNOWN_PARTS, _FILE, _IMAGE))
 
 
 def _only(part: Any, known: tuple[str, ...]) -> Any:
@@ -42,7 +44,8 @@ def _only(part: Any, known: tuple[str, ...]) -> Any:
 
 def _part_tag(part: Any) -> str:
     """In capitals, so that errors leave it out when they name a field."""
-    return "FILE" if isinstance(part, dict) and part.get("type") == _FILE else "TEXT"
+    kind = part.get("type") if isinstance(part, dict) else None
+    return "FILE" if kind == _FILE else "IMAGE" if kind == _IMAGE else "TEXT"
 
 
 class TextPart(RequestModel):
@@ -62,6 +65,21 @@ class TextPart(RequestModel):
     def said(self) -> str:
         """The text, whichever kind it is."""
         return self.text or self.refusal or ""
+
+
+class ImagePart(RequestModel):
+    """An image for a model that sees: an address, the image itself as a `data:` URL, or an upload."""
+
+    type: Literal["input_image"]
+    image_url: Annotated[str, StringConstraints(min_length=1, pattern="^(https?://|data:image/)"), NO_NUL] | None = None
+    file_id: Annotated[str, StringConstraints(max_length=128)] | None = None
+    detail: Literal["auto", "low", "high", "original"] | None = None
+
+    @model_validator(mode="after")
+    def _says_where_it_is(self) -> Self:
+        if (self.image_url is None) == (self.file_id is None):
+            raise PydanticCustomError("missing", "An image needs one of 'image_url' and 'file_id'")
+        return self
 
 
 class FilePart(RequestModel):
@@ -116,7 +134,7 @@ Parts = Annotated[list[Annotated[TextPart, BeforeValidator(_only_text)]], Field(
 
 
 ShownPart = Annotated[
-    Annotated[TextPart, Tag("TEXT")] | Annotated[FilePart, Tag("FILE")],
+    Annotated[TextPart, Tag("TEXT")] | Annotated[ImagePart, Tag("IMAGE")] | Annotated[FilePart, Tag("FILE")],
     Discriminator(_part_tag),
     BeforeValidator(_only_shown),
 ]
@@ -189,6 +207,19 @@ class CompactionItem(RequestModel):
     def summary(self) -> str:
         """The summary."""
         return unpack(self.encrypted_content) or ""
+
+
+def check_eyes(items: Sequence[AnyItem], model_id: str, *, sees: bool) -> None:
+    """Raises InvalidArgumentError: there is an image, and the model cannot see."""
+    for place, item in enumerate(items):
+        parts = item.content if isinstance(item, MessageItem) else ()
+        blind = next((number for number, part in enumerate(parts) if isinstance(part, ImagePart) and not sees), None)
+        if blind is not None:
+            raise InvalidArgumentError(
+                f"Model '{model_id}' cannot see images; send text only, or ask one that 'sees' (GET /v1/models).",
+                param=f"input[{place}].content[{blind}]",
+                code="unsupported_content",
+            )
 
 
 def _kind_of(item: Any) -> str:

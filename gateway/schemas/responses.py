@@ -169,7 +169,7 @@ class CreateResponse(RequestModel):
 
     _not_built: ClassVar[tuple[str, ...]] = ("prompt", "moderation", "context_management")
     _partly: ClassVar[dict[str, str]] = {
-        "input": "texts, documents without `file_url`, function calls and outputs, reasoning, compactions; no images",
+        "input": "texts, images, documents without `file_url`, function calls and outputs, reasoning, compactions",
         "include": "`message.output_text.logprobs` is refused; of the others there is never anything",
         "max_tool_calls": "it counts built-in tools, of which there are none",
         "reasoning": "`effort`; of summaries `auto` alone, which gives none",

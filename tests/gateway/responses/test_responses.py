@@ -172,7 +172,7 @@ async def test_nothing_is_kept_of_a_response_that_is_not_to_be_stored(
         ({"input": None, "previous_response_id": None}, "input"),
         ({"input": [{"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAAAABp"}]}, "input[0]"),
         ({"input": [{"type": "compaction", "encrypted_content": "janroot.1.%%%"}]}, "input[0]"),
-        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0]"),
+        ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input[0].content[0]"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
         ({"tools": [{"type": "web_search"}]}, "tools[0]"),
         ({"tools": [{"type": "mcp", "server_label": "x"}]}, "tools[0]"),
