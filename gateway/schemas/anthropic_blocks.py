@@ -39,6 +39,26 @@ def refused(message: str, **context: str) -> PydanticCustomError:
     return PydanticCustomError("unsupported_content", message, dict(context))
 
 
+def tag_of(block: Any) -> str:
+    """The type of a block, in capitals, so that errors leave it out when they name a field."""
+    kind = block.get("type") if isinstance(block, dict) else getattr(block, "type", None)
+    return str(kind).upper()
+
+
+def only(*known: str) -> BeforeValidator:
+    """Refuse by its name a block, or what else has a `type`, that is none of these."""
+
+    def check(block: Any) -> Any:
+        kind = block.get("type") if isinstance(block, dict) else ""
+        if not isinstance(kind, str):
+            raise PydanticCustomError("missing", "Its 'type' is missing")
+        if kind and kind not in known:
+            raise refused("Type '{kind}' is not supported here by this server", kind=kind[:64])
+        return block
+
+    return BeforeValidator(check)
+
+
 class TextBlock(Block):
     """A text."""
 
@@ -83,7 +103,11 @@ class ImageBlock(Block):
     """An image, for a model that sees."""
 
     type: Literal["image"]
-    source: Annotated[Base64Source | UrlSource, Field(discriminator="type")]
+    source: Annotated[
+        Annotated[Base64Source, Tag("BASE64")] | Annotated[UrlSource, Tag("URL")],
+        Discriminator(tag_of),
+        only("base64", "url"),
+    ]
 
 
 class ThinkingBlock(Sent):
@@ -117,31 +141,13 @@ class ToolUseBlock(Block):
     caller: Caller | None = None
 
 
-def _tag_of(block: Any) -> str:
-    """The type of a block, in capitals, so that errors leave it out when they name a field."""
-    kind = block.get("type") if isinstance(block, dict) else getattr(block, "type", None)
-    return str(kind).upper()
-
-
-def _only(*known: str) -> BeforeValidator:
-    def check(block: Any) -> Any:
-        kind = block.get("type") if isinstance(block, dict) else ""
-        if not isinstance(kind, str):
-            raise PydanticCustomError("missing", "A block needs its 'type'")
-        if kind and kind not in known:
-            raise refused("Content of type '{kind}' is not supported here by this server", kind=kind[:64])
-        return block
-
-    return BeforeValidator(check)
-
-
 def _as_blocks(content: Any) -> Any:
     """A text stands for one block; an empty one for none."""
     return ([{"type": "text", "text": content}] if content else []) if isinstance(content, str) else content
 
 
 AS_BLOCKS = BeforeValidator(_as_blocks)
-PlainTexts = Annotated[list[Annotated[TextBlock, _only("text")]], Field(min_length=1, max_length=MAX_PARTS), AS_BLOCKS]
+PlainTexts = Annotated[list[Annotated[TextBlock, only("text")]], Field(min_length=1, max_length=MAX_PARTS), AS_BLOCKS]
 """Texts alone, or one text."""
 
 
@@ -150,7 +156,7 @@ class ToolResultBlock(Block):
 
     type: Literal["tool_result"]
     tool_use_id: ToolId
-    content: Annotated[list[Annotated[TextBlock, _only("text")]], Field(max_length=MAX_PARTS), AS_BLOCKS] = Field(
+    content: Annotated[list[Annotated[TextBlock, only("text")]], Field(max_length=MAX_PARTS), AS_BLOCKS] = Field(
         default=[]
     )
     is_error: bool | None = None
@@ -160,14 +166,14 @@ UserBlock = Annotated[
     Annotated[TextBlock, Tag("TEXT")]
     | Annotated[ImageBlock, Tag("IMAGE")]
     | Annotated[ToolResultBlock, Tag("TOOL_RESULT")],
-    Discriminator(_tag_of),
+    Discriminator(tag_of),
 ]
 AssistantBlock = Annotated[
     Annotated[TextBlock, Tag("TEXT")]
     | Annotated[ThinkingBlock, Tag("THINKING")]
     | Annotated[RedactedThinkingBlock, Tag("REDACTED_THINKING")]
     | Annotated[ToolUseBlock, Tag("TOOL_USE")],
-    Discriminator(_tag_of),
+    Discriminator(tag_of),
 ]
 
 
@@ -175,9 +181,7 @@ class UserMessage(Sent):
     """A turn of the person's, or what the person's tools gave back."""
 
     role: Literal["user"]
-    content: Annotated[
-        list[Annotated[UserBlock, _only("text", "image", "tool_result")]], Field(min_length=1), AS_BLOCKS
-    ]
+    content: Annotated[list[Annotated[UserBlock, only("text", "image", "tool_result")]], Field(min_length=1), AS_BLOCKS]
 
 
 class AssistantMessage(Sent):
@@ -185,7 +189,7 @@ class AssistantMessage(Sent):
 
     role: Literal["assistant"]
     content: Annotated[
-        list[Annotated[AssistantBlock, _only("text", "thinking", "redacted_thinking", "tool_use")]], AS_BLOCKS
+        list[Annotated[AssistantBlock, only("text", "thinking", "redacted_thinking", "tool_use")]], AS_BLOCKS
     ]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.anthropic_blocks import Block, Sent, ToolName
+from gateway.schemas.anthropic_blocks import Block, Sent, ToolName, only, tag_of
 from gateway.schemas.chat_tools import ChatFunction, ChatTool, NamedFunction, NamedTool
 from gateway.schemas.common import JsonObject, Text
 from gateway.schemas.response_format import check_schema
@@ -72,7 +72,14 @@ class NoChoice(Sent):
     type: Literal["none"]
 
 
-ToolChoice = Annotated[FreeChoice | NamedChoice | NoChoice, Field(discriminator="type")]
+ToolChoice = Annotated[
+    Annotated[FreeChoice, Tag("AUTO")]
+    | Annotated[FreeChoice, Tag("ANY")]
+    | Annotated[NamedChoice, Tag("TOOL")]
+    | Annotated[NoChoice, Tag("NONE")],
+    Discriminator(tag_of),
+    only("auto", "any", "tool", "none"),
+]
 
 
 def choice_for_chat(choice: FreeChoice | NamedChoice | NoChoice) -> Literal["none", "auto", "required"] | NamedTool:
