@@ -7,13 +7,14 @@ from typing import Any
 from gateway.anthropic.conversation import conversation, first_image
 from gateway.completions.chat import chat_body, chat_job
 from gateway.completions.parameters import layered, stored_parameters
+from gateway.images.shown import Images
 from gateway.models.lookup import REMOTE_ENGINE
 from gateway.queueing.priority import Priority
 from gateway.schemas.anthropic_messages import MessagesRequest, Prompt
 from gateway.schemas.anthropic_tools import FreeChoice, NamedChoice, choice_for_chat
 from gateway.schemas.chat import ChatCompletionRequest, unsupported
 from gateway.schemas.common import JsonObject
-from jan.errors import InvalidArgumentError
+from jan.errors import InvalidArgumentError, JanError
 from jan.ids import CompletionId
 from jan.inference.v1 import jobs_pb2
 from jan.storage.v1 import models_pb2
@@ -21,21 +22,35 @@ from jan.storage.v1 import models_pb2
 _PART_OF_THE_PROMPT = ("messages", "tools", "tool_choice")
 
 
-def message_job(request: MessagesRequest, model: models_pb2.Model, tenant: str, priority: Priority) -> jobs_pb2.Job:
+async def message_job(
+    images: Images, request: MessagesRequest, model: models_pb2.Model, tenant: str, priority: Priority
+) -> jobs_pb2.Job:
     """The job for POST /v1/messages, streamed in any case; the request's parameters go over the model's.
 
-    An answer that finds no room in the context ends there, as Anthropic's does. Raises InvalidArgumentError.
+    An answer that finds no room in the context ends there, as Anthropic's does. Raises InvalidArgumentError,
+    PermissionDeniedError: an image cannot be shown.
     """
-    chat = _chat(request, model, **_sampling(request, model))
+    chat = _chat(request, model, sees=model.sees, **_sampling(request, model))
+    messages = chat.conversation()
+    if model.engine != REMOTE_ENGINE:
+        messages = await _shown(images, messages)
     parameters = layered(stored_parameters(model.parameters_json), chat.parameters())
-    body = chat_body(model, chat.conversation(), parameters, stream=True, include_usage=True)
+    body = chat_body(model, messages, parameters, stream=True, include_usage=True)
     job_id = CompletionId.new()
     return chat_job(job_id, job_id, model, body, tenant=tenant, stream=True, priority=priority)
 
 
+async def _shown(images: Images, messages: list[JsonObject]) -> list[JsonObject]:
+    """As `Images.shown`, whose errors would name places in the chat, which are not those of the request."""
+    try:
+        return await images.shown(messages)
+    except JanError as error:
+        raise type(error)(error.message, code=error.code, param="messages") from None
+
+
 def counted_chat(request: Prompt, model: models_pb2.Model) -> JsonObject:
-    """What the model's chat template is told. Raises InvalidArgumentError."""
-    chat = _chat(request, model)
+    """What the model's chat template is told. Raises InvalidArgumentError: also for images, which are not counted."""
+    chat = _chat(request, model, sees=False)
     return part_of_the_prompt({"messages": chat.conversation(), **chat.parameters()})
 
 
@@ -49,11 +64,12 @@ def watches_stops(model: models_pb2.Model) -> bool:
     return model.engine != REMOTE_ENGINE
 
 
-def _chat(request: Prompt, model: models_pb2.Model, **sampling: Any) -> ChatCompletionRequest:
+def _chat(request: Prompt, model: models_pb2.Model, *, sees: bool, **sampling: Any) -> ChatCompletionRequest:
     remote = model.engine == REMOTE_ENGINE
     image = first_image(request.messages)
-    if image is not None and not remote:
-        message = f"Model '{model.id}' cannot see images on this server; send text only."
+    if image is not None and not remote and not sees:
+        what = "counts no images" if model.sees else "cannot see images"
+        message = f"Model '{model.id}' {what} on this server; send text only."
         raise InvalidArgumentError(message, param=image, code="unsupported_content")
     fields = {
         "messages": conversation(request.system or (), request.messages),
@@ -63,7 +79,7 @@ def _chat(request: Prompt, model: models_pb2.Model, **sampling: Any) -> ChatComp
         **sampling,
     }
     chat = ChatCompletionRequest.model_validate({"model": request.model, **fields})
-    chat.check_supported(remote=remote)
+    chat.check_supported(remote=remote, sees=sees)
     return chat
 
 

@@ -9,7 +9,7 @@ from gateway.anthropic.answer import MessageAnswer, Wishes
 from gateway.anthropic.answering import Counter, streamed_message, whole_message
 from gateway.anthropic.request import counted_chat, message_job, watches_stops
 from gateway.http.body import json_response, read_body
-from gateway.keys import INFERENCE, JOBS
+from gateway.keys import IMAGES, INFERENCE, JOBS
 from gateway.models.coming import find_usable
 from gateway.models.lookup import model_spec
 from gateway.queueing.priority import priority_of
@@ -28,7 +28,7 @@ async def create_message(request: web.Request) -> web.StreamResponse:
     body.check_supported()
     model = await find_usable(request, body.model)
     priority = priority_of(request, stream=bool(body.stream))
-    job = message_job(body, model, tenant_of(request, body.person), priority)
+    job = await message_job(request.app[IMAGES], body, model, tenant_of(request, body.person), priority)
     answer = MessageAnswer(job.id, _wishes(body, model))
     counter = Counter(request.app[INFERENCE], job)
     async with request.app[JOBS].attended(job) as events:

@@ -10,6 +10,7 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from jan.errors import InternalError, InvalidArgumentError, ResourceExhaustedError, UnavailableError
+from tests.fixtures.eyes import RED, data_url, png
 from tests.fixtures.gateway import MODEL_ID, Gateway, write_model
 from tests.fixtures.storage import StorageServer
 from tests.fixtures.worker import ScriptedWorker
@@ -236,6 +237,28 @@ async def test_an_image_is_for_models_that_see(
     await asking
     part = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
     assert taken.body["messages"][0]["content"] == [part]
+
+
+async def test_a_model_with_eyes_is_shown_an_image(
+    storage_server: StorageServer, gateway: Gateway, worker: ScriptedWorker
+) -> None:
+    settings = {"llama_model_path": "m.gguf"}
+    write_model(storage_server.janroot, "seeing", engine="llamacpp", format="gguf", sources=[], settings=settings)
+    for name in ("m.gguf", "mmproj-m-f16.gguf"):
+        (storage_server.janroot / "models" / "seeing" / name).write_bytes(b"GGUF")
+    data = data_url(png(RED)).partition("base64,")[2]
+    source = {"type": "base64", "media_type": "image/png", "data": data}
+    image: dict[str, Any] = {"type": "image", "source": source}
+    body = asked(model="seeing", messages=[{"role": "user", "content": [image]}])
+    asking = asyncio.create_task(gateway.json("POST", MESSAGES, body))
+    taken = await worker.answer()
+    assert (await asking)["content"][0]["text"] == "Hello there"
+    assert taken.body["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/png;base64,")
+    broken = image | {"source": source | {"data": "AAAA"}}
+    answer = await gateway.json(
+        "POST", MESSAGES, body | {"messages": [{"role": "user", "content": [broken]}]}, status=400
+    )
+    assert answer["error"]["message"].startswith("messages: ")
 
 
 async def test_a_request_that_is_repeated_is_answered_once(gateway: Gateway, worker: ScriptedWorker) -> None:
