@@ -7,6 +7,7 @@ driver yourself, and name its Python in JANROOT_VLLM_PYTHON.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -39,12 +40,24 @@ def set_up() -> None:
         return
     if shutil.disk_usage(ROOT).free < NEEDED_BYTES:
         raise SetupError(f"The disk of {ROOT} is full: vLLM needs {NEEDED_BYTES // 1024**3} GB.")
+    check_libnuma()
     print("Installing vLLM into .venv-vllm (three minutes or more, the first time only) ...", flush=True)
     make_venv(VENV)
     for arguments in STEPS:
         install(arguments, VENV, shown=sys.stdout.isatty())
     check_vllm()
     stamp.write_text(stamp_text(), encoding="utf-8")
+
+
+def check_libnuma() -> None:
+    """Make sure that vLLM's kernels for CPUs can be loaded. Raises SetupError: without libnuma they cannot.
+
+    vLLM itself only warns of it, in its log, and fails at the first request.
+    """
+    try:
+        ctypes.CDLL("libnuma.so.1")
+    except OSError as error:
+        raise SetupError("vLLM needs the system library libnuma; on Debian or Ubuntu: apt install libnuma1.") from error
 
 
 def check_vllm() -> None:

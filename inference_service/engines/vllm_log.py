@@ -82,6 +82,10 @@ _CAUSES: Final = (
     (re.compile(r"No module named '?vllm\b"), "vLLM is not installed in JANROOT_VLLM_PYTHON."),
     (re.compile(r"unrecognized arguments: (.*)"), "This vLLM is of another version: it does not know {0}."),
     (re.compile(r"jinja2\.exceptions|chat template .* not (?:look|valid)"), "vLLM cannot use the prompt_template."),
+    (
+        re.compile(r"Insufficient space in /dev/shm[^:]*: (\d+ \w+) required, (\d+ \w+) free"),
+        "vLLM needs {0} of /dev/shm, which has room for {1}: enlarge it (in a container: --shm-size 1g, or shm_size).",
+    ),
     (re.compile(r"No space left on device"), "The disk is full."),
 )
 """Sign in the log, and what it means to the person who chose model and settings."""

@@ -85,6 +85,13 @@ def test_progress_goes_forward_only() -> None:
         ("/opt/v/bin/python: Error while finding module: No module named 'vllm'", "vLLM is not installed"),
         ("api_server.py: error: unrecognized arguments: --new=1", "does not know --new=1"),
         ("safetensors_rust.SafetensorError: Error while deserializing header", "safetensors files cannot be used"),
+        (
+            (
+                "RuntimeError: Insufficient space in /dev/shm for shared-memory allocation: 160 MiB required, 64 MiB "
+                "free. Increase /dev/shm (e.g. --shm-size or --ipc=host)."
+            ),
+            "vLLM needs 160 MiB of /dev/shm, which has room for 64 MiB: enlarge it",
+        ),
         ("INFO: all is well", ""),
     ],
 )
