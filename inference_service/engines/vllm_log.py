@@ -83,6 +83,10 @@ _CAUSES: Final = (
     (re.compile(r"unrecognized arguments: (.*)"), "This vLLM is of another version: it does not know {0}."),
     (re.compile(r"jinja2\.exceptions|chat template .* not (?:look|valid)"), "vLLM cannot use the prompt_template."),
     (
+        re.compile(r"ImportError\(['\"](lib[\w.+-]+): cannot open shared object file"),
+        "vLLM needs the system's library {0}, which is not installed (libnuma.so.1 is Debian's package libnuma1).",
+    ),
+    (
         re.compile(r"Insufficient space in /dev/shm[^:]*: (\d+ \w+) required, (\d+ \w+) free"),
         "vLLM needs {0} of /dev/shm, which has room for {1}: enlarge it (in a container: --shm-size 1g, or shm_size).",
     ),

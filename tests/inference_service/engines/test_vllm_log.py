@@ -87,6 +87,13 @@ def test_progress_goes_forward_only() -> None:
         ("safetensors_rust.SafetensorError: Error while deserializing header", "safetensors files cannot be used"),
         (
             (
+                "WARNING 11-27 00:59:17 [cpu.py:644] Failed to import from vllm._C: ImportError('libnuma.so.1: cannot "
+                "open shared object file: No such file or directory')"
+            ),
+            "vLLM needs the system's library libnuma.so.1, which is not installed",
+        ),
+        (
+            (
                 "RuntimeError: Insufficient space in /dev/shm for shared-memory allocation: 160 MiB required, 64 MiB "
                 "free. Increase /dev/shm (e.g. --shm-size or --ipc=host)."
             ),
