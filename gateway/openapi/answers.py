@@ -20,7 +20,7 @@ MARKDOWN, PLAIN, ZIP = "text/markdown", "text/plain", "application/zip"
 class Answer:
     """What a route answers when all goes well.
 
-    json: the schema of the whole answer, by name. events: that of the JSON in each `data:` line of a stream, by name;
+    json: the schema of the whole answer, by name. events: that of the JSON in each event of a stream, by name;
     several when there are several kinds. lists: the name of what a page holds, when `json` is not said. files: the
     media types of answers that are files. statuses: with which of them.
     """

@@ -23,7 +23,9 @@ _EXTENDED: Final[Mapping[str, type]] = {
     "AssistantObject": objects.AssistantFields,
     "RunObject": objects.RunFields,
     "Model": objects.ModelFields,
+    "VectorStoreObject": objects.VectorStoreFields,
     "Response": objects.ResponseFields,
+    "DeleteAssistantResponse": objects.DeletedAssistantFields,
     "DeleteModelResponse": objects.DeletedFields,
 }
 _OWN: Final[tuple[type, ...]] = (

@@ -66,7 +66,15 @@ DIFFERENCES: Final = (
     ),
     Difference(
         "Fields without a value are null where OpenAI's document leaves them out; its SDKs read both alike.",
-        nullable={"OpenAIFile": ("expires_at", "status_details"), "VectorStoreObject": ("expires_after", "name")},
+        nullable={
+            "Batch": (
+                *("errors", "model", "output_file_id", "error_file_id"),
+                *(f"{state}_at" for state in ("in_progress", "finalizing", "completed", "failed")),
+                *(f"{state}_at" for state in ("expired", "cancelling", "cancelled")),
+            ),
+            "OpenAIFile": ("expires_at", "status_details"),
+            "VectorStoreObject": ("expires_after", "name"),
+        },
     ),
     Difference(
         "The chunks of a streamed completion have no `finish_reason` before the last one.",

@@ -21,8 +21,8 @@ from gateway.openapi.reading import Reading, Route, routes_of
 VERSION: Final = "0.1.0"
 _ABOUT: Final = (
     "Janroot: OpenAI's API, Jan's routes and its own. Request bodies: null means absent, fields that nobody knows are"
-    " ignored. Answers may have more fields than are told here. A stream's schema is that of the JSON in each `data:`"
-    " line; an answer that fails on the way ends with a line that holds an error. A GET may be asked as HEAD."
+    " ignored. Answers may have more fields than are told here. A stream's schema is that of one event; an answer that"
+    " fails on the way ends with an event that holds an error. A GET may be asked as HEAD."
 )
 _ALIAS: Final = "x-alias-of"
 
@@ -116,7 +116,7 @@ def _successes(answer: Answer) -> dict[str, Any]:
     if answer.json or answer.lists:
         content[JSON] = {"schema": {"$ref": PREFIX + (answer.json or page_name(answer.lists or ""))}}
     if answer.events:
-        content[EVENTS] = {"schema": _any_of([*answer.events, "Janroot.Error"])}
+        content[EVENTS] = {"schema": _event([*answer.events, "Janroot.Error"])}
     return {str(status): _success(status, content) for status in answer.statuses}
 
 
@@ -126,5 +126,10 @@ def _success(status: int, content: Mapping[str, Any]) -> dict[str, Any]:
     return told | ({"content": dict(content)} if content and status not in (302, 304) else {})
 
 
-def _any_of(names: Iterable[str]) -> dict[str, Any]:
-    return {"anyOf": [{"$ref": PREFIX + name} for name in names]}
+def _event(names: Iterable[str]) -> dict[str, Any]:
+    """One event of a stream, as OpenAPI 3.2 writes it: its fields, with JSON of one of these schemas for data."""
+    told = {"anyOf": [{"$ref": PREFIX + name} for name in names]}
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": told}
+    text = {"type": "string"}
+    properties = {"event": text, "id": text, "data": {"anyOf": [{"const": "[DONE]", "type": "string"}, data]}}
+    return {"type": "object", "properties": properties, "required": ["data"]}

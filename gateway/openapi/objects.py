@@ -200,6 +200,8 @@ class Job(_JobClass):
     started_at: int | None
     position: NotRequired[int | None]
     eta_seconds: NotRequired[int | None]
+    progress: NotRequired[float | None]
+    activity: NotRequired[str | None]
     tenant: NotRequired[str]
     failures: NotRequired[int]
     run_id: NotRequired[str]
@@ -326,6 +328,12 @@ class AssistantFields(TypedDict):
     downloaded_bytes: int | None
 
 
+class DeletedAssistantFields(TypedDict):
+    """What Jan's specification answers besides."""
+
+    state: Literal["to_download"]
+
+
 class DeletedFields(TypedDict):
     """What undoes a deletion."""
 
@@ -339,6 +347,22 @@ class ResponseFields(TypedDict):
 
 
 _ImportOrigin = TypedDict("_ImportOrigin", {"from": NotRequired[str]})
+
+
+class EmbeddingProgress(TypedDict):
+    """What a store's chunks are embedded with, and how far that is; `chunks` is null until they are counted."""
+
+    model: str
+    dimensions: int
+    chunks: int | None
+    embedded_chunks: int
+
+
+class VectorStoreFields(TypedDict):
+    """How far a store is with being searched by meaning; null when there is no model for it."""
+
+    description: str | None
+    embedding: EmbeddingProgress | None
 
 
 class ImportItem(_ImportOrigin):

@@ -81,3 +81,7 @@ class ToolResources(SentObject):
 
     code_interpreter: CodeInterpreterResources | None = None
     file_search: FileSearchResources | None = None
+
+    def as_sent(self) -> JsonObject:
+        """Without null either: it means absent, and OpenAI's object has none."""
+        return self.model_dump(exclude_unset=True, exclude_none=True)

@@ -160,18 +160,18 @@ async def test_what_a_part_of_the_server_says_keeps_its_meaning(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for error, status, type_, code, retry_after in OF_PARTS:
-        monkeypatch.setattr(gateway.app[STORAGE], "list_models", failing(error))
-        async with gateway.client.get("/v1/models") as answer:
+        monkeypatch.setattr(gateway.app[STORAGE], "create_thread", failing(error))
+        async with gateway.client.post("/v1/threads") as answer:
             told = (await answer.json())["error"]
             assert (answer.status, told["type"], told["code"]) == (status, type_, code)
             assert answer.headers.get("Retry-After") == retry_after
             assert told["message"] == error.message
 
 
-def failing(error: Exception) -> Callable[[], Awaitable[Any]]:
+def failing(error: Exception) -> Callable[..., Awaitable[Any]]:
     """A part of the server that fails like that."""
 
-    async def fail() -> Any:
+    async def fail(*_: object) -> Any:
         raise error
 
     return fail

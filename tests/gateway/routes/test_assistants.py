@@ -36,6 +36,12 @@ async def test_jans_spelling_makes_the_same_assistant(api: Api) -> None:
     assert (made["tools"], made["file_ids"], made["avatar"]) == ([{"type": "retrieval"}], ["file-1"], "🤖")
 
 
+async def test_null_in_tool_resources_means_absent(api: Api) -> None:
+    sent = {"code_interpreter": None, "file_search": {"vector_store_ids": None, "vector_stores": None, "x": 1}}
+    made = await make(api, tool_resources=sent)
+    assert made["tool_resources"] == {"file_search": {"x": 1}}
+
+
 async def test_models_and_thread_location_change_and_are_kept(api: Api) -> None:
     made = await make(api, model="zephyr", models=["gpt-4", "zephyr"], thread_location="ROOT/a")
     assert (made["model"], made["models"], made["thread_location"]) == ("zephyr", ["zephyr", "gpt-4"], "ROOT/a")

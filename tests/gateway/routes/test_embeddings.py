@@ -29,7 +29,7 @@ async def test_every_form_of_input_is_a_list_to_the_engine(
     assert taken.job.endpoint == jobs_pb2.ENDPOINT_EMBEDDINGS
     assert (taken.body, taken.job.stream) == ({"input": sent}, False)
     await taken.answer_whole("relayed as it is")
-    assert (await asking)["choices"][0]["message"]["content"] == "relayed as it is"
+    assert (await asking)["data"][0]["embedding"] == "relayed as it is"
 
 
 async def test_the_form_of_the_answer_goes_along(gateway: Gateway, worker: ScriptedWorker) -> None:
@@ -94,4 +94,4 @@ async def test_a_client_that_leaves_frees_its_place(gateway: Gateway, worker: Sc
 async def test_a_large_answer_comes_whole(gateway: Gateway, worker: ScriptedWorker) -> None:
     asking = asyncio.create_task(gateway.json("POST", EMBEDDINGS, {"model": MODEL_ID, "input": "a"}))
     await (await worker.take()).answer_whole("x" * 5_000_000)
-    assert len((await asking)["choices"][0]["message"]["content"]) == 5_000_000
+    assert len((await asking)["data"][0]["embedding"]) == 5_000_000
