@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.openapi import anthropic_objects, objects
+from gateway.openapi import anthropic_objects, model_objects, objects
 from gateway.openapi.reading import anonymous
 
 JSON, EVENTS, BYTES = "application/json", "text/event-stream", "application/octet-stream"
@@ -45,8 +45,10 @@ _CHUNK: Final = ("CreateChatCompletionStreamResponse",)
 _FILE: Final = Answer(files=(BYTES,), statuses=(200, 206))
 _MODEL: Final = Answer("Model")
 _ASSISTANT: Final = Answer("AssistantObject")
-_PULL: Final = Answer(own(objects.Pull))
-_BEGUN_PULL: Final = Answer(own(objects.Pull), events=(own(objects.Progress), own(objects.Pull)), statuses=(200, 202))
+_PULL: Final = Answer(own(model_objects.Pull))
+_BEGUN_PULL: Final = Answer(
+    own(model_objects.Pull), events=(own(model_objects.Progress), own(model_objects.Pull)), statuses=(200, 202)
+)
 _THREAD_MODEL: Final = Answer(own(objects.ThreadModel))
 _RUN: Final = Answer("RunObject", events=_RUN_EVENTS)
 
@@ -61,14 +63,14 @@ OURS: Final[Mapping[str, Answer]] = {
     "POST /v1/models": _BEGUN_PULL,
     "POST /v1/models/pull": _BEGUN_PULL,
     "POST /v1/models/{}/pull": _BEGUN_PULL,
-    "GET /v1/models/pull": Answer(own(objects.PullList)),
+    "GET /v1/models/pull": Answer(own(model_objects.PullList)),
     "GET /v1/models/pull/{}": _PULL,
     "GET /v1/models/pull/{}/events": Answer(events=_BEGUN_PULL.events),
     "DELETE /v1/models/pull": _PULL,
     "DELETE /v1/models/pull/{}": _PULL,
     "GET /v1/models/download/{}": _MODEL,
-    "POST /v1/models/import": Answer("Model", events=("Model", own(objects.Progress))),
-    "GET /v1/models/events": Answer(events=(own(objects.ModelStateChange),)),
+    "POST /v1/models/import": Answer("Model", events=("Model", own(model_objects.Progress))),
+    "GET /v1/models/events": Answer(events=(own(model_objects.ModelStateChange),)),
     "PATCH /v1/models/{}": _MODEL,
     "POST /v1/models/start": _MODEL,
     "POST /v1/models/stop": _MODEL,
@@ -76,9 +78,9 @@ OURS: Final[Mapping[str, Answer]] = {
     "PUT /v1/models/{}/start": _MODEL,
     "POST /v1/models/{}/stop": _MODEL,
     "PUT /v1/models/{}/stop": _MODEL,
-    "POST /v1/models/fit": Answer(own(objects.ModelFit)),
-    "POST /v1/models/{}/fit": Answer(own(objects.ModelFit)),
-    "GET /v1/devices": Answer(own(objects.DeviceList)),
+    "POST /v1/models/fit": Answer(own(model_objects.ModelFit)),
+    "POST /v1/models/{}/fit": Answer(own(model_objects.ModelFit)),
+    "GET /v1/devices": Answer(own(model_objects.DeviceList)),
     "POST /v1/chat/completions": Answer("CreateChatCompletionResponse", events=_CHUNK),
     "GET /v1/chat/completions/{}": Answer("CreateChatCompletionResponse", events=_CHUNK),
     "POST /v1/completions": Answer("CreateCompletionResponse", events=("CreateCompletionResponse",)),
@@ -87,8 +89,8 @@ OURS: Final[Mapping[str, Answer]] = {
         events=(own(anthropic_objects.AnthropicEvent), own(anthropic_objects.AnthropicError)),
     ),
     "POST /v1/messages/count_tokens": Answer(own(anthropic_objects.AnthropicTokens)),
-    "POST /v1/tokenize": Answer(own(objects.Tokens)),
-    "POST /v1/detokenize": Answer(own(objects.Text)),
+    "POST /v1/tokenize": Answer(own(model_objects.Tokens)),
+    "POST /v1/detokenize": Answer(own(model_objects.Text)),
     "GET /v1/queue": Answer(lists=own(objects.Job)),
     "DELETE /v1/queue/{}": Answer(own(objects.DeletedJob)),
     "GET /v1/queue/dead": Answer(lists=own(objects.Job)),

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from gateway.openapi import anthropic_objects, objects
+from gateway.openapi import anthropic_objects, model_objects, objects
 from gateway.openapi.differences import DIFFERENCES
 
 _FILE: Final = Path(__file__).with_name("openai_components.json")
@@ -22,7 +22,7 @@ _EXTENDED: Final[Mapping[str, type]] = {
     "MessageObject": objects.MessageFields,
     "AssistantObject": objects.AssistantFields,
     "RunObject": objects.RunFields,
-    "Model": objects.ModelFields,
+    "Model": model_objects.ModelFields,
     "VectorStoreObject": objects.VectorStoreFields,
     "Response": objects.ResponseFields,
     "DeleteAssistantResponse": objects.DeletedAssistantFields,
@@ -36,8 +36,8 @@ _OWN: Final[tuple[type, ...]] = (
     objects.Deleted,
     objects.DeletedJob,
     objects.DeletedThreads,
-    objects.Device,
-    objects.DeviceList,
+    model_objects.Device,
+    model_objects.DeviceList,
     objects.Document,
     objects.EmptiedTrash,
     objects.Error,
@@ -47,18 +47,18 @@ _OWN: Final[tuple[type, ...]] = (
     objects.ImportReport,
     objects.Job,
     objects.MessageFile,
-    objects.ModelFit,
-    objects.ModelStateChange,
-    objects.Progress,
-    objects.Pull,
-    objects.PullList,
+    model_objects.ModelFit,
+    model_objects.ModelStateChange,
+    model_objects.Progress,
+    model_objects.Pull,
+    model_objects.PullList,
     objects.Readiness,
     objects.Restore,
     objects.StorageReport,
-    objects.Text,
+    model_objects.Text,
     objects.ThreadExport,
     objects.ThreadModel,
-    objects.Tokens,
+    model_objects.Tokens,
     objects.TrashEntry,
 )
 
