@@ -81,6 +81,7 @@ def model_from_pull(pull: pulls_pb2.Pull) -> dict[str, Any]:
         **{key: described.get(key, {}) for key in ("settings", "parameters", "metadata")},
         "size_bytes": _total(pull),
         "ctx_len": None,
+        "sees": False,  # known when its files are here
         **life_from_pull(pull),
         "warnings": [],
         "placements": [],
