@@ -21,6 +21,7 @@ from gateway.services.completions import CompletionClient
 from jan.backoff import Backoff
 from jan.errors import DeadlineExceededError, JanError, UnavailableError
 from jan.queue.follower import SlowReaderError
+from jan.queue.jobs import POISON
 from jan.storage.v1 import completions_pb2
 from jan.telemetry import get_logger
 
@@ -31,6 +32,10 @@ STORAGE_PATIENCE_SECONDS = 15.0
 
 Settled = Callable[[], Awaitable[None]]
 """Returns when a chat is kept, or has ended without a whole answer. Raises JanError: it could not be kept."""
+
+
+class _GivenUpError(Exception):
+    """The chat is a dead letter."""
 
 
 class Keeper:
@@ -68,7 +73,10 @@ class Keeper:
         return None if kept is None else self.follow(completion_id, kept)
 
     async def _keep(self, completion_id: str, kept: bytes) -> None:
-        answer = await self._whole(completion_id)
+        try:
+            answer = await self._whole(completion_id)
+        except _GivenUpError:
+            return  # an admin may have it answered again, as long as what was sent is remembered
         if answer is not None and await self._chats.is_remembered(completion_id):
             await self._create(to_proto(kept, answer))
         await self._chats.drop_kept(completion_id)
@@ -91,6 +99,8 @@ class Keeper:
         async with self._jobs.followed(completion_id) as events:
             async for batch in events.batches():
                 for event in batch:
+                    if event.failed.error.code == POISON:
+                        raise _GivenUpError
                     answer = gathered.hear(event)
                     if answer is not None:
                         return answer

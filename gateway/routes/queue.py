@@ -11,7 +11,7 @@ from aiohttp import web
 from gateway.http.body import json_response
 from gateway.http.guard import is_admin
 from gateway.http.paging import list_envelope, read_limit
-from gateway.keys import QUEUE, RUNS, SETTINGS, STORAGE
+from gateway.keys import CHATS, KEEPER, QUEUE, RUNS, SETTINGS, STORAGE
 from gateway.queueing.priority import name_of
 from gateway.queueing.tenant import tenant_of
 from gateway.runs import states
@@ -80,7 +80,7 @@ async def requeue_dead_letter(request: web.Request) -> web.Response:
     """Give a dead letter another chance; for admins. 404 when it is none.
 
     A run has ended for its clients, and stays so: another one is begun in its place, on the same thread. 400 while one
-    is active there.
+    is active there, and for what nobody waits for any more: all but streamed chats that are to be stored.
     """
     _check_admin(request)
     job_id = request.match_info["job_id"]
@@ -90,9 +90,20 @@ async def requeue_dead_letter(request: web.Request) -> web.Response:
         raise NotFoundError(f"No dead letter found with id {job_id[:64]!a}.")
     if known[0].kind == "run":
         return json_response(await _run_again(request, known[0]))
+    if await request.app[CHATS].kept(job_id) is None:
+        raise _nobody_waits(known[0])
     await queue.requeue(job_id)
+    await request.app[KEEPER].take_up(job_id)
     [record] = await queue.records([job_id])
     return json_response(_job(record, shows_tenant=True))
+
+
+def _nobody_waits(dead: JobRecord) -> FailedPreconditionError:
+    return FailedPreconditionError(
+        f"Nobody waits for the answer of {dead.id} any more, and it was not to be stored: done again, it would only "
+        "take the model's time. Whoever asked must send the request again.",
+        code="no_reader",
+    )
 
 
 async def _run_again(request: web.Request, dead: JobRecord) -> dict[str, Any]:

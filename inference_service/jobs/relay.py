@@ -67,6 +67,7 @@ class Relay:
         self._answering: asyncio.Task[None] | None = None
         self._continuable = False
         self._engine_died = False
+        self._cause = ""
 
     def interrupt(self, happening: Happening) -> None:
         """End the job because of something from outside; the first interruption counts.
@@ -152,7 +153,7 @@ class Relay:
     async def _give_back(self) -> None:
         """Have the job run again. That this worker stops does not count as one of its tries."""
         if self._engine_died:
-            await self._persist(partial(self._queue.lose_engine, self.taken))
+            await self._persist(partial(self._queue.lose_engine, self.taken, self._cause))
         elif self._interruption is Happening.DRAINED:
             await self._persist(partial(self._queue.hand_back, self.taken))
         else:
@@ -213,7 +214,9 @@ class Relay:
                 logger.warning("engine lost", job=self._job.id, reason=str(lost))
                 return Happening.ENGINE_DIED if self._engine_died else Happening.ENGINE_LOST, self._engine_lost()
             case UnavailableError(code=process.ENGINE_CRASHED) as killed if self.state is JobState.TAKEN:
-                return Happening.ENGINE_LOST, killed
+                logger.warning("engine lost while it loaded", job=self._job.id, reason=killed.message)
+                self._engine_died, self._cause = True, killed.message
+                return Happening.ENGINE_DIED, killed
             case JanError() as refusal if self.state is JobState.TAKEN and may_be_elsewhere(refusal):
                 self.not_here = refusal
                 return Happening.NOT_HERE, refusal

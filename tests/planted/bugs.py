@@ -127,6 +127,13 @@ BUGS: Final = (
         "tests/inference_service/answers/test_continuation.py::test_a_worker_killed_at_any_token[3]",
     ),
     Bug(
+        "an engine that is killed while it loads a model is no loss",
+        "inference_service/jobs/relay.py",
+        "                return Happening.ENGINE_DIED, killed\n",
+        "                return Happening.ENGINE_LOST, killed\n",
+        "tests/inference_service/jobs/test_loads.py::test_a_job_whose_load_kills_its_engine_three_times_is_a_dead_letter",
+    ),
+    Bug(
         "a worker that stops keeps what it has not begun",
         "inference_service/jobs/relay.py",
         "                    await self._give_back()\n",

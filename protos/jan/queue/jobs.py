@@ -31,13 +31,6 @@ _PAGE = 4096  # events read at once
 
 _KINDS = {jobs_pb2.ENDPOINT_COMPLETIONS: "text_completion", jobs_pb2.ENDPOINT_EMBEDDINGS: "embedding"}
 _CANCELLED = jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled())
-_GIVEN_UP = jobs_pb2.JobEvent(
-    failed=jobs_pb2.Failed(
-        error=UnavailableError(
-            f"This request was given up after {MAX_LOST_WORKERS} workers or engines were lost on it.", code=POISON
-        ).to_detail()
-    )
-)
 
 
 class CancelOutcome(StrEnum):
@@ -193,9 +186,12 @@ class JobQueue:
         """
         await self._release(taken.lease.id, taken.lease.token, counts="attempt")
 
-    async def lose_engine(self, taken: TakenJob) -> ReleaseOutcome:
-        """Put a taken job back at its old place after the engine that worked on it died; counts as `reclaim` does."""
-        return await self._release(taken.lease.id, taken.lease.token, counts="loss")
+    async def lose_engine(self, taken: TakenJob, cause: str = "") -> ReleaseOutcome:
+        """Put a taken job back at its old place after its engine died, on it or while it loaded for it.
+
+        Counts as `reclaim` does. cause: how the engine died, in a sentence for the client if this was the last time.
+        """
+        return await self._release(taken.lease.id, taken.lease.token, counts="loss", cause=cause)
 
     async def pass_on(self, taken: TakenJob, host: str, why: str) -> list[str]:
         """Put a taken job back for another host, because `host` cannot serve it; the attempt does not count.
@@ -249,15 +245,24 @@ class JobQueue:
         """Whether the job's log is told anew, so that numbers from before mean nothing. Raises redis.RedisError."""
         return bool(await self._redis.hexists(keys.job(job_id), "retold"))
 
-    async def _release(self, job_id: str, token: str, *, counts: _Counts, seen: str = "") -> ReleaseOutcome:
+    async def _release(
+        self, job_id: str, token: str, *, counts: _Counts, seen: str = "", cause: str = ""
+    ) -> ReleaseOutcome:
         outcome = await self._scripts.release(
             keys=[keys.job(job_id), keys.leases(LeaseKind.JOB)],
             args=[
                 *(job_id, token, seen, counts, MAX_LOST_WORKERS),
-                *(_GIVEN_UP.SerializeToString(), _CANCELLED.SerializeToString()),
+                *(_given_up(cause).SerializeToString(), _CANCELLED.SerializeToString()),
             ],
         )
         return ReleaseOutcome(outcome.decode())
+
+
+def _given_up(cause: str) -> jobs_pb2.JobEvent:
+    """The end of a job that was the last thing too many workers or engines worked on."""
+    message = f"This request was given up after {MAX_LOST_WORKERS} workers or engines were lost on it."
+    error = UnavailableError(f"{message} The last time: {cause}" if cause else message, code=POISON)
+    return jobs_pb2.JobEvent(failed=jobs_pb2.Failed(error=error.to_detail()))
 
 
 def queue_name(job: jobs_pb2.Job) -> str:

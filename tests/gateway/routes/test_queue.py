@@ -11,6 +11,7 @@ import pytest
 from openai import AsyncOpenAI
 from redis.asyncio import Redis
 
+from gateway.keys import KEEPER
 from jan import keys
 from jan.inference.v1 import jobs_pb2
 from jan.queue.jobs import JobQueue
@@ -236,7 +237,7 @@ async def kill_three_workers(redis: Redis, job: jobs_pb2.Job) -> None:
         await queue.reclaim(StalledLease(job.id, f"{taken.lease.token}:0"))
 
 
-async def test_dead_letters_are_listed_and_requeued(gateway: Gateway, redis: Redis, worker: ScriptedWorker) -> None:
+async def test_a_dead_letter_that_nobody_waits_for_is_not_requeued(gateway: Gateway, redis: Redis) -> None:
     job = jobs_pb2.Job(
         id="chatcmpl-1", tenant="user:ann", model=jobs_pb2.ModelSpec(id=MODEL_ID), body=b"{}", cost_tokens=5
     )
@@ -244,14 +245,32 @@ async def test_dead_letters_are_listed_and_requeued(gateway: Gateway, redis: Red
     [dead] = await listed(gateway, "/v1/queue/dead")
     assert (dead["id"], dead["state"], dead["failures"], dead["tenant"]) == ("chatcmpl-1", "dead", 3, "user:ann")
     assert await listed(gateway) == []
-    again = await ask(gateway.client, "POST", "/v1/queue/dead/chatcmpl-1/requeue")
-    assert (again["id"], again["state"]) == ("chatcmpl-1", "queued")
+    status, error = await refusal(gateway.client, "POST", "/v1/queue/dead/chatcmpl-1/requeue")
+    assert (status, error["code"]) == (400, "no_reader")
+    assert await listed(gateway, "/v1/queue/dead") == [dead]
+    status, _ = await refusal(gateway.client, "POST", "/v1/queue/dead/nobody/requeue")
+    assert status == 404
+
+
+async def test_a_requeued_chat_that_is_to_be_stored_is_answered_and_stored(
+    gateway: Gateway, redis: Redis, worker: ScriptedWorker
+) -> None:
+    asking = asyncio.create_task(_answer(gateway, chat(stream=True, store=True)))
+    queue = JobQueue(redis, Scripts.register(redis))
+    for _ in range(3):
+        job = await worker.take()
+        await queue.reclaim(StalledLease(job.job.id, f"{job.lease.token}:0"))
+    assert (await asking)[0] == 503
+    again = await ask(gateway.client, "POST", f"/v1/queue/dead/{job.job.id}/requeue")
+    assert (again["id"], again["state"]) == (job.job.id, "queued")
     assert await listed(gateway, "/v1/queue/dead") == []
-    taken = await worker.take()
-    assert taken.job == job
-    for id_ in ("chatcmpl-1", "nobody"):
-        status, _ = await refusal(gateway.client, "POST", f"/v1/queue/dead/{id_}/requeue")
-        assert status == 404
+    assert (await worker.answer()).job == job.job
+    settled = await gateway.app[KEEPER].take_up(job.job.id)
+    if settled is not None:  # else it is stored already
+        await settled()
+    stored = await gateway.json("GET", f"/v1/chat/completions/{job.job.id}")
+    assert stored["choices"][0]["message"]["content"] == "Hello there"
+    assert (await refusal(gateway.client, "POST", f"/v1/queue/dead/{job.job.id}/requeue"))[0] == 404
 
 
 async def test_a_runs_dead_letter_begins_another_run_in_its_place(
