@@ -185,11 +185,10 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         follower = app[FOLLOWER] = LogFollower(redis)
         await stack.enter_async_context(follower.running())
         chats = app[CHATS] = Chats(redis)
-        recorded = app[RECORDED] = RecordedAnswers(redis, scripts)
-        await stack.enter_async_context(recorded.running())
         job_queue = JobQueue(redis, scripts, app[SETTINGS].weights)
         app[QUEUE] = QueueClient(redis, scripts, job_queue)
-        jobs = app[JOBS] = JobClient(job_queue, follower, Attendance(redis), app[SETTINGS].queue_bounds)
+        attendance = Attendance(redis)
+        jobs = app[JOBS] = JobClient(job_queue, follower, attendance, app[SETTINGS].queue_bounds)
         await stack.enter_async_context(jobs.running())
         completion_client = app[COMPLETIONS] = CompletionClient(storage_channel)
         keeper = app[KEEPER] = Keeper(jobs, chats, completion_client)
@@ -212,4 +211,7 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         parts = ResponseParts(storage_client, inference, jobs, executor, follower, images)
         batch_executor = app[BATCHES] = BatchExecutor(redis, scripts, BatchClient(storage_channel), parts)
         await stack.enter_async_context(batch_executor.running())
+        # Last, so that what is answered for clients who left has everything until its end.
+        recorded = app[RECORDED] = RecordedAnswers(redis, scripts, attendance)
+        await stack.enter_async_context(recorded.running())
         yield

@@ -1,15 +1,17 @@
 """Answers that are kept for a day, so that a request which is sent again is not done again (docs/promises.md P11).
 
 A record begins with the token of whoever answers, which fences every later write; a JSON line and the answer's body
-follow. While the request is being answered the record lives for a minute only and is renewed, so that a gateway that
-dies does not lock the key for a day.
+follow. While the request is being answered the record names its gateway: once that one's lease stands still, another
+gateway takes the request over. It also lives for a minute only and is renewed, should nobody have seen that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Mapping
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
@@ -20,7 +22,9 @@ from redis.exceptions import RedisError
 
 from jan import keys
 from jan.backoff import Backoff
-from jan.queue.leases import new_token
+from jan.queue.attendance import Attendance
+from jan.queue.leases import LEASE_SECONDS, LeaseKind, LeaseWatch, new_token
+from jan.queue.leases import RENEW_SECONDS as LEASE_RENEW_SECONDS
 from jan.queue.scripts import Scripts
 from jan.tasks import background
 from jan.telemetry import get_logger
@@ -30,6 +34,9 @@ logger = get_logger(__name__)
 RENEW_SECONDS = keys.ANSWERING_TTL_SECONDS / 4
 # How long requests whose clients left may go on after the gateway was told to stop.
 CLOSE_SECONDS = 5.0
+
+# A record that may be taken over is named by its value, its gateway and that one's lease; this is none.
+_NOTHING = ("", "", "")
 
 ResultT = TypeVar("ResultT")
 
@@ -41,7 +48,7 @@ class Record:
     route, body: what it was; body is the digest of what was sent, None while an upload still comes in. status: HTTP's,
     0 while it is being answered. stream: where the answer is followed when it is a stream of events that may still go
     on, else empty; content is what goes in front of these events then. size_bytes: an upload's length. too_large: it
-    was answered with more than is kept.
+    was answered with more than is kept. gateway: who answers it, by the token of its lease.
     """
 
     token: str
@@ -52,6 +59,7 @@ class Record:
     stream: tuple[str, ...] = ()
     size_bytes: int = 0
     too_large: bool = False
+    gateway: str = ""
     content: bytes = b""
 
     def to_bytes(self) -> bytes:
@@ -71,16 +79,29 @@ class Record:
 class RecordedAnswers:
     """The records in Redis, and the tasks that answer for clients who may have left; one for the application."""
 
-    def __init__(self, redis: Redis, scripts: Scripts) -> None:
-        self._redis = redis
+    def __init__(
+        self,
+        redis: Redis,
+        scripts: Scripts,
+        attendance: Attendance,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`attendance` is this gateway's; `monotonic` the clock by which it sees others stand still."""
         self._scripts = scripts
+        self._attendance = attendance
+        self._gateways = LeaseWatch(redis, LeaseKind.GATEWAY, monotonic=monotonic)
+        self._still: dict[str, str] = {}
         self._answering: dict[str, str] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Renew the records of requests in hand while the context is open; then let those end that were begun."""
-        async with background(self._renew_for_ever(), "renew-recorded-answers"):
+        async with (
+            background(self._renew_for_ever(), "renew-recorded-answers"),
+            background(self._watch_for_ever(), "watch-gateways"),
+        ):
             yield
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
@@ -97,12 +118,33 @@ class RecordedAnswers:
 
         Raises redis.RedisError: nobody knows whether it was begun.
         """
-        mine = Record(new_token(), route, body)
+        return await self._claim(name, Record(new_token(), route, body))
+
+    async def take_over(self, name: str, record: Record) -> tuple[Record, bool]:
+        """Begin a request that another gateway began, if that one is gone: as `claim`.
+
+        It is done again under the same ids, so what was made by then is found.
+        """
+        mine = Record(new_token(), record.route, record.body)
+        return await self._claim(name, mine, [record.to_bytes(), record.gateway, self._still.get(record.gateway, "")])
+
+    def free_in_seconds(self, record: Record) -> int:
+        """When a request that is being answered may be sent again: soon, or once its silent gateway counts as gone."""
+        still_seconds = self._gateways.still_seconds(record.gateway)
+        is_silent = still_seconds > 2 * LEASE_RENEW_SECONDS
+        return max(1, math.ceil(LEASE_SECONDS - still_seconds)) if is_silent else 1
+
+    async def _claim(
+        self, name: str, mine: Record, before: Sequence[str | bytes] = ("", "", "")
+    ) -> tuple[Record, bool]:
+        await self._attendance.ensure_seen()
+        mine = replace(mine, gateway=self._attendance.token)
         try:
             found = cast(
                 bytes | None,
-                await self._redis.set(
-                    keys.recorded(name), mine.to_bytes(), nx=True, get=True, ex=keys.ANSWERING_TTL_SECONDS
+                await self._scripts.claim(
+                    keys=[keys.recorded(name), keys.leases(LeaseKind.GATEWAY)],
+                    args=[mine.to_bytes(), keys.ANSWERING_TTL_SECONDS, *before],
                 ),
             )
         except (RedisError, OSError):
@@ -164,6 +206,18 @@ class RecordedAnswers:
                     await self._scripts.settle(keys=[keys.recorded(name)], args=[token, keys.ANSWERING_TTL_SECONDS])
                 except (RedisError, OSError) as error:
                     logger.warning("recorded answer not renewed", error=str(error))
+
+    async def _watch_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_RENEW_SECONDS)
+            try:
+                await self.look()
+            except (RedisError, OSError) as error:
+                logger.warning("other gateways not seen", error=str(error))
+
+    async def look(self) -> None:
+        """Look once which gateways stand still. Raises redis.RedisError."""
+        self._still = {lease.id: lease.seen for lease in await self._gateways.stalled()}
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

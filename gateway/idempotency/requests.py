@@ -2,7 +2,8 @@
 
 What the same request gets when it is sent again, by whom it was sent (another person's key is another key):
 
-- 409 while it is being answered; but a stream that can be taken up again is followed from its first event;
+- 409 while it is being answered, with when to come again; from a gateway that is gone it is taken over. A stream that
+  can be taken up again is followed from its first event;
 - the recorded status and body, with `Idempotency-Replayed: true`;
 - 422 when it is another request than the first;
 - a new answer after a 5xx, 408, 409 or 429, which are not kept, and after a generation whose client left it.
@@ -48,10 +49,7 @@ async def keep_answers(request: web.Request, handler: Handler) -> web.StreamResp
         return await handler(request)
     answers = request.app[RECORDED]
     identity = request[IDENTITY] = await identify(request, key)
-    try:
-        record, claimed = await answers.claim(identity.name, identity.route, identity.body)
-    except (RedisError, OSError):
-        raise queue_unavailable() from None
+    record, claimed = await _claim(answers, identity)
     if not claimed:
         return await _repeat(request, record, identity)
     task = answers.run(_Answering(answers, identity, record).answer(request, handler), f"answer-{identity.name[:12]}")
@@ -63,6 +61,21 @@ async def keep_answers(request: web.Request, handler: Handler) -> web.StreamResp
             task.cancel()
         raise
     return task.result()
+
+
+async def _claim(answers: RecordedAnswers, identity: Identity) -> tuple[Record, bool]:
+    """Begin a request, also one that a gateway left behind; or find what is known of it.
+
+    Raises UnprocessableError: it is another request. UnavailableError: the queue does not answer.
+    """
+    try:
+        record, claimed = await answers.claim(identity.name, identity.route, identity.body)
+        if not claimed and record.gateway and not record.status:
+            _check_same(record, identity)
+            return await answers.take_over(identity.name, record)
+    except (RedisError, OSError):
+        raise queue_unavailable() from None
+    return record, claimed
 
 
 class _Answering:
@@ -114,13 +127,12 @@ class _Answering:
 
 async def _repeat(request: web.Request, record: Record, identity: Identity) -> web.StreamResponse:
     """Answer what was answered before. Raises what the module's docstring tells."""
-    if record.route != identity.route or (identity.body is not None and record.body != identity.body):
-        raise _mismatch()
+    _check_same(record, identity)
     if not record.status:
         raise ConflictError(
             "A request with this Idempotency-Key is being answered.",
             code="idempotency_key_in_use",
-            retry_after_seconds=1,
+            retry_after_seconds=request.app[RECORDED].free_in_seconds(record),
         )
     if identity.body is None and not await is_same_upload(request, record.body or "", record.size_bytes):
         raise _mismatch()
@@ -129,6 +141,12 @@ async def _repeat(request: web.Request, record: Record, identity: Identity) -> w
     if record.too_large:
         raise GoneError("It was answered; the answer was too large to be kept.", code="answer_not_kept")
     return web.Response(body=record.content, status=record.status, headers={**record.headers, **REPLAYED})
+
+
+def _check_same(record: Record, identity: Identity) -> None:
+    """Raise UnprocessableError when the record is another request's; of an upload only the route is known yet."""
+    if record.route != identity.route or (identity.body is not None and record.body != identity.body):
+        raise _mismatch()
 
 
 async def _follow_again(request: web.Request, record: Record) -> web.StreamResponse:

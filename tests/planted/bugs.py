@@ -263,6 +263,14 @@ BUGS: Final = (
         f"{_IDEMPOTENCY}::test_a_request_that_is_being_answered_is_not_begun_again",
     ),
     Bug(
+        "a request is taken over from a gateway that lives",
+        f"{_SCRIPTS}/claim.lua",
+        "  if lease and lease ~= seen then return found end\n",
+        "",
+        "tests/gateway/idempotency/test_records.py"
+        "::test_a_request_is_taken_over_from_a_gateway_whose_lease_stands_still_and_from_no_other",
+    ),
+    Bug(
         "one person's key reaches another's answer",
         "gateway/idempotency/key.py",
         '    name = f"{_digest(holder)[:16]}.{_digest(holder + chr(0) + key)}"\n',

@@ -102,6 +102,10 @@ class StillWatch:
     def __contains__(self, id_: str) -> bool:
         return id_ in self._seen
 
+    def since(self, id_: str) -> float | None:
+        """When a value was first seen to be as it is; None for one that is not there."""
+        return self._seen[id_][1] if id_ in self._seen else None
+
     def forget(self) -> None:
         """Begin anew: what was seen before says nothing any more."""
         self._seen = {}
@@ -148,6 +152,11 @@ class LeaseWatch:
             self._still.forget()
         current = {id_.decode(): value.decode() for id_, value in values.items()}
         return [StalledLease(id_, current[id_]) for id_ in self._still.observe(current, now)]
+
+    def still_seconds(self, id_: str) -> float:
+        """For how long a lease has been seen to stand still; 0 for one that is not known."""
+        since = self._still.since(id_)
+        return 0.0 if since is None else self._monotonic() - since
 
     def holds(self, id_: str) -> bool:
         """Whether anybody held this at the last look."""

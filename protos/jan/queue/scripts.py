@@ -70,6 +70,7 @@ class Scripts:
     beat: Script
     acquire: Script
     abandon: Script
+    claim: Script
     settle: Script
 
     @classmethod

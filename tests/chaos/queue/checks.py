@@ -19,7 +19,7 @@ from tests.chaos.queue.people import Asked, Person
 
 GAPS = "every event is told once, in order"
 COMPLETED = "one fault costs nobody an answer that can be gone on with"
-LOCKED = "a key is locked for longer than its answer takes by a dead gateway only"
+LOCKED = "a key is locked for as long as its answer takes, or as a dead gateway is not known to be gone"
 SLOTS = "no slot of the engine is held for nobody"
 IMMORTAL = "what is left in Redis has a time to live"
 
@@ -29,7 +29,7 @@ async def of_person(person: Person, fault: Fault) -> list[Finding]:
     asked = person.asked
     findings = [Finding(GAPS, f"{asked}: {wrong}") for wrong in asked.wrong]
     findings += _of_text(asked)
-    if asked.was_locked_out and not fault.breaks_gateway:
+    if asked.was_locked_out(by_the_dead=fault.breaks_gateway):
         findings.append(Finding(LOCKED, str(asked)))
     if asked.end != "completed" and not _may_fail(asked, fault):
         findings.append(Finding(COMPLETED, str(asked)))

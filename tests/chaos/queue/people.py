@@ -24,6 +24,8 @@ _AGAIN_SECONDS = 0.2
 _TRY_SECONDS = 20.0
 # A key that is locked for longer is not held by an answer on its way.
 _LOCKED_TRIES = 25
+# One that a dead gateway left is free once that one's lease stood still for 8 seconds, and somebody has looked.
+_LOCKED_BY_THE_DEAD_TRIES = 75
 # Nothing was done, or it is not known: what is sent again under its key is not done twice.
 _LATER = frozenset({409, 429, 500, 502, 503, 504, 507})
 
@@ -44,10 +46,9 @@ class Asked(Told):
     wrong: list[str] = field(default_factory=list)
     ended_at: float = 0.0
 
-    @property
-    def was_locked_out(self) -> bool:
-        """Whether his key was in use for seconds on end, which it is where a gateway died that held it."""
-        return self.locked >= _LOCKED_TRIES
+    def was_locked_out(self, *, by_the_dead: bool) -> bool:
+        """Whether his key was in use for longer than its answer takes, or than a gateway that died may hold it."""
+        return self.locked >= (_LOCKED_BY_THE_DEAD_TRIES if by_the_dead else _LOCKED_TRIES)
 
 
 class Person:

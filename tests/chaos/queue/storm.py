@@ -27,8 +27,6 @@ from tests.e2e.rolling import ORDER
 _PEOPLE_PER_KIND = 3
 # How long after all is back everybody must have his end.
 _BOUND_SECONDS = 30.0
-# A gateway that is killed keeps the keys of what it was doing for a minute (decision 0033).
-_KEY_SECONDS = 60.0
 _PHASE_SECONDS = 60.0
 
 
@@ -82,8 +80,7 @@ class Storm:
                 await faults.at_phase(fault, asked, tasks, self._chance)
             await faults.inflict(fault, fleet, self._chance)
             healed = asyncio.get_running_loop().time()
-            bound_seconds = _BOUND_SECONDS + (_KEY_SECONDS if fault.breaks_gateway else 0)
-            _, late = await asyncio.wait(tasks, timeout=bound_seconds)
+            _, late = await asyncio.wait(tasks, timeout=_BOUND_SECONDS)
             self.findings += [Finding(TERMINAL, f"{fault}: {told}") for told in asked if late and not told.end]
         finally:
             for task in tasks:

@@ -9,6 +9,8 @@ from redis.asyncio import Redis
 
 from gateway.idempotency.records import RecordedAnswers
 from jan import keys
+from jan.queue.attendance import Attendance
+from jan.queue.leases import LEASE_SECONDS
 from jan.queue.scripts import Scripts
 
 
@@ -19,7 +21,60 @@ def scripts(redis: Redis) -> Scripts:
 
 @pytest.fixture
 def answers(redis: Redis, scripts: Scripts) -> RecordedAnswers:
-    return RecordedAnswers(redis, scripts)
+    return RecordedAnswers(redis, scripts, Attendance(redis))
+
+
+async def test_a_request_is_taken_over_from_a_gateway_whose_lease_stands_still_and_from_no_other(
+    redis: Redis, scripts: Scripts
+) -> None:
+    """Seen by the watcher's own clock alone. Once it is taken over the first one changes nothing any more."""
+    now = 0.0
+    slow = Attendance(redis)
+    first = RecordedAnswers(redis, scripts, slow)
+    second, third = (RecordedAnswers(redis, scripts, Attendance(redis), monotonic=lambda: now) for _ in range(2))
+    begun, _ = await first.claim("k", "POST /v1/threads", "b")
+    for beats in (True, True, False):
+        if beats:
+            await slow.beat()
+        for answers in (second, third):
+            await answers.look()
+            found, claimed = await answers.take_over("k", begun)
+            assert (found, claimed) == (begun, False)
+        now += LEASE_SECONDS / 2
+    for answers in (second, third):
+        await answers.look()
+    taken, claimed = await second.take_over("k", begun)
+    assert (claimed, taken.route, taken.body) == (True, "POST /v1/threads", "b")
+    assert (await third.take_over("k", begun)) == (taken, False)
+    await first.keep("k", replace(begun, status=200, content=b"old"))
+    await second.keep("k", replace(taken, status=200, content=b"new"))
+    found, claimed = await third.claim("k", "POST /v1/threads", "b")
+    assert (found.content, claimed) == (b"new", False)
+    assert (await third.take_over("k", taken))[1] is False
+
+
+async def test_a_request_is_taken_over_at_once_from_a_gateway_that_is_known_to_be_gone(
+    redis: Redis, answers: RecordedAnswers, scripts: Scripts
+) -> None:
+    gone = Attendance(redis)
+    begun, _ = await RecordedAnswers(redis, scripts, gone).claim("k", "POST /v1/threads", "b")
+    assert (await answers.take_over("k", begun))[1] is False
+    await gone.leave()  # as an engine host does that saw its lease stand still
+    assert (await answers.take_over("k", begun))[1] is True
+
+
+async def test_whoever_asks_too_early_is_told_when_a_silent_gateway_counts_as_gone(
+    redis: Redis, scripts: Scripts
+) -> None:
+    now = 0.0
+    answers = RecordedAnswers(redis, scripts, Attendance(redis), monotonic=lambda: now)
+    begun, _ = await RecordedAnswers(redis, scripts, Attendance(redis)).claim("k", "POST /v1/threads", "b")
+    await answers.look()
+    told = []
+    for _ in range(4):
+        told.append(answers.free_in_seconds(begun))
+        now += 2.5
+    assert told == [1, 1, 3, 1]
 
 
 async def test_a_renewal_that_comes_late_takes_no_day_from_an_answer(
@@ -57,7 +112,7 @@ async def test_the_oldest_answers_give_way_to_newer_ones(redis: Redis, monkeypat
     monkeypatch.setattr(keys, "RECORDED_IN_ALL_MAX_BYTES", 14_000)
     now = "local function now_ms() return redis.call('INCR', 'test:now') end\n"
     scripts = Scripts.register(redis, clock=now)
-    answers = RecordedAnswers(redis, scripts)
+    answers = RecordedAnswers(redis, scripts, Attendance(redis))
     await answer(answers, "ann", 0)
     for number in range(10):
         await answer(answers, "bob", number)

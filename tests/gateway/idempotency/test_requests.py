@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -15,6 +16,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from gateway.keys import RECORDED, STORAGE
 from jan import keys
 from jan.errors import UnavailableError
+from jan.queue.scripts import Script
 from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
@@ -132,14 +134,14 @@ async def test_what_redis_would_not_take_is_settled_when_it_does(
 
 async def test_a_claim_whose_reply_is_lost_locks_no_key(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Redis that stands still does later what it was asked, when nobody waits for it any more."""
-    client = gateway.app[RECORDED]._redis
-    claim = client.set
+    answers = gateway.app[RECORDED]
+    scripts = answers._scripts
 
-    async def done_and_not_told(*arguments: Any, **named: Any) -> Any:
-        await claim(*arguments, **named)
+    async def done_and_not_told(**named: Any) -> Any:
+        await scripts.claim(**named)
         raise RedisTimeoutError
 
-    monkeypatch.setattr(client, "set", done_and_not_told)
+    monkeypatch.setattr(answers, "_scripts", replace(scripts, claim=cast(Script, done_and_not_told)))
     refused = await post(gateway, "/v1/threads", {})
     monkeypatch.undo()
     await until_settled(gateway)
