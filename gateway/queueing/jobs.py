@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from redis.exceptions import RedisError
 
 from jan.backoff import Backoff
-from jan.errors import DeadlineExceededError, UnavailableError
+from jan.errors import DeadlineExceededError, ResourceExhaustedError, UnavailableError
 from jan.inference.v1 import jobs_pb2
 from jan.queue.attendance import Attendance
 from jan.queue.bounds import UNBOUNDED, QueueBounds, Room
@@ -59,12 +59,12 @@ class JobClient:
             try:
                 async with asyncio.timeout(ATTENDED_SECONDS):
                     await self._attend(job)
-                    events.room = await self._submit_within(job)
+                    await self._submit_for(events, job)
                     yield events
             except TimeoutError:
                 raise DeadlineExceededError("The answer took too long.", code="timeout") from None
             finally:
-                if not events.ended:  # harmless for a job that was refused
+                if not events.ended:
                     self._cancel_in_background(job.id)
 
     @asynccontextmanager
@@ -76,7 +76,7 @@ class JobClient:
         """
         async with self.followed(job.id) as events:
             try:
-                events.room = await self._submit_within(job)
+                await self._submit_for(events, job)
                 yield events
             finally:
                 if not events.ended:
@@ -127,9 +127,12 @@ class JobClient:
             raise _unavailable(error) from None
 
     async def cancel(self, job_id: str) -> None:
-        """Cancel a job; nothing happens when it is over. Raises UnavailableError: the queue does not answer."""
+        """Cancel a job; nothing happens when it is over. One whose submit comes later, as of a lost one, never runs.
+
+        Raises UnavailableError: the queue does not answer.
+        """
         try:
-            await self._queue.cancel(job_id)
+            await self._queue.cancel(job_id, may_come=True)
         except (RedisError, OSError) as error:
             raise _unavailable(error) from None
 
@@ -178,9 +181,12 @@ class JobClient:
                 logger.warning("gateway not seen", error=str(error))
             await asyncio.sleep(RENEW_SECONDS)
 
-    async def _submit_within(self, job: jobs_pb2.Job) -> Room | None:
+    async def _submit_for(self, events: JobEvents, job: jobs_pb2.Job) -> None:
         try:
-            return await self._queue.submit_within(job, self._bounds)
+            events.room = await self._queue.submit_within(job, self._bounds)
+        except ResourceExhaustedError:
+            events.ended = True  # there is nothing to cancel
+            raise
         except (RedisError, OSError) as error:
             raise _unavailable(error) from None
 

@@ -286,6 +286,13 @@ BUGS: Final = (
     ),
     # Stop means stop.
     Bug(
+        "a job runs whose cancel came before it",
+        f"{_SCRIPTS}/cancel.lua",
+        "  end_job(job, id, last_event, ENDED_TTL_SECONDS)\n  return 'unknown'\n",
+        "  redis.call('DEL', job)\n  return 'unknown'\n",
+        "tests/jan/queue/test_jobs.py::test_a_job_whose_cancel_came_first_never_runs",
+    ),
+    Bug(
         "a running job is not told that it was cancelled",
         f"{_SCRIPTS}/cancel.lua",
         "  redis.call('HSET', job, 'cancelled', '1')\n",
@@ -316,8 +323,8 @@ BUGS: Final = (
     Bug(
         "a client that leaves is answered to the end",
         "gateway/queueing/jobs.py",
-        "                if not events.ended:  # harmless for a job that was refused\n",
-        "                if False:\n",
+        "                if not events.ended:\n                    self._cancel_in_background(job.id)\n",
+        "                pass\n",
         "tests/gateway/queueing/test_resumption.py::test_a_chat_that_nobody_asked_to_keep_ends_with_its_reader",
     ),
 )

@@ -213,10 +213,15 @@ class JobQueue:
         """
         return await self._release(stalled.id, stalled.token, counts="loss", seen=stalled.seen)
 
-    async def cancel(self, job_id: str, *, tenant: str = "") -> CancelOutcome:
-        """Cancel a job: at once when it waits, through its worker when it runs. `tenant`: only if it is theirs."""
+    async def cancel(self, job_id: str, *, tenant: str = "", may_come: bool = False) -> CancelOutcome:
+        """Cancel a job: at once when it waits, through its worker when it runs. `tenant`: only if it is theirs.
+
+        may_come: one that is not known may be on its way, as after a submit whose reply was lost. It never runs then:
+        for `ENDED_TTL_SECONDS` its id is that of a job that was cancelled.
+        """
         outcome = await self._scripts.cancel(
-            keys=[keys.job(job_id)], args=[job_id, _CANCELLED.SerializeToString(), tenant]
+            keys=[keys.job(job_id)],
+            args=[job_id, _CANCELLED.SerializeToString(), tenant, new_token() if may_come else ""],
         )
         return CancelOutcome(outcome.decode())
 

@@ -198,6 +198,10 @@ class QueueModel:
             return "cancelling"
         return "ended"
 
+    def forbid(self, id_: str) -> None:
+        """Cancel a job that is not known: it has ended, should it come."""
+        self.jobs[id_] = ModelJob(id_, "", "", 0, 1.0, 0, state="ended", events=1, cancelled=True)
+
     def requeue(self, job: ModelJob) -> bool:
         if job.state != "dead":
             return False

@@ -240,6 +240,14 @@ async def test_cancelling_what_is_over_or_unknown_is_harmless(queue: JobQueue, s
     assert await queue.cancel("nobody") is CancelOutcome.UNKNOWN
 
 
+async def test_a_job_whose_cancel_came_first_never_runs(queue: JobQueue, redis: Redis) -> None:
+    assert await queue.cancel("j1", may_come=True) is CancelOutcome.UNKNOWN
+    assert not await queue.submit(job("j1"))
+    assert await queue.take() is None
+    [(_, fields)] = await log_entries(redis, "j1")
+    assert jobs_pb2.JobEvent.FromString(fields[b"p"]).HasField("cancelled")
+
+
 async def test_publishing_twice_appends_once(queue: JobQueue, scripts: Scripts, redis: Redis) -> None:
     await queue.submit(job("j1"))
     lease = (await take(queue)).lease

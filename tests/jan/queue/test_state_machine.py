@@ -159,6 +159,16 @@ class QueueMachine(RuleBasedStateMachine):
         id_ = data.draw(st.sampled_from([*self._model.jobs, "nobody"]))
         assert self._do(self._queue.cancel(id_, tenant=tenant)) == self._model.cancel(id_, tenant)
 
+    @rule()
+    def cancel_before_it_comes(self) -> None:
+        """Of a submit whose reply was lost, the cancel may come first: the job never waits then, and never runs."""
+        job = jobs_pb2.Job(id=f"j{len(self._model.jobs)}", tenant="ann", model=jobs_pb2.ModelSpec(id="m"))
+        assert self._do(self._queue.cancel(job.id)) == "unknown"  # leaves nothing behind
+        assert self._do(self._queue.cancel(job.id, may_come=True)) == "unknown"
+        self._model.forbid(job.id)
+        assert self._do(self._queue.cancel(job.id, may_come=True)) == "ended"
+        assert not self._do(self._queue.submit(job))
+
     @precondition(lambda self: self._model.jobs)
     @rule(data=st.data())
     def requeue(self, data: st.DataObject) -> None:
