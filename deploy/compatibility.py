@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from gateway.app import build_app
 from gateway.http.not_built import FAMILIES
+from gateway.openapi.differences import DIFFERENCES
 from gateway.openapi.reading import Reading, anonymous, routes_of
 from gateway.settings import GatewaySettings
 
@@ -76,7 +77,14 @@ def page() -> str:
     """The whole page."""
     version = json.loads(CONTRACT.read_text("utf-8"))["version"]
     by_family = groupby(sorted(endpoints(), key=lambda one: one.family), key=lambda one: one.family)
-    return _HEAD.format(version=version) + "\n".join(_section(family, list(found)) for family, found in by_family)
+    sections = "\n".join(_section(family, list(found)) for family, found in by_family)
+    return _HEAD.format(version=version) + sections + _differing()
+
+
+def _differing() -> str:
+    """Where answers are other than OpenAI's document has them."""
+    told = "\n".join(f"- {difference.reason}" for difference in DIFFERENCES)
+    return f"\n## Where answers differ from OpenAI's document on purpose\n\n{told}\n"
 
 
 def _section(family: str, found: list[Endpoint]) -> str:

@@ -42,6 +42,7 @@ def test_a_model_is_openais_with_jans_fields() -> None:
         "parameters": {"temperature": 0.7},
         "metadata": {"tags": ["7B"], "size": 5},
         "size_bytes": None,
+        "sees": False,
         "ctx_len": None,
         "state": "ready",
         "progress": None,
