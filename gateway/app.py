@@ -186,7 +186,7 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         await stack.enter_async_context(follower.running())
         chats = app[CHATS] = Chats(redis)
         job_queue = JobQueue(redis, scripts, app[SETTINGS].weights)
-        app[QUEUE] = QueueClient(redis, scripts, job_queue)
+        app[QUEUE] = QueueClient(redis, scripts, job_queue, app[SETTINGS].weights)
         attendance = Attendance(redis)
         jobs = app[JOBS] = JobClient(job_queue, follower, attendance, app[SETTINGS].queue_bounds)
         await stack.enter_async_context(jobs.running())

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from gateway.queueing.jobs import queue_unavailable
 from jan.inference.v1 import jobs_pb2
 from jan.queue import records
+from jan.queue.bounds import Weights
 from jan.queue.jobs import CancelOutcome, JobQueue
 from jan.queue.look import QueueSnapshot, look
 from jan.queue.records import JobRecord
@@ -30,10 +31,11 @@ class QueueClient:
     Every method raises UnavailableError: the queue does not answer.
     """
 
-    def __init__(self, redis: Redis, scripts: Scripts, queue: JobQueue) -> None:
+    def __init__(self, redis: Redis, scripts: Scripts, queue: JobQueue, weights: Weights) -> None:
         self._redis = redis
         self._scripts = scripts
         self._queue = queue
+        self._weights = weights
         self._looking = asyncio.Lock()
         self._looked_at = -math.inf
         self._snapshot = QueueSnapshot()
@@ -43,7 +45,7 @@ class QueueClient:
         async with self._looking:
             now = time.monotonic()
             if now - self._looked_at >= most_age_seconds:
-                self._snapshot = await _answered(look(self._scripts))
+                self._snapshot = await _answered(look(self._scripts, self._weights))
                 self._looked_at = now
             return self._snapshot
 

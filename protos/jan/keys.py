@@ -107,7 +107,7 @@ def taken(token: str) -> str:
 
 
 def pace(model_id: str) -> str:
-    """Hash: how long a model's jobs take: `ms` for `jobs` of them, the latest counting most."""
+    """Hash: how long a model's jobs take: `ms` for `jobs` of them, of `tokens` in cost; the latest count most."""
     return f"{PREFIX}queue:pace:{model_id}"
 
 

@@ -179,9 +179,16 @@ BUGS: Final = (
     Bug(
         "a time is told that forgets how many run at once",
         "protos/jan/queue/look.py",
-        "        ends = [max(0.0, self.job_seconds - seconds) for seconds in self.running_seconds]\n",
-        "        ends = [self.job_seconds]\n",
+        "        ends = [max(0.0, cost * self.token_seconds - seconds) for cost, seconds in self.running]\n",
+        "        ends = [self.running[0][0] * self.token_seconds]\n",
         f"{_SHARES}::test_estimates_are_within_a_factor_of_two_in_steady_state[8]",
+    ),
+    Bug(
+        "a time is told that does not look at what the waiting jobs ask for",
+        "protos/jan/queue/look.py",
+        "            heapq.heapreplace(ends, ends[0] + cost * self.token_seconds)\n",
+        "            heapq.heapreplace(ends, ends[0] + self.running[0][0] * self.token_seconds)\n",
+        f"{_SHARES}::test_estimates_are_within_a_factor_of_two_though_jobs_differ_in_size[8]",
     ),
     Bug(
         "the queue has no bound",

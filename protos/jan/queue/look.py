@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from jan.inference.configurations import model_of
+from jan.queue.bounds import EVEN, Weights
 from jan.queue.scripts import Scripts
 from jan.queue.waits import Wait
 
@@ -39,25 +40,24 @@ class RunningJob:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast a model's jobs go: how long one takes, and for how long each of those that run has run."""
+    """How fast a model's jobs go: what a token of cost takes, and cost and time so far of those that run."""
 
-    job_seconds: float | None
-    running_seconds: Sequence[float] = ()
+    token_seconds: float | None
+    running: Sequence[tuple[float, float]] = ()
 
-    def starts(self) -> Iterator[float | None]:
-        """After how many seconds the first, the second, … waiting job begins; None when nothing tells.
+    def starts(self, costs: Iterable[float]) -> Iterator[float | None]:
+        """After how many seconds each of the waiting jobs, of these costs, begins; None when nothing tells.
 
-        A job begins when one ends. One that runs longer than usual is taken to end any moment; one that begins then
-        takes the usual time.
+        A job begins when one ends. One that runs longer than its cost says is taken to end any moment.
         """
-        if self.job_seconds is None or not self.running_seconds:
-            while True:
-                yield None
-        ends = [max(0.0, self.job_seconds - seconds) for seconds in self.running_seconds]
+        if self.token_seconds is None or not self.running:
+            yield from (None for _ in costs)
+            return
+        ends = [max(0.0, cost * self.token_seconds - seconds) for cost, seconds in self.running]
         heapq.heapify(ends)
-        while True:
+        for cost in costs:
             yield ends[0]
-            heapq.heapreplace(ends, ends[0] + self.job_seconds)
+            heapq.heapreplace(ends, ends[0] + cost * self.token_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,54 +71,58 @@ class QueueSnapshot:
     """What jobs in workers' hands wait for, by id."""
 
 
-async def look(scripts: Scripts) -> QueueSnapshot:
-    """Look at the whole queue in one round trip. Raises redis.RedisError: Redis did not answer."""
+async def look(scripts: Scripts, weights: Weights = EVEN) -> QueueSnapshot:
+    """Look at the whole queue in one round trip. Raises redis.RedisError: Redis did not answer.
+
+    weights: the tenants', by which what a job is charged tells what it costs.
+    """
     now, queues, running, paces = await scripts.look()
-    started: dict[str, list[float]] = defaultdict(list)
+    at_work: dict[str, list[tuple[float, float]]] = defaultdict(list)
     jobs: list[RunningJob] = []
-    for member, since, waits in _triples(running):
+    for member, since, waits, cost in _rows(running, 4):
         id_, _, key = member.decode().partition(" ")
         wait = Wait.from_bytes(waits) if waits else None
         jobs.append(RunningJob(id_, model_of(key), wait))
-        started[key].append(max(0.0, now - float(since)) / 1000 if wait is None else 0.0)
-    taken = {model.decode(): float(sum_ms) / float(count) / 1000 for model, count, sum_ms in _triples(paces) if count}
+        seconds = max(0.0, now - float(since)) / 1000 if wait is None else 0.0
+        at_work[key].append((float(cost or 0), seconds))
+    takes = {model.decode(): float(ms) / float(tokens) / 1000 for model, tokens, ms in _rows(paces, 3) if tokens}
     waiting: list[WaitingJob] = []
     for key, lines in _lines_by_model(queues).items():
-        waiting += _served(key, lines, Pace(taken.get(key), started[key]))
+        waiting += _served(key, lines, Pace(takes.get(key), at_work[key]), weights)
     held = {job.id: job.wait for job in jobs if job.wait is not None}
     return QueueSnapshot(waiting, jobs, {job.id: job for job in waiting}, held)
 
 
-def service_order(lines: Mapping[str, tuple[float, Sequence[Place]]]) -> Iterator[tuple[str, str]]:
-    """The tenants and ids of one queue's jobs in turn, from each tenant's virtual time and line."""
+def service_order(lines: Mapping[str, tuple[float, Sequence[Place]]]) -> Iterator[tuple[str, Place]]:
+    """The tenants and places of one queue's jobs in turn, from each tenant's virtual time and line."""
     turns = [(time, tenant, 0) for tenant, (time, places) in lines.items() if places]
     heapq.heapify(turns)
     while turns:
         time, tenant, index = turns[0]
-        charge, id_ = lines[tenant][1][index]
-        yield tenant, id_
+        place = lines[tenant][1][index]
+        yield tenant, place
         if index + 1 < len(lines[tenant][1]):
-            heapq.heapreplace(turns, (time + charge, tenant, index + 1))
+            heapq.heapreplace(turns, (time + place[0], tenant, index + 1))
         else:
             heapq.heappop(turns)
 
 
-def _served(key: str, classes: Mapping[int, Any], pace: Pace) -> Iterator[WaitingJob]:
-    starts = pace.starts()
-    position = 0
-    for priority in sorted(classes):
-        for tenant, id_ in service_order(classes[priority]):
-            position += 1
-            yield WaitingJob(id_, tenant, model_of(key), priority, position, next(starts))
+def _served(key: str, classes: Mapping[int, Any], pace: Pace, weights: Weights) -> Iterator[WaitingJob]:
+    turns = [
+        (priority, tenant, place) for priority in sorted(classes) for tenant, place in service_order(classes[priority])
+    ]
+    starts = pace.starts(charge * weights.of(tenant) for _, tenant, (charge, _) in turns)
+    for position, ((priority, tenant, (_, id_)), start) in enumerate(zip(turns, starts, strict=True), 1):
+        yield WaitingJob(id_, tenant, model_of(key), priority, position, start)
 
 
 def _lines_by_model(queues: Sequence[Any]) -> dict[str, dict[int, dict[str, tuple[float, list[Place]]]]]:
     found: dict[str, dict[int, dict[str, tuple[float, list[Place]]]]] = defaultdict(dict)
-    for name, _, lines in _triples(queues):
+    for name, _, lines in _rows(queues, 3):
         priority, _, key = name.decode().partition(":")
         found[key][int(priority)] = {
             tenant.decode(): (float(time), [_place(place) for place in places])
-            for tenant, time, places in _triples(lines)
+            for tenant, time, places in _rows(lines, 3)
         }
     return found
 
@@ -128,5 +132,5 @@ def _place(member: bytes) -> Place:
     return float(charge), id_
 
 
-def _triples(flat: Sequence[Any]) -> Iterator[tuple[Any, Any, Any]]:
-    return zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+def _rows(flat: Sequence[Any], width: int) -> Iterator[tuple[Any, ...]]:
+    return zip(*(flat[start::width] for start in range(width)), strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Sequence
 from typing import cast
 
 import pytest
@@ -141,24 +142,44 @@ async def test_estimates_are_within_a_factor_of_two_in_steady_state(
     """Jobs of very different length, thirty always waiting. Nearly all estimates hold; on the whole they are right."""
     chance = random.Random(7)
     lengths = {f"j{number}": int(chance.expovariate(1 / 4000)) + 500 for number in range(400)}
-    for number in range(30):
-        await queue.submit(job(f"j{number}", f"person{number % 5}"))
     host = SimulatedHost(time, queue, slots, duration_ms=lambda job: lengths[job.id])
+    check(await told_and_true(time, queue, host, [100] * 400))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slots", [1, 8])
+async def test_estimates_are_within_a_factor_of_two_though_jobs_differ_in_size(
+    time: VirtualTime, queue: JobQueue, slots: int
+) -> None:
+    """Twenty small jobs and ten that are twenty times as large take turns: what is ahead counts, not how many."""
+    costs = [2000 if number % 30 >= 20 else 100 for number in range(400)]
+    chance = random.Random(7)
+    host = SimulatedHost(time, queue, slots, duration_ms=lambda job: int(job.cost_tokens * chance.uniform(4, 6)))
+    check(await told_and_true(time, queue, host, costs))
+
+
+async def told_and_true(
+    time: VirtualTime, queue: JobQueue, host: SimulatedHost, costs: Sequence[int]
+) -> list[tuple[float, float]]:
+    """What those who came to thirty others were told, and how long they waited, in seconds."""
     told: dict[str, tuple[int, float]] = {}
-    submitted = 30
-    for step in range(1, 150):
-        await host.work_until(step * 4000 // slots)
-        while submitted < min(400, len(host.started_ms) + 30):
+    submitted = 0
+    for step in range(150):
+        await host.work_until(step * 4000 // host.slots)
+        while submitted < min(len(costs), len(host.started_ms) + 30):
             id_ = f"j{submitted}"
-            await queue.submit(job(id_, f"person{submitted % 5}"))
+            await queue.submit(job(id_, f"person{submitted % 5}", costs[submitted]))
             if submitted > 60:
                 eta = (await look(time.scripts)).by_id[id_].eta_seconds
                 assert eta is not None
                 told[id_] = (host.now_ms, eta)
             submitted += 1
-    ratios = sorted(
-        eta / ((host.started_ms[id_] - at) / 1000) for id_, (at, eta) in told.items() if id_ in host.started_ms
-    )
+    return [(eta, (host.started_ms[id_] - at) / 1000) for id_, (at, eta) in told.items() if id_ in host.started_ms]
+
+
+def check(estimates: Sequence[tuple[float, float]]) -> None:
+    """Nearly all are within a factor of two; on the whole they are right."""
+    ratios = sorted(eta / waited for eta, waited in estimates)
     assert len(ratios) >= 50
     within = [ratio for ratio in ratios if 0.5 <= ratio <= 2]
     assert len(within) / len(ratios) >= 0.95

@@ -1,7 +1,7 @@
 -- What waits and what runs, to tell ranks and times from; changes nothing.
 -- Returns {now in milliseconds, {queue name, since when it waits, {tenant, virtual time, {places}, ...}, ...},
--- {running job and model, started, what it waits for before that ('' for nothing), ...}, {model, jobs, milliseconds, ...}
--- of the models in either}.
+-- {running job and model, started, what it waits for before that ('' for nothing), its cost, ...}, {model, tokens,
+-- milliseconds, ...} of the models in either}.
 local waiting, models, paces = {}, {}, {}
 local queues = redis.call('ZRANGE', QUEUED_MODELS, 0, -1, 'WITHSCORES')
 for i = 1, #queues, 2 do
@@ -23,10 +23,12 @@ for i = 1, #members, 2 do
   models[model] = true
   running[#running + 1] = members[i]
   running[#running + 1] = members[i + 1]
-  running[#running + 1] = redis.call('HGET', job_key(id), 'waits') or ''
+  local job = redis.call('HMGET', job_key(id), 'waits', 'cost')
+  running[#running + 1] = job[1] or ''
+  running[#running + 1] = job[2] or ''
 end
 for model in pairs(models) do
-  local pace = redis.call('HMGET', PREFIX .. 'queue:pace:' .. model, 'jobs', 'ms')
+  local pace = redis.call('HMGET', PREFIX .. 'queue:pace:' .. model, 'tokens', 'ms')
   paces[#paces + 1] = model
   paces[#paces + 1] = pace[1] or ''
   paces[#paces + 1] = pace[2] or ''

@@ -9,14 +9,16 @@ local PAYLOADS = 6  -- arguments of a log in front of its payloads
 
 -- A job has ended: charge its tenant for what it really used, and remember how long it took.
 local function settle(holder, id, spent)
-  local job = redis.call('HMGET', holder, 'queue', 'tenant', 'cost', 'weight', 'started')
+  local job = redis.call('HMGET', holder, 'queue', 'tenant', 'cost', 'weight', 'started', 'cancelled')
   local name = job[1]
   if not name then return end  -- a run's log
   if spent then charge(name, job[2], (spent - job[3]) / job[4]) end
   local pace, took = PREFIX .. 'queue:pace:' .. model_of(name), now_ms() - job[5]
-  local sums = redis.call('HMGET', pace, 'jobs', 'ms')
-  if took >= 0 then  -- else Redis's clock went back meanwhile
-    redis.call('HSET', pace, 'jobs', (sums[1] or 0) * PACE_MEMORY + 1, 'ms', (sums[2] or 0) * PACE_MEMORY + took)
+  local sums = redis.call('HMGET', pace, 'jobs', 'ms', 'tokens')
+  -- One that was cancelled took less than it takes; and Redis's clock may have gone back meanwhile.
+  if took >= 0 and not job[6] then
+    redis.call('HSET', pace, 'jobs', (sums[1] or 0) * PACE_MEMORY + 1, 'ms', (sums[2] or 0) * PACE_MEMORY + took,
+               'tokens', (sums[3] or 0) * PACE_MEMORY + job[3])
     keep(pace)
   end
   redis.call('ZREM', RUNNING, id .. ' ' .. model_of(name))
