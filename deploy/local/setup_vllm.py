@@ -70,7 +70,7 @@ def check_vllm() -> None:
 
 def main() -> int:
     """Set up under a lock, so that two commands started at once do not install over each other."""
-    turnstile = os.open(REQUIREMENTS, os.O_RDONLY)
+    turnstile = os.open(REQUIREMENTS / LOCKS[0], os.O_RDONLY)  # its own: `make setup` need not wait for it
     try:
         fcntl.flock(turnstile, fcntl.LOCK_EX)
         set_up()

@@ -45,7 +45,7 @@ def test_a_folder_with_one_model_gives_it_its_name_and_with_several_each_its_own
     safetensors_folder(janroot / "models/st/2_Dense")
     lora_folder(janroot / "models/adapter")
     assert {model.id: model.files for model in store.models.all()} == {
-        "one": ("weights.gguf",),
+        "one": ("weights.gguf", "mmproj-weights.gguf"),
         "st": ("model.safetensors",),
         "vendor/pair/a": ("a.gguf",),
         "vendor/pair/b": ("b-00001-of-00002.gguf", "b-00002-of-00002.gguf"),
