@@ -51,8 +51,9 @@ class GatewaySettings:
         """
         environment = Environment(values)
         host = environment.text("JANROOT_HOST", "127.0.0.1")
-        auth = environment.choice("JANROOT_AUTH", AUTH_NONE, (AUTH_NONE, AUTH_KEYS))
         admin_key = read_key(environment.text("JANROOT_ADMIN_KEY", ""))
+        # Who sets a key means it to be needed.
+        auth = environment.choice("JANROOT_AUTH", AUTH_KEYS if admin_key else AUTH_NONE, (AUTH_NONE, AUTH_KEYS))
         if auth == AUTH_NONE and not is_loopback(host):
             raise SettingsError(
                 f"JANROOT_AUTH=none would let anybody who reaches {host} read every conversation; "

@@ -86,7 +86,7 @@ class MessageAnswer:
         if self.found_stop:
             return "stop_sequence"
         if self._finish_reason == "length":
-            is_full = self._usage.completion_tokens < self._wishes.max_tokens
+            is_full = 0 < self._usage.completion_tokens < self._wishes.max_tokens  # some servers tell no usage
             return "model_context_window_exceeded" if is_full else "max_tokens"
         if self._finish_reason == "content_filter":
             return "refusal"

@@ -95,6 +95,8 @@ def _check_results(turns: Sequence[_Turn]) -> None:
         if unasked is not None or len(given) < len(results):
             raise _unasked(turn, unasked or results[0])
         made = turn.calls
+        if len(set(made)) < len(made):
+            raise InvalidArgumentError("'tool_use' ids must be unique.", param=f"messages[{turn.place}]")
 
 
 def _unasked(turn: _Turn, id_: str) -> InvalidArgumentError:

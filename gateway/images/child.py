@@ -82,6 +82,8 @@ def _flat(image: Any) -> Any:
     """As RGB, what is transparent on white: some engines would show it black, others white."""
     from PIL import Image  # noqa: PLC0415
 
+    if image.mode.startswith("I"):  # 16 bits of grey; Pillow's own conversion cuts all above 255
+        image = image.convert("I").point(lambda grey: grey / 257).convert("L")
     if not image.has_transparency_data:
         return image.convert("RGB")
     seen = image.convert("RGBA")

@@ -46,6 +46,7 @@ class Told:
             if entry.number <= self.number:
                 mark = self._marks[entry.number - 1] if self._marks is not None else None
                 if mark is None or mark not in (b"", _mark(entry.payload)):
+                    self._marks = None  # there is nothing that could be gone on with
                     return None
         return [entry for entry in batch if entry.number > self.number]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
 
 from aiohttp import web
 from redis.exceptions import RedisError
@@ -98,16 +97,21 @@ async def _relay_until_ended(
     request: web.Request, run: runs_pb2.Run, subscription: LogSubscription, stream: EventStream, told: Told
 ) -> None:
     """Relay a round to its end; when Redis forgot it before anything of its answer was told, go on with the new one."""
-    async with AsyncExitStack() as stack:
-        while True:
+    try:
+        await _relay_log(request, run, subscription, stream, told)
+        return
+    except LogRestartedError:
+        if not told.may_go_on:
+            raise
+    while True:
+        following = request.app[FOLLOWER].follow(round_id(run.id, run.round), waits_for_redis=True)
+        async with following as again:
             try:
-                await _relay_log(request, run, subscription, stream, told)
+                await _relay_log(request, run, again, stream, told)
                 return
             except LogRestartedError:
                 if not told.may_go_on:
                     raise
-            following = request.app[FOLLOWER].follow(round_id(run.id, run.round), waits_for_redis=True)
-            subscription = await stack.enter_async_context(following)
 
 
 async def _relay_log(

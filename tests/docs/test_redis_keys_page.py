@@ -87,7 +87,7 @@ async def test_every_field_is_described_and_every_described_one_exists(redis: Re
     await queue.submit(jobs_pb2.Job(id="k", tenant="ann", cost_tokens=3, model=jobs_pb2.ModelSpec(id="m")))
     other = await queue.take()
     assert other is not None
-    await LogWriter(scripts, other.lease).publish([b"event"], ends=True)
+    await LogWriter(scripts, other.lease).publish([b"event"], ends=True, spent_tokens=3)
     assert await fields(redis, keys.pace("m")) == described_fields("## Ranks and times: `jan:queue:pace:<model_id>`")
 
 

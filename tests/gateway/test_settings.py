@@ -36,6 +36,12 @@ def test_a_container_may_bind_everything_when_users_reach_loopback_only() -> Non
         read(JANROOT_HOST="0.0.0.0", JANROOT_BIND="127.0.0.1")
 
 
+def test_who_sets_a_key_means_it_to_be_needed() -> None:
+    assert read(JANROOT_ADMIN_KEY="sk-plain").auth == "keys"
+    assert read(JANROOT_ADMIN_KEY="sk-plain", JANROOT_AUTH="none").auth == "none"
+    assert read().auth == "none"
+
+
 def test_the_key_may_stand_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("sk-secret\n")

@@ -33,8 +33,10 @@ def fuse(words: Sequence[Hit], meaning: Sequence[Hit], weights: Weights) -> list
         return list(words)
     sums: defaultdict[tuple[str, int], float] = defaultdict(float)
     hits: dict[tuple[str, int], Hit] = {}
-    most = (weights.words + weights.meaning) / (_K + 1)
-    for ranking, weight in ((words, weights.words), (meaning, weights.meaning)):
+    top = max(weights.words, weights.meaning)  # shares of it: two that are next to nothing would add up to nothing
+    of_words, of_meaning = weights.words / top, weights.meaning / top
+    most = (of_words + of_meaning) / (_K + 1)
+    for ranking, weight in ((words, of_words), (meaning, of_meaning)):
         for rank, hit in enumerate(ranking, 1):
             sums[hit.file_id, hit.start] += weight / (_K + rank) / most
             hits[hit.file_id, hit.start] = hit

@@ -124,3 +124,8 @@ def test_an_answer_that_is_sent_back_and_said_again_is_the_same(said: str, input
     chat = told(*sent)
     assert [message["role"] for message in chat] == ["user", "assistant", *["tool"] * len(calls), "user"]
     assert answered(chat[1]) == [text(said), *calls]
+
+
+def test_two_calls_of_one_id_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="unique"):
+        told(user(text("Hi")), assistant(CALL, CALL), user(RESULT))

@@ -184,3 +184,11 @@ async def test_a_reader_that_leaves_ends_the_child(monkeypatch: pytest.MonkeyPat
     with pytest.raises(asyncio.CancelledError):
         await task
     assert begun[0].returncode is not None
+
+
+async def test_sixteen_bits_of_grey_are_not_cut_to_white() -> None:
+    grey = Image.new("I;16", (3, 1))
+    for column, value in enumerate((0, 0x8000, 0xFFFF)):
+        grey.putpixel((column, 0), value)
+    made = await read(saved(grey, "PNG"))
+    assert [made.getpixel((column, 0)) for column in range(3)] == [(0, 0, 0), (127, 127, 127), (255, 255, 255)]

@@ -123,3 +123,14 @@ def deltas(events: list[tuple[str, Any]]) -> list[str]:
         if name == "thread.message.delta"
         for part in data["delta"]["content"]
     ]
+
+
+def test_another_telling_that_differs_is_not_waited_for_again() -> None:
+    def entry(number: int, name: str) -> LogEntry:
+        return LogEntry(number, b"g", f'event: thread.run.{name}\ndata: {{"id": "run_1"}}\n\n'.encode(), ends=False)
+
+    told = Told(after=0)
+    told.add([entry(1, "created"), entry(2, "queued"), entry(3, "in_progress")])
+    assert told.may_go_on
+    assert told.continued_by([entry(1, "created"), entry(2, "queued"), entry(3, "failed")]) is None
+    assert not told.may_go_on

@@ -15,8 +15,8 @@ local function settle(holder, id, spent)
   if spent then charge(name, job[2], (spent - job[3]) / job[4]) end
   local pace, took = PREFIX .. 'queue:pace:' .. model_of(name), now_ms() - job[5]
   local sums = redis.call('HMGET', pace, 'jobs', 'ms', 'tokens')
-  -- One that was cancelled took less than it takes; and Redis's clock may have gone back meanwhile.
-  if took >= 0 and not job[6] then
+  -- What failed or was cancelled took less than it takes, or a load's time; and Redis's clock may have gone back.
+  if took >= 0 and spent and not job[6] then
     redis.call('HSET', pace, 'jobs', (sums[1] or 0) * PACE_MEMORY + 1, 'ms', (sums[2] or 0) * PACE_MEMORY + took,
                'tokens', (sums[3] or 0) * PACE_MEMORY + job[3])
     keep(pace)
@@ -69,7 +69,7 @@ local function append(holder, log, leases, id, token, first, ends, spent, from, 
   if ends then
     settle(holder, id, spent)
     redis.call('HSET', holder, 'state', 'ended')
-    redis.call('HDEL', holder, 'payload')
+    redis.call('HDEL', holder, 'payload', 'waits')
     redis.call('HDEL', leases, id)
     redis.call('EXPIRE', holder, ENDED_TTL_SECONDS)
     redis.call('EXPIRE', log, ENDED_TTL_SECONDS)

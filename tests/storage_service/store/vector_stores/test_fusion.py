@@ -56,3 +56,8 @@ def test_a_ranking_that_counts_alone_keeps_its_scores() -> None:
     words, meaning = [hit("file-a", 0, 0.25)], [hit("file-b", 0, 0.75)]
     assert fuse(words, meaning, Weights(1, 0)) == words
     assert fuse(words, meaning, Weights(0, 1)) == meaning
+
+
+def test_weights_that_are_next_to_nothing_are_weights() -> None:
+    words, meaning = [hit("file-a", 0)], [hit("file-b", 0)]
+    assert fuse(words, meaning, Weights(5e-324, 5e-324)) == fuse(words, meaning, Weights(1, 1))
