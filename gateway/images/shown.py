@@ -73,15 +73,16 @@ class Images:
     async def shown_of_thread(self, messages: Sequence[JsonObject], instead: str) -> list[JsonObject]:
         """The same for a thread, whose addresses may lead nowhere any more, and whose images may be too many.
 
-        Those that nobody answered yet, behind the last answer, must be shown; of older ones as many as may be, the
-        newer first. For others the model is told `instead`. Raises as `shown`, for those that must be.
+        Those of the newest message with any must be shown, unless it was answered; of others as many as may be, the
+        newer first. For the rest the model is told `instead`. Raises as `shown`, for those that must be.
         """
         told = [{**message} for message in messages]
         places = places_of(messages)
         answered = max((place for place, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
-        newest = [place for place in places if place[0] > answered]
-        seen = await self.shown(messages[answered + 1 :])
-        told[answered + 1 :] = seen
+        newest = [place for place in places if place[0] == places[-1][0] > answered]
+        seen = await self.shown([messages[newest[0][0]]]) if newest else []
+        if newest:
+            told[newest[0][0]] = seen[0]
         count, sent_bytes = len(newest), sum(most_image_tokens([message])[1] for message in seen)
         for place, number in reversed(places[: len(places) - len(newest)]):
             part: JsonObject = {"type": "text", "text": instead}
