@@ -70,8 +70,7 @@ class MessageAnswer:
         self.is_over = True
         if usage is not None:
             self._usage.CopyFrom(usage)
-        held = self._stops.rest()
-        frames = (self._blocks.say(held) if held else b"") + self._blocks.end()
+        frames = self._say_held() + self._blocks.end()
         stop = {"stop_reason": self._stop_reason, "stop_sequence": self._stops.found}
         frames += event("message_delta", delta=stop, usage=_told(self._usage))
         return frames + event("message_stop")
@@ -99,7 +98,7 @@ class MessageAnswer:
     def _hear_delta(self, delta: JsonObject) -> bytes:
         frames = b""
         if self._wishes.tells_thoughts and (thought := delta.get("reasoning_content")):
-            frames += self._blocks.say(thought, "thinking")
+            frames += self._say_held() + self._blocks.say(thought, "thinking")
         if text := delta.get("content") or delta.get("refusal"):
             self._said.append(text)
             if told := self._stops.feed(text):
@@ -107,10 +106,13 @@ class MessageAnswer:
         if self.found_stop:
             return frames
         for call in delta.get("tool_calls") or ():
-            if held := self._stops.rest():
-                frames += self._blocks.say(held)
-            frames += self._blocks.call(call)
+            frames += self._say_held() + self._blocks.call(call)
         return frames
+
+    def _say_held(self) -> bytes:
+        """Say what might have become a stop sequence: something else comes behind it, so it does not."""
+        held = self._stops.rest()
+        return self._blocks.say(held) if held else b""
 
     def _message(self, content: list[JsonObject], usage: Usage) -> JsonObject:
         return {

@@ -67,16 +67,27 @@ class CallInTheMaking:
 Block = TextInTheMaking | CallInTheMaking
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """A block that is told once the answer has ended."""
+
+    block: Block
+    pieces: list[str]
+
+
 class Blocks:
-    """Tells an answer's blocks one after the other, each by its place."""
+    """Tells an answer's blocks one after the other, each by its place, in the order in which the model began them.
+
+    They are told as they come until the first call, and that too. What the model begins behind it waits for the
+    answer's end: pieces of several calls may come in turns, and a block that was closed cannot go on.
+    """
 
     def __init__(self) -> None:
         """Nothing was said yet."""
         self._done: list[Block] = []
         self._open: Block | None = None
         self._calls: dict[int, CallInTheMaking] = {}
-        self._waiting: dict[int, list[str]] = {}
-        self._afterwards: list[str] = []
+        self._waiting: list[_Waiting] = []
 
     @property
     def has_calls(self) -> bool:
@@ -84,42 +95,37 @@ class Blocks:
         return bool(self._calls)
 
     def say(self, text: str, kind: str = "text") -> bytes:
-        """The model says text, or thinks; behind a call it is told once the answer has ended."""
+        """The model says text, or thinks."""
         if self._calls:
-            if kind == "text":
-                self._afterwards.append(text)
+            if not self._waiting or not _is_of(self._waiting[-1].block, kind):
+                self._waiting.append(_Waiting(TextInTheMaking(kind), []))
+            self._waiting[-1].pieces.append(text)
             return b""
-        frames = b""
-        if not isinstance(self._open, TextInTheMaking) or self._open.kind != kind:
-            frames = self._begin(TextInTheMaking(kind))
+        frames = b"" if _is_of(self._open, kind) else self._begin(TextInTheMaking(kind))
         return frames + self._go_on(text)
 
     def call(self, delta: Mapping[str, Any]) -> bytes:
-        """The model begins a call, or goes on with it (a `tool_calls` delta of a chunk).
-
-        The first is told as it comes. Others are told once the answer has ended: pieces of several may come in turns,
-        and a block that was closed cannot go on.
-        """
+        """The model begins a call, or goes on with it (a `tool_calls` delta of a chunk)."""
         function, index = delta.get("function") or {}, delta.get("index", 0)
         piece = function.get("arguments") or ""
-        if index not in self._calls:
+        call = self._calls.get(index)
+        if call is None:
             call = self._calls[index] = CallInTheMaking(delta.get("id") or "", function.get("name") or "")
-            if len(self._calls) > 1:
-                self._waiting[index] = [piece]
-                return b""
-            return self._begin(call) + self._go_on(piece)
-        if index in self._waiting:
-            self._waiting[index].append(piece)
+            if len(self._calls) == 1:
+                return self._begin(call) + self._go_on(piece)
+            self._waiting.append(_Waiting(call, [piece]))
+            return b""
+        waiting = next((waiting for waiting in self._waiting if waiting.block is call), None)
+        if waiting is not None:
+            waiting.pieces.append(piece)
             return b""
         return self._go_on(piece) if piece else b""
 
     def end(self) -> bytes:
         """The answer has ended: what waited is told."""
         frames = b""
-        for index, pieces in self._waiting.items():
-            frames += self._begin(self._calls[index]) + self._go_on("".join(pieces))
-        if self._afterwards:
-            frames += self._begin(TextInTheMaking()) + self._go_on("".join(self._afterwards))
+        for waiting in self._waiting:
+            frames += self._begin(waiting.block) + self._go_on("".join(waiting.pieces))
         return frames + self._close()
 
     def whole(self) -> list[JsonObject]:
@@ -144,6 +150,10 @@ class Blocks:
         self._done.append(self._open)
         self._open = None
         return frames
+
+
+def _is_of(block: Block | None, kind: str) -> bool:
+    return isinstance(block, TextInTheMaking) and block.kind == kind
 
 
 def _thinking(text: str) -> JsonObject:

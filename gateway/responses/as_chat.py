@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import orjson
 
@@ -30,11 +29,7 @@ class UnstoredAnswer:
 
     def __init__(self, run: runs_pb2.Run) -> None:
         self._run = run
-        self._events = ResponseEvents(
-            derived_ids.message_id(run.id, 1),
-            partial(derived_ids.call_item_id, run.id, 1),
-            derived_ids.reasoning_item_id(run.id, 1),
-        )
+        self._events = ResponseEvents(run.id)
         self._finish_reason = ""
         self._said_anything = False
 

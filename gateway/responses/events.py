@@ -6,43 +6,62 @@ and the events that the client has are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import orjson
 
 from gateway.convert.items import call_part, message_item, output_text, reasoning_item, reasoning_text
 from gateway.http.sse import frame
+from gateway.runs import derived_ids
 from gateway.schemas.common import JsonObject
 
 _ENDS = {"completed": "completed", "incomplete": "incomplete", "failed": "failed", "cancelled": "failed"}
 """A response's status -> the event of its end. OpenAI has none for a cancelled one over SSE."""
 
 
-@dataclass(slots=True)
-class _Thought:
-    """What the model thinks, in the making."""
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What may be said in pieces: words of an answer, or thoughts.
 
+    name: as its events have it. item: OpenAI's item, from its id, status and texts. more: what its text's events bear.
+    """
+
+    name: str
+    part: Callable[[str], JsonObject]
+    item: Callable[[str, str, Iterable[str]], JsonObject]
+    more: JsonObject = field(default_factory=dict)
+
+
+def _message(id_: str, status: str, texts: Iterable[str]) -> JsonObject:
+    return message_item(id_, "assistant", status, map(output_text, texts))
+
+
+_MESSAGE: Final = _Kind("output_text", output_text, _message, {"logprobs": []})
+_THOUGHT: Final = _Kind("reasoning_text", reasoning_text, reasoning_item)
+
+
+@dataclass(slots=True)
+class _Said:
+    """A message or thoughts in the making."""
+
+    kind: _Kind
+    id: str
     place: int
     text: str = ""
     is_open: bool = True
 
-
-@dataclass(slots=True)
-class _Message:
-    """The message in the making."""
-
-    place: int
-    text: str = ""
-    is_open: bool = True
+    def item(self, status: str) -> JsonObject:
+        """OpenAI's item; what something else came behind is complete, however the response ended."""
+        return self.kind.item(self.id, status if self.is_open else "completed", [self.text])
 
 
 @dataclass(slots=True)
 class _Call:
-    """A call in the making."""
+    """A call in the making. It may go on until the response ends: the pieces of several come in turns."""
 
-    item_id: str
+    id: str
     place: int
     call_id: str
     name: str
@@ -50,22 +69,19 @@ class _Call:
 
     def item(self, status: str) -> JsonObject:
         """OpenAI's item of the call."""
-        return {"id": self.item_id, "status": status, **call_part(self.call_id, self.name, self.arguments)}
+        return {"id": self.id, "status": status, **call_part(self.call_id, self.name, self.arguments)}
 
 
 class ResponseEvents:
-    """Tells of one response."""
+    """Tells of one response: its items in the order in which the model began them."""
 
-    def __init__(self, message_id: str, item_id: Callable[[int], str], reasoning_id: str, *, after: int = -1) -> None:
-        """item_id: the id of the item of the call with that index. after: the last event that the client has."""
-        self._reasoning_id = reasoning_id
-        self._thought: _Thought | None = None
-        self._message_id = message_id
-        self._item_id = item_id
+    def __init__(self, run_id: str, *, after: int = -1) -> None:
+        """run_id: of the run that it is, stored or not. after: the last event that the client has."""
+        self._run_id = run_id
         self._after = after
         self._number = -1
-        self._places = 0
-        self._message: _Message | None = None
+        self._items: list[_Said | _Call] = []
+        self._said: _Said | None = None
         self._calls: dict[int, _Call] = {}
 
     def created(self, response: JsonObject, *, queued: bool) -> bytes:
@@ -78,115 +94,81 @@ class ResponseEvents:
         return self._frame("response.in_progress", response=response)
 
     def think(self, text: str) -> bytes:
-        """The model thinks, in front of its first word or call; what it thinks behind that is not told."""
-        if self._message is not None or self._calls:
-            return b""
-        frames = b""
-        if self._thought is None:
-            self._thought = _Thought(self._next_place())
-            item = reasoning_item(self._reasoning_id, "in_progress", [])
-            frames += self._frame("response.output_item.added", output_index=self._thought.place, item=item)
-            frames += self._of_thought("response.content_part.added", part=reasoning_text(""))
-        self._thought.text += text
-        return frames + self._of_thought("response.reasoning_text.delta", delta=text)
+        """The model begins to think, or goes on with it."""
+        return self._go_on(_THOUGHT, derived_ids.reasoning_item_id, text)
 
     def say(self, text: str) -> bytes:
         """The model begins a message, or goes on with it; an empty text only begins it."""
-        frames = b""
-        if self._message is None:
-            frames += self._end_thought("completed")
-            self._message = _Message(self._next_place())
-            item = message_item(self._message_id, "assistant", "in_progress", [])
-            frames += self._frame("response.output_item.added", output_index=self._message.place, item=item)
-            frames += self._of_part("response.content_part.added", part=output_text(""))
-        self._message.text += text
-        if not text or not self._message.is_open:  # behind a call it is told by the end alone
-            return frames
-        return frames + self._of_part("response.output_text.delta", delta=text, logprobs=[])
+        return self._go_on(_MESSAGE, derived_ids.message_id, text)
 
     def call(self, delta: Mapping[str, Any]) -> bytes:
         """The model begins a call, or goes on with it. delta: as chunks of chats have it."""
         function, index = delta.get("function") or {}, delta.get("index", 0)
         call, frames = self._calls.get(index), b""
         if call is None:
-            frames += self._end_thought("completed") + self._end_message("completed")
-            name, call_id = function.get("name") or "", delta.get("id") or ""
-            call = self._calls[index] = _Call(self._item_id(index), self._next_place(), call_id, name)
+            frames += self._close("completed")
+            item_id = derived_ids.call_item_id(self._run_id, 1, index)
+            call = _Call(item_id, len(self._items), delta.get("id") or "", function.get("name") or "")
+            self._calls[index] = call
+            self._items.append(call)
             item = call.item("in_progress")
             frames += self._frame("response.output_item.added", output_index=call.place, item=item)
         piece = function.get("arguments") or ""
         call.arguments += piece
-        return frames + self._of_call("response.function_call_arguments.delta", call, delta=piece) if piece else frames
+        return frames + self._of_call("delta", call, delta=piece) if piece else frames
 
     def end(self, response: JsonObject) -> bytes:
         """It has ended, as the whole response says."""
         status = "completed" if response["status"] == "completed" else "incomplete"
-        frames = self._end_thought(status) + self._end_message(status)
+        frames = self._close(status)
         for call in self._calls.values():
-            item = call.item(status)
-            frames += self._of_call(
-                "response.function_call_arguments.done", call, name=call.name, arguments=call.arguments
-            )
-            frames += self._frame("response.output_item.done", output_index=call.place, item=item)
+            frames += self._of_call("done", call, name=call.name, arguments=call.arguments)
+            frames += self._frame("response.output_item.done", output_index=call.place, item=call.item(status))
         return frames + self._frame(f"response.{_ENDS[response['status']]}", response=response)
 
     def output(self, status: str) -> list[JsonObject]:
         """The items that were told, in order."""
-        items = [(call.place, call.item(status)) for call in self._calls.values()]
-        if self._message is not None:
-            content = [output_text(self._message.text)]
-            items.append((self._message.place, message_item(self._message_id, "assistant", status, content)))
-        if self._thought is not None:
-            items.append((self._thought.place, self._reasoning_item(status)))
-        return [item for _, item in sorted(items, key=lambda pair: pair[0])]
+        return [item.item(status) for item in self._items]
 
-    def _reasoning_item(self, status: str) -> JsonObject:
-        thought = self._thought.text if self._thought else ""
-        is_cut = status == "incomplete" and self._message is None and not self._calls
-        return reasoning_item(self._reasoning_id, "incomplete" if is_cut else "completed", [thought])
+    def _go_on(self, kind: _Kind, item_id: Callable[[str, int, int], str], text: str) -> bytes:
+        """Go on with what is being said, or begin anew when that is of another kind, or over."""
+        frames = b""
+        said = self._said
+        if said is None or said.kind is not kind:
+            frames += self._close("completed")
+            before = sum(isinstance(item, _Said) and item.kind is kind for item in self._items)
+            said = self._said = _Said(kind, item_id(self._run_id, 1, before), len(self._items))
+            self._items.append(said)
+            item = kind.item(said.id, "in_progress", [])
+            frames += self._frame("response.output_item.added", output_index=said.place, item=item)
+            frames += self._of_part("response.content_part.added", said, part=kind.part(""))
+        said.text += text
+        if not text:
+            return frames
+        return frames + self._of_part(f"response.{kind.name}.delta", said, delta=text, **kind.more)
 
-    def _end_thought(self, status: str) -> bytes:
-        if self._thought is None or not self._thought.is_open:
+    def _close(self, status: str) -> bytes:
+        """End what is being said, if anything is."""
+        said, self._said = self._said, None
+        if said is None:
             return b""
-        self._thought.is_open = False
-        text = self._thought.text
+        item, kind = said.item(status), said.kind
+        said.is_open = False
         return (
-            self._of_thought("response.reasoning_text.done", text=text)
-            + self._of_thought("response.content_part.done", part=reasoning_text(text))
-            + self._frame(
-                "response.output_item.done", output_index=self._thought.place, item=self._reasoning_item(status)
-            )
+            self._of_part(f"response.{kind.name}.done", said, text=said.text, **kind.more)
+            + self._of_part("response.content_part.done", said, part=kind.part(said.text))
+            + self._frame("response.output_item.done", output_index=said.place, item=item)
         )
 
-    def _end_message(self, status: str) -> bytes:
-        if self._message is None or not self._message.is_open:
-            return b""
-        self._message.is_open = False
-        part = output_text(self._message.text)
-        item = message_item(self._message_id, "assistant", status, [part])
-        return (
-            self._of_part("response.output_text.done", text=self._message.text, logprobs=[])
-            + self._of_part("response.content_part.done", part=part)
-            + self._frame("response.output_item.done", output_index=self._message.place, item=item)
-        )
-
-    def _of_thought(self, kind: str, **fields: Any) -> bytes:
-        place = self._thought.place if self._thought else 0
-        return self._frame(kind, item_id=self._reasoning_id, output_index=place, content_index=0, **fields)
-
-    def _of_part(self, kind: str, **fields: Any) -> bytes:
-        place = self._message.place if self._message else 0
-        return self._frame(kind, item_id=self._message_id, output_index=place, content_index=0, **fields)
+    def _of_part(self, kind: str, said: _Said, **fields: Any) -> bytes:
+        return self._frame(kind, item_id=said.id, output_index=said.place, content_index=0, **fields)
 
     def _of_call(self, kind: str, call: _Call, **fields: Any) -> bytes:
-        return self._frame(kind, item_id=call.item_id, output_index=call.place, **fields)
+        name = f"response.function_call_arguments.{kind}"
+        return self._frame(name, item_id=call.id, output_index=call.place, **fields)
 
     def _frame(self, kind: str, **fields: Any) -> bytes:
         self._number += 1
         if self._number <= self._after:
             return b""
         return frame(orjson.dumps({"type": kind, "sequence_number": self._number, **fields}), event=kind)
-
-    def _next_place(self) -> int:
-        self._places += 1
-        return self._places - 1

@@ -10,10 +10,10 @@ from gateway.convert.json_fields import from_text, string_map
 from gateway.convert.times import optional_seconds, seconds
 from gateway.runs import states
 from gateway.schemas.common import JsonObject
-from gateway.services.storage import MAX_PAGE_SIZE, StorageClient
+from gateway.services.storage import StorageClient
 from jan.errors import NotFoundError
 from jan.ids import ConversationId, ResponseId
-from jan.storage.v1 import messages_pb2, paging_pb2, runs_pb2
+from jan.storage.v1 import messages_pb2, runs_pb2
 from jan.type.v1.usage_pb2 import Usage
 
 _STATUSES = {
@@ -37,10 +37,8 @@ async def stored_response(storage: StorageClient, run: runs_pb2.Run) -> JsonObje
 
 
 async def written(storage: StorageClient, run: runs_pb2.Run) -> Sequence[messages_pb2.Message]:
-    """The messages that a run wrote, in order; there is at most one, and the calls of one answer."""
-    page = paging_pb2.PageRequest(page_size=MAX_PAGE_SIZE, order=paging_pb2.ORDER_ASC)
-    asked = messages_pb2.ListMessagesRequest(thread_id=run.thread_id, page=page, run_id=run.id)
-    return (await storage.list_messages(asked)).messages
+    """The messages that a run wrote: its words, thoughts and calls, in the order in which they were begun."""
+    return await storage.all_messages(run.thread_id, run_id=run.id)
 
 
 def response_object(run: runs_pb2.Run, output: Sequence[JsonObject]) -> JsonObject:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from contextlib import aclosing
 
 import orjson
 from aiohttp import web
@@ -15,9 +15,10 @@ from gateway.keys import FOLLOWER, RUNS, STORAGE
 from gateway.queueing.jobs import queue_unavailable
 from gateway.queueing.resumption import STARTING_AFTER, log_bounds
 from gateway.responses.events import ResponseEvents
-from gateway.responses.objects import response_object, stored_response
-from gateway.responses.waiting import ENDS, Event, events_of
-from gateway.runs import derived_ids, reasoning, states
+from gateway.responses.objects import asked_of, response_object, stored_response
+from gateway.responses.waiting import ENDS, Event, events_of, silences_told
+from gateway.runs import reasoning, states
+from gateway.runs.retelling import Told, told_once
 from gateway.services.storage import StorageClient
 from jan.errors import (
     GoneError,
@@ -29,9 +30,6 @@ from jan.errors import (
 from jan.queue.follower import LogRestartedError, LogSubscription, SlowReaderError
 from jan.storage.v1 import runs_pb2
 
-# The last of the events that every telling of a response begins with alike.
-_ALIKE = 1
-
 
 class Teller:
     """Tells a run's events as those of its response."""
@@ -39,8 +37,7 @@ class Teller:
     def __init__(self, storage: StorageClient, run: runs_pb2.Run, after: int) -> None:
         self._storage = storage
         self._run = run
-        item_id, thought_id = partial(derived_ids.call_item_id, run.id, 1), derived_ids.reasoning_item_id(run.id, 1)
-        self._events = ResponseEvents(derived_ids.message_id(run.id, 1), item_id, thought_id, after=after)
+        self._events = ResponseEvents(run.id, after=after)
         self.is_over = False
 
     async def tell(self, event: Event) -> bytes:
@@ -96,13 +93,13 @@ async def resume_response(
 
     Raises GoneError: they are not kept any longer; the response is.
     """
-    bounds = await log_bounds(request, run.id)
-    if (bounds.last == 0 and run.status in states.TERMINAL) or bounds.first > 1:
+    bounds, knows_more = await log_bounds(request, run.id), after > _alike(run)
+    if (bounds.last == 0 and (knows_more or run.status in states.TERMINAL)) or bounds.first > 1:
         raise _gone()
     try:
-        if after > _ALIKE and await request.app[RUNS].is_retold(run.id):
-            raise _gone()
-        async with request.app[FOLLOWER].follow(run.id) as subscription:
+        if knows_more:
+            await request.app[RUNS].retellings.check(run.id, _gone())
+        async with request.app[FOLLOWER].follow(run.id, generation=bounds.generation) as subscription:
             return await _tell(request, run, subscription, after, headers)
     except RedisError:
         raise queue_unavailable() from None
@@ -123,9 +120,10 @@ async def _tell(
 ) -> web.StreamResponse:
     teller = Teller(request.app[STORAGE], run, after)
     stream = EventStream(request, address=("response", run.thread_id, run.id), headers=headers)
-    async with stream:
+    batches = told_once(request.app[FOLLOWER], subscription, Told(0), silences_told)
+    async with stream, aclosing(batches):
         try:
-            async for batch in events_of(request.app[STORAGE], run, subscription):
+            async for batch in events_of(request.app[STORAGE], run, batches):
                 frames = b"".join([await teller.tell(event) for event in batch])
                 await stream.write(frames if batch else KEEP_ALIVE)
                 if teller.is_over:
@@ -139,6 +137,14 @@ async def _tell(
         except JanError as error:  # its thread was deleted, or storage is away
             await stream.fail(_error(error))
     return stream.response
+
+
+def _alike(run: runs_pb2.Run) -> int:
+    """The number of the last event that every telling of a response begins with alike.
+
+    One that says that it is in progress may say instead, when it is told anew, that it has failed.
+    """
+    return 1 if asked_of(run)["told_back"]["background"] else 0
 
 
 def starting_after(request: web.Request) -> int:

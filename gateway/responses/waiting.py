@@ -11,6 +11,7 @@ from gateway.convert.runs import status_name
 from gateway.http.sse import KEEP_ALIVE_SECONDS
 from gateway.runs import states
 from gateway.runs.executor import RunExecutor
+from gateway.runs.retelling import Batches
 from gateway.schemas.common import JsonObject
 from gateway.services.storage import StorageClient
 from jan.errors import DeadlineExceededError, UnavailableError
@@ -32,7 +33,7 @@ async def until_over(
             if starts:
                 await runs.start(run)
             try:
-                async for batch in events_of(storage, run, subscription):
+                async for batch in events_of(storage, run, silences_told(subscription)):
                     if any(name in ENDS or name == "error" for name, _ in batch):
                         break
             except (LogRestartedError, SlowReaderError):
@@ -42,15 +43,18 @@ async def until_over(
     return run
 
 
-async def events_of(
-    storage: StorageClient, run: runs_pb2.Run, subscription: LogSubscription
-) -> AsyncIterator[Sequence[Event]]:
+def silences_told(subscription: LogSubscription) -> Batches:
+    """What a run's log says; an empty list when it was silent for as long as a stream may be."""
+    return subscription.batches(KEEP_ALIVE_SECONDS)
+
+
+async def events_of(storage: StorageClient, run: runs_pb2.Run, batches: Batches) -> AsyncIterator[Sequence[Event]]:
     """A run's events as they come; none after a silence. Ends with that of its end.
 
     A gateway may have died between the record of the end and its event: after two silences the record counts.
     """
     silent_end = False
-    async for batch in subscription.batches(KEEP_ALIVE_SECONDS):
+    async for batch in batches:
         if batch:
             yield [_parsed(entry.payload) for entry in batch]
             continue

@@ -21,14 +21,17 @@ from jan.type.v1.usage_pb2 import Usage
 class Answer:
     """One message in the making, a step of a run's present round."""
 
-    def __init__(self, run: runs_pb2.Run, sources: Sequence[Result] = ()) -> None:
-        """sources: what the model was told of files, in the order of the numbers that it cites."""
+    def __init__(self, run: runs_pb2.Run, sources: Sequence[Result] = (), *, place: int = 0) -> None:
+        """sources: what the model was told of files, in the order of the numbers that it cites.
+
+        place: that among the round's messages; only a response has several.
+        """
         self.text = ""
         self._sources = sources
-        message_id = derived_ids.message_id(run.id, run.round)
+        message_id = derived_ids.message_id(run.id, run.round, place)
         self.step = new_step(
             run,
-            derived_ids.step_id(run.id, run.round),
+            derived_ids.step_id(run.id, run.round, place),
             runs_pb2.RUN_STEP_TYPE_MESSAGE_CREATION,
             {"type": "message_creation", "message_creation": {"message_id": str(message_id)}},
         )

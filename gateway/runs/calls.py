@@ -31,6 +31,11 @@ class Calls:
         """Take over when an earlier execution began these calls."""
         self.step.created_at.CopyFrom(time)
 
+    @property
+    def count(self) -> int:
+        """How many were begun."""
+        return len(self._calls)
+
     def begun_frames(self) -> list[bytes]:
         """The events in front of the first delta; there are no calls in them, or helpers double their texts."""
         step = step_from_proto(self.step)
@@ -69,23 +74,21 @@ class Calls:
         self.step.step_details_json = to_text(call_details(list(self._calls.values())))
         end_step(self.step, runs_pb2.RUN_STEP_STATUS_COMPLETED, usage)
 
-    def items(self) -> list[messages_pb2.Message]:
-        """A message for each call, as the Responses API keeps them in a thread."""
+    def item(self, place: int) -> messages_pb2.Message:
+        """The message for a call, the first of them 0, as the Responses API keeps it in a thread."""
+        index, call = list(self._calls.items())[place]
         whole = self.step.status == runs_pb2.RUN_STEP_STATUS_COMPLETED
-        status = messages_pb2.MESSAGE_STATUS_COMPLETED if whole else messages_pb2.MESSAGE_STATUS_INCOMPLETE
-        return [
-            messages_pb2.Message(
-                id=derived_ids.call_item_id(self._run.id, self._run.round, index),
-                thread_id=self._run.thread_id,
-                run_id=self._run.id,
-                assistant_id=self._run.assistant_id,
-                role=messages_pb2.MESSAGE_ROLE_ASSISTANT,
-                status=status,
-                content_json=to_text([call_part(call["id"], call["function"]["name"], call["function"]["arguments"])]),
-                metadata_json="{}",
-            )
-            for index, call in self._calls.items()
-        ]
+        function = call["function"]
+        return messages_pb2.Message(
+            id=derived_ids.call_item_id(self._run.id, self._run.round, index),
+            thread_id=self._run.thread_id,
+            run_id=self._run.id,
+            assistant_id=self._run.assistant_id,
+            role=messages_pb2.MESSAGE_ROLE_ASSISTANT,
+            status=messages_pb2.MESSAGE_STATUS_COMPLETED if whole else messages_pb2.MESSAGE_STATUS_INCOMPLETE,
+            content_json=to_text([call_part(call["id"], function["name"], function["arguments"])]),
+            metadata_json="{}",
+        )
 
     def ended_frames(self) -> list[bytes]:
         """The event of a step that ended."""

@@ -83,7 +83,8 @@ def chat_messages(messages: Sequence[messages_pb2.Message], *, sees: bool = Fals
     for message, part in zip(messages, parts, strict=True):
         if part is None:
             content = _shown(message) if sees else message_text(message)
-            told += [{"role": _ROLES[message.role], "content": content}] if content and message.role in _ROLES else []
+            if content and message.role in _ROLES:
+                _tell_said(told, _ROLES[message.role], content)
         elif part["call_id"] in made & answered:
             _tell(told, part)
     return told
@@ -94,6 +95,14 @@ def _function_part(message: messages_pb2.Message) -> dict[str, Any] | None:
     parts = from_text(message.content_json, [])
     is_one = len(parts) == 1 and parts[0].get("type") in (FUNCTION_CALL, FUNCTION_OUTPUT) and parts[0].get("call_id")
     return parts[0] if is_one else None
+
+
+def _tell_said(told: list[dict[str, Any]], role: str, content: str | list[dict[str, Any]]) -> None:
+    """Add what somebody said. What the model said right behind its calls joins them: their outputs must follow them."""
+    if role == "assistant" and told and "tool_calls" in told[-1]:
+        told[-1]["content"] = f"{told[-1]['content']}\n{content}" if told[-1]["content"] else content
+    else:
+        told.append({"role": role, "content": content})
 
 
 def _tell(told: list[dict[str, Any]], part: dict[str, Any]) -> None:

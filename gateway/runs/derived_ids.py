@@ -24,9 +24,9 @@ def round_id(run_id: str, round_: int) -> str:
     return run_id if round_ <= 1 else f"{run_id}~{round_}"
 
 
-def step_id(run_id: str, step: int) -> StepId:
-    """The step's own id."""
-    return StepId(_derived(StepId, run_id, str(step)))
+def step_id(run_id: str, step: int, place: int = 0) -> StepId:
+    """The step's own id; place: that of its message among those of this step of the run."""
+    return StepId(_derived(StepId, run_id, _at(str(step), place)))
 
 
 def calls_step_id(run_id: str, step: int) -> StepId:
@@ -54,14 +54,14 @@ def call_item_id(run_id: str, step: int, index: int) -> MessageId:
     return MessageId(f"fc_{_digest(run_id, f'{step}.item.{index}')}")
 
 
-def reasoning_item_id(run_id: str, step: int) -> MessageId:
-    """The message that keeps what a response's model thought."""
-    return MessageId(f"rs_{_digest(run_id, f'{step}.reasoning')}")
+def reasoning_item_id(run_id: str, step: int, place: int = 0) -> MessageId:
+    """The message that keeps what a response's model thought; place: it may think several times."""
+    return MessageId(f"rs_{_digest(run_id, _at(f'{step}.reasoning', place))}")
 
 
-def message_id(run_id: str, step: int) -> MessageId:
-    """The message that the step writes."""
-    return MessageId(_derived(MessageId, run_id, str(step)))
+def message_id(run_id: str, step: int, place: int = 0) -> MessageId:
+    """The message that the step writes; place: a response may be several."""
+    return MessageId(_derived(MessageId, run_id, _at(str(step), place)))
 
 
 def completion_id(run_id: str, step: int) -> CompletionId:
@@ -72,6 +72,11 @@ def completion_id(run_id: str, step: int) -> CompletionId:
 def repetition_id(run_id: str) -> RunId:
     """The run that does a failed one once more."""
     return RunId(_derived(RunId, run_id, "again"))
+
+
+def _at(what: str, place: int) -> str:
+    """The first goes by what it is, as it did when there was one only."""
+    return f"{what}+{place}" if place else what
 
 
 def _derived(kind: type[Id], run_id: str, what: str) -> str:

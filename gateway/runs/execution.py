@@ -236,8 +236,7 @@ class RunExecution:
     async def _require_action(self, turn: Turn, calls: Calls, usage: Usage) -> None:
         """Store the calls and that the run waits for their outputs, and tell of it only then."""
         calls.close(usage)
-        if turn.answer is not None:
-            turn.answer.complete(None)
+        turn.complete_answers(None)
         frames = await turn.store_message()
         await self._change(states.REQUIRES_ACTION, usage, required_action=calls.required_action, steps=[calls.step])
         if self._run.status != states.REQUIRES_ACTION:  # somebody cancelled it meanwhile

@@ -21,6 +21,7 @@ from gateway.queueing.jobs import JobClient
 from gateway.runs import derived_ids, states
 from gateway.runs.execution import TEMPORARY, RoundOverError, RunExecution
 from gateway.runs.log import RunLog, error_frame
+from gateway.runs.retelling import Retellings
 from gateway.runs.waiting import end_waiting
 from gateway.services.inference import InferenceClient
 from gateway.services.storage import StorageClient
@@ -65,6 +66,7 @@ class RunExecutor:
         self._images = images
         self._metrics = metrics
         self._leases = RunLeases(redis, scripts)
+        self.retellings = Retellings(self._leases)
         self._watch = LeaseWatch(redis, LeaseKind.RUN)
         self._holdings = Holdings(scripts, self._leases, RENEW_SECONDS)
         self._deadlines: dict[str, float] = {}
@@ -103,10 +105,6 @@ class RunExecutor:
             self._holdings.hold(held.lease, asyncio.create_task(work, name=f"run-{run.id}"))
             self._metrics.active_runs.set(len(self._holdings))
 
-    async def is_retold(self, round_id: str) -> bool:
-        """Whether the events of a run's round are told anew, since Redis forgot them. Raises redis.RedisError."""
-        return await self._leases.is_retold(round_id)
-
     async def _execute(self, run: runs_pb2.Run, held: HeldRun, deadline: float) -> None:
         writer = LogWriter(self._scripts, held.lease, published=held.published)
         try:
@@ -143,8 +141,7 @@ class RunExecutor:
         if current.round != run.round:
             await log.close()
             return
-        if not writer.published and current.status != states.QUEUED:
-            await self._leases.mark_retold(_name(run))
+        await self.retellings.note(_name(run), current, writer.published)
         execution = RunExecution(
             self._storage,
             self._inference,

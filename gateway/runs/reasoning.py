@@ -1,4 +1,4 @@
-"""What a response's model thinks: a message of its own in the thread, in front of the answer, as Jan keeps thoughts.
+"""What a response's model thinks: a message of its own in the thread, where it was thought, as Jan keeps thoughts.
 
 Runs of the Assistants API have no word for it, so there it is neither kept nor told.
 """
@@ -17,12 +17,13 @@ EVENT = "response.reasoning"
 
 
 class Reasoning:
-    """The thoughts of a run's present round."""
+    """Thoughts of a run's present round."""
 
-    def __init__(self, run: runs_pb2.Run) -> None:
+    def __init__(self, run: runs_pb2.Run, *, place: int) -> None:
+        """place: that among the round's thoughts; what was said or called lies between them."""
         self._text = ""
         self.message = messages_pb2.Message(
-            id=derived_ids.reasoning_item_id(run.id, run.round),
+            id=derived_ids.reasoning_item_id(run.id, run.round, place),
             thread_id=run.thread_id,
             run_id=run.id,
             assistant_id=run.assistant_id,

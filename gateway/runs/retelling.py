@@ -1,17 +1,57 @@
-"""A run that Redis forgot in the middle is answered anew: when a stream of it may go on with the new answer."""
+"""A run that Redis forgot in the middle is answered anew: when what follows it may go on with the new answer.
+
+All that is known of that stands here: which telling is another one, what every telling begins with alike, and how a
+reader goes on from one to the other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
 import orjson
+from redis.exceptions import RedisError
 
-from jan.queue.follower import LogEntry
+from gateway.queueing.jobs import queue_unavailable
+from gateway.runs import states
+from jan.errors import JanError
+from jan.queue.follower import LogEntry, LogFollower, LogRestartedError, LogSubscription
+from jan.queue.runs import RunLeases
+from jan.storage.v1 import runs_pb2
 
 ALIKE = 2
 """The events that every telling of a round begins with alike: that it is there, and that it is queued."""
 # Nothing of an answer is told in more events than these.
 _MOST_EVENTS = 64
+
+Batches = AsyncIterator[list[LogEntry]]
+
+
+class Retellings:
+    """Which rounds are told anew, noted where every gateway finds it."""
+
+    def __init__(self, leases: RunLeases) -> None:
+        self._leases = leases
+
+    async def note(self, round_id: str, run: runs_pb2.Run, published: int) -> None:
+        """Note it if an execution tells other events than somebody may have read.
+
+        That is when its log is empty, and the run says that it had come further than what all begin with. Raises
+        redis.RedisError.
+        """
+        if not published and run.status != states.QUEUED:
+            await self._leases.mark_retold(round_id)
+
+    async def check(self, round_id: str, gone: JanError) -> None:
+        """Raise `gone` when numbers that a client has may be those of an earlier telling.
+
+        Raises UnavailableError: Redis does not answer.
+        """
+        try:
+            is_retold = await self._leases.is_retold(round_id)
+        except (RedisError, OSError):
+            raise queue_unavailable() from None
+        if is_retold:
+            raise gone
 
 
 class Told:
@@ -49,6 +89,48 @@ class Told:
                     self._marks = None  # there is nothing that could be gone on with
                     return None
         return [entry for entry in batch if entry.number > self.number]
+
+
+async def told_once(
+    follower: LogFollower,
+    subscription: LogSubscription,
+    told: Told,
+    read: Callable[[LogSubscription], Batches],
+) -> AsyncGenerator[list[LogEntry], None]:
+    """A round's events behind what was told of it, each once, as `read` gives them; its silences are empty lists.
+
+    When Redis forgot the round before anything of its answer was told, the new telling is gone on with. Raises
+    LogRestartedError: something was told, or the new telling differs. Whatever `read` raises.
+    """
+    try:
+        async for batch in _behind(told, subscription, read):
+            yield batch
+        return
+    except LogRestartedError:
+        if not told.may_go_on:
+            raise
+    while True:
+        async with follower.follow(subscription.log_id, waits_for_redis=True) as again:
+            try:
+                async for batch in _behind(told, again, read):
+                    yield batch
+                return
+            except LogRestartedError:
+                if not told.may_go_on:
+                    raise
+
+
+async def _behind(
+    told: Told, subscription: LogSubscription, read: Callable[[LogSubscription], Batches]
+) -> AsyncIterator[list[LogEntry]]:
+    async for batch in read(subscription):
+        fresh = told.continued_by(batch)
+        if fresh is None:
+            raise LogRestartedError(subscription.log_id)
+        if fresh:
+            told.add(fresh)
+        if fresh or not batch:
+            yield fresh
 
 
 def _mark(frame: bytes) -> bytes | None:

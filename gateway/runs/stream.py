@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
 
 from aiohttp import web
 from redis.exceptions import RedisError
@@ -18,7 +20,7 @@ from gateway.queueing.waiting_room import WaitingRoom
 from gateway.runs import reasoning, states
 from gateway.runs.derived_ids import job_id, round_id
 from gateway.runs.log import DONE, error_frame, event_frame
-from gateway.runs.retelling import ALIKE, Told
+from gateway.runs.retelling import ALIKE, Told, told_once
 from jan.errors import (
     GoneError,
     InvalidArgumentError,
@@ -68,13 +70,13 @@ async def resume_run(
         raise _gone(run)
     check_place(bounds, after, _gone(run))
     try:
-        if after > ALIKE and await request.app[RUNS].is_retold(log_id):
-            raise _gone(run)
+        if after > ALIKE:
+            await request.app[RUNS].retellings.check(log_id, _gone(run))
         stream = EventStream(request, address=_address(run), opening=opening, headers=headers)
         if bounds.ended and after == bounds.last:
             async with stream:
                 return stream.response
-        async with request.app[FOLLOWER].follow(log_id, after=after) as subscription:
+        async with request.app[FOLLOWER].follow(log_id, after=after, generation=bounds.generation) as subscription:
             return await _relay(request, run, subscription, stream, Told(after))
     except RedisError:
         raise queue_unavailable() from None
@@ -96,50 +98,26 @@ async def _relay(
 async def _relay_until_ended(
     request: web.Request, run: runs_pb2.Run, subscription: LogSubscription, stream: EventStream, told: Told
 ) -> None:
-    """Relay a round to its end; when Redis forgot it before anything of its answer was told, go on with the new one."""
-    try:
-        await _relay_log(request, run, subscription, stream, told)
-        return
-    except LogRestartedError:
-        if not told.may_go_on:
-            raise
-    while True:
-        following = request.app[FOLLOWER].follow(round_id(run.id, run.round), waits_for_redis=True)
-        async with following as again:
-            try:
-                await _relay_log(request, run, again, stream, told)
-                return
-            except LogRestartedError:
-                if not told.may_go_on:
-                    raise
-
-
-async def _relay_log(
-    request: web.Request, run: runs_pb2.Run, subscription: LogSubscription, stream: EventStream, told: Told
-) -> None:
-    """Relay one telling of a round behind what was told of it. Raises LogRestartedError: it is not that telling."""
+    """Relay a round to its end. Raises LogRestartedError: see `told_once`."""
     with_numbers = wants_numbers(request)
     room = WaitingRoom(request, job_id(run.id, run.round))
     silent_end, looked_at = False, time.monotonic()
-    async for batch in _batches(subscription, room):
-        if batch:
-            fresh = told.continued_by(batch)
-            if fresh is None:
-                raise LogRestartedError(subscription.log_id)
-            if fresh:
-                await stream.write(_frames(run, fresh, with_numbers=with_numbers))
-                told.add(fresh)
+    batches = told_once(request.app[FOLLOWER], subscription, told, partial(_batches, room=room))
+    async with aclosing(batches):
+        async for batch in batches:
+            if batch:
+                await stream.write(_frames(run, batch, with_numbers=with_numbers))
+                looked_at = time.monotonic()
+                continue
+            await stream.write(room.comment)
+            if time.monotonic() - looked_at < KEEP_ALIVE_SECONDS:
+                continue
             looked_at = time.monotonic()
-            continue
-        await stream.write(room.comment)
-        if time.monotonic() - looked_at < KEEP_ALIVE_SECONDS:
-            continue
-        looked_at = time.monotonic()
-        last_frames = await _last_frames(request, run)
-        if last_frames and silent_end:
-            await stream.write(last_frames)
-            return
-        silent_end = bool(last_frames)
+            last_frames = await _last_frames(request, run)
+            if last_frames and silent_end:
+                await stream.write(last_frames)
+                return
+            silent_end = bool(last_frames)
 
 
 async def _batches(subscription: LogSubscription, room: WaitingRoom) -> AsyncIterator[list[LogEntry]]:

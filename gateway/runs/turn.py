@@ -15,9 +15,16 @@ from gateway.services.storage import StorageClient
 from jan.storage.v1 import runs_pb2
 from jan.type.v1.usage_pb2 import Usage
 
+Part = Answer | Reasoning | int
+"""What a model began: words, thoughts, or the call with that place."""
+
 
 class Turn:
-    """Builds the records of a round from its job's chunks; each step is stored before its first event is told."""
+    """Builds the records of a round from its job's chunks; each step is stored before its first event is told.
+
+    A run of the Assistants API is one message, or calls, or both. A response is what the model began, in that order:
+    thoughts, messages and calls, any of them several times.
+    """
 
     def __init__(
         self, storage: StorageClient, run: runs_pb2.Run, *, may_call: bool, sources: Sequence[Result] = ()
@@ -31,9 +38,10 @@ class Turn:
         self._run = run
         self._may_call = may_call
         self._blank = ""
-        self.answer: Answer | None = None
+        self._is_response = is_response(run)
+        self._parts: list[Part] = []
+        self._said: Answer | Reasoning | None = None
         self.calls: Calls | None = None
-        self._reasoning: Reasoning | None = None
         self.finish_reason = ""
 
     async def take_in(self, chunk: dict[str, Any]) -> list[bytes]:
@@ -50,31 +58,42 @@ class Turn:
 
     async def end(self) -> list[bytes]:
         """The model has nothing more to say. One that said nothing wrote an empty message."""
-        if self.calls is not None or self.answer is not None:
+        if self.calls is not None or self._answers:
             return []
-        frames = await self._begin_answer()
-        return frames + self._answer_of().add(self._blank)
+        answer, frames = await self._begin_answer()
+        return frames + answer.add(self._blank)
 
     def complete(self, usage: Usage) -> None:
         """What was said is whole, and so are a response's calls."""
-        if self.answer is not None:
-            self.answer.complete(None if self.calls else usage)
+        self.complete_answers(None if self.calls is not None else usage)
         if self.calls is not None:
             self.calls.complete(usage)
+
+    def complete_answers(self, usage: Usage | None) -> None:
+        """What was said is whole. usage: what the last message cost; None when the calls have it."""
+        for answer in self._answers:
+            answer.complete(usage if answer is self._answers[-1] else None)
 
     def fail(self, error: runs_pb2.RunError) -> None:
         """The round broke; what was said and called is kept, and its steps say why."""
         self.cut("run_failed", runs_pb2.RUN_STEP_STATUS_FAILED, None)
-        for part in (self.answer, self.calls):
-            if part is not None:
+        for part in (*self._answers, self.calls):
+            if part is not None and part.step.status == runs_pb2.RUN_STEP_STATUS_FAILED:
                 part.step.last_error.CopyFrom(error)
 
     def cut(self, reason: str, status: StepStatus, usage: Usage | None) -> None:
-        """The round ended early; what was said and called is kept. reason: OpenAI's, for the message."""
-        if self._reasoning is not None and self.answer is None and self.calls is None:
-            self._reasoning.cut()
-        if self.answer is not None:
-            self.answer.cut(reason, status, None if self.calls else usage)
+        """The round ended early; what was said and called is kept. reason: OpenAI's, for the message.
+
+        What a response's model began something else behind is whole.
+        """
+        last = self._parts[-1] if self._parts else None
+        if isinstance(last, Reasoning):
+            last.cut()
+        for answer in self._answers:
+            if answer is last or not self._is_response:
+                answer.cut(reason, status, None if self.calls is not None else usage)
+            else:
+                answer.complete(None)
         if self.calls is not None:
             # A call that nobody will answer is never completed.
             completed = status == runs_pb2.RUN_STEP_STATUS_COMPLETED
@@ -82,41 +101,58 @@ class Turn:
 
     async def store(self) -> list[bytes]:
         """Store what has ended; returns the events that tell of it."""
-        if self._reasoning is not None:
-            await self._storage.create_message(self._reasoning.message)
-        frames = await self.store_message()
+        frames: list[bytes] = []
+        for part in self._parts:
+            match part:
+                case Answer():
+                    frames += await self._store_answer(part)
+                case Reasoning():
+                    await self._storage.create_message(part.message)
+                case _:
+                    await self._store_call(part)
         if self.calls is not None:
             await self._storage.put_run_step(self.calls.step)
-            for item in self.calls.items() if is_response(self._run) else ():
-                await self._storage.create_message(item)
             frames += self.calls.ended_frames()
         return frames
 
     async def store_message(self) -> list[bytes]:
         """Store the message, if there is one, and its step."""
-        if self.answer is None:
-            return []
-        self.answer.message.CopyFrom(await self._storage.create_message(self.answer.message))
-        await self._storage.put_run_step(self.answer.step)
-        return self.answer.ended_frames()
+        return [frame for answer in self._answers for frame in await self._store_answer(answer)]
+
+    @property
+    def _answers(self) -> list[Answer]:
+        return [part for part in self._parts if isinstance(part, Answer)]
+
+    async def _store_answer(self, answer: Answer) -> list[bytes]:
+        answer.message.CopyFrom(await self._storage.create_message(answer.message))
+        await self._storage.put_run_step(answer.step)
+        return answer.ended_frames()
+
+    async def _store_call(self, place: int) -> None:
+        if self._is_response and self.calls is not None:
+            await self._storage.create_message(self.calls.item(place))
 
     def _think(self, text: str) -> list[bytes]:
-        if not text or not is_response(self._run) or self.answer is not None or self.calls is not None:
+        if not text or not self._is_response:
             return []
-        self._reasoning = self._reasoning or Reasoning(self._run)
-        return [self._reasoning.add(text)]
+        if not isinstance(self._said, Reasoning):
+            before = sum(isinstance(part, Reasoning) for part in self._parts)
+            self._said = Reasoning(self._run, place=before)
+            self._parts.append(self._said)
+        return [self._said.add(text)]
 
     async def _say(self, text: str) -> list[bytes]:
         if not text:
             return []
-        if self.answer is not None:
-            return self.answer.add(text)
+        if isinstance(self._said, Answer):
+            return self._said.add(text)
         text = self._blank + text
         if self._may_call and text.isspace():
             self._blank = text
             return []
-        frames = await self._begin_answer()
-        return frames + self._answer_of().add(text)
+        self._blank = ""
+        answer, frames = await self._begin_answer()
+        return frames + answer.add(text)
 
     async def _call(self, delta: dict[str, Any]) -> list[bytes]:
         frames: list[bytes] = []
@@ -125,14 +161,18 @@ class Turn:
             stored = await self._storage.put_run_step(self.calls.step)
             self.calls.begun_at(stored.created_at)
             frames = self.calls.begun_frames()
-        return frames + self.calls.add(delta)
+        before = self.calls.count
+        frames += self.calls.add(delta)
+        if self.calls.count > before:
+            self._parts.append(before)
+            if self._is_response:
+                self._said = None
+        return frames
 
-    async def _begin_answer(self) -> list[bytes]:
-        self.answer = Answer(self._run, self._sources)
-        stored = await self._storage.put_run_step(self.answer.step)
-        self.answer.begun_at(stored.created_at)
-        return self.answer.begun_frames()
-
-    def _answer_of(self) -> Answer:
-        assert self.answer is not None
-        return self.answer
+    async def _begin_answer(self) -> tuple[Answer, list[bytes]]:
+        answer = Answer(self._run, self._sources, place=len(self._answers))
+        self._said = answer
+        self._parts.append(answer)
+        stored = await self._storage.put_run_step(answer.step)
+        answer.begun_at(stored.created_at)
+        return answer, answer.begun_frames()

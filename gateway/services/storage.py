@@ -163,16 +163,19 @@ class StorageClient:
         """Read a page of a thread's messages."""
         return await call(self._messages.ListMessages, request)
 
-    async def all_messages(self, thread_id: str) -> list[messages_pb2.Message]:
-        """Read a whole thread, oldest message first."""
-        return [message async for page in self.message_pages(thread_id) for message in page]
+    async def all_messages(self, thread_id: str, *, run_id: str = "") -> list[messages_pb2.Message]:
+        """Read a whole thread, oldest message first; run_id: only what that run wrote."""
+        return [message async for page in self.message_pages(thread_id, run_id=run_id) for message in page]
 
-    async def message_pages(self, thread_id: str) -> AsyncGenerator[Sequence[messages_pb2.Message], None]:
-        """Read a whole thread page by page, oldest message first."""
+    async def message_pages(
+        self, thread_id: str, *, run_id: str = ""
+    ) -> AsyncGenerator[Sequence[messages_pb2.Message], None]:
+        """The same page by page."""
         after = ""
         while True:
             page = paging_pb2.PageRequest(page_size=MAX_PAGE_SIZE, order=paging_pb2.ORDER_ASC, after=after)
-            answer = await self.list_messages(messages_pb2.ListMessagesRequest(thread_id=thread_id, page=page))
+            asked = messages_pb2.ListMessagesRequest(thread_id=thread_id, page=page, run_id=run_id)
+            answer = await self.list_messages(asked)
             yield answer.messages
             if not answer.has_more:
                 return

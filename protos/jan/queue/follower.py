@@ -56,11 +56,15 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class LogBounds:
-    """The first and the last event that a log holds, and whether it has ended. Without events both numbers are 0."""
+    """The first and the last event that a log holds, and whether it has ended. Without events both numbers are 0.
+
+    generation: the log's own, see `LogEntry`; empty without events.
+    """
 
     first: int
     last: int
     ended: bool
+    generation: bytes = b""
 
 
 Sink = Callable[[list[LogEntry]], bool]
@@ -70,7 +74,8 @@ Sink = Callable[[list[LogEntry]], bool]
 class LogSubscription:
     """One reader's place in one log."""
 
-    def __init__(self, log_id: str, after: int) -> None:
+    def __init__(self, log_id: str, after: int, generation: bytes = b"") -> None:
+        """generation: of the log that `after` is a number of; empty when that makes no difference."""
         self.log_id = log_id
         self.cursor = after
         self._sink: Sink | None = None
@@ -78,7 +83,7 @@ class LogSubscription:
         self._heard_at = self._clock()
         self._pending: list[LogEntry] = []
         self._pending_bytes = 0
-        self._generation = b""
+        self._generation = generation
         self._failure: type[SlowReaderError | LogRestartedError] | None = None
         self._arrived = asyncio.Event()
 
@@ -199,18 +204,20 @@ class LogFollower:
             oldest, newest = cast(tuple[list[StreamEntry], list[StreamEntry]], await pipeline.execute())
         if not oldest or not newest:
             return LogBounds(0, 0, ended=False)
-        return LogBounds(_number(oldest[0][0]), _number(newest[0][0]), ended=b"e" in newest[0][1])
+        number, fields = newest[0]
+        return LogBounds(_number(oldest[0][0]), _number(number), b"e" in fields, fields[b"g"])
 
     @asynccontextmanager
     async def follow(
-        self, log_id: str, *, after: int = 0, waits_for_redis: bool = False
+        self, log_id: str, *, after: int = 0, generation: bytes = b"", waits_for_redis: bool = False
     ) -> AsyncIterator[LogSubscription]:
         """Follow a log from just after a number; it may not exist yet.
 
+        generation: follow the log of that one alone; another under the same id is `LogRestartedError`.
         waits_for_redis: follow it once Redis answers again; else redis.RedisError is raised when the follower could
         not be told, and nothing is followed.
         """
-        subscription = LogSubscription(log_id, after)
+        subscription = LogSubscription(log_id, after, generation)
         self._subscriptions[keys.log(log_id)].add(subscription)
         try:
             try:

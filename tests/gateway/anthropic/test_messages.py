@@ -113,6 +113,50 @@ async def test_thoughts_are_told_unless_they_shall_not_be(
 
 
 @pytest.mark.parametrize("stream", [True, False])
+async def test_blocks_stand_as_they_were_begun(
+    storage_server: StorageServer, worker: ScriptedWorker, anthropic_client: AsyncAnthropic, stream: bool
+) -> None:
+    write_model(storage_server.janroot, "local", engine="llamacpp", format="gguf", sources=[])
+
+    async def read() -> Any:
+        fields = asked(model="local", tools=[TOOL], stop_sequences=["maybe"])
+        if not stream:
+            return await anthropic_client.messages.create(**fields)
+        async with anthropic_client.messages.stream(**fields) as reading:
+            return await reading.get_final_message()
+
+    async def answer() -> None:
+        job = await worker.take()
+        await job.begin()
+        await job.think("Well")
+        await job.say("It may")
+        await job.think("Rome", "?")
+        await job.call(0, "weather", '{"city":')
+        await job.think("Or", " Oslo.")
+        await job.call(1, "weather", '{"city": "Oslo"}')
+        await job._chunk({"tool_calls": [{"index": 0, "function": {"arguments": ' "Rome"}'}}]})
+        await job.say("Both", ".")
+        await job.think("Done.")
+        await job.finish("tool_calls")
+
+    message, _ = await asyncio.gather(read(), answer())
+    told = [
+        (block.type, getattr(block, {"tool_use": "input"}.get(block.type, block.type))) for block in message.content
+    ]
+    assert told == [
+        ("thinking", "Well"),
+        ("text", "It may"),
+        ("thinking", "Rome?"),
+        ("tool_use", {"city": "Rome"}),
+        ("thinking", "Or Oslo."),
+        ("tool_use", {"city": "Oslo"}),
+        ("text", "Both."),
+        ("thinking", "Done."),
+    ]
+    assert message.stop_reason == "tool_use"
+
+
+@pytest.mark.parametrize("stream", [True, False])
 async def test_a_stop_sequence_ends_the_answer_and_frees_its_slot(
     storage_server: StorageServer, worker: ScriptedWorker, anthropic_client: AsyncAnthropic, stream: bool
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI
 
+from jan.errors import UnavailableError
 from tests.fixtures.gateway import MODEL_ID, Gateway
 from tests.fixtures.worker import ScriptedWorker
 from tests.gateway.responses.test_responses import respond
@@ -29,7 +30,7 @@ async def think_and_say(worker: ScriptedWorker) -> None:
     await job.begin()
     await job.think("Well", " then")
     await job.say("Hello", " there")
-    await job.think("too late")
+    await job.think("Or", " not")
     await job.finish()
 
 
@@ -38,9 +39,11 @@ async def test_thoughts_are_streamed_in_front_of_the_answer(
     worker: ScriptedWorker, openai_client: AsyncOpenAI, store: bool
 ) -> None:
     events, _ = await asyncio.gather(events_of(openai_client, store=store), think_and_say(worker))
-    assert [event.type for event in events] == [*TEXT_EVENTS[:2], *THINKING, *TEXT_EVENTS[2:]]
+    told = [*TEXT_EVENTS[:2], *THINKING, *TEXT_EVENTS[2:-1], *THINKING, TEXT_EVENTS[-1]]
+    assert [event.type for event in events] == told
     assert [event.sequence_number for event in events] == list(range(len(events)))
-    assert [event.delta for event in events if event.type == "response.reasoning_text.delta"] == ["Well", " then"]
+    thoughts = [event.delta for event in events if event.type == "response.reasoning_text.delta"]
+    assert thoughts == ["Well", " then", "Or", " not"]
     done = events[2 + len(THINKING) - 1]
     completed = events[-1].response
     assert completed.output[0] == done.item
@@ -48,11 +51,89 @@ async def test_thoughts_are_streamed_in_front_of_the_answer(
     assert (thought["type"], thought["status"], thought["summary"]) == ("reasoning", "completed", [])
     assert thought["content"] == [{"type": "reasoning_text", "text": "Well then"}]
     assert completed.output_text == "Hello there"
-    assert [item.type for item in completed.output] == ["reasoning", "message"]
+    assert [item.type for item in completed.output] == ["reasoning", "message", "reasoning"]
     places = [event.output_index for event in events if hasattr(event, "output_index")]
     assert places == sorted(places)
     if store:
         assert await openai_client.responses.retrieve(completed.id) == completed
+
+
+@pytest.mark.parametrize("store", [True, False])
+async def test_items_stand_as_they_were_begun(worker: ScriptedWorker, openai_client: AsyncOpenAI, store: bool) -> None:
+    async def answer() -> None:
+        job = await worker.take()
+        await job.begin()
+        await job.say("I look.")
+        await job.think("Rome", "?")
+        await job.call(0, "weather", '{"city":')
+        await job.say("And", " there.")
+        await job.call(1, "weather", '{"city":"Oslo"}')
+        await job.think("Done.")
+        await job._chunk({"tool_calls": [{"index": 0, "function": {"arguments": '"Rome"}'}}]})
+        await job.finish("tool_calls")
+
+    events, _ = await asyncio.gather(events_of(openai_client, store=store, tools=TOOLS), answer())
+    completed = events[-1].response
+    kinds = ["message", "reasoning", "function_call", "message", "function_call", "reasoning"]
+    assert [item.type for item in completed.output] == kinds
+    assert len({item.id for item in completed.output}) == len(kinds)
+    assert [item.arguments for item in completed.output if item.type == "function_call"] == [
+        '{"city":"Rome"}',
+        '{"city":"Oslo"}',
+    ]
+    assert completed.output_text == "I look.And there."
+    for name in ("added", "done"):
+        items = {event.output_index: event.item for event in events if event.type == f"response.output_item.{name}"}
+        assert [items[place].id for place in sorted(items)] == [item.id for item in completed.output]
+    assert [items[place] for place in sorted(items)] == completed.output
+    if not store:
+        return
+    assert await openai_client.responses.retrieve(completed.id) == completed
+    outputs: list[Any] = [
+        {"type": "function_call_output", "call_id": item.call_id, "output": "Sunny."}
+        for item in completed.output
+        if item.type == "function_call"
+    ]
+    _, body = await respond(openai_client, worker, input=outputs, previous_response_id=completed.id)
+    told = [(one["role"], one["content"], len(one.get("tool_calls", ()))) for one in body["messages"]]
+    calls = [("assistant", "And there.", 2), ("tool", "Sunny.", 0), ("tool", "Sunny.", 0)]
+    assert told == [("user", "Hi", 0), ("assistant", "I look.", 0), *calls]
+
+
+@pytest.mark.parametrize("store", [True, False])
+async def test_the_stock_client_gathers_what_is_streamed(
+    worker: ScriptedWorker, openai_client: AsyncOpenAI, store: bool
+) -> None:
+    async def gathered() -> Any:
+        async with openai_client.responses.stream(model=MODEL_ID, input="Hi", store=store) as stream:
+            return await stream.get_final_response()
+
+    response, _ = await asyncio.gather(gathered(), think_and_say(worker))
+    assert response.output_text == "Hello there"
+    assert [item.type for item in response.output] == ["reasoning", "message", "reasoning"]
+
+
+@pytest.mark.parametrize("ends", ["length", "fails"])
+@pytest.mark.parametrize("store", [True, False])
+async def test_only_what_was_said_last_is_cut(
+    worker: ScriptedWorker, openai_client: AsyncOpenAI, ends: str, store: bool
+) -> None:
+    async def answer() -> None:
+        job = await worker.take()
+        await job.begin()
+        await job.say("One")
+        await job.think("Hm")
+        await job.say("Tw")
+        await (job.finish("length") if ends == "length" else job.fail(UnavailableError("The engine broke.")))
+
+    events, _ = await asyncio.gather(events_of(openai_client, store=store), answer())
+    response = events[-1].response
+    assert response.status == ("incomplete" if ends == "length" else "failed")
+    assert [item.status for item in response.output] == ["completed", "completed", "incomplete"]
+    done = [event.item for event in events if event.type == "response.output_item.done"]
+    assert done == response.output
+    if store:
+        assert await openai_client.responses.retrieve(response.id) == response
 
 
 async def test_thoughts_in_front_of_a_call(worker: ScriptedWorker, openai_client: AsyncOpenAI) -> None:
@@ -100,7 +181,7 @@ async def test_output_may_be_sent_back_as_it_is(worker: ScriptedWorker, openai_c
     shown = [(one["role"], one["content"]) for one in body["messages"]]
     assert shown == [("user", "Hi"), ("assistant", "Hello there"), ("user", "And?")]
     items = await openai_client.responses.input_items.list(second.id, order="asc")
-    assert [item.type for item in items.data] == ["message", "reasoning", "message", "message"]
+    assert [item.type for item in items.data] == ["message", "reasoning", "message", "reasoning", "message"]
     third, body = await respond(openai_client, worker, input="So?", previous_response_id=first.id)
     assert [one["content"] for one in body["messages"]] == ["Hi", "Hello there", "So?"]
     await openai_client.responses.delete(third.id)
