@@ -11,7 +11,7 @@ from aiohttp import web
 from gateway.anthropic.answer import MessageAnswer
 from gateway.anthropic.errors import error_data
 from gateway.anthropic.request import part_of_the_prompt
-from gateway.http.rate_limits import rate_limit_headers
+from gateway.http.rate_limits import anthropic_rate_limit_headers
 from gateway.http.sse import EventStream, frame
 from gateway.queueing.failures import failure_of
 from gateway.queueing.jobs import JobEvents
@@ -115,4 +115,4 @@ async def _relay(stream: EventStream, batches: Batches, answer: MessageAnswer, r
 
 def _headers(room: WaitingRoom, events: JobEvents) -> dict[str, str]:
     """Where the job stood in the queue, and how much more may be sent."""
-    return {**room.headers, **rate_limit_headers(events.room)}
+    return {**room.headers, **anthropic_rate_limit_headers(events.room)}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import orjson
 from aiohttp import web
 
-from gateway.http.errors import status_of
+from gateway.anthropic.routes import is_anthropics
+from gateway.http.errors import room_of, status_of
+from gateway.http.rate_limits import RATE_LIMIT_HEADERS, anthropic_rate_limit_headers
 from gateway.keys import REQUEST_ID
 from jan.errors import JanError
 
-_ROUTE = "/v1/messages"
 _OVERLOADED = 529
 # Our status -> Anthropic's, where it has one of its own.
 _STATUSES = {503: _OVERLOADED}
@@ -24,17 +25,21 @@ _TYPES = {
 }
 
 
-def in_anthropics_form(request: web.Request, response: web.Response) -> web.Response:
-    """An answer in OpenAI's form that says what failed, in Anthropic's if its route is Anthropic's; headers are kept.
+def in_anthropics_form(request: web.Request, response: web.Response, error: JanError | None = None) -> web.Response:
+    """An answer in OpenAI's form that says what failed, in Anthropic's if the request is Anthropic's.
 
-    Nothing but the form depends on the path here, so an unknown one below the route has it, too.
+    error: what it tells of, for the headers that Anthropic calls otherwise. The others are kept.
     """
-    if request.path != _ROUTE and not request.path.startswith(f"{_ROUTE}/"):
+    if not is_anthropics(request):
         return response
     assert isinstance(response.body, bytes)
-    error = orjson.loads(response.body)["error"]
+    told = orjson.loads(response.body)["error"]
     response.set_status(_STATUSES.get(response.status, response.status))
-    response.body = _body(request, response.status, error["message"], error["param"])
+    response.body = _body(request, response.status, told["message"], told["param"])
+    if error is not None and (room := room_of(error)) is not None:
+        for name in RATE_LIMIT_HEADERS:
+            response.headers.pop(name, None)
+        response.headers.update(anthropic_rate_limit_headers(room))
     return response
 
 

@@ -58,12 +58,18 @@ def error_response(error: JanError) -> web.Response:
     if error.retry_after_seconds:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
         response.headers["retry-after-ms"] = str(error.retry_after_seconds * 1000)
-    if isinstance(error, errors.ResourceExhaustedError) and error.limit is not None:
-        response.headers.update(rate_limit_headers(Room(error.limit, 0, error.reset_seconds)))
+    response.headers.update(rate_limit_headers(room_of(error)))
     if isinstance(error, errors.DeadlineExceededError) or error.code in (OUTCOME_UNKNOWN, "cancelled"):
         # It may have been done, or is not wanted: a client that repeats it by itself would do it again.
         response.headers["x-should-retry"] = "false"
     return response
+
+
+def room_of(error: JanError) -> Room | None:
+    """What is left to send for whom an error refused; None when it says nothing of that."""
+    if not isinstance(error, errors.ResourceExhaustedError) or error.limit is None:
+        return None
+    return Room(error.limit, 0, error.reset_seconds)
 
 
 def framework_error_response(error: web.HTTPException, request: web.Request) -> web.Response:

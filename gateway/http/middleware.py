@@ -54,7 +54,7 @@ async def catch(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except JanError as error:
-        return in_anthropics_form(request, error_response(error))
+        return in_anthropics_form(request, error_response(error), error)
     except web.HTTPException as error:
         return in_anthropics_form(request, framework_error_response(error, request))
     except ConnectionError:

@@ -69,18 +69,23 @@ def _read_cursor(request: web.Request, name: str, cursor_type: type[Id]) -> str:
         raise InvalidArgumentError(error.message, param=name) from None
 
 
-def page_of(objects: Sequence[dict[str, Any]], page: paging_pb2.PageRequest) -> tuple[Sequence[dict[str, Any]], bool]:
+def page_of(
+    objects: Sequence[dict[str, Any]],
+    page: paging_pb2.PageRequest,
+    *,
+    names: tuple[str, str] = ("after", "before"),
+) -> tuple[Sequence[dict[str, Any]], bool]:
     """A page of objects that are all here, oldest first, and whether more follow; storage pages what it keeps.
 
-    Raises InvalidArgumentError: a cursor names none of them.
+    names: what the request calls its cursors. Raises InvalidArgumentError: a cursor names none of the objects.
     """
     in_order = objects if page.order == paging_pb2.ORDER_ASC else objects[::-1]
     places = {one["id"]: place for place, one in enumerate(in_order)}
     first, last = 0, len(in_order)
     if page.after:
-        first = _place_of(places, "after", page.after) + 1
+        first = _place_of(places, names[0], page.after) + 1
     if page.before:
-        last = _place_of(places, "before", page.before)
+        last = _place_of(places, names[1], page.before)
     if page.before and not page.after:
         start = max(0, last - page.page_size)
         return in_order[start:last], start > 0
@@ -90,5 +95,5 @@ def page_of(objects: Sequence[dict[str, Any]], page: paging_pb2.PageRequest) -> 
 
 def _place_of(places: Mapping[str, int], name: str, cursor: str) -> int:
     if cursor not in places:
-        raise InvalidArgumentError(f"No item with id '{cursor}' in this list.", param=name)
+        raise InvalidArgumentError(f"No item with id '{cursor[:100]}' in this list.", param=name)
     return places[cursor]

@@ -20,12 +20,13 @@ MARKDOWN, PLAIN, ZIP = "text/markdown", "text/plain", "application/zip"
 class Answer:
     """What a route answers when all goes well.
 
-    json: the schema of the whole answer, by name. events: that of the JSON in each event of a stream, by name;
-    several when there are several kinds. lists: the name of what a page holds, when `json` is not said. files: the
-    media types of answers that are files. statuses: with which of them.
+    json: the schema of the whole answer, by name. or_json: another one, for a client of Anthropic's. events: that of
+    the JSON in each event of a stream, by name; several when there are several kinds. lists: the name of what a page
+    holds, when `json` is not said. files: the media types of answers that are files. statuses: with which of them.
     """
 
     json: str | None = None
+    or_json: str | None = None
     events: tuple[str, ...] = ()
     lists: str | None = None
     files: tuple[str, ...] = ()
@@ -60,6 +61,8 @@ OURS: Final[Mapping[str, Answer]] = {
     "GET /healthz": Answer(own(objects.Health)),
     "GET /readyz": Answer(own(objects.Readiness)),
     "GET /metrics": Answer(files=(PLAIN,)),
+    "GET /v1/models": Answer("ListModelsResponse", own(anthropic_objects.AnthropicModels)),
+    "GET /v1/models/{}": Answer("Model", own(anthropic_objects.AnthropicModel)),
     "POST /v1/models": _BEGUN_PULL,
     "POST /v1/models/pull": _BEGUN_PULL,
     "POST /v1/models/{}/pull": _BEGUN_PULL,

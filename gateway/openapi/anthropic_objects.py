@@ -64,6 +64,31 @@ class AnthropicTokens(TypedDict):
     input_tokens: int
 
 
+class AnthropicModel(TypedDict):
+    """A model, for a client that sends `anthropic-version`."""
+
+    type: Literal["model"]
+    id: str
+    display_name: str
+    created_at: str
+    lifecycle: Literal["active"]
+    deprecated_at: None
+    retires_at: None
+    line: None
+    capabilities: None
+    max_input_tokens: int | None
+    max_tokens: int | None
+
+
+class AnthropicModels(TypedDict):
+    """A page of them, the newest first."""
+
+    data: list[AnthropicModel]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
 class AnthropicFailure(TypedDict):
     """What failed."""
 

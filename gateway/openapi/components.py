@@ -32,6 +32,8 @@ _OWN: Final[tuple[type, ...]] = (
     anthropic_objects.AnthropicError,
     anthropic_objects.AnthropicEvent,
     anthropic_objects.AnthropicMessage,
+    anthropic_objects.AnthropicModel,
+    anthropic_objects.AnthropicModels,
     anthropic_objects.AnthropicTokens,
     objects.Deleted,
     objects.DeletedJob,

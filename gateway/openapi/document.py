@@ -79,7 +79,10 @@ class _Operation:
             "tags": [self.tag],
             "summary": summary.strip(),
             "parameters": parameters_of(self.route, self.reading),
-            "responses": {**_successes(self.answer), **errors.responses(self.route)},
+            "responses": {
+                **_successes(self.answer),
+                **errors.responses(self.route, are_anthropics_too=self.answer.or_json is not None),
+            },
         }
         if more.strip():
             operation["description"] = " ".join(more.split())
@@ -114,7 +117,9 @@ def _tags(operations: Iterable[_Operation]) -> dict[str, str]:
 def _successes(answer: Answer) -> dict[str, Any]:
     content: dict[str, Any] = {media_type: {} for media_type in answer.files}
     if answer.json or answer.lists:
-        content[JSON] = {"schema": {"$ref": PREFIX + (answer.json or page_name(answer.lists or ""))}}
+        told = {"$ref": PREFIX + (answer.json or page_name(answer.lists or ""))}
+        other = {"$ref": PREFIX + answer.or_json} if answer.or_json else None
+        content[JSON] = {"schema": told if other is None else {"anyOf": [told, other]}}
     if answer.events:
         content[EVENTS] = {"schema": _event([*answer.events, "Janroot.Error"])}
     return {str(status): _success(status, content) for status in answer.statuses}

@@ -32,7 +32,11 @@ _OF_READING: Final = (410, 416)
 _OF_CHANGING: Final = (404, 409, 410, 412, 413, 415, 422, 429, 507)
 _READINESS: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Janroot.Readiness"}}}
 _BODY: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Janroot.Error"}}}
-_ANTHROPIC_BODY: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Janroot.AnthropicError"}}}
+_ANTHROPIC: Final = {"$ref": "#/components/schemas/Janroot.AnthropicError"}
+_ANTHROPIC_BODY: Final = {"application/json": {"schema": _ANTHROPIC}}
+_EITHER_BODY: Final = {
+    "application/json": {"schema": {"anyOf": [{"$ref": "#/components/schemas/Janroot.Error"}, _ANTHROPIC]}}
+}
 
 
 def components() -> dict[str, Any]:
@@ -40,14 +44,17 @@ def components() -> dict[str, Any]:
     return {f"Error{status}": {"description": text, "content": _BODY} for status, text in _MEANINGS.items()}
 
 
-def responses(route: Route) -> dict[str, Any]:
-    """The responses by status."""
+def responses(route: Route, *, are_anthropics_too: bool) -> dict[str, Any]:
+    """The responses by status. are_anthropics_too: clients of Anthropic's have them in its form."""
     statuses = {*_EVERYWHERE, *(_OF_READING if route.method == "GET" else _OF_CHANGING)}
     if path_names(route.path):
         statuses.add(404)
     if route.path.startswith(_ANTHROPICS):
         statuses = statuses - {503} | {529}
         return {str(one): {"description": _MEANINGS[one], "content": _ANTHROPIC_BODY} for one in sorted(statuses)}
+    if are_anthropics_too:
+        statuses |= {529}
+        return {str(one): {"description": _MEANINGS[one], "content": _EITHER_BODY} for one in sorted(statuses)}
     found: dict[str, Any] = {
         str(status): {"$ref": f"#/components/responses/Error{status}"} for status in sorted(statuses)
     }

@@ -23,6 +23,10 @@ QUERY: Final[Mapping[str, tuple[dict[str, Any], str]]] = {
     "order": ({"type": "string", "enum": ["asc", "desc"]}, "Oldest or newest first."),
     "after": (_TEXT, "The id behind which the page begins."),
     "before": (_TEXT, "The id in front of which the page ends."),
+    "after_id": (_TEXT, "The same, as Anthropic's clients send it."),
+    "before_id": (_TEXT, "The same, as Anthropic's clients send it."),
+    "lifecycle": (_TEXT, "Anthropic's: `active`, `deprecated` or `retired`; every model here is active."),
+    "lifecycle[]": ({"type": "array", "items": _TEXT}, "The same, as its clients send it."),
     "q": ({"type": "string", "maxLength": 1000}, "Words that a message of the thread must hold."),
     "run_id": (_TEXT, "Only messages that this run wrote."),
     "model": (_TEXT, "Only those of this model."),
@@ -48,6 +52,7 @@ QUERY: Final[Mapping[str, tuple[dict[str, Any], str]]] = {
 }
 # Where the bounds are others.
 _LIMITS: Final = {
+    "GET /v1/models": _number(1000, 20),
     "GET /v1/files": _number(10_000, 10_000),
     "GET /v1/queue": _number(1000, 100),
     "GET /v1/queue/dead": _number(1000, 100),
@@ -61,6 +66,11 @@ _HIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _OF_FUNCTIONS: Final[Mapping[str, tuple[str, ...]]] = {"read_page": ("limit", "order", "after", "before")}
 _HEADERS: Final[Mapping[str, tuple[str, dict[str, Any], str]]] = {
+    "asks_for_anthropics_models": (
+        "anthropic-version",
+        _TEXT,
+        "Sent by Anthropic's clients, who are answered in its form.",
+    ),
     "read_if_match": ("If-Match", _TEXT, "The entity tag of what is to be changed: 412 when it is another meanwhile."),
     "priority_of": ("X-Janroot-Priority", {"type": "string", "enum": [*NAMES]}, "The class of the queue."),
 }

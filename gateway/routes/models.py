@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from gateway.anthropic.models import model_info, model_page
+from gateway.anthropic.routes import asks_for_anthropics_models
 from gateway.convert.devices import fit_from_proto, fit_request
 from gateway.convert.models import model_from_proto, model_update, state_from_proto
 from gateway.convert.pulls import life_from_pull, model_from_pull
@@ -31,9 +33,14 @@ routes = web.RouteTableDef()
 
 @routes.get("/v1/models")
 async def list_models(request: web.Request) -> web.Response:
-    """Every model, by id, those that are being downloaded too; OpenAI does not page them."""
+    """Every model, by id, those that are being downloaded too; OpenAI does not page them.
+
+    Clients of Anthropic's, which send `anthropic-version`, are told those that can be asked in its form, in pages.
+    """
     models = await request.app[STORAGE].list_models()
     data, coming = await _shown(request, models)
+    if asks_for_anthropics_models(request):
+        return json_response(model_page(request, data))
     data += [model_from_pull(pull) for pull in coming.values()]
     return json_response({"object": "list", "data": sorted(data, key=lambda model: str(model["id"]))})
 
@@ -56,8 +63,14 @@ async def watch_models(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/v1/models/{model_id:.+}")
 async def get_model(request: web.Request) -> web.Response:
-    """One model; its id may hold slashes, plain or percent-encoded. 404 when it is unknown."""
+    """One model; its id may hold slashes, plain or percent-encoded. 404 when it is unknown.
+
+    Clients of Anthropic's are told it in its form.
+    """
     wanted = request.match_info["model_id"]
+    if asks_for_anthropics_models(request):
+        [shown], _ = await _shown(request, [await find_model(request.app[STORAGE], wanted)])
+        return json_response(model_info(shown))
     try:
         model = await find_model(request.app[STORAGE], wanted)
     except NotFoundError:

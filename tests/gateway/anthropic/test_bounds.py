@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import anthropic
@@ -87,7 +88,11 @@ async def test_a_full_queue_is_a_rate_limit(
         with pytest.raises(anthropic.RateLimitError) as caught:
             await client.messages.create(**asked())
         assert caught.value.type == "rate_limit_error"
-        assert 1 <= int(caught.value.response.headers["retry-after"]) < 60
+        headers = caught.value.response.headers
+        assert 1 <= int(headers["retry-after"]) < 60
+        assert [headers[f"anthropic-ratelimit-requests-{name}"] for name in ("limit", "remaining")] == ["1", "0"]
+        assert datetime.fromisoformat(headers["anthropic-ratelimit-requests-reset"]).tzinfo is UTC
+        assert "x-ratelimit-limit-requests" not in headers
         await worker.answer()
         assert (await waiting).stop_reason == "end_turn"
 

@@ -1,0 +1,23 @@
+"""Which requests are Anthropic's: by their route or, where OpenAI has one of the same path, by the header they bear."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+VERSION_HEADER: Final = "anthropic-version"
+_MESSAGES: Final = "/v1/messages"
+_SHARED: Final = frozenset({"/v1/models", "/v1/models/{model_id}"})
+
+
+def is_anthropics(request: web.Request) -> bool:
+    """Whether a request is to be answered in Anthropic's form; so is an unknown path below `/v1/messages`."""
+    return request.path == _MESSAGES or request.path.startswith(f"{_MESSAGES}/") or asks_for_anthropics_models(request)
+
+
+def asks_for_anthropics_models(request: web.Request) -> bool:
+    """Whether models are asked for by a client of Anthropic's, which always says which version it speaks."""
+    resource = request.match_info.route.resource
+    is_read = request.method in ("GET", "HEAD")
+    return is_read and VERSION_HEADER in request.headers and resource is not None and resource.canonical in _SHARED
