@@ -49,6 +49,14 @@ README.
 
 """
 
+_UNCOUNTED: Final = """
+## What counts no images
+
+`POST /v1/tokenize` (`messages[0].content[1].image_url`), `POST /v1/responses/input_tokens` and
+`POST /v1/messages/count_tokens` refuse images with 400, by their names: an image becomes as many tokens as its model's
+eye makes of it, and they have no numbers. What it was stands in the answer's `usage`.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -78,7 +86,7 @@ def page() -> str:
     version = json.loads(CONTRACT.read_text("utf-8"))["version"]
     by_family = groupby(sorted(endpoints(), key=lambda one: one.family), key=lambda one: one.family)
     sections = "\n".join(_section(family, list(found)) for family, found in by_family)
-    return _HEAD.format(version=version) + sections + _differing()
+    return _HEAD.format(version=version) + sections + _differing() + _UNCOUNTED
 
 
 def _differing() -> str:

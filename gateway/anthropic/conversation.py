@@ -65,13 +65,14 @@ def conversation(system: Sequence[TextBlock], messages: Sequence[Message]) -> li
     return told
 
 
-def first_image(messages: Sequence[Message]) -> str | None:
-    """The place of the first image, as errors name it; None when there is none."""
-    for place, message in enumerate(messages):
-        for index, block in enumerate(message.content):
-            if isinstance(block, ImageBlock):
-                return f"messages[{place}].content[{index}]"
-    return None
+def image_names(messages: Sequence[Message]) -> list[str]:
+    """What errors call each image; the chat shows them in the same order."""
+    return [
+        f"messages[{place}].content[{index}].source"
+        for place, message in enumerate(messages)
+        for index, block in enumerate(message.content)
+        if isinstance(block, ImageBlock)
+    ]
 
 
 def _turns(messages: Sequence[Message]) -> list[_Turn]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.anthropic.conversation import conversation, first_image
+from gateway.anthropic.conversation import conversation, image_names
 from gateway.completions.chat import chat_body, chat_job
 from gateway.completions.parameters import layered, stored_parameters
 from gateway.images.shown import Images
@@ -14,7 +14,7 @@ from gateway.schemas.anthropic_messages import MessagesRequest, Prompt
 from gateway.schemas.anthropic_tools import FreeChoice, NamedChoice, choice_for_chat
 from gateway.schemas.chat import ChatCompletionRequest, unsupported
 from gateway.schemas.common import JsonObject
-from jan.errors import InvalidArgumentError, JanError
+from jan.errors import InvalidArgumentError
 from jan.ids import CompletionId
 from jan.inference.v1 import jobs_pb2
 from jan.storage.v1 import models_pb2
@@ -33,19 +33,11 @@ async def message_job(
     chat = _chat(request, model, sees=model.sees, **_sampling(request, model))
     messages = chat.conversation()
     if model.engine != REMOTE_ENGINE:
-        messages = await _shown(images, messages)
+        messages = await images.shown(messages, image_names(request.messages))
     parameters = layered(stored_parameters(model.parameters_json), chat.parameters())
     body = chat_body(model, messages, parameters, stream=True, include_usage=True)
     job_id = CompletionId.new()
     return chat_job(job_id, job_id, model, body, tenant=tenant, stream=True, priority=priority)
-
-
-async def _shown(images: Images, messages: list[JsonObject]) -> list[JsonObject]:
-    """As `Images.shown`, whose errors would name places in the chat, which are not those of the request."""
-    try:
-        return await images.shown(messages)
-    except JanError as error:
-        raise type(error)(error.message, code=error.code, param="messages") from None
 
 
 def counted_chat(request: Prompt, model: models_pb2.Model) -> JsonObject:
@@ -66,8 +58,7 @@ def watches_stops(model: models_pb2.Model) -> bool:
 
 def _chat(request: Prompt, model: models_pb2.Model, *, sees: bool, **sampling: Any) -> ChatCompletionRequest:
     remote = model.engine == REMOTE_ENGINE
-    image = first_image(request.messages)
-    if image is not None and not remote and not sees:
+    for image in () if remote or sees else image_names(request.messages):
         what = "counts no images" if model.sees else "cannot see images"
         message = f"Model '{model.id}' {what} on this server; send text only."
         raise InvalidArgumentError(message, param=image, code="unsupported_content")

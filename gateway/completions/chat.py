@@ -10,6 +10,7 @@ from gateway.models.lookup import REMOTE_ENGINE
 from gateway.queueing.job import REQUEST_SECONDS, new_job
 from gateway.queueing.priority import Priority, tier_told
 from gateway.schemas.chat import ChatCompletionRequest
+from gateway.schemas.chat_messages import image_names
 from jan.ids import CompletionId
 from jan.inference.v1 import jobs_pb2
 from jan.storage.v1 import models_pb2
@@ -28,7 +29,7 @@ async def chat_completion_job(
     """
     messages = request.conversation()
     if model.engine != REMOTE_ENGINE:
-        messages = await images.shown(messages)
+        messages = await images.shown(messages, image_names(request.messages))
     body = chat_body(
         model,
         messages,

@@ -43,44 +43,47 @@ class Images:
         self._storage = storage
         self._reader = ImageReader()
 
-    async def shown(self, messages: Sequence[JsonObject]) -> list[JsonObject]:
+    async def shown(self, messages: Sequence[JsonObject], names: Sequence[str]) -> list[JsonObject]:
         """The messages with every image as a data URL; one after the other, so that few lie in memory.
 
-        Raises InvalidArgumentError, PermissionDeniedError: an image cannot be shown; `param` says which.
+        names: what the request calls each image, in order. Raises InvalidArgumentError, PermissionDeniedError: an
+        image cannot be shown; `param` says which.
         """
         places = places_of(messages)
         if len(places) > MAX_IMAGES:
             message = f"The request shows {len(places)} images; {MAX_IMAGES} are the most."
-            raise InvalidArgumentError(message, param="messages", code=TOO_MANY)
+            raise InvalidArgumentError(message, param=names[MAX_IMAGES], code=TOO_MANY)
         told = [{**message} for message in messages]
         sent_bytes = 0
-        for place, number in places:
+        for (place, number), name in zip(places, names, strict=True):
             if told[place]["content"] is messages[place]["content"]:
                 told[place]["content"] = [*messages[place]["content"]]
             try:
                 part = await self.part(messages[place]["content"][number])
             except JanError as error:
-                raise type(error)(
-                    error.message, code=error.code, param=error.param or f"messages[{place}].content[{number}]"
-                ) from None
+                raise type(error)(error.message, code=error.code, param=name) from None
             told[place]["content"][number] = part
             sent_bytes += len(part[IMAGE_URL]["url"])
             if sent_bytes > MAX_SENT_BYTES:
                 message = f"The images are more than {MAX_SENT_BYTES // 1024 // 1024} MiB together; send fewer."
-                raise InvalidArgumentError(message, param="messages", code=TOO_MANY_BYTES)
+                raise InvalidArgumentError(message, param=name, code=TOO_MANY_BYTES)
         return told
 
-    async def shown_of_thread(self, messages: Sequence[JsonObject], instead: str) -> list[JsonObject]:
+    async def shown_of_thread(
+        self, messages: Sequence[JsonObject], instead: str, names: Sequence[str] = ()
+    ) -> list[JsonObject]:
         """The same for a thread, whose addresses may lead nowhere any more, and whose images may be too many.
 
         Those of the newest message with any must be shown, unless it was answered; of others as many as may be, the
-        newer first. For the rest the model is told `instead`. Raises as `shown`, for those that must be.
+        newer first. For the rest the model is told `instead`. names: what a request calls the last of the images, those
+        that came with it. Raises as `shown`, for those that must be.
         """
         told = [{**message} for message in messages]
         places = places_of(messages)
         answered = max((place for place, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
         newest = [place for place in places if place[0] == places[-1][0] > answered]
-        seen = await self.shown([messages[newest[0][0]]]) if newest else []
+        called = [*[""] * len(newest), *names][-len(newest) :]
+        seen = await self.shown([messages[newest[0][0]]], called) if newest else []
         if newest:
             told[newest[0][0]] = seen[0]
         count, sent_bytes = len(newest), sum(most_image_tokens([message])[1] for message in seen)

@@ -95,15 +95,18 @@ async def unstored_job(
     *,
     job_id: str,
     priority: jobs_pb2.Priority.ValueType,
+    image_names: Sequence[str] = (),
 ) -> jobs_pb2.Job:
     """The job whose events `UnstoredAnswer` hears. said: what was said so far, the input last.
 
+    image_names: what the request calls the images of its input.
     Raises InvalidArgumentError, PermissionDeniedError: an image of the newest message cannot be shown.
     """
     parameters = layered(stored_parameters(model.parameters_json), effective_parameters(run, []))
     whole = conversation(run, said, sees=model.sees)
     cut = truncated(inference, model_spec(model), run, whole, parameters) if may_cut(run) else None
-    messages = await images.shown_of_thread(whole.messages() if cut is None else await cut, UNSEEN_IMAGE)
+    told = whole.messages() if cut is None else await cut
+    messages = await images.shown_of_thread(told, UNSEEN_IMAGE, image_names)
     body = chat_body(model, messages, parameters, stream=True, include_usage=True)
     completion_id = derived_ids.completion_id(run.id, 1)
     return chat_job(job_id, completion_id, model, body, tenant=run.tenant, stream=True, priority=priority)

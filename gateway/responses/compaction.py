@@ -1,7 +1,7 @@
 """Compacting a conversation: the model writes down what matters, and that takes the place of what was said.
 
-What a system or developer message says is kept word for word, and so are calls that wait for their output and what
-the person said last, since nobody has answered that yet.
+What a system or developer message says is kept word for word, and so are calls that wait for their output, messages
+that show an image, for which no words stand, and what the person said last, since nobody has answered that yet.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import orjson
 from gateway.completions.chat import chat_body, chat_job
 from gateway.completions.parameters import layered, stored_parameters
 from gateway.convert.items import COMPACTION, compaction_item, item_from_message, parts_of
+from gateway.images.places import IMAGE_FILE, IMAGE_URL
 from gateway.responses.objects import usage_object
-from gateway.runs.conversation import chat_messages
+from gateway.runs.conversation import UNSEEN_IMAGE, chat_messages
 from gateway.runs.steps import now
 from gateway.schemas.common import JsonObject
 from gateway.schemas.compactions import MAX_SUMMARY_BYTES
@@ -29,6 +30,8 @@ MAX_SUMMARY_TOKENS = 2048
 # A summary that is longer than what it stands for helps nobody, and a small model writes on and on.
 _BYTES_PER_TOKEN = 4
 _MIN_SUMMARY_TOKENS = 128
+# What the model is told of an image that goes on beside its summary.
+_KEPT_IMAGE = "[an image, which is kept]"
 
 _TASK = (
     "You compact conversations so that they can go on in little room. Write down what somebody needs who goes on with "
@@ -62,10 +65,11 @@ class Parted:
         last = next((place for place in range(len(spoken), 0, -1) if not _is_asked(spoken[place - 1])), 0)
         summed, asked = (spoken[:last], spoken[last:]) if last else (spoken, [])
         waiting = _waiting_calls(summed)
+        kept = [message for message in summed if message.id in waiting or _shows_an_image(message)]
         summed = [message for message in summed if message.id not in waiting]
         if not summed:
             raise InvalidArgumentError("There is nothing to be compacted: nobody has said anything.", param="input")
-        return cls(front, summed, [*(one for one in spoken if one.id in waiting), *asked])
+        return cls(front, summed, [*kept, *asked])
 
 
 def summary_job(
@@ -110,6 +114,10 @@ def _is_asked(message: messages_pb2.Message) -> bool:
     return message.role == messages_pb2.MESSAGE_ROLE_USER and not is_summary
 
 
+def _shows_an_image(message: messages_pb2.Message) -> bool:
+    return any(part.get("type") in (IMAGE_URL, IMAGE_FILE) for part in parts_of(message))
+
+
 def _waiting_calls(said: Sequence[messages_pb2.Message]) -> set[str]:
     """The messages that are calls without an output."""
     functions = [(message.id, part) for message in said for part in parts_of(message) if part.get("call_id")]
@@ -119,9 +127,10 @@ def _waiting_calls(said: Sequence[messages_pb2.Message]) -> set[str]:
 
 def _transcript(said: Sequence[messages_pb2.Message]) -> str:
     lines: list[str] = []
-    for message in chat_messages(said):
+    for message in chat_messages(said):  # without `sees` every content is a text
         if message.get("content"):
-            lines.append(f"{message['role'].upper()}: {message['content']}")
+            said_here = message["content"].replace(UNSEEN_IMAGE, _KEPT_IMAGE)
+            lines.append(f"{message['role'].upper()}: {said_here}")
         lines += [
             f"ASSISTANT CALLS {call['function']['name']}({call['function']['arguments']})"
             for call in message.get("tool_calls") or ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import orjson
 from aiohttp import web
 
@@ -26,15 +28,19 @@ async def answer_unstored(
     model: models_pb2.Model,
     inputs: list[messages_pb2.Message],
     *,
+    image_names: Sequence[str],
     stream: bool,
     priority: jobs_pb2.Priority.ValueType,
 ) -> web.StreamResponse:
     """Answer a response whose run is stored nowhere. A client that leaves frees its place.
 
-    Raises what ended it before its first word, and, where it is not streamed, behind that.
+    inputs: what was said so far. image_names: what the request calls the images of its input. Raises what ended it
+    before its first word, and, where it is not streamed, behind that.
     """
     app, job_id = request.app, derived_ids.completion_id(run.id, 1)
-    job = await unstored_job(app[INFERENCE], app[IMAGES], run, model, inputs, job_id=job_id, priority=priority)
+    job = await unstored_job(
+        app[INFERENCE], app[IMAGES], run, model, inputs, image_names=image_names, job_id=job_id, priority=priority
+    )
     async with request.app[JOBS].attended(job) as events:
         return await (_streamed if stream else _whole)(request, job.id, events, UnstoredAnswer(run))
 

@@ -13,7 +13,6 @@ from gateway.idempotency.key import new_ids
 from gateway.idempotency.new_ids import NewIds
 from gateway.keys import FOLLOWER, INFERENCE, JOBS, RUNS, STORAGE
 from gateway.models.coming import find_usable
-from gateway.models.lookup import model_spec
 from gateway.queueing.priority import priority_of
 from gateway.queueing.resumption import wants_stream
 from gateway.queueing.tenant import tenant_of
@@ -28,7 +27,7 @@ from gateway.responses.waiting import until_over
 from gateway.routes.answers import whole_answer
 from gateway.runs import states
 from gateway.runs.cancelling import cancel_run
-from gateway.schemas.response_items import check_eyes
+from gateway.schemas.response_items import check_eyes, image_names
 from gateway.schemas.responses import CompactResponse, CountInputTokens, CreateResponse, check_include_of
 from jan.errors import DeadlineExceededError, FailedPreconditionError, UnavailableError
 from jan.ids import MessageId, ResponseId, RunId, ThreadId
@@ -59,7 +58,10 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     if body.store is False:
         run.ClearField("thread_id")
         said = [*await history(storage, place), *inputs]
-        return await answer_unstored(request, run, model, said, stream=bool(body.stream), priority=priority)
+        names = image_names(body.input)
+        return await answer_unstored(
+            request, run, model, said, image_names=names, stream=bool(body.stream), priority=priority
+        )
     headers = rate_limit_headers(await request.app[JOBS].check_room(run.tenant, run.model))
     return await _answer(request, await begin(storage, place, run, inputs), body, headers)
 
@@ -70,17 +72,15 @@ async def count_input_tokens(request: web.Request) -> web.Response:
     body = await read_body(request, CountInputTokens)
     body.check_supported()
     model = await find_usable(request, body.model)
+    check_eyes(body.input, model.id, sees=model.sees)
     storage = request.app[STORAGE]
     inputs = await new_inputs(storage, body, NewIds())
     place = await place_for(storage, body, "")
     run = new_run(body, model, place, inputs, run_id=RunId.new(), tenant="", priority=jobs_pb2.PRIORITY_INTERACTIVE)
     said = [*await history(storage, place), *inputs]
-    return json_response(
-        {
-            "object": "response.input_tokens",
-            "input_tokens": await count_tokens(request.app[INFERENCE], model_spec(model), run, said),
-        }
-    )
+    names = [*image_names(body.input), "conversation" if place.in_conversation else "previous_response_id"]
+    count = await count_tokens(request.app[INFERENCE], model, run, said, names=names)
+    return json_response({"object": "response.input_tokens", "input_tokens": count})
 
 
 @routes.post("/v1/responses/compact")
@@ -91,6 +91,7 @@ async def compact_response(request: web.Request) -> web.Response:
     storage = request.app[STORAGE]
     place = await place_for(storage, body, "")
     model = await find_usable(request, body.model)
+    check_eyes(body.input, model.id, sees=model.sees)
     parted = Parted.of([*await history(storage, place), *await new_inputs(storage, body, NewIds())])
     priority = priority_of(request, stream=False, service_tier=body.service_tier)
     job = summary_job(model, parted, body.instructions or "", tenant=tenant_of(request), priority=priority)

@@ -155,12 +155,21 @@ def for_engine(messages: Sequence[ChatMessage]) -> list[JsonObject]:
     return told
 
 
+def image_names(messages: Sequence[ChatMessage]) -> list[str]:
+    """What errors call each image."""
+    return [
+        f"messages[{place}].content[{number}].{_IMAGE}"
+        for place, message in enumerate(messages)
+        for number, part in enumerate(message.content or ())
+        if part.is_image
+    ]
+
+
 def check_eyes(messages: Sequence[ChatMessage], model_id: str, *, sees: bool) -> None:
     """Raises InvalidArgumentError: there is an image, and the model cannot see."""
-    for place, message in enumerate(messages):
-        if message.image is not None and not sees:
-            raise InvalidArgumentError(
-                f"Model '{model_id}' cannot see images; send text only, or ask one that 'sees' (GET /v1/models).",
-                param=f"messages[{place}].content[{message.image}]",
-                code="unsupported_content",
-            )
+    for name in () if sees else image_names(messages):
+        raise InvalidArgumentError(
+            f"Model '{model_id}' cannot see images; send text only, or ask one that 'sees' (GET /v1/models).",
+            param=name,
+            code="unsupported_content",
+        )

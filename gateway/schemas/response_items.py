@@ -209,17 +209,24 @@ class CompactionItem(RequestModel):
         return unpack(self.encrypted_content) or ""
 
 
+def image_names(items: Sequence[AnyItem]) -> list[str]:
+    """What errors call each image."""
+    return [
+        f"input[{place}].content[{number}].{'image_url' if part.file_id is None else 'file_id'}"
+        for place, item in enumerate(items)
+        for number, part in enumerate(item.content if isinstance(item, MessageItem) else ())
+        if isinstance(part, ImagePart)
+    ]
+
+
 def check_eyes(items: Sequence[AnyItem], model_id: str, *, sees: bool) -> None:
     """Raises InvalidArgumentError: there is an image, and the model cannot see."""
-    for place, item in enumerate(items):
-        parts = item.content if isinstance(item, MessageItem) else ()
-        blind = next((number for number, part in enumerate(parts) if isinstance(part, ImagePart) and not sees), None)
-        if blind is not None:
-            raise InvalidArgumentError(
-                f"Model '{model_id}' cannot see images; send text only, or ask one that 'sees' (GET /v1/models).",
-                param=f"input[{place}].content[{blind}]",
-                code="unsupported_content",
-            )
+    for name in () if sees else image_names(items):
+        raise InvalidArgumentError(
+            f"Model '{model_id}' cannot see images; send text only, or ask one that 'sees' (GET /v1/models).",
+            param=name,
+            code="unsupported_content",
+        )
 
 
 def _kind_of(item: Any) -> str:

@@ -6,7 +6,7 @@ Every documented parameter is honoured or refused by name, and one that nobody k
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from multidict import MultiMapping
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
@@ -28,6 +28,19 @@ _NEVER_THERE = frozenset(
         *("reasoning.encrypted_content", "message.input_image.image_url"),
     }
 )
+
+
+# What of a parameter is there (docs/compatibility.md).
+_PARTLY: Final = {
+    "input": "texts, images, documents without `file_url`, function calls and outputs, reasoning, compactions",
+    "include": "`message.output_text.logprobs` is refused; of the others there is never anything",
+    "max_tool_calls": "it counts built-in tools, of which there are none",
+    "reasoning": "`effort`; of summaries `auto` alone, which gives none",
+    "stream_options": "`include_obfuscation` is refused",
+    "text": "`verbosity` other than medium is refused",
+    "tools": "functions; all others are refused",
+    "top_logprobs": "0 alone",
+}
 
 
 class PlainFormat(RequestModel):
@@ -168,17 +181,9 @@ class CreateResponse(RequestModel):
     context_management: Any = None
 
     _not_built: ClassVar[tuple[str, ...]] = ("prompt", "moderation", "context_management")
-    _partly: ClassVar[dict[str, str]] = {
-        "input": "texts, images, documents without `file_url`, function calls and outputs, reasoning, compactions",
-        "include": "`message.output_text.logprobs` is refused; of the others there is never anything",
-        "max_tool_calls": "it counts built-in tools, of which there are none",
-        "reasoning": "`effort`; of summaries `auto` alone, which gives none",
-        "stream_options": "`include_obfuscation` is refused",
-        "text": "`verbosity` other than medium is refused",
-        "tools": "functions; all others are refused",
-        "top_logprobs": "0 alone",
-    }
+    _partly: ClassVar[dict[str, str]] = _PARTLY
     _labels: ClassVar[tuple[str, ...]] = ("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
+    _said_by: ClassVar[str] = "'input', 'previous_response_id' or 'conversation'"
 
     def check_supported(self) -> None:
         """Refuse what would change the answer and is not built. Raises InvalidArgumentError, naming the parameter."""
@@ -208,7 +213,7 @@ class CreateResponse(RequestModel):
                 "'previous_response_id' and 'conversation' cannot be sent together.", param="previous_response_id"
             )
         if not self.input and self.conversation is None and self.previous_response_id is None:
-            message = "One of 'input', 'previous_response_id' or 'conversation' must be sent."
+            message = f"One of {self._said_by} must be sent."
             raise InvalidArgumentError(message, param="input", code="missing_required_parameter")
         if self.store is False and (self.background or self.conversation is not None):
             message = "A response in the background, or in a conversation, is stored: leave 'store' out."
@@ -256,6 +261,10 @@ class CountInputTokens(CreateResponse):
             *("parallel_tool_calls", "reasoning", "text", "truncation"),
         }
     )
+    _partly: ClassVar[dict[str, str]] = {
+        **_PARTLY,
+        "input": "texts, documents without `file_url`, function calls and outputs, reasoning, compactions; no images",
+    }
 
     def check_supported(self) -> None:
         """The same, and whatever the prompt does not depend on. Raises InvalidArgumentError, naming the parameter."""
@@ -274,6 +283,8 @@ class CompactResponse(CountInputTokens):
             *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"),
         }
     )
+    _partly: ClassVar[dict[str, str]] = _PARTLY
+    _said_by: ClassVar[str] = "'input' or 'previous_response_id'"
 
 
 def _whole_tool(tool: FunctionTool) -> JsonObject:

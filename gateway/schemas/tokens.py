@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.chat_messages import Conversation, for_engine
+from gateway.schemas.chat_messages import Conversation, for_engine, image_names
 from gateway.schemas.chat_tools import ChatTools, Tools
 from gateway.schemas.common import NO_NUL, JsonObject, RequestModel
 from jan.errors import InvalidArgumentError
@@ -47,9 +47,9 @@ class TokenizeRequest(RequestModel):
         refused = [name for name in self._not_built if getattr(self, name)]
         refused += ["parse_special"] if self.parse_special is False else []
         refused += ["add_special_tokens"] if self.messages is not None and self.add_special_tokens else []
-        if self.messages is not None and any(message.image is not None for message in self.messages):
+        for name in image_names(self.messages or ()):
             message = "The tokens of images have no numbers that could be told; send text only."
-            raise InvalidArgumentError(message, param="messages", code="unsupported_content")
+            raise InvalidArgumentError(message, param=name, code="unsupported_content")
         for name in refused:
             message = f"'{name}' is not supported by this server; leave it out."
             raise InvalidArgumentError(message, param=name, code="unsupported_parameter")

@@ -119,6 +119,12 @@ async def test_what_cannot_be_compacted(gateway: Gateway, fields: dict[str, Any]
     assert (told, error["param"]) == (status, param)
 
 
+async def test_advice_names_what_may_be_sent(gateway: Gateway) -> None:
+    for path, wanted in (("/compact", False), ("/input_tokens", True), ("", True)):
+        _, error = await refusal(gateway.client, "POST", f"/v1/responses{path}", json={"model": MODEL_ID})
+        assert ("'conversation'" in error["message"]) is wanted
+
+
 def test_what_an_item_carries() -> None:
     assert unpack(pack("Tom ☃")) == "Tom ☃"
     too_long = pack("x" * (MAX_SUMMARY_BYTES + 1))

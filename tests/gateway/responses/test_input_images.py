@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import Any
@@ -85,9 +86,40 @@ async def test_a_stored_response_whose_image_is_none_fails(
     response = await openai_client.responses.create(model=SEEING, input=asking(image_url=nonsense))
     assert response.status == "failed"
     assert response.error is not None
-    body = {"model": SEEING, "input": asking(image_url=nonsense), "store": False}
-    status, _ = await refusal(gateway.client, "POST", "/v1/responses", json=body)
-    assert status == 400
+    asked = [{"role": "assistant", "content": "Show me."}, *asking(image_url=IMAGE), *asking(image_url=nonsense)]
+    body = {"model": SEEING, "input": asked, "store": False}
+    status, error = await refusal(gateway.client, "POST", "/v1/responses", json=body)
+    assert (status, error["param"]) == (400, "input[2].content[1].image_url")
+
+
+@pytest.mark.parametrize("path", ["compact", "input_tokens"])
+async def test_who_cannot_see_it_neither_sums_it_up_nor_counts_it(gateway: Gateway, path: str) -> None:
+    body = {"model": BLIND, "input": asking(image_url=IMAGE)}
+    status, error = await refusal(gateway.client, "POST", f"/v1/responses/{path}", json=body)
+    assert (status, error["param"], error["code"]) == (400, "input[0].content[1].image_url", "unsupported_content")
+
+
+async def test_images_are_not_counted(gateway: Gateway, worker: ScriptedWorker, openai_client: AsyncOpenAI) -> None:
+    first, _ = await respond(openai_client, worker, model=SEEING, input=asking(image_url=IMAGE))
+    for fields, named in (
+        ({"input": asking(image_url=IMAGE)}, "input[0].content[1].image_url"),
+        ({"input": "And?", "previous_response_id": first.id}, "previous_response_id"),
+    ):
+        body = {"model": SEEING, **fields}
+        status, error = await refusal(gateway.client, "POST", "/v1/responses/input_tokens", json=body)
+        assert (status, error["param"], error["code"]) == (400, named, "unsupported_content")
+
+
+async def test_an_image_is_kept_beside_the_summary(worker: ScriptedWorker, openai_client: AsyncOpenAI) -> None:
+    said = [*asking(image_url=IMAGE), {"role": "assistant", "content": "Tom."}, {"role": "user", "content": "Sure?"}]
+    asking_for_it = asyncio.create_task(openai_client.responses.compact(model=SEEING, input=said))
+    body = (await worker.answer(["It shows Tom."])).body
+    assert "USER: Who?\n[an image, which is kept]" in body["messages"][1]["content"]
+    compaction = await asking_for_it
+    sent: list[Any] = [item.model_dump(exclude_none=True, warnings=False) for item in compaction.output]
+    assert [item["type"] for item in sent] == ["compaction", "message", "message"]
+    _, body = await respond(openai_client, worker, model=SEEING, input=sent)
+    assert shown(body, 1) == ["text", "image_url"]
 
 
 async def test_in_a_batch(gateway: Gateway, worker: ScriptedWorker) -> None:

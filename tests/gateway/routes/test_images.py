@@ -113,7 +113,10 @@ async def test_low_detail_makes_an_image_small(gateway: Gateway, worker: Scripte
 
 
 async def test_a_model_without_eyes_refuses_by_name(gateway: Gateway) -> None:
-    assert await refused(gateway, data_url(png()), model=BLIND) == ("messages[0].content[1]", "unsupported_content")
+    assert await refused(gateway, data_url(png()), model=BLIND) == (
+        "messages[0].content[1].image_url",
+        "unsupported_content",
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +126,7 @@ async def test_a_model_without_eyes_refuses_by_name(gateway: Gateway) -> None:
 async def test_what_lies_elsewhere_and_is_no_image_is_refused(
     gateway: Gateway, other: OtherServer, path: str, code: str
 ) -> None:
-    assert await refused(gateway, other.url(path)) == ("messages[0].content[1]", code)
+    assert await refused(gateway, other.url(path)) == ("messages[0].content[1].image_url", code)
 
 
 @pytest.mark.parametrize(
@@ -144,23 +147,29 @@ async def test_nobody_is_sent_inside(gateway: Gateway, other: OtherServer, url: 
     async with gateway.client.post(CHAT, json={"model": SEEING, "messages": asking(url)}) as answer:
         error = (await answer.json())["error"]
         assert answer.status in (400, 403)
-    assert error["param"] == "messages[0].content[1]"
+    assert error["param"] == "messages[0].content[1].image_url"
     assert error["code"] in ("downloads_off", "download_refused", "invalid_image_url")
     assert other.connections == 0
 
 
 async def test_a_hundred_images_are_too_many(gateway: Gateway, other: OtherServer) -> None:
-    assert await refused(gateway, *[other.url("/red.png")] * (MAX_IMAGES + 1)) == ("messages", "too_many_images")
+    assert await refused(gateway, *[other.url("/red.png")] * (MAX_IMAGES + 1)) == (
+        f"messages[0].content[{MAX_IMAGES + 1}].image_url",
+        "too_many_images",
+    )
     assert (await refused(gateway, *[other.url("/red.png")] * 100))[0] == "messages"
     assert other.connections == 0
 
 
 async def test_broken_ones_are_told_by_their_place(gateway: Gateway) -> None:
     good, broken = data_url(png()), data_url(png()[:50])
-    assert await refused(gateway, good, broken) == ("messages[0].content[2]", "image_parse_error")
-    assert await refused(gateway, "data:image/png;base64,*") == ("messages[0].content[1]", "invalid_base64_image")
+    assert await refused(gateway, good, broken) == ("messages[0].content[2].image_url", "image_parse_error")
+    assert await refused(gateway, "data:image/png;base64,*") == (
+        "messages[0].content[1].image_url",
+        "invalid_base64_image",
+    )
     svg = data_url(b"<svg/>", "image/svg+xml")
-    assert await refused(gateway, svg) == ("messages[0].content[1]", "invalid_image_format")
+    assert await refused(gateway, svg) == ("messages[0].content[1].image_url", "invalid_image_format")
 
 
 async def test_a_remote_model_is_told_what_the_client_said(gateway: Gateway, worker: ScriptedWorker) -> None:
