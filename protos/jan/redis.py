@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.driver_info import DriverInfo
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 # Longer than any blocking read (1 s), so that a blocked connection is not taken for a dead one.
 SOCKET_TIMEOUT_SECONDS = 2.5
@@ -19,13 +21,48 @@ MAX_CONNECTIONS = 2048
 _DRIVER = DriverInfo()
 
 
+class _Connections(ConnectionPool):
+    """Connections that are over once they were closed.
+
+    redis-py's own pool would connect anew for a command that was still under way then, and nobody closes that.
+    """
+
+    _is_closed = False
+
+    async def get_connection(self, *_: object, **__: object) -> AbstractConnection:
+        """One that is connected. Raises redis.ConnectionError: the client is closed, or Redis is away."""
+        self._check_open()
+        connection: AbstractConnection = await super().get_connection()  # type: ignore[no-untyped-call]
+        try:
+            self._check_open()
+        except RedisConnectionError:
+            await self.release(connection)
+            raise
+        return connection
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """Take one back."""
+        await super().release(connection)
+        if self._is_closed:  # it may have connected since
+            await connection.disconnect()
+
+    async def aclose(self) -> None:
+        """Close all, for good."""
+        self._is_closed = True
+        await super().aclose()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RedisConnectionError("The client is closed.")
+
+
 def connect(url: str) -> Redis:
-    """A client for a `redis://`, `rediss://` or `unix://` URL; it connects when first used.
+    """A client for a `redis://`, `rediss://` or `unix://` URL; it connects when first used, and never after `aclose`.
 
     A broken connection is tried again once: every script of `jan.queue` may be repeated, which is what makes that
     harmless (redis-py's own default of ten tries would hide an outage for too long).
     """
-    return Redis.from_url(
+    pool = _Connections.from_url(
         url,
         retry=Retry(ExponentialWithJitterBackoff(cap=0.2, base=0.02), retries=1),
         socket_timeout=SOCKET_TIMEOUT_SECONDS,
@@ -35,6 +72,7 @@ def connect(url: str) -> Redis:
         protocol=2,
         driver_info=_DRIVER,
     )
+    return Redis.from_pool(pool)
 
 
 StreamEntry = tuple[bytes, dict[bytes, bytes]]
