@@ -1,4 +1,4 @@
-"""What a client hears while its job waits: its place and time, in comments and headers; then how its model loads."""
+"""What a client hears while its job waits: its place and time, in comments and headers, and how its model loads."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ class WaitingRoom:
         place, wait = snapshot.by_id.get(self._job_id), snapshot.held.get(self._job_id)
         if place is not None:
             told = _place_told(place)
-            self._word = " ".join(["queued", *(f"{name}={value}" for name, value in told.items())])
+            words = ["queued", *(f"{name}={value}" for name, value in told.items())]
+            self._word = " ".join(words if place.wait is None else [*words, f"model={_wait_told(place.wait)}"])
             if not self.headers:
                 self.headers = {{"position": POSITION, "eta": ETA}[name]: str(value) for name, value in told.items()}
         else:
@@ -89,7 +90,7 @@ def _place_told(place: WaitingJob) -> dict[str, int]:
 
 
 def _wait_told(wait: Wait) -> str:
-    """What keeps a taken job from being worked on: a word, the percent if known, and to the line's end what is done."""
+    """What jobs wait for in a worker's hands: a word, the percent if known, and to the line's end what is done."""
     words = [str(wait.kind)]
     if wait.progress is not None:
         words.append(f"progress={wait.progress:.0%}".removesuffix("%"))

@@ -40,13 +40,14 @@ async def list_queue(request: web.Request) -> web.Response:
         place = snapshot.by_id.get(record.id)
         eta = place.eta_seconds if place is not None else None
         waits = place is not None and record.state == "queued"
+        held_up = place.wait if place is not None and waits else record.wait
         data.append(
             _job(record, shows_tenant=not tenant)
             | {
                 "position": place.position if place is not None and waits else None,
                 "eta_seconds": math.ceil(eta) if eta is not None and waits else None,
-                "progress": record.wait.progress if record.wait is not None else None,
-                "activity": (record.wait.activity or None) if record.wait is not None else None,
+                "progress": held_up.progress if held_up is not None else None,
+                "activity": (held_up.activity or None) if held_up is not None else None,
             }
         )
     return json_response(list_envelope(data, has_more=has_more))

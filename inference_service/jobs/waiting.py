@@ -37,7 +37,7 @@ class WaitsTold:
         """Hold the job's model, as `Models.use` does; what is waited for until then is told. Raises JanError."""
         spec = self._taken.job.model
         async with AsyncExitStack() as stack:
-            if self._models.serves(spec):
+            if self._models.serves(spec):  # and still does in the next line: nothing else gets a turn in between
                 yield await stack.enter_async_context(self._models.use(spec))
                 return
             async with background(self._tell_for_ever(), f"wait-{self._taken.job.id}"):
@@ -49,11 +49,12 @@ class WaitsTold:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             wait = self._models.wait_for(self._taken.job.model)
-            if wait is None or wait == self._told:
+            if wait == self._told:
                 continue
-            self._told = wait  # also if it may not have been told: its end is told then
+            self._told = wait or self._told  # also if it may not have been told: its end is told then
             try:
                 await tell_wait(self._scripts, self._taken.lease, wait)
+                self._told = wait
             except (RedisError, OSError) as error:
                 logger.warning("Redis is away, a wait is not told", job=self._taken.job.id, error=str(error))
 

@@ -11,7 +11,7 @@ from typing import Any
 from jan.inference.configurations import model_of
 from jan.queue.bounds import EVEN, Weights
 from jan.queue.scripts import Scripts
-from jan.queue.waits import Wait
+from jan.queue.waits import Wait, WaitKind
 
 Place = tuple[float, str]
 """What a job moves its tenant's virtual time by, and its id."""
@@ -19,7 +19,10 @@ Place = tuple[float, str]
 
 @dataclass(frozen=True, slots=True)
 class WaitingJob:
-    """A job in a queue. `position` counts from 1 over all classes of its model; the estimate is None if unknown."""
+    """A job in a queue. `position` counts from 1 over all classes of its model; the estimate is None if unknown.
+
+    wait: what keeps every job of its model that is in a worker's hands from being worked on; None when one is.
+    """
 
     id: str
     tenant: str
@@ -27,6 +30,7 @@ class WaitingJob:
     priority: int
     position: int
     eta_seconds: float | None
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +82,19 @@ async def look(scripts: Scripts, weights: Weights = EVEN) -> QueueSnapshot:
     """
     now, queues, running, paces = await scripts.look()
     at_work: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    held_up: dict[str, list[Wait | None]] = defaultdict(list)
     jobs: list[RunningJob] = []
     for member, since, waits, cost in _rows(running, 4):
         id_, _, key = member.decode().partition(" ")
         wait = Wait.from_bytes(waits) if waits else None
         jobs.append(RunningJob(id_, model_of(key), wait))
-        seconds = max(0.0, now - float(since)) / 1000 if wait is None else 0.0
-        at_work[key].append((float(cost or 0), seconds))
+        held_up[key].append(wait)
+        if wait is None:  # when one that waits for its model will end, nothing tells
+            at_work[key].append((float(cost or 0), max(0.0, now - float(since)) / 1000))
     takes = {model.decode(): float(ms) / float(tokens) / 1000 for model, tokens, ms in _rows(paces, 3) if tokens}
     waiting: list[WaitingJob] = []
     for key, lines in _lines_by_model(queues).items():
-        waiting += _served(key, lines, Pace(takes.get(key), at_work[key]), weights)
+        waiting += _served(key, lines, Pace(takes.get(key), at_work[key]), weights, _common(held_up[key]))
     held = {job.id: job.wait for job in jobs if job.wait is not None}
     return QueueSnapshot(waiting, jobs, {job.id: job for job in waiting}, held)
 
@@ -107,13 +113,23 @@ def service_order(lines: Mapping[str, tuple[float, Sequence[Place]]]) -> Iterato
             heapq.heappop(turns)
 
 
-def _served(key: str, classes: Mapping[int, Any], pace: Pace, weights: Weights) -> Iterator[WaitingJob]:
+def _common(waits: Sequence[Wait | None]) -> Wait | None:
+    """What a model's jobs wait for in workers' hands, where all of them do: of several the one that is nearest."""
+    found = [wait for wait in waits if wait is not None]
+    if len(found) < len(waits):
+        return None
+    return max(found, key=lambda wait: (wait.kind is WaitKind.LOADING, wait.progress or 0.0), default=None)
+
+
+def _served(
+    key: str, classes: Mapping[int, Any], pace: Pace, weights: Weights, wait: Wait | None
+) -> Iterator[WaitingJob]:
     turns = [
         (priority, tenant, place) for priority in sorted(classes) for tenant, place in service_order(classes[priority])
     ]
     starts = pace.starts(charge * weights.of(tenant) for _, tenant, (charge, _) in turns)
     for position, ((priority, tenant, (_, id_)), start) in enumerate(zip(turns, starts, strict=True), 1):
-        yield WaitingJob(id_, tenant, model_of(key), priority, position, start)
+        yield WaitingJob(id_, tenant, model_of(key), priority, position, start, wait)
 
 
 def _lines_by_model(queues: Sequence[Any]) -> dict[str, dict[int, dict[str, tuple[float, list[Place]]]]]:

@@ -36,6 +36,30 @@ async def test_a_chat_hears_how_its_model_loads_until_the_answer_begins(
     assert rest.endswith("data: [DONE]\n\n")
 
 
+async def test_who_is_queued_behind_a_load_hears_of_it_until_somebody_is_answered(
+    gateway: Gateway, worker: ScriptedWorker
+) -> None:
+    async with gateway.client.post("/v1/chat/completions", json=CHAT) as first:
+        job = await worker.take()
+        await tell_wait(worker.scripts, job.lease, Wait(WaitKind.LOADING, 0.42, "loading weights 42%"))
+        async with gateway.client.post("/v1/chat/completions", json=CHAT) as second:
+            heard = ": queued position=1 model=loading progress=42 activity=loading weights 42%"
+            assert (await second.content.readline()).decode().rstrip("\n") == heard
+            [_, told] = (await ask(gateway.client, "GET", "/v1/queue"))["data"]
+            keys = ("state", "position", "eta_seconds", "progress", "activity")
+            assert [told[key] for key in keys] == ["queued", 1, None, 0.42, "loading weights 42%"]
+            await tell_wait(worker.scripts, job.lease, None)
+            while (line := (await second.content.readline()).decode().rstrip("\n")) != ": queued position=1":
+                assert line in {"", heard}
+            [_, told] = (await ask(gateway.client, "GET", "/v1/queue"))["data"]
+            assert [told[key] for key in keys] == ["queued", 1, None, None, None]
+            await job.begin()
+            await job.finish()
+            await worker.answer(["Hi"])
+            await second.read()
+        await first.read()
+
+
 async def test_the_queues_list_says_what_a_taken_job_waits_for(gateway: Gateway, worker: ScriptedWorker) -> None:
     async with gateway.client.post("/v1/chat/completions", json=CHAT) as answer:
         job = await worker.take()

@@ -89,3 +89,21 @@ async def test_a_job_whose_model_answers_tells_nothing(redis: Redis, maker: Fake
         started = await redis.hget(keys.job("j"), "started")
         await hold(redis, models, job, enough)
         assert await redis.hmget(keys.job("j"), "waits", "started") == [None, started]
+
+
+async def test_a_wait_that_passed_is_not_told_any_longer(
+    redis: Redis, maker: FakeMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the model does not answer yet: nobody knows for what."""
+    maker.may_start.clear()
+    job, enough = await taken(redis, "j"), asyncio.Event()
+    async with host(maker) as models:
+        task = asyncio.create_task(hold(redis, models, job, enough))
+        await until_told(redis, "j", kind=WaitKind.LOADING, progress=0.4)
+        with monkeypatch.context() as patch:
+            patch.setattr(models, "wait_for", lambda _: None)
+            await until_told(redis, "j", kind=None)
+        assert not models.serves(spec())
+        maker.may_start.set()
+        enough.set()
+        await task
