@@ -52,11 +52,16 @@ class StreamRecord:
         self.address: tuple[str, ...] = ()
         self.opening = b""
         self.failed = False
+        self.has_begun = False
+        """Whether a first byte may have gone out."""
+        self.is_refused = False
+        """Whether another gateway has begun the same stream: nothing may be told of this one."""
 
     async def open(self, address: tuple[str, ...], opening: bytes) -> None:
         """The stream begins."""
         self.address, self.opening = address, opening
         await self._on_open(self)
+        self.has_begun = True
 
     def add(self, frames: bytes) -> None:
         """More was said."""
@@ -148,6 +153,11 @@ class EventStream:
             if self._request.transport is not None:
                 self._request.transport.abort()  # a mere close would wait until it has read what it was sent
             raise ConnectionAbortedError("the client reads nothing") from None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether another gateway tells this stream, so that a repetition of its request finds that one."""
+        return self._record is not None and self._record.is_refused
 
     @property
     def response(self) -> web.StreamResponse:

@@ -2,8 +2,9 @@
 
 What the same request gets when it is sent again, by whom it was sent (another person's key is another key):
 
-- 409 while it is being answered, with when to come again; from a gateway that is gone it is taken over. A stream that
-  can be taken up again is followed from its first event;
+- 409 while it is being answered, with when to come again; from a gateway that is gone it is taken over, and should that
+  one be back, it stops, and answers as for any repetition. A stream that can be taken up again is followed from its
+  first event;
 - the recorded status and body, with `Idempotency-Replayed: true`;
 - 422 when it is another request than the first;
 - a new answer after a 5xx, 408, 409 or 429, which are not kept, and after a generation whose client left it.
@@ -22,7 +23,7 @@ from gateway.http.rate_limits import RATE_LIMIT_HEADERS
 from gateway.http.sse import STREAM_RECORD, StreamRecord
 from gateway.http.uploads import DIGEST
 from gateway.idempotency.key import IDENTITY, Identity, identify, is_same_upload, key_of
-from gateway.idempotency.records import Record, RecordedAnswers
+from gateway.idempotency.records import ClaimLostError, Record, RecordedAnswers
 from gateway.keys import RECORDED, STORAGE
 from gateway.queueing.jobs import queue_unavailable
 from gateway.queueing.resumption import Place
@@ -60,7 +61,10 @@ async def keep_answers(request: web.Request, handler: Handler) -> web.StreamResp
         if resource is not None and resource.canonical in _GENERATIONS:
             task.cancel()
         raise
-    return task.result()
+    try:
+        return task.result()
+    except ClaimLostError:
+        return await _answer_of_another(request, answers, identity)
 
 
 async def _claim(answers: RecordedAnswers, identity: Identity) -> tuple[Record, bool]:
@@ -90,17 +94,20 @@ class _Answering:
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Have the request handled, and keep what it was answered, or forget it."""
         stream = request[STREAM_RECORD] = StreamRecord(self._opened)
-        try:
-            response = await handler(request)
-        except BaseException:
-            if not self._followable:
-                await self._answers.drop(self._name, self._record)
-            raise
-        record = self._answered(request, response, stream)
-        if record is not None:
-            await self._answers.keep(self._name, record)
-        elif not self._followable:
-            await self._answers.drop(self._name, self._record)
+        async with self._answers.held(self._name, self._record):
+            try:
+                response = await handler(request)
+            except BaseException:
+                if not self._followable:
+                    await self._answers.drop(self._name, self._record)
+                raise
+            record = self._answered(request, response, stream)
+            if record is not None:
+                is_mine = await self._answers.keep(self._name, record)
+            else:
+                is_mine = self._followable or await self._answers.drop(self._name, self._record)
+            if not is_mine and not response.prepared:
+                raise ClaimLostError(self._name)
         return response
 
     async def _opened(self, stream: StreamRecord) -> None:
@@ -108,7 +115,8 @@ class _Answering:
         if stream.address:
             self._followable = True
             self._record = replace(self._record, status=200, stream=stream.address, content=stream.opening)
-            await self._answers.keep(self._name, self._record)
+            stream.is_refused = not await self._answers.keep(self._name, self._record)
+            await asyncio.sleep(0)  # if it is, this is where it ends
 
     def _answered(self, request: web.Request, response: web.StreamResponse, stream: StreamRecord) -> Record | None:
         """The record of an answer; None for one that is not kept."""
@@ -129,11 +137,7 @@ async def _repeat(request: web.Request, record: Record, identity: Identity) -> w
     """Answer what was answered before. Raises what the module's docstring tells."""
     _check_same(record, identity)
     if not record.status:
-        raise ConflictError(
-            "A request with this Idempotency-Key is being answered.",
-            code="idempotency_key_in_use",
-            retry_after_seconds=request.app[RECORDED].free_in_seconds(record),
-        )
+        raise _in_use(request.app[RECORDED].free_in_seconds(record))
     if identity.body is None and not await is_same_upload(request, record.body or "", record.size_bytes):
         raise _mismatch()
     if record.stream:
@@ -141,6 +145,30 @@ async def _repeat(request: web.Request, record: Record, identity: Identity) -> w
     if record.too_large:
         raise GoneError("It was answered; the answer was too large to be kept.", code="answer_not_kept")
     return web.Response(body=record.content, status=record.status, headers={**record.headers, **REPLAYED})
+
+
+async def _answer_of_another(request: web.Request, answers: RecordedAnswers, identity: Identity) -> web.StreamResponse:
+    """What the gateway answers that has the request now; a stream that was begun here breaks off, to be sent again.
+
+    Raises what `_repeat` raises.
+    """
+    if request[STREAM_RECORD].has_begun:
+        raise ConnectionResetError("another gateway answers this request")
+    try:
+        record = await answers.find(identity.name)
+    except (RedisError, OSError):
+        raise queue_unavailable() from None
+    if record is None or identity.body is None:  # of an upload nobody knows how far it was read
+        raise _in_use(1)
+    return await _repeat(request, record, identity)
+
+
+def _in_use(retry_after_seconds: int) -> ConflictError:
+    return ConflictError(
+        "A request with this Idempotency-Key is being answered.",
+        code="idempotency_key_in_use",
+        retry_after_seconds=retry_after_seconds,
+    )
 
 
 def _check_same(record: Record, identity: Identity) -> None:

@@ -43,9 +43,13 @@ async def streamed_answer(
     for event in first:
         raise_if_failed(event)
     events.is_named = bool(address)  # from here on a repetition of the request finds the stream
-    async with EventStream(request, address=address, headers=_headers(room, events)) as stream:
-        await _write(stream, events, first, room)
-        await relay(stream, events, batches, room)
+    stream = EventStream(request, address=address, headers=_headers(room, events))
+    try:
+        async with stream:
+            await _write(stream, events, first, room)
+            await relay(stream, events, batches, room)
+    finally:
+        events.is_named = events.is_named and not stream.is_refused
     return stream.response
 
 

@@ -278,6 +278,13 @@ BUGS: Final = (
         "::test_a_request_is_taken_over_from_a_gateway_whose_lease_stands_still_and_from_no_other",
     ),
     Bug(
+        "whoever lost a request to another gateway goes on with it",
+        "gateway/idempotency/records.py",
+        "        if found.token != token and token in self._in_hand:\n",
+        "        if False:\n",
+        "tests/gateway/idempotency/test_losers.py::test_whoever_lost_a_request_stops_and_sends_its_client_to_the_other",
+    ),
+    Bug(
         "one person's key reaches another's answer",
         "gateway/idempotency/key.py",
         '    name = f"{_digest(holder)[:16]}.{_digest(holder + chr(0) + key)}"\n',

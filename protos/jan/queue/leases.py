@@ -23,6 +23,8 @@ from jan.queue.scripts import Scripts
 LEASE_SECONDS = 8.0
 # A lease is renewed four times in its life, so that three renewals may fail.
 RENEW_SECONDS = LEASE_SECONDS / 4
+# More than a cluster's gateways in a day.
+_MOST_EXPECTED = 1_000
 
 
 class LeaseLostError(Exception):
@@ -99,8 +101,9 @@ class StillWatch:
         self._lease_seconds = lease_seconds
         self._seen: dict[str, tuple[str, float]] = {}
 
-    def __contains__(self, id_: str) -> bool:
-        return id_ in self._seen
+    def value(self, id_: str) -> str:
+        """A value as it was seen last; empty for one that was not there."""
+        return self._seen.get(id_, ("", 0.0))[0]
 
     def since(self, id_: str) -> float | None:
         """When a value was first seen to be as it is; None for one that is not there."""
@@ -113,7 +116,7 @@ class StillWatch:
     def observe(self, current: Mapping[str, str], now: float) -> list[str]:
         """Look at the values as they are now; those that have not moved for the lease time."""
         self._seen = {
-            id_: self._seen[id_] if self._seen.get(id_, ("", 0.0))[0] == value else (value, now)
+            id_: self._seen[id_] if id_ in self._seen and self._seen[id_][0] == value else (value, now)
             for id_, value in current.items()
         }
         return [id_ for id_, (_, since) in self._seen.items() if now - since >= self._lease_seconds]
@@ -135,7 +138,18 @@ class LeaseWatch:
         self._lease_seconds = lease_seconds
         self._monotonic = monotonic
         self._still = StillWatch(lease_seconds)
+        self._held: frozenset[str] = frozenset()
+        self._expected: dict[str, None] = {}
         self._looked_at: float | None = None
+
+    def expect(self, id_: str) -> None:
+        """Watch a lease also while it is gone: that it went is no sign of life, nor one of death.
+
+        Whoever saw it stand still may have removed it, but Redis may also have forgotten it, and its holder renews it.
+        """
+        self._expected[id_] = None
+        while len(self._expected) > _MOST_EXPECTED:
+            del self._expected[next(iter(self._expected))]
 
     async def stalled(self) -> list[StalledLease]:
         """Look once, and return what has not moved since a look at least the lease time ago.
@@ -151,6 +165,8 @@ class LeaseWatch:
         if unseen or now - began >= self._lease_seconds:
             self._still.forget()
         current = {id_.decode(): value.decode() for id_, value in values.items()}
+        self._held = frozenset(current)
+        current |= {id_: self._still.value(id_) for id_ in self._expected if id_ not in current}
         return [StalledLease(id_, current[id_]) for id_ in self._still.observe(current, now)]
 
     def still_seconds(self, id_: str) -> float:
@@ -160,4 +176,4 @@ class LeaseWatch:
 
     def holds(self, id_: str) -> bool:
         """Whether anybody held this at the last look."""
-        return id_ in self._still
+        return id_ in self._held

@@ -13,11 +13,11 @@ import pytest
 from aiohttp import FormData, web
 from redis.asyncio import Redis
 
-from gateway.keys import STORAGE, VECTOR_STORES
+from gateway.keys import RECORDED, STORAGE, VECTOR_STORES
 from jan import keys, rpc
 from jan.errors import UnavailableError
 from jan.queue.attendance import Attendance
-from jan.queue.leases import LeaseKind
+from jan.queue.leases import LeaseKind, LeaseWatch
 from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
@@ -105,6 +105,11 @@ def after_the_write(
     monkeypatch.setattr(storage, making.write, lost)
 
 
+def soon_gone(gateway: Gateway, redis: Redis) -> None:
+    """Have a gateway take those for gone that it sees stand still or away once: only asked for, none is."""
+    gateway.app[RECORDED]._gateways = LeaseWatch(redis, LeaseKind.GATEWAY, lease_seconds=0)
+
+
 async def nothing() -> None:
     return None
 
@@ -158,8 +163,9 @@ async def test_another_gateway_answers_for_one_that_died(
         monkeypatch.setattr(Attendance, "beat", nothing_told)
         await redis.delete(keys.leases(LeaseKind.GATEWAY))  # as an engine host does with a lease that stands still
         made = await everything(second)
+        soon_gone(second, redis)
         while (status := (await send(second, making, thread_id))[0]) == 409:  # a last beat was on its way
-            pass
+            await second.app[RECORDED].look()
         assert (status, await everything(second)) == (200, made)
         asking.cancel()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
 
-from gateway.idempotency.records import RecordedAnswers
+from gateway.idempotency.records import ClaimLostError, RecordedAnswers
 from jan import keys
 from jan.queue.attendance import Attendance
 from jan.queue.leases import LEASE_SECONDS
@@ -43,24 +44,97 @@ async def test_a_request_is_taken_over_from_a_gateway_whose_lease_stands_still_a
         now += LEASE_SECONDS / 2
     for answers in (second, third):
         await answers.look()
+    await slow.beat()  # in the last moment
+    assert (await second.take_over("k", begun)) == (begun, False)
+    for _ in range(3):
+        for answers in (second, third):
+            await answers.look()
+        now += LEASE_SECONDS / 2
     taken, claimed = await second.take_over("k", begun)
     assert (claimed, taken.route, taken.body) == (True, "POST /v1/threads", "b")
     assert (await third.take_over("k", begun)) == (taken, False)
-    await first.keep("k", replace(begun, status=200, content=b"old"))
-    await second.keep("k", replace(taken, status=200, content=b"new"))
+    assert await first.keep("k", replace(begun, status=200, content=b"old")) is False
+    assert await second.keep("k", replace(taken, status=200, content=b"new")) is True
     found, claimed = await third.claim("k", "POST /v1/threads", "b")
     assert (found.content, claimed) == (b"new", False)
     assert (await third.take_over("k", taken))[1] is False
 
 
-async def test_a_request_is_taken_over_at_once_from_a_gateway_that_is_known_to_be_gone(
-    redis: Redis, answers: RecordedAnswers, scripts: Scripts
+@pytest.mark.parametrize("was_seen", [True, False])
+async def test_a_gateway_whose_lease_is_gone_counts_as_gone_when_it_stays_away(
+    redis: Redis, scripts: Scripts, was_seen: bool
 ) -> None:
-    gone = Attendance(redis)
-    begun, _ = await RecordedAnswers(redis, scripts, gone).claim("k", "POST /v1/threads", "b")
-    assert (await answers.take_over("k", begun))[1] is False
-    await gone.leave()  # as an engine host does that saw its lease stand still
+    """An engine host may have removed it, but Redis may as well have forgotten it: whoever lives beats again."""
+    now = 0.0
+    first = Attendance(redis)
+    answers = RecordedAnswers(redis, scripts, Attendance(redis), monotonic=lambda: now)
+    begun, _ = await RecordedAnswers(redis, scripts, first).claim("k", "POST /v1/threads", "b")
+    if was_seen:
+        await answers.look()
+    for beats in (True, False):
+        await first.leave()
+        for _ in range(3):
+            await answers.look()
+            assert (await answers.take_over("k", begun)) == (begun, False)
+            now += LEASE_SECONDS / 4
+        if beats:
+            await first.beat()
+            await answers.look()
+    for _ in range(2):
+        await answers.look()
+        now += LEASE_SECONDS / 4
     assert (await answers.take_over("k", begun))[1] is True
+
+
+async def test_a_gateway_that_was_removed_because_it_stood_still_is_not_waited_for_anew(
+    redis: Redis, scripts: Scripts
+) -> None:
+    now = 0.0
+    first = Attendance(redis)
+    answers = RecordedAnswers(redis, scripts, Attendance(redis), monotonic=lambda: now)
+    begun, _ = await RecordedAnswers(redis, scripts, first).claim("k", "POST /v1/threads", "b")
+    assert (await answers.take_over("k", begun))[1] is False
+    for _ in range(2):
+        await answers.look()
+        now += LEASE_SECONDS / 2
+    await first.leave()
+    await answers.look()
+    assert (await answers.take_over("k", begun))[1] is True
+
+
+async def test_a_redis_that_forgot_a_request_in_hand_is_told_of_it_again(
+    redis: Redis, scripts: Scripts, answers: RecordedAnswers
+) -> None:
+    others = RecordedAnswers(redis, scripts, Attendance(redis))
+    begun, _ = await answers.claim("k", "POST /v1/threads", "b")
+    async with answers.held("k", begun):
+        await redis.flushall()
+        await answers.renew()
+        assert (await others.claim("k", "POST /v1/threads", "b")) == (begun, False)
+        await redis.flushall()
+        await answers.keep("k", replace(begun, status=200, content=b"{}"))
+        await answers.renew()
+    assert (await others.claim("k", "POST /v1/threads", "b"))[0].content == b"{}"
+
+
+async def test_what_another_gateway_answers_is_stopped_at_the_next_renewal(
+    redis: Redis, scripts: Scripts, answers: RecordedAnswers
+) -> None:
+    others = RecordedAnswers(redis, scripts, Attendance(redis))
+    begun, _ = await answers.claim("k", "POST /v1/threads", "b")
+
+    async def work() -> None:
+        async with answers.held("k", begun):
+            await asyncio.Event().wait()
+
+    working = asyncio.create_task(work())
+    await answers.renew()
+    await redis.flushall()
+    taken, _ = await others.claim("k", "POST /v1/threads", "b")
+    await answers.renew()
+    with pytest.raises(ClaimLostError):
+        await working
+    assert await answers.find("k") == taken
 
 
 async def test_whoever_asks_too_early_is_told_when_a_silent_gateway_counts_as_gone(
@@ -77,17 +151,17 @@ async def test_whoever_asks_too_early_is_told_when_a_silent_gateway_counts_as_go
     assert told == [1, 1, 3, 1]
 
 
-async def test_a_renewal_that_comes_late_takes_no_day_from_an_answer(
-    redis: Redis, scripts: Scripts, answers: RecordedAnswers
-) -> None:
+async def test_a_renewal_that_comes_late_takes_no_day_from_an_answer(redis: Redis, answers: RecordedAnswers) -> None:
     record, _ = await answers.claim("k", "POST /v1/threads", "b")
+    kept = replace(record, status=200, content=b"{}")
     key = keys.recorded("k")
-    await redis.expire(key, 5)
-    await scripts.settle(keys=[key], args=[record.token, keys.ANSWERING_TTL_SECONDS])
-    assert 5 < await redis.ttl(key) <= keys.ANSWERING_TTL_SECONDS
-    await answers.keep("k", replace(record, status=200, content=b"{}"))
-    await scripts.settle(keys=[key], args=[record.token, keys.ANSWERING_TTL_SECONDS])
-    assert await redis.ttl(key) > keys.ANSWERING_TTL_SECONDS
+    async with answers.held("k", record):
+        await redis.expire(key, 5)
+        await answers.renew()
+        assert 5 < await redis.ttl(key) <= keys.ANSWERING_TTL_SECONDS
+        await redis.set(key, kept.to_bytes(), ex=keys.IDLE_TTL_SECONDS)
+        await answers.renew()
+        assert await redis.ttl(key) > keys.ANSWERING_TTL_SECONDS
 
 
 def name_of(holder: str, number: int) -> str:

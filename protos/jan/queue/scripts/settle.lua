@@ -1,8 +1,8 @@
--- Keep, replace or remove the record of a request, for whoever answers it only; may be repeated. What is kept is bounded
--- in bytes, for each holder and in all: the oldest answers give way.
+-- Keep, replace or remove the record of a request, for whoever answers it only; may be repeated. One that Redis forgot
+-- is kept as well. What is kept is bounded in bytes, for each holder and in all: the oldest answers give way.
 -- KEYS record
--- ARGV the answerer's token, life time in seconds, then the new value; none keeps the value, an empty one removes it
--- Returns 1, or 0 when the record is somebody else's or gone.
+-- ARGV the answerer's token, life time in seconds, then the new value; an empty one removes the record
+-- Returns 1, or 0 when the record is somebody else's.
 local record, token, ttl, value = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local FAMILY = PREFIX .. 'recorded:'
 local IN_ALL = 'all'
@@ -53,16 +53,13 @@ local function remember(name, bytes)
 end
 
 local kept = redis.call('GET', record)
-if not kept or string.sub(kept, 1, #token) ~= token then return 0 end
+if kept and string.sub(kept, 1, #token) ~= token then return 0 end
 local name = string.sub(record, #FAMILY + 1)
+forget(name)
 if value == '' then
   redis.call('DEL', record)
-  forget(name)
-elseif value then
+else
   redis.call('SET', record, value, 'EX', ttl)
-  forget(name)
   remember(name, #value + OVERHEAD_BYTES)
-elseif redis.call('TTL', record) < tonumber(ttl) then  -- an answer that was kept meanwhile lives longer already
-  redis.call('EXPIRE', record, ttl)
 end
 return 1
