@@ -10,7 +10,6 @@ from gateway.http.rate_limits import rate_limit_headers
 from jan import errors
 from jan.errors import JanError
 from jan.queue.bounds import Room
-from jan.rpc_errors import OUTCOME_UNKNOWN
 
 _INVALID_REQUEST = "invalid_request_error"
 _SERVER = "server_error"
@@ -59,9 +58,6 @@ def error_response(error: JanError) -> web.Response:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
         response.headers["retry-after-ms"] = str(error.retry_after_seconds * 1000)
     response.headers.update(rate_limit_headers(room_of(error)))
-    if isinstance(error, errors.DeadlineExceededError) or error.code in (OUTCOME_UNKNOWN, "cancelled"):
-        # It may have been done, or is not wanted: a client that repeats it by itself would do it again.
-        response.headers["x-should-retry"] = "false"
     return response
 
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from gateway.anthropic.errors import in_anthropics_form
 from gateway.http import guard
 from gateway.http.errors import error_response, framework_error_response
+from gateway.http.retries import SHOULD_RETRY, must_not_retry
 from gateway.keys import LEAVING, METRICS, REQUEST_ID, SETTINGS, STARTED
 from jan.errors import InternalError, JanError
 from jan.ids import RequestId
@@ -54,15 +55,21 @@ async def catch(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except JanError as error:
-        return in_anthropics_form(request, error_response(error), error)
+        return _told(request, error)
     except web.HTTPException as error:
         return in_anthropics_form(request, framework_error_response(error, request))
     except ConnectionError:
         raise  # the client left: there is nobody to answer
     except Exception:
         logger.exception("request failed", method=request.method, route=route_name(request))
-        failure = error_response(InternalError("The server had an error while processing your request."))
-        return in_anthropics_form(request, failure)
+        return _told(request, InternalError("The server had an error while processing your request."))
+
+
+def _told(request: web.Request, error: JanError) -> web.Response:
+    response = error_response(error)
+    if must_not_retry(request, error):
+        response.headers[SHOULD_RETRY] = "false"
+    return in_anthropics_form(request, response, error)
 
 
 @web.middleware

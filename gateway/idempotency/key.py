@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway.http.body import read_bytes
+from gateway.http.retries import IDEMPOTENCY_KEY
 from gateway.http.uploads import DIGEST, UploadDigest, hear_out
 from gateway.idempotency.new_ids import NewIds
 from gateway.queueing.tenant import holder_of
 from jan.errors import InvalidArgumentError, TooLargeError
 
-HEADER = "Idempotency-Key"
 MAX_KEY_LENGTH = 255
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?", re.ASCII)
 # What is sent here goes to the disk as it comes, and may be larger than memory.
@@ -46,12 +46,12 @@ def key_of(request: web.Request) -> str | None:
 
     Raises InvalidArgumentError: several keys, or one that is empty, too long, or not printable ASCII.
     """
-    keys = request.headers.getall(HEADER, [])
+    keys = request.headers.getall(IDEMPOTENCY_KEY, [])
     if request.method != "POST" or not keys or request.match_info.http_exception is not None:
         return None
     if len(keys) > 1 or len(keys[0]) > MAX_KEY_LENGTH or not _KEY.fullmatch(keys[0]):
         raise InvalidArgumentError(
-            f"Send one {HEADER} of at most {MAX_KEY_LENGTH} printable ASCII characters.",
+            f"Send one {IDEMPOTENCY_KEY} of at most {MAX_KEY_LENGTH} printable ASCII characters.",
             code="invalid_idempotency_key",
         )
     return keys[0]

@@ -20,6 +20,7 @@ from aiohttp import web
 from redis.exceptions import RedisError
 
 from gateway.http.rate_limits import RATE_LIMIT_HEADERS
+from gateway.http.retries import GENERATIONS
 from gateway.http.sse import STREAM_RECORD, StreamRecord
 from gateway.http.uploads import DIGEST
 from gateway.idempotency.key import IDENTITY, Identity, identify, is_same_upload, key_of
@@ -36,8 +37,6 @@ from jan.ids import CompletionId, RunId, ThreadId
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 REPLAYED = {"Idempotency-Replayed": "true"}
-# These change nothing, so a client that leaves frees its place at once, and the answer is made anew.
-_GENERATIONS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/messages"})
 _TEMPORARY = frozenset({408, 409, 425, 429})
 _SERVER_ERRORS = 500
 
@@ -58,8 +57,8 @@ async def keep_answers(request: web.Request, handler: Handler) -> web.StreamResp
         await asyncio.wait({task})
     except asyncio.CancelledError:
         resource = request.match_info.route.resource
-        if resource is not None and resource.canonical in _GENERATIONS:
-            task.cancel()
+        if resource is not None and resource.canonical in GENERATIONS:
+            task.cancel()  # it changes nothing: its place is free at once, and the answer is made anew
         raise
     try:
         return task.result()

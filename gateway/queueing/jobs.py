@@ -297,4 +297,4 @@ def _unavailable(error: Exception) -> UnavailableError:
 
 
 def _lost() -> UnavailableError:
-    return UnavailableError("The server lost this request; send it again.", code="job_lost")
+    return UnavailableError("The server lost this request; send it again.", code="job_lost", retry_after_seconds=1)

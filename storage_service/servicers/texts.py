@@ -58,7 +58,7 @@ class TextServicer(TextServiceServicer):
         except ExtractionError as error:
             raise InternalError(str(error)) from None
         except StoppedError:
-            raise UnavailableError("Storage is leaving; ask again.") from None
+            raise UnavailableError("Storage is leaving; ask again.", retry_after_seconds=1) from None
         if len(text.encode()) > MAX_TEXT_BYTES:
             message = f"'{name:.100}' has more than {MAX_TEXT_BYTES} bytes of text; put it into a vector store instead."
             raise InvalidArgumentError(message, code="invalid_file")

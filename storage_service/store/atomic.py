@@ -42,7 +42,7 @@ def again_if_changed(work: Callable[[], Result]) -> Result:
     for _ in range(_TRIES):
         with contextlib.suppress(ChangedMeanwhileError):
             return work()
-    raise ConflictError("Another program keeps changing this file; try again.")
+    raise ConflictError("Another program keeps changing this file; try again.", retry_after_seconds=1)
 
 
 @contextlib.contextmanager

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import openai
 import pytest
-from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionUserMessageParam
 from redis.asyncio import Redis
 
@@ -19,6 +17,7 @@ from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_mod
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
 from tests.fixtures.worker import ScriptedWorker
+from tests.gateway.http.conftest import Waits, client_of
 from tests.gateway.queueing.test_back_pressure import ask, until_waiting
 from tests.gateway.routes.test_runs import new_thread, until_ended
 
@@ -29,10 +28,6 @@ MESSAGE: ChatCompletionUserMessageParam = {"role": "user", "content": "Hi"}
 def told(headers: Any) -> dict[str, str]:
     """The headers of limits in an answer."""
     return {name.lower().removeprefix(LIMITS): value for name, value in headers.items() if LIMITS in name.lower()}
-
-
-def client_of(gateway: Gateway, **options: Any) -> AsyncOpenAI:
-    return AsyncOpenAI(base_url=f"{gateway.url}v1", api_key="ann", **options)
 
 
 @pytest.mark.parametrize(("seconds", "duration"), [(1, "1s"), (59, "59s"), (60, "1m0s"), (366, "6m6s")])
@@ -113,29 +108,12 @@ async def test_a_key_used_again_has_no_old_limits(gateway: Gateway, worker: Scri
     await answering
 
 
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Awaitable[object]]], list[float]]:
-    """Has the client do something instead of waiting before it tries again; answers how long it would have waited."""
-
-    def install(instead: Callable[[], Awaitable[object]]) -> list[float]:
-        seconds: list[float] = []
-
-        async def wait(delay: float) -> None:
-            seconds.append(delay)
-            await instead()
-
-        monkeypatch.setattr("openai._base_client.anyio.sleep", wait)
-        return seconds
-
-    return install
-
-
 async def test_openais_client_comes_again_to_a_full_queue_when_it_was_told_to(
     storage_server: StorageServer,
     redis_server: RedisServer,
     redis: Redis,
     worker: ScriptedWorker,
-    waits: Callable[[Callable[[], Awaitable[object]]], list[float]],
+    waits: Waits,
 ) -> None:
     write_model(storage_server.janroot)
     async with (
@@ -163,7 +141,7 @@ async def test_openais_client_comes_again_to_a_full_queue_when_it_was_told_to(
 
 
 async def test_openais_client_comes_again_to_a_model_that_is_away_when_it_was_told_to(
-    gateway: Gateway, worker: ScriptedWorker, waits: Callable[[Callable[[], Awaitable[object]]], list[float]]
+    gateway: Gateway, worker: ScriptedWorker, waits: Waits
 ) -> None:
     away = UnavailableError("The engine starts.", code="engine_unavailable", retry_after_seconds=7)
 
