@@ -77,8 +77,9 @@ DIFFERENCES: Final = (
         },
     ),
     Difference(
-        "The chunks of a streamed completion have no `finish_reason` before the last one.",
-        nullable={"CreateCompletionResponse": ("choices[].finish_reason",)},
+        "The chunks of a streamed completion have no `finish_reason` before the last one, and where `usage` is asked"
+        " for, it is null in all but the last.",
+        nullable={"CreateCompletionResponse": ("choices[].finish_reason", "usage")},
     ),
     Difference(
         "An embedding is text when `encoding_format` is `base64`, which OpenAI's SDKs ask for.",
