@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
 from aiohttp import web
@@ -52,6 +52,11 @@ class ServedEngine:
     def url(self) -> str:
         return self.engine.url
 
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """What it was asked so far."""
+        return list(self.engine.requests)
+
     def hold(self) -> Callable[[], None]:
         """Say nothing until what is returned is called."""
         return self.engine.hold_from(self.loop)
@@ -61,20 +66,27 @@ class ServedEngine:
 def serving() -> Iterator[ServedEngine]:
     """The engine on a free port, for as long as the block lasts."""
     served = ServedEngine()
+    with in_thread(served.engine.serving(), served.loop):
+        yield served
+
+
+@contextmanager
+def in_thread(server: AbstractAsyncContextManager[object], loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Have a server open in a thread of its own, for as long as the block lasts; its loop is closed after that."""
     stop = asyncio.Event()
     ready = threading.Event()
 
     async def serve() -> None:
-        async with served.engine.serving():
+        async with server:
             ready.set()
             await stop.wait()
 
-    thread = threading.Thread(target=served.loop.run_until_complete, args=(serve(),), name="calling-engine")
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="served")
     thread.start()
     assert ready.wait(30)
     try:
-        yield served
+        yield
     finally:
-        served.loop.call_soon_threadsafe(stop.set)
+        loop.call_soon_threadsafe(stop.set)
         thread.join()
-        served.loop.close()
+        loop.close()

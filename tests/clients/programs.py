@@ -18,11 +18,11 @@ SECONDS = 200.0
 """When a client is given up, on a machine that may be busy."""
 
 
-def run(client: str, script: str, *, url: str, folder: Path) -> dict[str, dict[str, Any]]:
-    """Run a script to its end, and return what each of its parts saw or why it failed."""
+def run(client: str, script: str, *, url: str, folder: Path, **also: str) -> dict[str, dict[str, Any]]:
+    """Run a script to its end, and return what each of its parts saw or why it failed; `also`: more variables."""
     done = subprocess.run(
         command(client, script, folder=folder),
-        env=environment(url, folder),
+        env=environment(url, folder) | also,
         capture_output=True,
         text=True,
         timeout=SECONDS,

@@ -3,6 +3,7 @@
 import OpenAI from "openai";
 import { zodFunction, zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
+import { error } from "./failure.mjs";
 import { EMBEDDER, MODEL, tell } from "./told.mjs";
 
 const client = new OpenAI({ maxRetries: 0 });
@@ -125,21 +126,6 @@ async function errors() {
     response: await error(client.responses.retrieve("resp_unknown")),
     left_out: await error(client.moderations.create({ input: "x" })),
   };
-}
-
-async function error(call) {
-  try {
-    await call;
-  } catch (raised) {
-    return {
-      class: raised.constructor.name,
-      status: raised.status,
-      code: raised.code,
-      param: raised.param,
-      request_id: Boolean(raised.requestID),
-    };
-  }
-  return null;
 }
 
 // A reader who leaves: the queue says when the place of its answer is free again.

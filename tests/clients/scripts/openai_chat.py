@@ -5,6 +5,7 @@ import warnings
 from typing import Literal
 
 import openai
+from failure import error
 from openai import OpenAI
 from pydantic import BaseModel
 from told import EMBEDDER, MODEL, tell
@@ -116,20 +117,6 @@ def errors():
         "response": error(lambda: client.responses.retrieve("resp_unknown")),
         "left_out": error(lambda: client.moderations.create(input="x")),
     }
-
-
-def error(call):
-    try:
-        call()
-    except openai.APIStatusError as raised:
-        return {
-            "class": type(raised).__name__,
-            "status": raised.status_code,
-            "code": raised.code,
-            "param": raised.param,
-            "request_id": bool(raised.request_id),
-        }
-    return None
 
 
 tell(

@@ -1,6 +1,7 @@
 // What every script in JavaScript does at its end: run its parts and print what each saw, as one JSON object.
 
 export const MODEL = process.env.JANROOT_MODEL;
+export const CALLS = process.env.JANROOT_CALLS;
 export const EMBEDDER = process.env.JANROOT_EMBEDDER;
 
 // Run the parts in order; one that fails tells its trace and hides no other.
