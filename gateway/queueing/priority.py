@@ -25,11 +25,12 @@ _CLASS_OF_TIER: dict[str, Priority] = {
     "fast": jobs_pb2.PRIORITY_INTERACTIVE,
     "flex": jobs_pb2.PRIORITY_BATCH,
 }
+_TIER_TOLD = {"flex": "flex", "priority": "priority", "fast": "priority"}
 
 
 def tier_told(asked: str | None) -> str:
-    """The tier that an answer names: the one that was asked for, `default` where that was left to us; "" unasked."""
-    return "" if asked is None else asked if asked in _CLASS_OF_TIER else "default"
+    """The tier that an answer names, as OpenAI says it: `default` where it was left to us; "" where nobody asked."""
+    return "" if asked is None else _TIER_TOLD.get(asked, "default")
 
 
 def priority_of(request: web.Request, *, stream: bool, service_tier: str | None = None) -> Priority:

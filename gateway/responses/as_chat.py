@@ -8,6 +8,7 @@ import orjson
 
 from gateway.completions.chat import chat_body, chat_job
 from gateway.completions.parameters import layered, stored_parameters
+from gateway.convert.json_fields import from_text
 from gateway.images.shown import Images
 from gateway.models.lookup import model_spec
 from gateway.queueing.failures import failure_of
@@ -31,6 +32,8 @@ class UnstoredAnswer:
         self._run = run
         self._events = ResponseEvents(run.id)
         self._finish_reason = ""
+        self._may_call = bool(from_text(run.tools_json, []))
+        self._blank = ""
         self._said_anything = False
 
     def opening(self) -> bytes:
@@ -67,15 +70,23 @@ class UnstoredAnswer:
         if thought := delta.get("reasoning_content"):
             frames += self._events.think(thought)
         if text := delta.get("content"):
-            self._said_anything = True
-            frames += self._events.say(text)
+            frames += self._say_text(text)
         for call in delta.get("tool_calls") or ():
             self._said_anything = True
             frames += self._events.call(call)
         return frames
 
+    def _say_text(self, text: str) -> bytes:
+        """White space may be all that stands in front of a call: then it is told with the next word, or never."""
+        text = self._blank + text
+        if self._may_call and text.isspace() and not self._events.is_speaking:
+            self._blank = text
+            return b""
+        self._blank, self._said_anything = "", True
+        return self._events.say(text)
+
     def _end(self, completed: jobs_pb2.Completed) -> bytes:
-        frames = b"" if self._said_anything else self._events.say("")
+        frames = b"" if self._said_anything else self._events.say(self._blank)
         self._run.usage.CopyFrom(completed.usage)
         if self._finish_reason == "length":
             self._run.status = states.INCOMPLETE

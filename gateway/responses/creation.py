@@ -13,9 +13,9 @@ from gateway.convert.json_fields import to_text
 from gateway.convert.threads import DEFAULT_ASSISTANT, new_thread
 from gateway.idempotency.new_ids import NewIds
 from gateway.models.threads import assistant_of
-from gateway.queueing.priority import Priority, name_of
+from gateway.queueing.priority import Priority, name_of, tier_told
 from gateway.responses.files import with_files_read
-from gateway.responses.objects import asked_of, written
+from gateway.responses.objects import asked_of, no_response, written
 from gateway.runs import states
 from gateway.runs.steps import now
 from gateway.schemas.chat_tools import NamedTool
@@ -86,7 +86,7 @@ def new_run(
     stored, called = stored_parameters(model.parameters_json), body.called()
     choice = called.choice.model_dump() if isinstance(called.choice, NamedTool) else called.choice
     asked = {
-        "told_back": body.told_back(),
+        "told_back": body.told_back() | {"service_tier": tier_told(body.service_tier) or None},
         "in_conversation": place.in_conversation,
         "input": [message.id for message in inputs],
     }
@@ -136,7 +136,7 @@ async def find_response(storage: StorageClient, response_id: str) -> runs_pb2.Ru
         parsed = ResponseId.parse(response_id)
         run = await storage.get_run(parsed.thread_id, parsed.run_id)
     except (NotFoundError, InvalidArgumentError):
-        raise NotFoundError(f"Response with id '{response_id[:160]}' not found.") from None
+        raise no_response(response_id) from None
     asked_of(run)
     return run
 

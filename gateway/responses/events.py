@@ -93,6 +93,11 @@ class ResponseEvents:
         """Work on it has begun."""
         return self._frame("response.in_progress", response=response)
 
+    @property
+    def is_speaking(self) -> bool:
+        """Whether the next words belong to a message that was begun."""
+        return self._said is not None and self._said.kind is _MESSAGE
+
     def think(self, text: str) -> bytes:
         """The model begins to think, or goes on with it."""
         return self._go_on(_THOUGHT, derived_ids.reasoning_item_id, text)

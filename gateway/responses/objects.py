@@ -91,8 +91,13 @@ def asked_of(run: runs_pb2.Run) -> JsonObject:
     """What the request said beyond what a run has words for. Raises NotFoundError: it is no response any more."""
     asked: JsonObject = from_text(run.response_json, {})
     if "told_back" not in asked:
-        raise NotFoundError(f"No response found with id '{ResponseId.of(run.id, run.thread_id)}'.")
+        raise no_response(ResponseId.of(run.id, run.thread_id))
     return asked
+
+
+def no_response(response_id: str) -> NotFoundError:
+    """The error for a response that is not there, or not any more."""
+    return NotFoundError(f"Response with id {response_id[:160]!a} not found.")
 
 
 def may_cut(run: runs_pb2.Run) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from aiohttp import web
 
 from gateway.convert.items import item_from_message, new_item
@@ -40,7 +43,8 @@ async def create_conversation(request: web.Request) -> web.Response:
 @routes.get("/v1/conversations/{conversation_id}")
 async def get_conversation(request: web.Request) -> web.Response:
     """A conversation, whichever API made it."""
-    return json_response(_conversation(await request.app[STORAGE].get_thread(_thread_id_of(request))))
+    with _or_not_found(request):
+        return json_response(_conversation(await request.app[STORAGE].get_thread(_thread_id_of(request))))
 
 
 @routes.post("/v1/conversations/{conversation_id}")
@@ -50,14 +54,17 @@ async def update_conversation(request: web.Request) -> web.Response:
     thread = threads_pb2.Thread(id=_thread_id_of(request), metadata_json=to_text(body.metadata or {}))
     update = threads_pb2.UpdateThreadRequest(thread=thread)
     update.update_mask.paths.extend(["metadata_json"] if "metadata" in body.model_fields_set else [])
-    return json_response(_conversation(await request.app[STORAGE].update_thread(update)))
+    with _or_not_found(request):
+        return json_response(_conversation(await request.app[STORAGE].update_thread(update)))
 
 
 @routes.delete("/v1/conversations/{conversation_id}")
 async def delete_conversation(request: web.Request) -> web.Response:
     """Move a conversation with all it holds into the trash; an active response ends. 404 the second time."""
     thread_id = _thread_id_of(request)
-    await cancel_jobs(request, await request.app[STORAGE].delete_thread(thread_id))
+    with _or_not_found(request):
+        ended = await request.app[STORAGE].delete_thread(thread_id)
+    await cancel_jobs(request, ended)
     return json_response({"id": ConversationId.of(thread_id), "object": "conversation.deleted", "deleted": True})
 
 
@@ -67,7 +74,8 @@ async def list_items(request: web.Request) -> web.Response:
     check_include_of(request.query)
     page = read_page(request, MessageId)
     asked = messages_pb2.ListMessagesRequest(thread_id=_thread_id_of(request), page=page)
-    listed = await request.app[STORAGE].list_messages(asked)
+    with _or_not_found(request):
+        listed = await request.app[STORAGE].list_messages(asked)
     return json_response(list_envelope([*map(item_from_message, listed.messages)], has_more=listed.has_more))
 
 
@@ -79,7 +87,8 @@ async def create_items(request: web.Request) -> web.Response:
     thread_id, ids = _thread_id_of(request), new_ids(request)
     items = await with_files_read(request.app[STORAGE], body.items)
     messages = [new_item(item, ids, thread_id) for item in items]
-    stored = [await request.app[STORAGE].create_message(message) for message in messages]
+    with _or_not_found(request):
+        stored = [await request.app[STORAGE].create_message(message) for message in messages]
     return json_response(list_envelope([*map(item_from_message, stored)], has_more=False))
 
 
@@ -88,23 +97,36 @@ async def get_item(request: web.Request) -> web.Response:
     """One item."""
     check_include_of(request.query)
     item_id = path_id(request, "item_id", MessageId)
-    return json_response(item_from_message(await request.app[STORAGE].get_message(_thread_id_of(request), item_id)))
+    with _or_not_found(request, "item_id"):
+        return json_response(item_from_message(await request.app[STORAGE].get_message(_thread_id_of(request), item_id)))
 
 
 @routes.delete("/v1/conversations/{conversation_id}/items/{item_id}")
 async def delete_item(request: web.Request) -> web.Response:
     """Remove an item; answers the conversation. 404 the second time."""
     thread_id = _thread_id_of(request)
-    await request.app[STORAGE].delete_message(thread_id, path_id(request, "item_id", MessageId))
+    with _or_not_found(request, "item_id"):
+        await request.app[STORAGE].delete_message(thread_id, path_id(request, "item_id", MessageId))
     return json_response(_conversation(await request.app[STORAGE].get_thread(thread_id)))
+
+
+@contextmanager
+def _or_not_found(request: web.Request, name: str = "conversation_id") -> Iterator[None]:
+    """Say in this API's words that what the path names is not there. Raises NotFoundError."""
+    try:
+        yield
+    except NotFoundError:
+        what = name.removesuffix("_id").capitalize()
+        raise NotFoundError(f"{what} with id {request.match_info[name][:160]!a} not found.") from None
 
 
 def _thread_id_of(request: web.Request) -> ThreadId:
     """The thread that the path's conversation is. Raises NotFoundError: no conversation can be called so."""
-    try:
-        return path_id(request, "conversation_id", ConversationId).thread_id
-    except InvalidArgumentError:
-        raise NotFoundError("No conversation found with that id.") from None
+    with _or_not_found(request):
+        try:
+            return path_id(request, "conversation_id", ConversationId).thread_id
+        except InvalidArgumentError as error:
+            raise NotFoundError(error.message) from None
 
 
 def _conversation(thread: threads_pb2.Thread) -> JsonObject:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import orjson
 from aiohttp import web
 
@@ -29,7 +31,7 @@ from gateway.runs import states
 from gateway.runs.cancelling import cancel_run
 from gateway.schemas.response_items import check_eyes, image_names
 from gateway.schemas.responses import CompactResponse, CountInputTokens, CreateResponse, check_include_of
-from jan.errors import DeadlineExceededError, FailedPreconditionError, UnavailableError
+from jan.errors import DeadlineExceededError, FailedPreconditionError, NotFoundError, UnavailableError
 from jan.ids import MessageId, ResponseId, RunId, ThreadId
 from jan.inference.v1 import jobs_pb2
 from jan.rpc_errors import OUTCOME_UNKNOWN
@@ -119,7 +121,10 @@ async def cancel_response(request: web.Request) -> web.Response:
     storage = request.app[STORAGE]
     run = await find_response(storage, request.match_info["response_id"])
     if run.status != states.CANCELLED:
-        run = await cancel_run(storage, request.app[JOBS], ThreadId(run.thread_id), RunId(run.id))
+        try:
+            run = await cancel_run(storage, request.app[JOBS], ThreadId(run.thread_id), RunId(run.id))
+        except FailedPreconditionError:
+            raise FailedPreconditionError("The response cannot be cancelled: it has ended.") from None
     return json_response(await stored_response(storage, await _until_over(request, run)))
 
 
@@ -142,7 +147,10 @@ async def list_input_items(request: web.Request) -> web.Response:
     check_include_of(request.query)
     run = await find_response(storage, request.match_info["response_id"])
     chosen, has_more = page_of([{"id": id_} for id_ in asked_of(run)["input"]], page)
-    messages = [await storage.get_message(run.thread_id, one["id"]) for one in chosen]
+    messages = []
+    for one in chosen:
+        with contextlib.suppress(NotFoundError):  # it was taken out of its thread
+            messages.append(await storage.get_message(run.thread_id, one["id"]))
     return json_response(list_envelope([*map(item_from_message, messages)], has_more=has_more))
 
 

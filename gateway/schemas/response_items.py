@@ -90,9 +90,13 @@ class FilePart(RequestModel):
     file_data: str | None = None
     file_url: str | None = None
     filename: Annotated[str, StringConstraints(max_length=255), NO_NUL] | None = None
+    detail: Literal["auto", "low", "high"] | None = None
 
     @model_validator(mode="after")
     def _says_where_it_is(self) -> Self:
+        if self.detail == "high":
+            message = "Of files models here are shown the text alone: leave out the 'detail' 'high'"
+            raise PydanticCustomError("unsupported_content", message)
         if self.file_url is not None:
             message = "Files are not fetched for a model: send 'file_data' or 'file_id', not 'file_url'"
             raise PydanticCustomError("unsupported_content", message)
@@ -149,7 +153,25 @@ class MessageItem(RequestModel):
     content: Annotated[ShownParts, BeforeValidator(_as_parts)]
 
 
-class FunctionCallItem(RequestModel):
+class Caller(RequestModel):
+    """Who called a function: the model itself."""
+
+    type: Literal["direct"]
+
+
+def _no_namespace(value: Any) -> None:
+    if value is not None:
+        raise PydanticCustomError("unsupported_content", "Functions here have no namespaces; leave it out")
+
+
+class OfFunction(RequestModel):
+    """What both of the next have in common: a function goes by its name alone, and nobody but the model calls it."""
+
+    namespace: Annotated[None, BeforeValidator(_no_namespace)] = None
+    caller: Caller | None = None
+
+
+class FunctionCallItem(OfFunction):
     """A call of a function that an earlier response made, sent along."""
 
     type: Literal["function_call"]
@@ -158,7 +180,7 @@ class FunctionCallItem(RequestModel):
     arguments: Text
 
 
-class FunctionOutputItem(RequestModel):
+class FunctionOutputItem(OfFunction):
     """What a function that the client ran gave back."""
 
     type: Literal["function_call_output"]
@@ -258,8 +280,10 @@ AnyItem: TypeAlias = MessageItem | FunctionCallItem | FunctionOutputItem | Reaso
 
 
 def _as_items(value: Any) -> Any:
+    if value is None:
+        return []
     return [{"role": "user", "content": value}] if isinstance(value, str) else value
 
 
 Items = Annotated[list[Annotated[Item, BeforeValidator(_only_known)]], BeforeValidator(_as_items), COUNTABLE]
-"""A text stands for one message of the user's."""
+"""A text stands for one message of the user's, null for none."""

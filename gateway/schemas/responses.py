@@ -35,10 +35,10 @@ _PARTLY: Final = {
     "input": "texts, images, documents without `file_url`, function calls and outputs, reasoning, compactions",
     "include": "`message.output_text.logprobs` is refused; of the others there is never anything",
     "max_tool_calls": "it counts built-in tools, of which there are none",
-    "reasoning": "`effort`; of summaries `auto` alone, which gives none",
+    "reasoning": "`effort`; of summaries `auto` alone, which gives none; `mode` standard, `context` auto",
     "stream_options": "`include_obfuscation` is refused",
     "text": "`verbosity` other than medium is refused",
-    "tools": "functions; all others are refused",
+    "tools": "functions, without `output_schema`, `defer_loading` and programs that call them; all others are refused",
     "top_logprobs": "0 alone",
 }
 
@@ -75,6 +75,8 @@ class Reasoning(RequestModel):
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     summary: str | None = None
     generate_summary: str | None = None
+    mode: str | None = None
+    context: str | None = None
 
 
 def _only_functions(tool: Any) -> Any:
@@ -92,6 +94,19 @@ class FunctionTool(ChatFunction):
     """A function, whose fields stand beside the type here."""
 
     type: Literal["function"]
+    output_schema: JsonObject | None = None
+    defer_loading: bool | None = None
+    allowed_callers: list[str] | None = None
+
+    @property
+    def refused(self) -> str | None:
+        """The field that asks for what is not here: a program that calls functions, a search among them."""
+        asked = {
+            "output_schema": self.output_schema is not None,
+            "defer_loading": bool(self.defer_loading),
+            "allowed_callers": self.allowed_callers not in (None, [], ["direct"]),
+        }
+        return next((name for name, is_asked in asked.items() if is_asked), None)
 
     def for_chat(self) -> ChatTool:
         """The tool as chats spell it."""
@@ -197,6 +212,10 @@ class CreateResponse(RequestModel):
             # Nobody sums thoughts up here, which `auto` leaves to us; they are told in full.
             "reasoning.summary": reasoning.summary not in (None, "auto"),
             "reasoning.generate_summary": reasoning.generate_summary not in (None, "auto"),
+            "reasoning.mode": reasoning.mode not in (None, "standard"),
+            # No model is shown thoughts again, which `auto` leaves to us.
+            "reasoning.context": reasoning.context not in (None, "auto"),
+            **{f"tools[{place}].{tool.refused}": bool(tool.refused) for place, tool in enumerate(self.tools or ())},
         }
         for name, is_asked in refused.items():
             if is_asked:
@@ -248,7 +267,6 @@ class CreateResponse(RequestModel):
             "user": self.user,
             "safety_identifier": self.safety_identifier,
             "prompt_cache_key": self.prompt_cache_key,
-            "service_tier": self.service_tier,
         }
 
 

@@ -21,7 +21,7 @@ async def test_a_conversation_is_made_read_changed_and_deleted(openai_client: As
     changed = await openai_client.conversations.update(made.id, metadata={"c": "d"})
     assert changed.metadata == {"c": "d"}
     assert (await openai_client.conversations.delete(made.id)).deleted
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match=f"Conversation with id '{made.id}' not found"):
         await openai_client.conversations.retrieve(made.id)
 
 
@@ -43,7 +43,7 @@ async def test_items_are_appended_listed_read_and_removed(openai_client: AsyncOp
     assert first.id is not None
     assert await openai_client.conversations.items.retrieve(first.id, conversation_id=conversation.id) == first
     await openai_client.conversations.items.delete(first.id, conversation_id=conversation.id)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match=f"Item with id '{first.id}' not found"):
         await openai_client.conversations.items.retrieve(first.id, conversation_id=conversation.id)
 
 

@@ -136,6 +136,23 @@ async def test_only_what_was_said_last_is_cut(
         assert await openai_client.responses.retrieve(response.id) == response
 
 
+@pytest.mark.parametrize("store", [True, False])
+async def test_white_space_between_thoughts_and_a_call_is_no_message(
+    worker: ScriptedWorker, openai_client: AsyncOpenAI, store: bool
+) -> None:
+    async def answer() -> None:
+        job = await worker.take()
+        await job.begin()
+        await job.think("Rome?")
+        await job.say("\n\n")
+        await job.call(0, "weather", "{}")
+        await job.finish("tool_calls")
+
+    asking = openai_client.responses.create(model=MODEL_ID, input="Hi", tools=TOOLS, store=store)
+    response, _ = await asyncio.gather(asking, answer())
+    assert [item.type for item in response.output] == ["reasoning", "function_call"]
+
+
 async def test_thoughts_in_front_of_a_call(worker: ScriptedWorker, openai_client: AsyncOpenAI) -> None:
     async def think_and_call() -> None:
         job = await worker.take()

@@ -166,6 +166,40 @@ async def test_nothing_is_kept_of_a_response_that_is_not_to_be_stored(
     assert len(await thread_texts(gateway, first)) == 2
 
 
+FUNCTION: Any = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+CALL: Any = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+FILE: Any = {"type": "input_file", "file_data": "aGVsbG8=", "filename": "a.txt"}
+
+
+async def test_null_and_what_asks_for_nothing_new_are_as_if_left_out(
+    worker: ScriptedWorker, openai_client: AsyncOpenAI
+) -> None:
+    tool = FUNCTION | {"defer_loading": False, "allowed_callers": ["direct"], "output_schema": None}
+    first, _ = await respond(
+        openai_client, worker, tools=[tool], reasoning={"mode": "standard", "context": "auto"}, service_tier="fast"
+    )
+    assert first.service_tier == "priority"
+    body = {"previous_response_id": first.id, "service_tier": "auto", "extra_body": {"input": None}}
+    call = CALL | {"caller": {"type": "direct"}, "namespace": None, "status": "completed", "id": "fc_1"}
+    second, _ = await respond(openai_client, worker, "Two", **body)
+    assert (second.output_text, second.service_tier) == ("Two", "default")
+    third, asked = await respond(openai_client, worker, "Three", input=[call, {"role": "user", "content": "Hi"}])
+    assert third.service_tier is None
+    assert [one["role"] for one in asked["messages"]] == ["user"]
+
+
+async def test_an_input_that_was_taken_out_of_its_thread_is_not_listed(
+    worker: ScriptedWorker, openai_client: AsyncOpenAI
+) -> None:
+    inputs: Any = [{"role": "user", "content": text} for text in ("One", "Two")]
+    response, _ = await respond(openai_client, worker, input=inputs)
+    items = (await openai_client.responses.input_items.list(response.id, order="asc")).data
+    conversation_id = f"conv_{response.model_dump()['thread_id']}"
+    assert items[0].id is not None
+    await openai_client.conversations.items.delete(items[0].id, conversation_id=conversation_id)
+    assert (await openai_client.responses.input_items.list(response.id)).data == items[1:]
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -183,6 +217,15 @@ async def test_nothing_is_kept_of_a_response_that_is_not_to_be_stored(
         ({"include": ["message.output_text.logprobs"]}, "include"),
         ({"text": {"verbosity": "high"}}, "text.verbosity"),
         ({"reasoning": {"summary": "detailed"}}, "reasoning.summary"),
+        ({"reasoning": {"mode": "pro"}}, "reasoning.mode"),
+        ({"reasoning": {"context": "all_turns"}}, "reasoning.context"),
+        ({"tools": [FUNCTION | {"defer_loading": True}]}, "tools[0].defer_loading"),
+        ({"tools": [FUNCTION, FUNCTION | {"allowed_callers": ["programmatic"]}]}, "tools[1].allowed_callers"),
+        ({"tools": [FUNCTION | {"output_schema": {}}]}, "tools[0].output_schema"),
+        ({"input": [CALL | {"namespace": "web"}]}, "input[0].namespace"),
+        ({"input": [CALL | {"caller": {"type": "program", "caller_id": "p"}}]}, "input[0].caller.type"),
+        ({"input": [{"role": "user", "content": [FILE | {"detail": "high"}]}]}, "input[0].content[0]"),
+        ({"service_tier": "ultrafast"}, "service_tier"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"moderation": {"model": "x"}}, "moderation"),
         ({"context_management": [{"type": "compaction"}]}, "context_management"),
