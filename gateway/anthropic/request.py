@@ -64,7 +64,7 @@ def _chat(request: Prompt, model: models_pb2.Model, *, sees: bool, **sampling: A
         raise InvalidArgumentError(message, param=image, code="unsupported_content")
     fields = {
         "messages": conversation(request.system or (), request.messages),
-        "response_format": None if request.output_config is None else request.output_config.response_format(),
+        "response_format": request.response_format(),
         "reasoning_effort": _effort(request, remote=remote),
         **_tools(request),
         **sampling,

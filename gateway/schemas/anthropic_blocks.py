@@ -16,9 +16,17 @@ Base64 = Annotated[str, StringConstraints(min_length=1, pattern=r"^[A-Za-z0-9+/\
 
 
 class Sent(RequestModel):
-    """A part of a request; as Anthropic has it, a field that nobody knows is refused."""
+    """A part of a request; as Anthropic has it, a field that nobody knows is refused, unless it is null.
+
+    Its clients send blocks of an answer back with every field that they know of, and null for those that it had not.
+    """
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: Any) -> Any:
+        return {name: one for name, one in value.items() if one is not None} if isinstance(value, dict) else value
 
 
 class CacheControl(Sent):

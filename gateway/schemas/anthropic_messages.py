@@ -60,12 +60,6 @@ class OutputConfig(Sent):
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
     format: OutputFormat | None = None
 
-    def response_format(self) -> JsonObject | None:
-        """The format as chats spell it."""
-        if self.format is None:
-            return None
-        return {"type": "json_schema", "json_schema": {"name": "answer", "schema": self.format.output_schema}}
-
 
 class Prompt(Sent):
     """What both requests have in common: all that the model's prompt depends on."""
@@ -77,6 +71,7 @@ class Prompt(Sent):
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
+    output_format: OutputFormat | None = None
     cache_control: CacheControl | None = None
     speed: Literal["standard"] | None = None
     mcp_servers: Any = None
@@ -95,8 +90,24 @@ class Prompt(Sent):
             )
             raise InvalidArgumentError(message, param="messages", code="unsupported_parameter")
         self._check_tools()
-        if self.output_config is not None and self.output_config.format is not None:
-            _check_format(self.output_config.format)
+        if self.output_format is not None and self._format_of_config is not None:
+            message = "'output_format' is the older name of 'output_config.format'; send one of them."
+            raise InvalidArgumentError(message, param="output_format")
+        if self.output_format is not None:
+            _check_format(self.output_format, "output_format")
+        if self._format_of_config is not None:
+            _check_format(self._format_of_config, "output_config.format")
+
+    @property
+    def _format_of_config(self) -> OutputFormat | None:
+        return None if self.output_config is None else self.output_config.format
+
+    def response_format(self) -> JsonObject | None:
+        """What shape the answer must have, as chats spell it."""
+        asked = self.output_format or self._format_of_config
+        if asked is None:
+            return None
+        return {"type": "json_schema", "json_schema": {"name": "answer", "schema": asked.output_schema}}
 
     def _check_tools(self) -> None:
         names = [tool.name for tool in self.tools or ()]
@@ -154,9 +165,9 @@ class MessagesRequest(Prompt):
         return None if self.metadata is None else self.metadata.user_id
 
 
-def _check_format(format_: OutputFormat) -> None:
+def _check_format(format_: OutputFormat, name: str) -> None:
     try:
         JsonSchemaFormat.model_validate({"name": "answer", "schema": format_.output_schema})
     except ValueError:
-        message = "Invalid 'output_config.format.schema': it is too large, too deep, or refers to itself."
-        raise InvalidArgumentError(message, param="output_config.format.schema", code="invalid_schema") from None
+        message = f"Invalid '{name}.schema': it is too large, too deep, or refers to itself."
+        raise InvalidArgumentError(message, param=f"{name}.schema", code="invalid_schema") from None

@@ -22,6 +22,8 @@ TOOL: Any = {
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
 }
 
+FORMAT: Any = {"type": "json_schema", "schema": {"type": "object", "properties": {"a": {"type": "integer"}}}}
+
 
 def asked(**fields: Any) -> dict[str, Any]:
     return {"model": MODEL_ID, "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}], **fields}
@@ -181,6 +183,37 @@ async def test_a_stop_sequence_ends_the_answer_and_frees_its_slot(
     assert message.content[0].text == "One "
 
 
+@pytest.mark.parametrize("spelled", [{"output_format": FORMAT}, {"output_config": {"format": FORMAT}}])
+async def test_an_answer_has_a_shape_under_either_name(
+    gateway: Gateway, worker: ScriptedWorker, spelled: dict[str, Any]
+) -> None:
+    asking = asyncio.create_task(gateway.json("POST", MESSAGES, asked(**spelled)))
+    body = (await worker.answer(['{"a":1}'])).body
+    assert (await asking)["content"][0]["text"] == '{"a":1}'
+    assert body["response_format"]["json_schema"]["schema"] == FORMAT["schema"]
+
+
+async def test_blocks_of_an_answer_are_taken_back_as_the_client_has_them(
+    worker: ScriptedWorker, anthropic_client: AsyncAnthropic
+) -> None:
+    async def call() -> None:
+        job = await worker.take()
+        await job.begin()
+        await job.think("Rome?")
+        await job.say("I look.")
+        await job.call(0, "weather", '{"city":"Rome"}')
+        await job.finish("tool_calls")
+
+    first, _ = await asyncio.gather(anthropic_client.messages.create(**asked(tools=[TOOL])), call())
+    said: Any = [block.model_dump() for block in first.content]
+    results = [{"type": "tool_result", "tool_use_id": said[-1]["id"], "content": "Sunny."}]
+    turns = [*asked()["messages"], {"role": "assistant", "content": said}, {"role": "user", "content": results}]
+    asking = asyncio.create_task(anthropic_client.messages.create(**asked(messages=turns, tools=[TOOL])))
+    body = (await worker.answer()).body
+    assert (await asking).content[0].to_dict() == {"type": "text", "text": "Hello there"}
+    assert [one["role"] for one in body["messages"]] == ["user", "assistant", "tool"]
+
+
 async def test_a_remote_model_is_told_the_stop_sequences(
     worker: ScriptedWorker, anthropic_client: AsyncAnthropic
 ) -> None:
@@ -246,6 +279,8 @@ async def test_a_client_that_leaves_frees_its_slot(worker: ScriptedWorker, anthr
         ({"mcp_servers": [{"type": "url"}]}, "mcp_servers"),
         ({"speed": "fast"}, "speed"),
         ({"no_such_field": 1}, "no_such_field"),
+        ({"output_format": {"type": "json_schema", "schema": {"$ref": "#"}}}, "output_format.schema"),
+        ({"output_format": FORMAT, "output_config": {"format": FORMAT}}, "output_format"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0]"),
         ({"tools": [TOOL, TOOL]}, "tools"),
         ({"tool_choice": {"type": "any"}}, "tool_choice"),
