@@ -22,6 +22,7 @@ from gateway.keys import CHUNK_SEARCH, VECTOR_STORES
 from gateway.queueing.priority import priority_of
 from gateway.queueing.tenant import tenant_of
 from gateway.schemas.vector_stores import CreateVectorStore, ModifyVectorStore, SearchVectorStore
+from gateway.vector_stores.search import Ranked
 from jan.ids import VectorStoreId
 
 RANKED_BY = "X-Janroot-Ranked-By"
@@ -78,8 +79,13 @@ async def search_vector_store(request: web.Request) -> web.Response:
     )
     found = [*map(hit_from_proto, ranked.hits)]
     answer = json_response(text_page("vector_store.search_results.page", found, search_query=queries(body)))
-    answer.headers[RANKED_BY] = f"words; reason={ranked.words_only}" if ranked.words_only else "words, meaning"
+    answer.headers[RANKED_BY] = _ranked_by(ranked)
     return answer
+
+
+def _ranked_by(ranked: Ranked) -> str:
+    """`words, meaning`, or less and why: `words; reason=not_embedded`."""
+    return (", ".join(ranked.by) or "none") + (f"; reason={ranked.reason}" if ranked.reason else "")
 
 
 def _store_id(request: web.Request) -> VectorStoreId:

@@ -50,9 +50,9 @@ class VectorStoreClient:
         request = pb.DeleteVectorStoreRequest(vector_store_id=store_id)
         await call(self._stores.DeleteVectorStore, request, repeatable=False)
 
-    async def search(self, request: pb.SearchVectorStoreRequest) -> Sequence[pb.VectorStoreHit]:
+    async def search(self, request: pb.SearchVectorStoreRequest) -> pb.SearchVectorStoreResponse:
         """Find chunks, the best first."""
-        return (await call(self._stores.SearchVectorStore, request, deadline_seconds=_SEARCH_SECONDS)).hits
+        return await call(self._stores.SearchVectorStore, request, deadline_seconds=_SEARCH_SECONDS)
 
     async def add_file(self, store_id: str, file: files_pb.NewVectorStoreFile) -> files_pb.VectorStoreFile:
         """Add an upload to a vector store; harmless to repeat."""

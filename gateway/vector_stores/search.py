@@ -27,10 +27,15 @@ PATIENCE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """What was found, the best first. words_only: why meanings had no say; empty when they had."""
+    """What was found, the best first.
+
+    by: what ranked the chunks that were looked at, `words` and `meaning`; nothing when there were none. reason: why it
+    was not both for each of them, unless nobody wanted words.
+    """
 
     hits: Sequence[pb.VectorStoreHit]
-    words_only: str
+    by: Sequence[str]
+    reason: str
 
 
 class WordsAloneError(Exception):
@@ -55,10 +60,14 @@ class ChunkSearcher:
             reason = ""
         except WordsAloneError as why:
             reason = str(why)
-        hits = await self._storage.vector_stores.search(request)
-        if hits and not reason and not hits[0].by_meaning:
-            reason = "not_embedded"
-        return Ranked(hits, reason)
+        answer = await self._storage.vector_stores.search(request)
+        if not answer.chunks:
+            return Ranked(answer.hits, [], "no_chunks")
+        if not answer.chunks_with_vectors:
+            return Ranked(answer.hits, ["words"], reason or "not_embedded")
+        wants_words = request.text_weight or not request.embedding_weight
+        reason = "partly_embedded" if answer.chunks_with_vectors < answer.chunks else ""
+        return Ranked(answer.hits, ["words", "meaning"] if wants_words else ["meaning"], reason)
 
     async def _add_vectors(self, request: pb.SearchVectorStoreRequest, tenant: str, priority: Priority) -> None:
         """Give each query its vector. Raises WordsAloneError."""

@@ -96,8 +96,10 @@ class VectorStoreServicer(VectorStoreServiceServicer):
         if not 1 <= request.max_results <= MAX_RESULTS:
             raise InvalidArgumentError(f"max_results must be between 1 and {MAX_RESULTS}.", param="max_num_results")
         wanted = _wanted(request)
-        found = await self._searching.run(lambda: self._search.search(store_id, wanted))
-        return pb.SearchVectorStoreResponse(hits=map(_hit_to_proto, found))
+        ranking = await self._searching.run(lambda: self._search.search(store_id, wanted))
+        return pb.SearchVectorStoreResponse(
+            hits=map(_hit_to_proto, ranking.found), chunks=ranking.chunks, chunks_with_vectors=ranking.with_vectors
+        )
 
     def _shown(self, store: VectorStore) -> pb.VectorStore:
         """A store for the wire, with how far its files are."""

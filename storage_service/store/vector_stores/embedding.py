@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from jan.errors import InvalidArgumentError, JanError
+from jan.errors import JanError
 from jan.ids import FileId, VectorStoreId
 from jan.telemetry import get_logger
 from storage_service.store.vector_stores import vectors
@@ -92,11 +92,12 @@ class Embedding:
     def put(self, store_id: VectorStoreId, embedder: Embedder, rows: Iterable[Embedded], dimensions: int) -> None:
         """Keep vectors, all of this model and of as many dimensions; durable on return.
 
-        What does not follow the vectors that are there, or is of another text than they, is left out. Raises
-        NotFoundError, StorageFullError; InvalidArgumentError: the store's vectors of this model have others.
+        What does not follow the vectors that are there, or is of another text than they, is left out. A store whose
+        vectors are of another model, or have other dimensions, begins anew with these. Raises NotFoundError,
+        StorageFullError.
         """
         with self._stores.lock:
-            self._settle(store_id, embedder, dimensions)
+            self._stores.settle(store_id, embedder, dimensions)
             for each in rows:
                 path = self._files.vectors(store_id, each.file_id)
                 if self._files.holds(store_id, each.file_id):
@@ -109,16 +110,6 @@ class Embedding:
         with self._lock:
             known = self._progress.get(store_id)
         return known[1] if known is not None and known[0] == embedder else None
-
-    def _settle(self, store_id: VectorStoreId, embedder: Embedder, dimensions: int) -> None:
-        """Have the store remember what its vectors are of."""
-        store = self._stores.usable(store_id)
-        if store.embedder == embedder and store.dimensions and store.dimensions != dimensions:
-            raise InvalidArgumentError(
-                f"The vectors of this store have {store.dimensions} dimensions, not {dimensions}.", param="dimensions"
-            )
-        if (store.embedder, store.dimensions) != (embedder, dimensions):
-            self._stores.change(store_id, lambda store: replace(store, embedder=embedder, dimensions=dimensions))
 
     def _due(self, embedder: Embedder) -> list[VectorStoreId]:
         """The stores to look at, from the one after the last on."""
@@ -135,7 +126,9 @@ class Embedding:
         self, store_id: VectorStoreId, embedder: Embedder, index: ChunkIndex, files: Sequence[Chunks]
     ) -> list[Unembedded]:
         """The first chunks of a store without vectors; and note how far it is."""
-        counts = [self._vectors.count(chunks, embedder) for chunks in files]
+        store = self._stores.get(store_id)
+        dimensions = store.dimensions if store.embedder == embedder else 0  # of others none is known before the first
+        counts = [self._vectors.count(chunks, embedder, dimensions) for chunks in files]
         progress = Progress(sum(chunks.count for chunks in files), sum(counts))
         with self._lock:
             self._progress[store_id] = embedder, progress

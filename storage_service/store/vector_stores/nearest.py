@@ -52,10 +52,10 @@ class Vectors:
         self._rows: OrderedDict[Path, tuple[State, Rows]] = OrderedDict()
         self._bytes = 0
 
-    def count(self, chunks: Chunks, embedder: Embedder) -> int:
-        """How many chunks of a file have a vector of this model, from the first on."""
+    def count(self, chunks: Chunks, embedder: Embedder, dimensions: int) -> int:
+        """How many chunks of a file have such a vector of this model, from the first on. dimensions: 0 for any."""
         state = self._state(chunks)
-        return min(state.rows, chunks.count) if state and _is_of(state.heading, chunks, embedder) else 0
+        return min(state.rows, chunks.count) if state and _is_of(state.heading, chunks, embedder, dimensions) else 0
 
     def nearest(self, files: Iterable[Chunks], embedder: Embedder, query: Rows, most: int) -> list[Near]:
         """The chunks that are nearest to the query, the best first; equal ones in the order of the files.
@@ -66,7 +66,7 @@ class Vectors:
         scores: list[Rows] = []
         for chunks in files:
             state = self._state(chunks)
-            if state and _is_of(state.heading, chunks, embedder) and state.heading.dimensions == len(query):
+            if state and _is_of(state.heading, chunks, embedder, len(query)):
                 held.append(chunks)
                 scores.append(self._scores(chunks, state, query))
         return _best(held, scores, most)
@@ -125,8 +125,9 @@ class Vectors:
         self._bytes -= 0 if rows is None else rows.nbytes
 
 
-def _is_of(heading: Heading, chunks: Chunks, embedder: Embedder) -> bool:
-    return heading.embedder == embedder and heading.content == chunks.content
+def _is_of(heading: Heading, chunks: Chunks, embedder: Embedder, dimensions: int) -> bool:
+    same = heading.embedder == embedder and heading.content == chunks.content
+    return same and dimensions in (0, heading.dimensions)
 
 
 def _joined(parts: Sequence[Rows], dimensions: int = 0) -> Rows:

@@ -49,6 +49,24 @@ class Wanted:
     weights: Weights = field(default_factory=Weights)
 
 
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What was found, the best first, among how many chunks; and how many of those were ranked by vectors too."""
+
+    found: Sequence[Found]
+    chunks: int
+    with_vectors: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """Where a search looks. near: the files of which chunks have vectors that can be compared with the queries'."""
+
+    near: Sequence[Chunks]
+    chunks: int
+    with_vectors: int
+
+
 class ChunkSearch:
     """Search in vector stores; one store is asked by one at a time. An index that cannot be used is made anew."""
 
@@ -61,19 +79,19 @@ class ChunkSearch:
         self.on_chunks: Callable[[VectorStoreId], None] = lambda _: None
         """Hears of every store that may have chunks without vectors."""
 
-    def search(self, store_id: VectorStoreId, wanted: Wanted) -> list[Found]:
+    def search(self, store_id: VectorStoreId, wanted: Wanted) -> Ranking:
         """The chunks that match, the best first. Files that are still being processed are not looked into.
 
         Raises NotFoundError; FailedPreconditionError: the store has expired. InvalidArgumentError: a bad filter.
         """
-        self._stores.usable(store_id)
-        self._stores.touch(store_id)
+        self._begin(store_id, wanted)
         completed = self._completed(store_id)
         files = {file.id: file for file in completed if filters.matches(wanted.filters, file.attributes)}
-        hits, by_meaning = self._with_index(
+        hits, looked = self._with_index(
             store_id, completed, lambda index: self._best(store_id, index, wanted, list(files))
         )
-        return [*self._read(store_id, hits, files, by_meaning=by_meaning)]
+        found = [*self._read(store_id, hits, files, by_meaning=bool(looked.near))]
+        return Ranking(found, looked.chunks, looked.with_vectors)
 
     def with_chunks(self, store_id: VectorStoreId, work: Callable[[ChunkIndex, Sequence[Chunks]], Result]) -> Result:
         """Do something with the index of a store, in step with its files, and with what chunks it has.
@@ -106,6 +124,14 @@ class ChunkSearch:
         for path in self._layout.chunk_indexes.iterdir():
             if path.suffix == ".sqlite" and path.name not in kept:
                 search.remove(path)
+
+    def _begin(self, store_id: VectorStoreId, wanted: Wanted) -> None:
+        """Note that the store is in use; and when its model's vectors have other dimensions by now, that, too."""
+        store = self._stores.usable(store_id)
+        self._stores.touch(store_id)
+        if wanted.embedder is not None and wanted.embedder == store.embedder and wanted.vectors:
+            # With every chunk embedded, nothing else would ever tell.
+            self._stores.settle(store_id, wanted.embedder, len(wanted.vectors[0]))
 
     def _completed(self, store_id: VectorStoreId) -> list[StoreFile]:
         return [file for file in self._files.all(store_id) if file.status is FileStatus.COMPLETED]
@@ -168,13 +194,13 @@ class ChunkSearch:
 
     def _best(
         self, store_id: VectorStoreId, index: ChunkIndex, wanted: Wanted, files: Sequence[FileId]
-    ) -> tuple[list[Hit], bool]:
-        """The best chunks for any of the queries, each once with its best score; and whether vectors had a say."""
-        chunks = self._with_vectors(store_id, index, wanted, files)
+    ) -> tuple[list[Hit], _Looked]:
+        """The best chunks for any of the queries, each once with its best score; and where they were looked for."""
+        looked = self._looked(store_id, index, wanted, files)
         best: dict[tuple[str, int], Hit] = {}
         for number, query in enumerate(wanted.queries):
-            if chunks:
-                meaning = self._near(index, wanted, wanted.vectors[number], chunks)
+            if looked.near:
+                meaning = self._near(index, wanted, wanted.vectors[number], looked.near)
                 hits = fusion.fuse(index.search(query, files, _RANKED), meaning, wanted.weights)
             else:
                 hits = index.search(query, files, wanted.limit)
@@ -183,19 +209,18 @@ class ChunkSearch:
                 if place not in best or best[place].score < hit.score:
                     best[place] = hit
         ranked = sorted(best.values(), key=lambda hit: -hit.score)
-        return [hit for hit in ranked if hit.score >= wanted.least_score][: wanted.limit], bool(chunks)
+        return [hit for hit in ranked if hit.score >= wanted.least_score][: wanted.limit], looked
 
-    def _with_vectors(
-        self, store_id: VectorStoreId, index: ChunkIndex, wanted: Wanted, files: Sequence[FileId]
-    ) -> list[Chunks]:
-        """The files of which chunks have vectors that can be compared with the queries'."""
+    def _looked(self, store_id: VectorStoreId, index: ChunkIndex, wanted: Wanted, files: Sequence[FileId]) -> _Looked:
+        every = self._chunks(store_id, index, files)
+        chunks = sum(each.count for each in every)
         embedder = wanted.embedder
         if embedder is None or len(wanted.vectors) != len(wanted.queries) or not wanted.weights.meaning:
-            return []
-        every = [(each, self._vectors.count(each, embedder)) for each in self._chunks(store_id, index, files)]
-        if any(count < each.count for each, count in every):
+            return _Looked([], chunks, 0)
+        counts = [self._vectors.count(each, embedder, len(wanted.vectors[0])) for each in every]
+        if sum(counts) < chunks:
             self.on_chunks(store_id)
-        return [each for each, count in every if count]
+        return _Looked([each for each, count in zip(every, counts, strict=True) if count], chunks, sum(counts))
 
     def _near(self, index: ChunkIndex, wanted: Wanted, query: Rows, chunks: Sequence[Chunks]) -> list[Hit]:
         if wanted.embedder is None:

@@ -6,13 +6,16 @@ from dataclasses import replace
 
 from jan.errors import FailedPreconditionError, NotFoundError
 from jan.ids import VectorStoreId
+from jan.telemetry import get_logger
 from storage_service.store import atomic, jsonfile, layout
 from storage_service.store.clock import Clock, Stopwatch, TwoLooks
 from storage_service.store.forms import fields
 from storage_service.store.order import CreationOrder
 from storage_service.store.paging import Page, PageQuery
 from storage_service.store.vector_stores import forms
-from storage_service.store.vector_stores.records import VectorStore
+from storage_service.store.vector_stores.records import Embedder, VectorStore
+
+logger = get_logger(__name__)
 
 FILES = "files"
 BATCHES = "batches"
@@ -101,6 +104,24 @@ class VectorStores:
         now_ms = self._clock()
         if abs(now_ms - self.get(store_id).last_active_ms) >= _ACTIVE_STEP_MS:
             self.change(store_id, lambda store: replace(store, last_active_ms=now_ms))
+
+    def settle(self, store_id: VectorStoreId, embedder: Embedder, dimensions: int) -> None:
+        """Have a store remember what its vectors are of; those of anything else count no more. Durable on return.
+
+        Raises NotFoundError, StorageFullError; FailedPreconditionError: it has expired.
+        """
+        with self.lock:
+            store = self.usable(store_id)
+            if (store.embedder, store.dimensions) == (embedder, dimensions):
+                return
+            if store.dimensions:
+                logger.warning(
+                    "a vector store is embedded anew",
+                    store=store_id,
+                    was=f"{store.embedder and store.embedder.model}, {store.dimensions} dimensions",
+                    now=f"{embedder.model}, {dimensions} dimensions",
+                )
+            self.change(store_id, lambda store: replace(store, embedder=embedder, dimensions=dimensions))
 
     def delete(self, store_id: VectorStoreId) -> None:
         """Remove a store for good, with its texts; the uploads stay. Durable on return. Raises NotFoundError."""

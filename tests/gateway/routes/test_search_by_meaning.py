@@ -66,7 +66,9 @@ async def embedded_store(gateway: Gateway, worker: ScriptedWorker, **texts: str)
 
 
 @asynccontextmanager
-async def embedding(worker: ScriptedWorker, most_characters: int = 1_000_000) -> AsyncIterator[list[str]]:
+async def embedding(
+    worker: ScriptedWorker, most_characters: int = 1_000_000, more_dimensions: int = 0
+) -> AsyncIterator[list[str]]:
     """Embed whatever is asked meanwhile, but nothing longer; the texts that were embedded."""
     done: list[str] = []
 
@@ -78,7 +80,7 @@ async def embedding(worker: ScriptedWorker, most_characters: int = 1_000_000) ->
                 await job.fail(TOO_LONG)
             else:
                 done.extend(texts)
-                await job.embed(*map(meaning_of, texts))
+                await job.embed(*(meaning_of(text) + [0.01] * more_dimensions for text in texts))
 
     task = asyncio.create_task(work(), name="embed")
     try:
@@ -113,9 +115,9 @@ async def test_a_query_finds_what_it_means(
         assert await search(gateway, store_id, "a feline") == ([cat, car], "words, meaning")
         assert (await search(gateway, store_id, "a car"))[0][0] == car
         one = {"type": "eq", "key": "none", "value": 1}
-        assert (await search(gateway, store_id, "a feline", filters=one))[0] == []
+        assert await search(gateway, store_id, "a feline", filters=one) == ([], "none; reason=no_chunks")
         least = {"score_threshold": 0.9, "hybrid_search": {"embedding_weight": 1, "text_weight": 0}}
-        assert (await search(gateway, store_id, "a feline", ranking_options=least))[0] == [cat]
+        assert await search(gateway, store_id, "a feline", ranking_options=least) == ([cat], "meaning")
         assert (await search(gateway, store_id, "a feline", max_num_results=1))[0] == [cat]
     words = {"hybrid_search": {"embedding_weight": 0, "text_weight": 1}}
     assert await search(gateway, store_id, "a feline", ranking_options=words) == ([], "words; reason=not_wanted")
@@ -148,7 +150,8 @@ async def test_words_answer_when_the_query_is_not_embedded(
     impatient = ChunkSearcher(gateway.app[STORAGE], gateway.app[JOBS], "", patience_seconds=0.05)
     request = SearchVectorStoreRequest(vector_store_id=store_id, queries=["automobile"], max_results=5)
     ranked = await impatient.search(request, tenant="ann", priority=jobs_pb2.PRIORITY_NORMAL)
-    assert ([hit.file_id for hit in ranked.hits], ranked.words_only) == ([car], "model_too_slow")
+    assert ([hit.file_id for hit in ranked.hits], ranked.by) == ([car], ["words"])
+    assert ranked.reason == "model_too_slow"
 
 
 async def test_words_answer_when_the_model_is_gone_or_another(
@@ -164,6 +167,37 @@ async def test_words_answer_when_the_model_is_gone_or_another(
     async with embedding(worker):  # and its vectors are made anew
         while (found := await search(gateway, store_id, "automobile"))[1] != "words, meaning":
             assert found[0] == [car]
+
+
+async def test_the_header_says_what_ranked_also_when_nothing_is_found(
+    gateway: Gateway, worker: ScriptedWorker, storage_server: StorageServer
+) -> None:
+    add_embedder(storage_server.janroot)
+    empty = await gateway.json("POST", "/v1/vector_stores", {})
+    assert await search(gateway, empty["id"], "a feline") == ([], "none; reason=no_chunks")
+    store_id, [car, _] = await embedded_store(gateway, worker, **TEXTS)
+    strict = {"score_threshold": 1}
+    async with embedding(worker):
+        assert await search(gateway, store_id, "zebra", ranking_options=strict) == ([], "words, meaning")
+    vectors = storage_server.janroot / "vector_stores" / store_id / "files" / f"{car}.vectors"
+    await asyncio.to_thread(vectors.unlink)
+    asking = asyncio.create_task(search(gateway, store_id, "zebra", ranking_options=strict))
+    await embed_next(worker)  # the query; whatever else is asked, is not answered
+    assert await asking == ([], "words, meaning; reason=partly_embedded")
+
+
+async def test_a_model_whose_vectors_grow_is_followed_and_other_stores_go_on(
+    gateway: Gateway, worker: ScriptedWorker, storage_server: StorageServer
+) -> None:
+    add_embedder(storage_server.janroot)
+    store_id, [car, cat] = await embedded_store(gateway, worker, **TEXTS)
+    other, _ = await new_store(gateway, more="a red car")
+    async with embedding(worker, more_dimensions=1):
+        assert (await search(gateway, store_id, "automobile"))[1] == "words; reason=not_embedded"
+        await until_embedded(gateway, other)
+        while (await until_embedded(gateway, store_id, 2))["embedding"]["dimensions"] != 3:
+            pass
+        assert await search(gateway, store_id, "a feline") == ([cat, car], "words, meaning")
 
 
 async def test_a_store_without_an_embedding_model_is_searched_by_words(gateway: Gateway) -> None:

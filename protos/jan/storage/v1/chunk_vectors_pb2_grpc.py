@@ -60,7 +60,8 @@ class ChunkVectorServiceServicer:
 
     def PutChunkVectors(self, request, context):
         """Keeps vectors; those whose text changed meanwhile, or whose place is not the next, are left out without a word.
-        INVALID_ARGUMENT: no vectors, or their dimensions differ from the store's. NOT_FOUND: the store is gone.
+        Vectors of another model or with other dimensions than the store's begin it anew: the old ones count no more.
+        INVALID_ARGUMENT: no vectors. NOT_FOUND: the store is gone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

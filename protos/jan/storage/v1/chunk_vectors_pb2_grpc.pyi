@@ -20,7 +20,8 @@ class ChunkVectorServiceStub:
     """Finds chunks that have no vectors of a model; stores take turns. Asked again, it answers the same or others."""
     PutChunkVectors: _aio.UnaryUnaryMultiCallable[_chunk_vectors_pb2.PutChunkVectorsRequest, _chunk_vectors_pb2.PutChunkVectorsResponse]
     """Keeps vectors; those whose text changed meanwhile, or whose place is not the next, are left out without a word.
-    INVALID_ARGUMENT: no vectors, or their dimensions differ from the store's. NOT_FOUND: the store is gone.
+    Vectors of another model or with other dimensions than the store's begin it anew: the old ones count no more.
+    INVALID_ARGUMENT: no vectors. NOT_FOUND: the store is gone.
     """
 
 class ChunkVectorServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -41,7 +42,8 @@ class ChunkVectorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_chunk_vectors_pb2.PutChunkVectorsRequest, _abc.Awaitable[_chunk_vectors_pb2.PutChunkVectorsResponse]],
     ) -> _abc.Awaitable[_chunk_vectors_pb2.PutChunkVectorsResponse]:
         """Keeps vectors; those whose text changed meanwhile, or whose place is not the next, are left out without a word.
-        INVALID_ARGUMENT: no vectors, or their dimensions differ from the store's. NOT_FOUND: the store is gone.
+        Vectors of another model or with other dimensions than the store's begin it anew: the old ones count no more.
+        INVALID_ARGUMENT: no vectors. NOT_FOUND: the store is gone.
         """
 
 def add_ChunkVectorServiceServicer_to_server(servicer: ChunkVectorServiceServicer, server: _aio.Server) -> None: ...

@@ -491,6 +491,12 @@ class SearchVectorStoreResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HITS_FIELD_NUMBER: _builtins.int
+    CHUNKS_FIELD_NUMBER: _builtins.int
+    CHUNKS_WITH_VECTORS_FIELD_NUMBER: _builtins.int
+    chunks: _builtins.int
+    """How many chunks were looked at, found or not: those of the completed files that the filter lets through."""
+    chunks_with_vectors: _builtins.int
+    """So many of them by their vectors too."""
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___VectorStoreHit]:
         """The chunks, the best first."""
@@ -499,10 +505,12 @@ class SearchVectorStoreResponse(_message.Message):
         self,
         *,
         hits: _abc.Iterable[Global___VectorStoreHit] | None = ...,
+        chunks: _builtins.int = ...,
+        chunks_with_vectors: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hits", b"hits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunks", b"chunks", "chunks_with_vectors", b"chunks_with_vectors", "hits", b"hits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jan.errors import InvalidArgumentError, NotFoundError
+from jan.errors import NotFoundError
 from jan.ids import VectorStoreId
 from storage_service.store.store import Store
 from storage_service.store.vector_stores.embedding import AT_A_TIME, Embedded, Progress, Unembedded
 from storage_service.store.vector_stores.fusion import Weights
 from storage_service.store.vector_stores.records import Embedder, Found
-from storage_service.store.vector_stores.search import Wanted
+from storage_service.store.vector_stores.search import Ranking, Wanted
 from storage_service.store.vector_stores.vectors import Rows, unit_rows
 from tests.storage_service.store.vector_stores.test_search import made, settled
 
@@ -47,13 +47,23 @@ def embed_all(store: Store, embedder: Embedder = MINI, dimensions: int = 2) -> i
     return portions
 
 
+def ranking(
+    store: Store,
+    store_id: VectorStoreId,
+    *queries: str,
+    embedder: Embedder = MINI,
+    weights: Weights | None = None,
+    dimensions: int = 2,
+) -> Ranking:
+    queried = [vectors([query], dimensions)[0] for query in queries]
+    wanted = Wanted(queries, embedder=embedder, vectors=queried, weights=weights or Weights())
+    return store.chunk_search.search(store_id, wanted)
+
+
 def found(
     store: Store, store_id: VectorStoreId, *queries: str, embedder: Embedder = MINI, weights: Weights | None = None
-) -> list[Found]:
-    wanted = Wanted(
-        queries, embedder=embedder, vectors=[vectors([query])[0] for query in queries], weights=weights or Weights()
-    )
-    return store.chunk_search.search(store_id, wanted)
+) -> Sequence[Found]:
+    return ranking(store, store_id, *queries, embedder=embedder, weights=weights).found
 
 
 def texts(hits: Sequence[Found]) -> list[str]:
@@ -64,7 +74,7 @@ def test_a_chunk_is_found_that_has_no_word_of_the_query(store: Store) -> None:
     store_id = made(store)
     settled(store, store_id, "My automobile is red")
     settled(store, store_id, "The kitten sleeps")
-    assert texts(store.chunk_search.search(store_id, Wanted(["a feline"]))) == []
+    assert texts(store.chunk_search.search(store_id, Wanted(["a feline"])).found) == []
     assert embed_all(store) == 1
     hits = found(store, store_id, "a feline")
     assert texts(hits) == ["The kitten sleeps", "My automobile is red"]
@@ -96,8 +106,9 @@ def test_filters_and_limits_hold_for_meanings(store: Store) -> None:
     wanted = Wanted(
         ["cat"], {"type": "gte", "key": "n", "value": 2}, limit=2, embedder=MINI, vectors=[vectors(["cat"])[0]]
     )
-    assert set(texts(store.chunk_search.search(store_id, wanted))) <= {"kitten 2", "kitten 3", "kitten 4"}
-    assert len(store.chunk_search.search(store_id, wanted)) == 2
+    ranked = store.chunk_search.search(store_id, wanted)
+    assert set(texts(ranked.found)) <= {"kitten 2", "kitten 3", "kitten 4"}
+    assert (len(ranked.found), ranked.chunks, ranked.with_vectors) == (2, 3, 3)
 
 
 def test_a_long_text_is_embedded_in_portions_and_found_before_its_end(store: Store) -> None:
@@ -192,17 +203,49 @@ def test_another_model_starts_from_the_beginning(store: Store) -> None:
     assert len(found(store, store_id, "feline")) == 1
 
 
-def test_other_dimensions_are_refused(store: Store) -> None:
-    store_id = made(store)
-    settled(store, store_id, "kitten")
+def test_other_dimensions_begin_a_store_anew(store: Store) -> None:
+    store_id, other_id = made(store), made(store)
+    settled(store, store_id, "kitten " * 100 * (AT_A_TIME + 6))
+    settled(store, other_id, "automobile")
     embed_all(store)
     settled(store, store_id, "a second kitten")
     store.chunk_search.refresh(store_id)  # as the service does after each file
     due = store.embedding.next(MINI)
     assert due is not None
-    with pytest.raises(InvalidArgumentError, match="2 dimensions, not 3"):
-        store.embedding.put(store_id, MINI, [embedded(row, 3) for row in due[1]], 3)
-    assert store.vector_stores.get(store_id).dimensions == 2
+    store.embedding.put(store_id, MINI, [embedded(row, 3) for row in due[1]], 3)
+    assert store.vector_stores.get(store_id).dimensions == 3
+    begun = ranking(store, store_id, "feline", dimensions=3)
+    assert (texts(begun.found), begun.with_vectors) == (["a second kitten"], 1)
+    assert len(ranking(store, other_id, "car").found) == 1  # nothing happened to others
+    embed_all(store, dimensions=3)
+    again = ranking(store, store_id, "feline", dimensions=3)
+    assert again.with_vectors == again.chunks > AT_A_TIME
+    assert store.vector_stores.get(other_id).dimensions == 2
+
+
+def test_a_search_tells_that_vectors_have_other_dimensions_by_now(store: Store) -> None:
+    """Every chunk has a vector, so without the search nobody would ask the model again."""
+    store_id = made(store)
+    settled(store, store_id, "kitten")
+    embed_all(store)
+    words = ranking(store, store_id, "kitten", dimensions=3)
+    assert (texts(words.found), words.chunks, words.with_vectors) == (["kitten"], 1, 0)
+    assert embed_all(store, dimensions=3) == 1
+    assert ranking(store, store_id, "feline", dimensions=3).with_vectors == 1
+    progress = store.embedding.progress(store_id, MINI)
+    assert progress == Progress(1, 1)
+
+
+def test_chunks_are_counted_with_and_without_vectors(store: Store) -> None:
+    store_id = made(store)
+    empty = ranking(store, store_id, "feline")
+    assert (empty.found, empty.chunks, empty.with_vectors) == ([], 0, 0)
+    settled(store, store_id, "kitten")
+    embed_all(store)
+    settled(store, store_id, "automobile")
+    partly = ranking(store, store_id, "feline")
+    assert (partly.chunks, partly.with_vectors) == (2, 1)
+    assert ranking(store, store_id, "feline", weights=Weights(1, 0)).with_vectors == 0
 
 
 def test_stores_take_turns_and_broken_ones_hide_no_other(store: Store) -> None:

@@ -38,7 +38,7 @@ def settled(store: Store, store_id: VectorStoreId, text: str, name: str = "a.txt
 
 
 def found(store: Store, store_id: VectorStoreId, *queries: str, least: float = 0.0) -> list[Found]:
-    return store.chunk_search.search(store_id, Wanted(queries, least_score=least))
+    return list(store.chunk_search.search(store_id, Wanted(queries, least_score=least)).found)
 
 
 def test_the_best_chunk_comes_first(store: Store) -> None:

@@ -54,7 +54,7 @@ def test_rows_are_written_behind_each_other(path: Path) -> None:
 def test_a_chunk_that_the_model_does_not_take_is_near_to_nothing(path: Path) -> None:
     append(path, HEADING, 0, rows(NORTH, REFUSED, EAST))
     held = Vectors()
-    assert held.count(chunks(path, 3), MINI) == 3
+    assert held.count(chunks(path, 3), MINI, 2) == 3
     assert nearest(held, chunks(path, 3)) == [("file-a", 2), ("file-a", 0)]
 
 
@@ -82,7 +82,9 @@ def test_equal_ones_come_in_the_order_of_the_files(tmp_path: Path) -> None:
 def test_vectors_of_others_do_not_count(path: Path) -> None:
     append(path, HEADING, 0, rows(EAST))
     held = Vectors()
-    assert held.count(chunks(path, 1, "another text"), MINI) == held.count(chunks(path, 1), Embedder("mini", "r2")) == 0
+    assert held.count(chunks(path, 1, "another text"), MINI, 2) == 0
+    assert held.count(chunks(path, 1), Embedder("mini", "r2"), 2) == 0
+    assert (held.count(chunks(path, 1), MINI, 3), held.count(chunks(path, 1), MINI, 0)) == (0, 1)
     assert nearest(held, chunks(path, 1, "another text")) == []
     assert nearest(held, chunks(path, 1), to=[1.0, 0.0, 0.0]) == []
     append(path, Heading(MINI, 2, "another text"), 0, rows(NORTH))
@@ -94,7 +96,7 @@ def test_a_file_that_goes_is_gone(path: Path) -> None:
     held = Vectors()
     assert nearest(held, chunks(path, 1)) == [("file-a", 0)]
     path.unlink()
-    assert (nearest(held, chunks(path, 1)), held.count(chunks(path, 1), MINI)) == ([], 0)
+    assert (nearest(held, chunks(path, 1)), held.count(chunks(path, 1), MINI, 2)) == ([], 0)
 
 
 def _heading(**said: object) -> bytes:
@@ -123,7 +125,7 @@ def test_what_lies_is_not_believed(path: Path, name: str) -> None:
     path.write_bytes(HOSTILE[name])
     held = Vectors()
     assert nearest(held, chunks(path, 1)) == []
-    assert held.count(chunks(path, 1), MINI) == 0
+    assert held.count(chunks(path, 1), MINI, 2) == 0
     assert append(path, HEADING, 0, rows(EAST))
     assert nearest(held, chunks(path, 1)) == [("file-a", 0)]
 
@@ -142,7 +144,7 @@ def test_rows_behind_a_broken_one_are_made_again(path: Path) -> None:
     path.write_bytes(data)
     held = Vectors()
     assert nearest(held, chunks(path, 3)) == [("file-a", 0)]
-    assert held.count(chunks(path, 3), MINI) == 1
+    assert held.count(chunks(path, 3), MINI, 2) == 1
     assert append(path, HEADING, 1, rows(NORTH, EAST))
     assert nearest(held, chunks(path, 3)) == [("file-a", 0), ("file-a", 2), ("file-a", 1)]
 
