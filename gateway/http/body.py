@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import jiter
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from jan.errors import InvalidArgumentError, UnsupportedMediaTypeError
 
@@ -69,8 +71,8 @@ def validate(value: dict[str, Any], model: type[ModelT]) -> ModelT:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        param = _param(first["loc"])[:MAX_ECHO]
+        first = _at_fault(error.errors(include_url=False, include_context=False, include_input=False))
+        param = _param(first["loc"], is_sent=first["type"] == _UNKNOWN)[:MAX_ECHO]
         reason = f"Invalid '{param}': {first['msg']}." if param else f"{first['msg']}."
         raise InvalidArgumentError(
             f"Unknown parameter: '{param}'." if first["type"] == _UNKNOWN else reason,
@@ -138,12 +140,24 @@ def _beyond_64_bits() -> InvalidArgumentError:
     return InvalidArgumentError("The JSON body of your request holds a number beyond 64 bits.")
 
 
-def _param(location: tuple[int | str, ...]) -> str:
-    """`messages[0].role` from pydantic's location, without the names of union branches."""
+def _at_fault(errors: Sequence[ErrorDetails]) -> ErrorDetails:
+    """The first error; but where a field is missing beside one that nobody knows, it was misspelt."""
+    first = errors[0]
+    if first["type"] != "missing":
+        return first
+    beside = (one for one in errors if one["type"] == _UNKNOWN and one["loc"][:-1] == first["loc"][:-1])
+    return next(beside, first)
+
+
+def _param(location: tuple[int | str, ...], *, is_sent: bool) -> str:
+    """`messages[0].role` from pydantic's location, without the names of union branches.
+
+    is_sent: the last part is a name out of the request, so it is told however it looks.
+    """
     path = ""
-    for part in location:
+    for place, part in enumerate(location, 1):
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part.isidentifier() and part[0].islower():
+        elif (part.isidentifier() and part[0].islower()) or (is_sent and place == len(location)):
             path += f".{part}" if path else part
     return path

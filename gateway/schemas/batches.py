@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from gateway.schemas.common import Metadata, RequestModel
+from gateway.schemas.common import ClosedModel, Metadata
 from gateway.schemas.files import ExpiresAfter
 
 
-class CreateBatch(RequestModel):
+class CreateBatch(ClosedModel):
     """The request body."""
 
     input_file_id: Annotated[str, StringConstraints(min_length=1)]

@@ -55,6 +55,26 @@ class RequestModel(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
+class ClosedModel(RequestModel):
+    """A request body, or a part of one, of which OpenAI's document says all there is: an unknown field is refused.
+
+    Somebody misspelt an option there, and without it the answer would be another one (docs/decisions/0020).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def one_of(*names: str) -> BeforeValidator:
+    """For the field that tells a union's branches apart: all of its values are named, not those of one branch alone."""
+
+    def check(value: Any) -> Any:
+        if value not in names:
+            raise PydanticCustomError("invalid_value", "It must be one of {names}", {"names": ", ".join(names)})
+        return value
+
+    return BeforeValidator(check)
+
+
 class SentObject(RequestModel):
     """A part of a request that is kept as it was sent, unknown fields too, once its known ones have the right shape."""
 

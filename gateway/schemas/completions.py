@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from gateway.schemas.chat import Choices, LogitBias, StreamOptions
 from gateway.schemas.common import NO_NUL, JsonObject
-from gateway.schemas.inputs import as_inputs
+from gateway.schemas.inputs import Inputs, at_most
 from gateway.schemas.sampling import Sampling
 from jan.errors import InvalidArgumentError
 
 MAX_PROMPTS = 128
 
 
-def _as_prompts(value: Any) -> Any:
-    return as_inputs(value, MAX_PROMPTS)
-
-
 class CompletionRequest(Sampling):
     """The request body; `prompt` is always a list, of texts or of lists of tokens."""
 
     model: Annotated[str, StringConstraints(min_length=1)]
-    prompt: Annotated[list[Any], BeforeValidator(_as_prompts)]
+    prompt: Annotated[Inputs, at_most(MAX_PROMPTS)]
     max_tokens: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from gateway.schemas.common import RequestModel
-from gateway.schemas.inputs import as_inputs
+from gateway.schemas.inputs import Inputs, at_most
 
 MAX_INPUTS = 2048  # OpenAI's bound
-
-
-def _as_inputs(value: Any) -> Any:
-    return as_inputs(value, MAX_INPUTS)
-
-
-Inputs = Annotated[list[Any], BeforeValidator(_as_inputs)]
-"""Always a list, of texts or of lists of tokens."""
 
 
 class EmbeddingsRequest(RequestModel):
     """The request body."""
 
     model: Annotated[str, StringConstraints(min_length=1)]
-    input: Inputs
+    input: Annotated[Inputs, at_most(MAX_INPUTS)]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1, le=2**20)] | None = None
     user: str | None = None

@@ -2,37 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, StringConstraints, Tag
 from pydantic_core import PydanticCustomError
 
-_MAX_TOKEN = 2**31 - 1
+from gateway.schemas.common import NO_NUL
 
-
-def as_inputs(value: Any, most: int) -> list[str] | list[list[int]]:
-    """A text, texts, tokens or lists of tokens as a list of texts or of lists of tokens, none of them empty.
-
-    Raises PydanticCustomError: it is something else, or there are more than `most` of them.
-    """
-    inputs = [value] if isinstance(value, str) or (isinstance(value, list) and value and _is_token(value[0])) else value
-    if not isinstance(inputs, list):
-        raise PydanticCustomError("invalid_type", "It must be a text, a list of texts, or tokens")
-    if not inputs:
-        raise PydanticCustomError("too_short", "It cannot be empty")
-    if len(inputs) > most:
-        raise PydanticCustomError("too_long", "There may be at most {most} of them", {"most": most})
-    if not (all(isinstance(one, str) for one in inputs) or all(map(_are_tokens, inputs))):
-        raise PydanticCustomError("invalid_type", "It must be a text, a list of texts, or tokens")
-    if not all(inputs):
-        raise PydanticCustomError("string_too_short", "None of them may be empty")
-    if any("\0" in one for one in inputs):
-        raise PydanticCustomError("invalid_value", "A text cannot hold the character U+0000")
-    return inputs
-
-
-def _are_tokens(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_token, value))
+InputText = Annotated[str, StringConstraints(min_length=1), NO_NUL]
+Tokens = Annotated[list[Annotated[int, Field(ge=0, le=2**31 - 1)]], Field(min_length=1)]
 
 
 def _is_token(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_TOKEN
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _kind_of(value: Any) -> str | None:
+    """What is meant, as its first item says. In capitals, so that errors leave it out when they name a field."""
+    match value:
+        case str():
+            return "TEXT"
+        case [first, *_] if _is_token(first):
+            return "TOKENS"
+        case [list(), *_]:
+            return "LISTS_OF_TOKENS"
+        case list():
+            return "TEXTS"
+        case _:
+            return None
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if _kind_of(value) in ("TEXT", "TOKENS") else value
+
+
+Inputs = Annotated[
+    Annotated[InputText, Tag("TEXT")]
+    | Annotated[list[InputText], Field(min_length=1), Tag("TEXTS")]
+    | Annotated[Tokens, Tag("TOKENS")]
+    | Annotated[list[Tokens], Field(min_length=1), Tag("LISTS_OF_TOKENS")],
+    Discriminator(
+        _kind_of,
+        custom_error_type="invalid_type",
+        custom_error_message="It must be a text, a list of texts, or tokens",
+    ),
+    AfterValidator(_as_list),
+]
+"""Always a list when it was read, of texts or of lists of tokens, none of them empty."""
+
+
+def at_most(most: int) -> BeforeValidator:
+    """Refuse more inputs than so many, before each of them is looked at."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, list) and len(value) > most and not _is_token(value[0]):
+            raise PydanticCustomError("too_long", "There may be at most {most} of them", {"most": most})
+        return value
+
+    return BeforeValidator(check)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.schemas.common import NO_NUL, JsonObject, SentObject, Text
@@ -25,12 +25,16 @@ class FunctionDefinition(SentObject):
 class RankingOptions(SentObject):
     """Which search results are good enough."""
 
+    model_config = ConfigDict(extra="forbid")
+
     ranker: Literal["auto", "default_2024_08_21"] | None = None
     score_threshold: Annotated[float, Field(ge=0, le=1)]
 
 
 class FileSearchOptions(SentObject):
     """How files are searched."""
+
+    model_config = ConfigDict(extra="forbid")
 
     max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
     ranking_options: RankingOptions | None = None

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from gateway.schemas.common import RequestModel
+from gateway.schemas.common import ClosedModel
 from gateway.schemas.files import ExpiresAfter, Purpose
 
 MAX_UPLOAD_BYTES = 8 * 1024 * 1024 * 1024  # OpenAI's
 MAX_PARTS = 10_000
 
 
-class CreateUpload(RequestModel):
+class CreateUpload(ClosedModel):
     """What the file will be."""
 
     filename: Annotated[str, StringConstraints(min_length=1)]
@@ -23,7 +23,7 @@ class CreateUpload(RequestModel):
     expires_after: ExpiresAfter | None = None
 
 
-class CompleteUpload(RequestModel):
+class CompleteUpload(ClosedModel):
     """Which parts it is made of, and what is to come of it."""
 
     part_ids: Annotated[list[str], Field(min_length=1, max_length=MAX_PARTS)]

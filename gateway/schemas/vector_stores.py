@@ -2,62 +2,100 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Discriminator, Field, StringConstraints, Tag, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.common import NO_NUL, Metadata, RequestModel, Text
+from gateway.schemas.common import NO_NUL, ClosedModel, Metadata, one_of
 from gateway.schemas.tools import FileReference
 
 MAX_FILTER_LEVELS = 8
 
+
+def _kind_of(sent: Any, by_field: Mapping[str, str]) -> Any:
+    """The `type` of what was sent; where none is said, the one that a field gives away."""
+    if not isinstance(sent, dict):
+        return getattr(sent, "type", None)
+    return sent.get("type", next((kind for field, kind in by_field.items() if field in sent), None))
+
+
+def _kind_of_value(value: Any) -> str | None:
+    """In capitals, as all names of branches, so that errors leave them out when they name a field."""
+    match value:
+        case bool():
+            return "BOOLEAN"
+        case int() | float():
+            return "NUMBER"
+        case str():
+            return "TEXT"
+        case _:
+            return None
+
+
 AttributeKey = Annotated[str, StringConstraints(max_length=64)]
-AttributeValue = Annotated[str, StringConstraints(max_length=512)] | bool | int | float
+AttributeText = Annotated[str, StringConstraints(max_length=512)]
+AttributeValue = Annotated[
+    Annotated[AttributeText, Tag("TEXT")] | Annotated[bool, Tag("BOOLEAN")] | Annotated[int | float, Tag("NUMBER")],
+    Discriminator(
+        _kind_of_value,
+        custom_error_type="invalid_type",
+        custom_error_message="It must be a text, a number, true or false",
+    ),
+]
 Attributes = Annotated[dict[AttributeKey, AttributeValue], Field(max_length=16)]
 """At most 16 pairs of a key of up to 64 characters, and a text of up to 512, a number or a boolean."""
 Name = Annotated[str, StringConstraints(max_length=256), NO_NUL]
 
 
-class AutoChunking(RequestModel):
+_STRATEGY = one_of("auto", "static")
+
+
+class AutoChunking(ClosedModel):
     """800 tokens a chunk, of which 400 overlap."""
 
-    type: Literal["auto"]
+    type: Annotated[Literal["auto"], _STRATEGY]
 
 
-class ChunkSizes(RequestModel):
+class ChunkSizes(ClosedModel):
     """Chosen sizes."""
 
     max_chunk_size_tokens: Annotated[int, Field(ge=100, le=4096)]
     chunk_overlap_tokens: Annotated[int, Field(ge=0)]
 
-    @model_validator(mode="after")
-    def _overlaps_by_half(self) -> Self:
-        if self.chunk_overlap_tokens > self.max_chunk_size_tokens // 2:
-            raise PydanticCustomError(
-                "invalid_value", "chunk_overlap_tokens must not exceed half of max_chunk_size_tokens"
-            )
-        return self
+    @field_validator("chunk_overlap_tokens")
+    @classmethod
+    def _is_half_at_most(cls, overlap: int, info: ValidationInfo) -> int:
+        if overlap > info.data.get("max_chunk_size_tokens", overlap * 2) // 2:
+            raise PydanticCustomError("invalid_value", "It must not exceed half of max_chunk_size_tokens")
+        return overlap
 
 
-class StaticChunking(RequestModel):
+class StaticChunking(ClosedModel):
     """Chunks of chosen sizes."""
 
     type: Literal["static"]
     static: ChunkSizes
 
 
-ChunkingStrategy = Annotated[AutoChunking | StaticChunking, Field(discriminator="type")]
+def _is_static(strategy: Any) -> str:
+    return "STATIC" if _kind_of(strategy, {"static": "static"}) == "static" else "AUTO"
 
 
-class ExpiresAfter(RequestModel):
+ChunkingStrategy = Annotated[
+    Annotated[AutoChunking, Tag("AUTO")] | Annotated[StaticChunking, Tag("STATIC")], Discriminator(_is_static)
+]
+
+
+class ExpiresAfter(ClosedModel):
     """After how many days without use a vector store expires."""
 
     anchor: Literal["last_active_at"]
     days: Annotated[int, Field(ge=1, le=365)]
 
 
-class CreateVectorStore(RequestModel):
+class CreateVectorStore(ClosedModel):
     """A new vector store."""
 
     name: Name | None = None
@@ -68,7 +106,7 @@ class CreateVectorStore(RequestModel):
     metadata: Metadata | None = None
 
 
-class ModifyVectorStore(RequestModel):
+class ModifyVectorStore(ClosedModel):
     """Changes of a vector store: the fields sent, where null clears."""
 
     name: Name | None = None
@@ -76,7 +114,7 @@ class ModifyVectorStore(RequestModel):
     metadata: Metadata | None = None
 
 
-class CreateVectorStoreFile(RequestModel):
+class CreateVectorStoreFile(ClosedModel):
     """An upload that is added to a vector store."""
 
     file_id: FileReference
@@ -84,13 +122,13 @@ class CreateVectorStoreFile(RequestModel):
     attributes: Attributes | None = None
 
 
-class UpdateAttributes(RequestModel):
+class UpdateAttributes(ClosedModel):
     """A file's new attributes; null clears them."""
 
     attributes: Attributes | None
 
 
-class CreateFileBatch(RequestModel):
+class CreateFileBatch(ClosedModel):
     """Uploads that are added together: `file_ids`, which share what is said beside them, or `files`."""
 
     file_ids: Annotated[list[FileReference], Field(min_length=1, max_length=2000)] | None = None
@@ -105,21 +143,46 @@ class CreateFileBatch(RequestModel):
         return self
 
 
-class Comparison(RequestModel):
+def _kind_of_item(value: Any) -> str | None:
+    kind = _kind_of_value(value)
+    return None if kind == "BOOLEAN" else kind
+
+
+ListedValue = Annotated[
+    Annotated[str, Tag("TEXT")] | Annotated[int | float, Tag("NUMBER")],
+    Discriminator(
+        _kind_of_item, custom_error_type="invalid_type", custom_error_message="It must be a text or a number"
+    ),
+]
+
+
+def _is_list(value: Any) -> str:
+    return "LIST" if isinstance(value, list) else "ONE"
+
+
+_LISTED = frozenset({"in", "nin"})
+_FILTER = one_of("eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "and", "or")
+
+
+class Comparison(ClosedModel):
     """An attribute compared with a value."""
 
-    type: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"]
+    type: Annotated[Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"], _FILTER]
     key: AttributeKey
-    value: AttributeValue | Annotated[list[str | int | float], Field(max_length=1000)]
+    value: Annotated[
+        Annotated[AttributeValue, Tag("ONE")] | Annotated[list[ListedValue], Field(max_length=1000), Tag("LIST")],
+        Discriminator(_is_list),
+    ]
 
-    @model_validator(mode="after")
-    def _has_its_kind_of_value(self) -> Self:
-        if isinstance(self.value, list) != (self.type in {"in", "nin"}):
+    @field_validator("value")
+    @classmethod
+    def _is_of_its_kind(cls, value: Any, info: ValidationInfo) -> Any:
+        if "type" in info.data and isinstance(value, list) != (info.data["type"] in _LISTED):
             raise PydanticCustomError("invalid_value", "'in' and 'nin' take a list, every other comparison one value")
-        return self
+        return value
 
 
-class Compound(RequestModel):
+class Compound(ClosedModel):
     """Filters of which all, or any, must hold."""
 
     type: Literal["and", "or"]
@@ -132,15 +195,21 @@ class Compound(RequestModel):
         return self
 
 
-Filter = Comparison | Compound
+def _is_compound(filters: Any) -> str:
+    return "COMPOUND" if _kind_of(filters, {"filters": "and"}) in ("and", "or") else "COMPARISON"
 
 
-def levels(filters: Filter) -> int:
+Filter = Annotated[
+    Annotated[Comparison, Tag("COMPARISON")] | Annotated[Compound, Tag("COMPOUND")], Discriminator(_is_compound)
+]
+
+
+def levels(filters: Comparison | Compound) -> int:
     """How deep filters are nested."""
     return 1 + max(map(levels, filters.filters)) if isinstance(filters, Compound) else 1
 
 
-class HybridSearch(RequestModel):
+class HybridSearch(ClosedModel):
     """How much meanings count, and how much words; their proportion matters."""
 
     embedding_weight: Annotated[float, Field(ge=0, le=1_000_000)]
@@ -153,7 +222,7 @@ class HybridSearch(RequestModel):
         return self
 
 
-class RankingOptions(RequestModel):
+class RankingOptions(ClosedModel):
     """How results are ranked, and which are good enough. There is one ranker, so any name of OpenAI's means it."""
 
     ranker: Literal["none", "auto", "default-2024-11-15"] | None = None
@@ -161,13 +230,16 @@ class RankingOptions(RequestModel):
     hybrid_search: HybridSearch | None = None
 
 
-Query = Annotated[Text, StringConstraints(min_length=1, max_length=65_536)]
+Query = Annotated[str, StringConstraints(min_length=1, max_length=65_536), NO_NUL]
 
 
-class SearchVectorStore(RequestModel):
+class SearchVectorStore(ClosedModel):
     """What is looked for in a vector store."""
 
-    query: Query | Annotated[list[Query], Field(min_length=1, max_length=32)]
+    query: Annotated[
+        Annotated[Query, Tag("ONE")] | Annotated[list[Query], Field(min_length=1, max_length=32), Tag("LIST")],
+        Discriminator(_is_list),
+    ]
     filters: Filter | None = None
     max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
     ranking_options: RankingOptions | None = None

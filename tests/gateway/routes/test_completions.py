@@ -79,7 +79,7 @@ async def test_a_stream_ends_with_done(gateway: Gateway, worker: ScriptedWorker)
         ({"prompt": None}, "prompt", "invalid_type"),
         ({"prompt": ""}, "prompt", "empty_string"),
         ({"prompt": []}, "prompt", "empty_array"),
-        ({"prompt": ["a\0"]}, "prompt", "invalid_value"),
+        ({"prompt": ["a\0"]}, "prompt[0]", "invalid_value"),
         ({"prompt": ["a"] * 129}, "prompt", "array_above_max_length"),
         ({"best_of": 3}, "best_of", "unsupported_parameter"),
         ({"logprobs": 6}, "logprobs", "integer_above_max_value"),
