@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
 import orjson
+from redis.exceptions import RedisError
 
 from gateway.batches.client import BatchClient
 from gateway.batches.lines import Line, read_lines
@@ -27,6 +28,7 @@ from jan.backoff import Backoff
 from jan.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
+    InternalError,
     InvalidArgumentError,
     JanError,
     NotFoundError,
@@ -35,9 +37,12 @@ from jan.errors import (
 )
 from jan.ids import JobId, RequestId
 from jan.inference.v1 import jobs_pb2
+from jan.queue.follower import SlowReaderError
 from jan.storage.v1 import batches_pb2
-from jan.tasks import end
-from jan.telemetry import request_id_var
+from jan.tasks import end, first_error
+from jan.telemetry import get_logger, request_id_var
+
+logger = get_logger(__name__)
 
 # Requests of one batch that are in the queue or in an engine at a time: enough to fill the engines of a host.
 AT_A_TIME = 64
@@ -119,7 +124,7 @@ class BatchExecution:
     async def _end_answered(self, answering: asyncio.Task[None]) -> None:
         try:
             answering.result()
-        except* NotFoundError:
+        except NotFoundError:
             await self._fail(_input_gone())
         else:
             await self._move(batches_pb2.BATCH_STATUS_FINALIZING)
@@ -132,16 +137,19 @@ class BatchExecution:
             return
 
     async def _answer_all(self) -> None:
-        """Raises ExceptionGroup of JanErrors."""
+        """Raises NotFoundError: the input is gone. Raises JanError, RedisError, OSError: execute the batch again."""
         done = set(await self._client.done(self._batch.id))
         room = asyncio.Semaphore(AT_A_TIME)
-        async with asyncio.TaskGroup() as group, aclosing(self._lines()) as lines:
-            async for line in lines:
-                if line.number in done:
-                    continue
-                await room.acquire()
-                task = group.create_task(self._answer(line), name=f"{self._batch.id}.{line.number}")
-                task.add_done_callback(lambda _: room.release())
+        try:
+            async with asyncio.TaskGroup() as group, aclosing(self._lines()) as lines:
+                async for line in lines:
+                    if line.number in done:
+                        continue
+                    await room.acquire()
+                    task = group.create_task(self._answer(line), name=f"{self._batch.id}.{line.number}")
+                    task.add_done_callback(lambda _: room.release())
+        except ExceptionGroup as group_error:
+            raise first_error(group_error) from group_error
 
     async def _answer(self, line: Line) -> None:
         """See that one request has its result."""
@@ -152,7 +160,7 @@ class BatchExecution:
         tries = 0
         while True:
             tries += 1
-            answer = await self._ask(line.number, tries, request)
+            answer = await self._ask_safely(line.number, tries, request)
             if isinstance(answer, _PASSES) and answer.code != "cancelled" and tries < _TRIES:
                 await backoff.wait()
                 continue
@@ -161,6 +169,18 @@ class BatchExecution:
             await self._recorder.keep(refused(line.number, request.custom_id, request_id, answer))
         else:
             await self._recorder.keep(answered(line.number, request.custom_id, request_id, answer))
+
+    async def _ask_safely(self, line: int, tries: int, request: BatchRequest) -> bytes | JanError:
+        """As `_ask`. A mistake of ours is the answer to this one request, and holds up no other one of the batch."""
+        try:
+            return await self._ask(line, tries, request)
+        except (JanError, RedisError, OSError):
+            raise
+        except SlowReaderError:
+            raise UnavailableError("An answer came faster than it was taken in; it is read again.") from None
+        except Exception:
+            logger.exception("request of a batch failed", batch=self._batch.id, line=line)
+            return InternalError("The server had an error while processing your request.")
 
     async def _ask(self, line: int, tries: int, request: BatchRequest) -> bytes | JanError:
         """The answer to a request, or why there is none. Raises JanError: nothing is known; execute it again."""

@@ -25,6 +25,12 @@ async def background(work: Coroutine[object, object, None], name: str) -> AsyncI
             task.result()
 
 
+def first_error(group: ExceptionGroup[Exception]) -> Exception:
+    """The first error in a group, as deep as it lies: the group itself only says that there were some."""
+    first = group.exceptions[0]
+    return first_error(first) if isinstance(first, ExceptionGroup) else first
+
+
 async def end(task: asyncio.Task[None]) -> None:
     """Cancel a task and wait until it is over.
 

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from gateway.batches import executor as executor_module
+from gateway.batches.client import BatchClient
+from gateway.batches.requests import job_of
 from gateway.keys import BATCHES
 from gateway.queueing import holdings as holdings_module
-from jan.errors import InvalidArgumentError
+from jan.errors import InvalidArgumentError, UnavailableError
 from jan.inference.v1 import jobs_pb2
 from tests.fixtures.gateway import Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
@@ -223,6 +226,46 @@ async def test_two_gateways_at_once_give_each_request_one_result(
         ended = await until(another, batch)
     assert ended["request_counts"] == {"total": 2, "completed": 2, "failed": 0}
     assert sorted(map(_text, (await results(another, ended["output_file_id"])).values())) == ["one", "two"]
+
+
+async def test_a_mistake_of_ours_is_the_answer_to_one_request(
+    gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def mistaken(storage: Any, images: Any, endpoint: str, body: Any, tenant: str) -> jobs_pb2.Job:
+        if body["messages"][0]["content"] == "b":
+            raise KeyError("a detail of ours")
+        return await job_of(storage, images, endpoint, body, tenant)
+
+    monkeypatch.setattr("gateway.batches.execution.job_of", mistaken)
+    with capture_logs() as logged:
+        batch = await new_batch(gateway, lines(map(line, "abc")))
+        for word in ("x", "y"):
+            await worker.answer([word])
+        ended = await until(gateway, batch)
+    assert [one["line"] for one in logged if one["event"] == "request of a batch failed"] == [2]
+    assert ended["request_counts"] == {"total": 3, "completed": 2, "failed": 1}
+    failed = (await results(gateway, ended["error_file_id"]))["b"]["response"]
+    assert (failed["status_code"], failed["body"]["error"]["type"]) == (500, "server_error")
+    assert "detail" not in failed["body"]["error"]["message"]
+
+
+async def test_a_batch_that_waits_says_for_what(
+    gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, failures = BatchClient.append, ["The disk is being looked at.", "It still is."]
+
+    async def failing(self: BatchClient, batch_id: str, results: Any) -> None:
+        if failures:
+            raise UnavailableError(failures.pop(0))
+        await append(self, batch_id, results)
+
+    monkeypatch.setattr(BatchClient, "append", failing)
+    with capture_logs() as logged:
+        batch = await new_batch(gateway, lines(map(line, "a")))
+        await worker.answer(["x"])
+        assert (await until(gateway, batch))["status"] == "completed"
+    waits = [one["error"] for one in logged if one["event"] == "batch waits"]
+    assert waits == ["The disk is being looked at.", "It still is."]
 
 
 async def test_the_input_may_go_away(gateway: Gateway, worker: ScriptedWorker) -> None:
