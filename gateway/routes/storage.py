@@ -6,7 +6,8 @@ from aiohttp import web
 
 from gateway.convert.report import report_from_proto
 from gateway.http.body import json_response
-from gateway.keys import STORAGE
+from gateway.keys import SETTINGS, STORAGE
+from gateway.vector_stores.embedder import known_embedders
 from jan.errors import InvalidArgumentError
 
 routes = web.RouteTableDef()
@@ -20,4 +21,6 @@ async def get_report(request: web.Request) -> web.Response:
     text = request.query.get("limit", str(DEFAULT_FINDINGS))
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
         raise InvalidArgumentError("limit must be a whole number between 1 and 10000.", param="limit")
-    return json_response(report_from_proto(await request.app[STORAGE].get_report(int(text))))
+    storage = request.app[STORAGE]
+    embedders = await known_embedders(storage, request.app[SETTINGS].embedding_model)
+    return json_response(report_from_proto(await storage.get_report(int(text), embedders)))

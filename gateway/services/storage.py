@@ -303,9 +303,9 @@ class StorageClient:
         """Read a page of a run's steps."""
         return await call(self._runs.ListRunSteps, request)
 
-    async def get_report(self, max_findings: int) -> report_pb2.GetReportResponse:
+    async def get_report(self, max_findings: int, embedders: report_pb2.Embedders) -> report_pb2.GetReportResponse:
         """Look at the whole janroot; takes seconds, or minutes for a very large one."""
-        request = report_pb2.GetReportRequest(max_findings=max_findings)
+        request = report_pb2.GetReportRequest(max_findings=max_findings, embedders=embedders)
         return await call(self._reports.GetReport, request, deadline_seconds=LONG_SECONDS)
 
     async def create_file(self, parts: AsyncIterable[files_pb2.CreateFileRequest]) -> files_pb2.File:

@@ -19,7 +19,7 @@ from gateway.services.storage import StorageClient
 from jan.errors import InternalError, InvalidArgumentError, NotFoundError
 from jan.ids import JobId
 from jan.inference.v1 import jobs_pb2
-from jan.storage.v1 import chunk_vectors_pb2, models_pb2
+from jan.storage.v1 import chunk_vectors_pb2, models_pb2, report_pb2
 
 NONE = "none"
 """The setting that turns it off."""
@@ -58,6 +58,14 @@ def embedder_of(model: models_pb2.Model) -> chunk_vectors_pb2.Embedder:
     parts = [model.engine, model.format, *model.files, model.source_url, model.base.id, model.size_bytes, pooling]
     revision = hashlib.sha256(orjson.dumps(parts)).hexdigest()[:_REVISION_DIGITS]
     return chunk_vectors_pb2.Embedder(model_id=model.id, revision=revision)
+
+
+async def known_embedders(storage: StorageClient, wanted: str) -> report_pb2.Embedders:
+    """Every model as its vectors would remember it, and which one is to embed; for storage's report."""
+    model = await embedding_model(storage, wanted)
+    named = "" if wanted == NONE else wanted
+    here = map(embedder_of, await storage.list_models())
+    return report_pb2.Embedders(here=here, wanted=named if model is None else model.id)
 
 
 async def embed(

@@ -8,7 +8,9 @@ from jan.errors import InvalidArgumentError
 from jan.storage.v1 import report_pb2 as pb
 from jan.storage.v1.report_pb2_grpc import ReportServiceServicer
 from storage_service.access import Access
+from storage_service.servicers.chunk_vectors import embedder_from_proto
 from storage_service.store.report.findings import Finding, Severity
+from storage_service.store.report.vector_stores import Embedders
 from storage_service.store.store import Store
 
 Context = aio.ServicerContext[Any, Any]
@@ -33,7 +35,8 @@ class ReportServicer(ReportServiceServicer):
         most = request.max_findings or DEFAULT_FINDINGS
         if not 1 <= most <= MAX_FINDINGS:
             raise InvalidArgumentError(f"max_findings must be between 1 and {MAX_FINDINGS}.", param="limit")
-        report = await self._access.run_alone(_ONE_AT_A_TIME, lambda: self._store.report(most))
+        embedders = _embedders(request.embedders) if request.HasField("embedders") else None
+        report = await self._access.run_alone(_ONE_AT_A_TIME, lambda: self._store.report(most, embedders))
         return pb.GetReportResponse(
             findings=map(to_proto, report.findings),
             errors=report.counts[Severity.ERROR],
@@ -52,6 +55,10 @@ def to_proto(finding: Finding) -> pb.Finding:
         action=finding.kind.action,
         detail=_printable(finding.detail),
     )
+
+
+def _embedders(known: pb.Embedders) -> Embedders:
+    return Embedders(frozenset(map(embedder_from_proto, known.here)), known.wanted)
 
 
 def _printable(text: str) -> str:

@@ -29,6 +29,7 @@ from storage_service.store.pulls.pulls import Pulls
 from storage_service.store.records import Message, Run, Thread, ThreadAssistant, TrashEntry
 from storage_service.store.report import whole as report
 from storage_service.store.report.findings import Report
+from storage_service.store.report.vector_stores import Embedders
 from storage_service.store.restoring import swap
 from storage_service.store.restoring.restores import Restores
 from storage_service.store.revisions import check_revision
@@ -268,9 +269,9 @@ class Store:
         self.census.save()
         self.messages.save_indexes()
 
-    def report(self, most: int) -> Report:
+    def report(self, most: int, embedders: Embedders | None = None) -> Report:
         """What is unusual in the janroot, the first `most` findings told. Changes nothing; may take a while."""
-        return report.inspect(self.layout, most)
+        return report.inspect(self.layout, most, embedders)
 
     def close(self) -> None:
         """Give the janroot up."""

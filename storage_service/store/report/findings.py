@@ -174,6 +174,21 @@ class Kind(Enum):
         "A key in plain text. The server uses none, and answers only those in an assistant's own fields.",
         "Take it along in no copy that others see.",
     )
+    NO_EMBEDDER = (
+        Severity.WARNING,
+        "The model that is set to embed vector stores is not here: none is embedded, so new files are found by words.",
+        "Put the model there, or name another one in JANROOT_EMBEDDING_MODEL.",
+    )
+    EMBEDDER_GONE = (
+        Severity.WARNING,
+        "The model that its vectors are of is not here or has changed, and no other one embeds: words alone decide.",
+        "Put the model back, or have another one embed: the store is embedded anew then.",
+    )
+    EMBEDDED_ANEW = (
+        Severity.INFO,
+        "Its vectors are of another model than the one that embeds now, or of that one before it changed.",
+        "Nothing: it is embedded anew in the background; `embedding` of GET /v1/vector_stores/{id} tells how far.",
+    )
     QUARANTINED = (
         Severity.INFO,
         "Bytes that had to leave a file: torn lines, broken files that were replaced.",

@@ -1,7 +1,8 @@
 """What is unusual in vector_stores/."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from jan.ids import FileBatchId, FileId, VectorStoreId
@@ -9,15 +10,30 @@ from storage_service.store import jsonfile, layout
 from storage_service.store.report.findings import Finding, Kind
 from storage_service.store.report.walk import entries, is_foreign
 from storage_service.store.vector_stores import forms
-from storage_service.store.vector_stores.records import FileStatus
+from storage_service.store.vector_stores.records import Embedder, FileStatus, VectorStore
 from storage_service.store.vector_stores.stores import BATCHES, FILES
 
-_DESCRIPTION, _TEXT = ".json", ".txt"
+_DESCRIPTION, _TEXT, _VECTORS = ".json", ".txt", ".vectors"
 _NO_OBJECT = "it is not one JSON object"
 
 
-def inspect(where: layout.Layout) -> Iterator[Finding]:
-    """Everything below vector_stores/."""
+@dataclass(frozen=True, slots=True)
+class Embedders:
+    """Every model that is here, as its vectors remember it, and the one that is to embed; empty when none is."""
+
+    here: Collection[Embedder]
+    wanted: str
+
+    @property
+    def current(self) -> Embedder | None:
+        """The one that embeds."""
+        return next((each for each in self.here if each.model == self.wanted), None)
+
+
+def inspect(where: layout.Layout, embedders: Embedders | None = None) -> Iterator[Finding]:
+    """Everything below vector_stores/, and the model that embeds it."""
+    if embedders is not None and embedders.wanted and embedders.current is None:
+        yield Finding(f"models/{embedders.wanted}", Kind.NO_EMBEDDER)
     for entry in entries(where.vector_stores):
         place = f"vector_stores/{entry.name}"
         if entry.is_symlink():
@@ -29,16 +45,20 @@ def inspect(where: layout.Layout) -> Iterator[Finding]:
         elif not os.access(entry.path, os.R_OK | os.X_OK):
             yield Finding(place, Kind.UNREADABLE)
         else:
-            yield from _store(where, Path(entry.path), place)
+            yield from _store(where, Path(entry.path), place, embedders)
 
 
-def _store(where: layout.Layout, folder: Path, place: str) -> Iterator[Finding]:
+def _store(where: layout.Layout, folder: Path, place: str, embedders: Embedders | None) -> Iterator[Finding]:
     described = folder / layout.VECTOR_STORE_FILE
     if not os.path.lexists(described):
         yield Finding(place, Kind.GHOST_FOLDER)
         return
-    if jsonfile.read(described) is None:
+    raw = jsonfile.read(described)
+    if raw is None:
         yield Finding(f"{place}/{described.name}", Kind.UNREADABLE, _NO_OBJECT)
+    elif embedders is not None and entries(folder / FILES):  # one that has expired has none left
+        store = forms.store_from_json(VectorStoreId(folder.name), raw)
+        yield from _embedded(store, embedders, f"{place}/{described.name}")
     yield from _files(where, folder / FILES, f"{place}/{FILES}")
     for entry in entries(folder / BATCHES):
         inner = f"{place}/{BATCHES}/{entry.name}"
@@ -46,6 +66,17 @@ def _store(where: layout.Layout, folder: Path, place: str) -> Iterator[Finding]:
             yield Finding(inner, Kind.STRAY_FILE)
         elif jsonfile.read(Path(entry.path)) is None:
             yield Finding(inner, Kind.UNREADABLE, _NO_OBJECT)
+
+
+def _embedded(store: VectorStore, embedders: Embedders, place: str) -> Iterator[Finding]:
+    """Whether the vectors of a store are of the model that embeds now, or of one that can still be asked."""
+    if store.embedder is None:
+        return
+    if (current := embedders.current) is not None:
+        if store.embedder != current:
+            yield Finding(place, Kind.EMBEDDED_ANEW, f"of {store.embedder.model[:128]}; {current.model} embeds")
+    elif store.embedder not in embedders.here:
+        yield Finding(place, Kind.EMBEDDER_GONE, store.embedder.model[:128])
 
 
 def _files(where: layout.Layout, folder: Path, place: str) -> Iterator[Finding]:
@@ -56,9 +87,9 @@ def _files(where: layout.Layout, folder: Path, place: str) -> Iterator[Finding]:
         inner = f"{place}/{entry.name}"
         if entry.is_symlink():
             yield Finding(inner, Kind.LINK)
-        elif not entry.is_file() or ending not in (_DESCRIPTION, _TEXT) or is_foreign(FileId, stem):
+        elif not entry.is_file() or ending not in (_DESCRIPTION, _TEXT, _VECTORS) or is_foreign(FileId, stem):
             yield Finding(inner, Kind.STRAY_FILE)
-        elif ending == _TEXT:
+        elif ending != _DESCRIPTION:
             if f"{stem}{_DESCRIPTION}" not in names:
                 yield Finding(inner, Kind.ORPHAN)
         else:

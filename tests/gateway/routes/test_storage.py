@@ -7,9 +7,12 @@ import asyncio
 import pytest
 
 from tests.fixtures import jan_folders as jan
+from tests.fixtures.gateway import running_gateway
 from tests.fixtures.jan_files import put
+from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
 from tests.gateway.client import Api, ask, refusal
+from tests.gateway.routes.test_search_by_meaning import add_embedder
 
 
 async def test_a_healthy_janroot(api: Api) -> None:
@@ -41,6 +44,25 @@ async def test_findings(api: Api, storage_server: StorageServer) -> None:
     assert (stray["path"], stray["severity"]) == ("threads/notes.txt", "info")
     cut = await ask(api, "GET", "/v1/storage/report", limit="1")
     assert (cut["findings"], cut["has_more"], cut["counts"]) == ([invalid], True, report["counts"])
+
+
+async def test_models_that_embed(storage_server: StorageServer, redis_server: RedisServer, redis: object) -> None:
+    store = storage_server.janroot / "vector_stores/vs_1"
+    embedding = {"model": "embedder", "revision": "old", "dimensions": 2}
+    await asyncio.to_thread(put, store / "vector_store.json", {"embedding": embedding})
+    await asyncio.to_thread(put, store / "files/file-a.json", {"status": "failed"})
+    await asyncio.to_thread(put, storage_server.janroot / "files/file-a", "x")
+    add_embedder(storage_server.janroot)
+    for wanted, kinds in (
+        ("", ["embedded_anew"]),
+        ("embedder", ["embedded_anew"]),
+        ("gone", ["embedder_gone", "no_embedder"]),
+        ("none", ["embedder_gone"]),
+    ):
+        async with running_gateway(storage_server, redis_server, JANROOT_EMBEDDING_MODEL=wanted) as gateway:
+            report = await gateway.json("GET", "/v1/storage/report")
+            told = sorted(finding["kind"] for finding in report["findings"])
+            assert [kind for kind in told if "embed" in kind] == kinds, wanted
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "10001", "many", "", "9" * 40])

@@ -22,23 +22,26 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from jan.storage.v1 import chunk_vectors_pb2 as jan_dot_storage_dot_v1_dot_chunk__vectors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bjan/storage/v1/report.proto\x12\x0ejan.storage.v1\"\x89\x01\n\x07\x46inding\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x31\n\x08severity\x18\x03 \x01(\x0e\x32\x1f.jan.storage.v1.FindingSeverity\x12\x0f\n\x07meaning\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\"(\n\x10GetReportRequest\x12\x14\n\x0cmax_findings\x18\x01 \x01(\x05\"o\n\x11GetReportResponse\x12)\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x17.jan.storage.v1.Finding\x12\x0e\n\x06\x65rrors\x18\x02 \x01(\x05\x12\x10\n\x08warnings\x18\x03 \x01(\x05\x12\r\n\x05infos\x18\x04 \x01(\x05*\x88\x01\n\x0f\x46indingSeverity\x12 \n\x1c\x46INDING_SEVERITY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46INDING_SEVERITY_INFO\x10\x01\x12\x1c\n\x18\x46INDING_SEVERITY_WARNING\x10\x02\x12\x1a\n\x16\x46INDING_SEVERITY_ERROR\x10\x03\x32\x61\n\rReportService\x12P\n\tGetReport\x12 .jan.storage.v1.GetReportRequest\x1a!.jan.storage.v1.GetReportResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bjan/storage/v1/report.proto\x12\x0ejan.storage.v1\x1a\"jan/storage/v1/chunk_vectors.proto\"\x89\x01\n\x07\x46inding\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x31\n\x08severity\x18\x03 \x01(\x0e\x32\x1f.jan.storage.v1.FindingSeverity\x12\x0f\n\x07meaning\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\"C\n\tEmbedders\x12&\n\x04here\x18\x01 \x03(\x0b\x32\x18.jan.storage.v1.Embedder\x12\x0e\n\x06wanted\x18\x02 \x01(\t\"V\n\x10GetReportRequest\x12\x14\n\x0cmax_findings\x18\x01 \x01(\x05\x12,\n\tembedders\x18\x02 \x01(\x0b\x32\x19.jan.storage.v1.Embedders\"o\n\x11GetReportResponse\x12)\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x17.jan.storage.v1.Finding\x12\x0e\n\x06\x65rrors\x18\x02 \x01(\x05\x12\x10\n\x08warnings\x18\x03 \x01(\x05\x12\r\n\x05infos\x18\x04 \x01(\x05*\x88\x01\n\x0f\x46indingSeverity\x12 \n\x1c\x46INDING_SEVERITY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46INDING_SEVERITY_INFO\x10\x01\x12\x1c\n\x18\x46INDING_SEVERITY_WARNING\x10\x02\x12\x1a\n\x16\x46INDING_SEVERITY_ERROR\x10\x03\x32\x61\n\rReportService\x12P\n\tGetReport\x12 .jan.storage.v1.GetReportRequest\x1a!.jan.storage.v1.GetReportResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jan.storage.v1.report_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FINDINGSEVERITY']._serialized_start=343
-  _globals['_FINDINGSEVERITY']._serialized_end=479
-  _globals['_FINDING']._serialized_start=48
-  _globals['_FINDING']._serialized_end=185
-  _globals['_GETREPORTREQUEST']._serialized_start=187
-  _globals['_GETREPORTREQUEST']._serialized_end=227
-  _globals['_GETREPORTRESPONSE']._serialized_start=229
-  _globals['_GETREPORTRESPONSE']._serialized_end=340
-  _globals['_REPORTSERVICE']._serialized_start=481
-  _globals['_REPORTSERVICE']._serialized_end=578
+  _globals['_FINDINGSEVERITY']._serialized_start=494
+  _globals['_FINDINGSEVERITY']._serialized_end=630
+  _globals['_FINDING']._serialized_start=84
+  _globals['_FINDING']._serialized_end=221
+  _globals['_EMBEDDERS']._serialized_start=223
+  _globals['_EMBEDDERS']._serialized_end=290
+  _globals['_GETREPORTREQUEST']._serialized_start=292
+  _globals['_GETREPORTREQUEST']._serialized_end=378
+  _globals['_GETREPORTRESPONSE']._serialized_start=380
+  _globals['_GETREPORTRESPONSE']._serialized_end=491
+  _globals['_REPORTSERVICE']._serialized_start=632
+  _globals['_REPORTSERVICE']._serialized_end=729
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from jan.storage.v1 import chunk_vectors_pb2 as _chunk_vectors_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -90,22 +91,56 @@ class Finding(_message.Message):
 Global___Finding: _TypeAlias = Finding  # noqa: Y015
 
 @_typing.final
+class Embedders(_message.Message):
+    """What the gateway knows of the models that embed vector stores."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HERE_FIELD_NUMBER: _builtins.int
+    WANTED_FIELD_NUMBER: _builtins.int
+    wanted: _builtins.str
+    """The id of the one that is to embed, here or not; empty when none is."""
+    @_builtins.property
+    def here(self) -> _containers.RepeatedCompositeFieldContainer[_chunk_vectors_pb2.Embedder]:
+        """Every model that is here, as its vectors would remember it."""
+
+    def __init__(
+        self,
+        *,
+        here: _abc.Iterable[_chunk_vectors_pb2.Embedder] | None = ...,
+        wanted: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["here", b"here", "wanted", b"wanted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Embedders: _TypeAlias = Embedders  # noqa: Y015
+
+@_typing.final
 class GetReportRequest(_message.Message):
     """Asks for the report."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MAX_FINDINGS_FIELD_NUMBER: _builtins.int
+    EMBEDDERS_FIELD_NUMBER: _builtins.int
     max_findings: _builtins.int
     """How many findings at most, 1 to 10000; 0 means 1000. Those that want a hand come first."""
+    @_builtins.property
+    def embedders(self) -> Global___Embedders:
+        """Absent for saying nothing about how vector stores are embedded."""
+
     def __init__(
         self,
         *,
         max_findings: _builtins.int = ...,
+        embedders: Global___Embedders | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["embedders", b"embedders"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_findings", b"max_findings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedders", b"embedders", "max_findings", b"max_findings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
