@@ -29,6 +29,10 @@ BLOCK_SECONDS = 1.0
 READ_COUNT = 512
 # A reader that does not read holds at most this much (docs/promises.md P13).
 MAX_PENDING_BYTES = 1024 * 1024
+# All readers of this process that do not read hold at most about this much together (docs/promises.md P13).
+MAX_BACKLOG_BYTES = 32 * 1024 * 1024
+# About what one read of all logs brings at most.
+READ_BYTES = 4 * 1024 * 1024
 # What a reader is given at once.
 BATCH_BYTES = 64 * 1024
 
@@ -71,13 +75,21 @@ Sink = Callable[[list[LogEntry]], bool]
 """Takes entries at once and returns True; or takes nothing, and leaves them to the reader."""
 
 
+@dataclass(slots=True)
+class Backlog:
+    """How many bytes the readers of one process have left unread, together."""
+
+    held: int = 0
+
+
 class LogSubscription:
     """One reader's place in one log."""
 
-    def __init__(self, log_id: str, after: int, generation: bytes = b"") -> None:
+    def __init__(self, log_id: str, after: int, generation: bytes = b"", *, backlog: Backlog | None = None) -> None:
         """generation: of the log that `after` is a number of; empty when that makes no difference."""
         self.log_id = log_id
         self.cursor = after
+        self._backlog = backlog or Backlog()
         self._sink: Sink | None = None
         self._clock = asyncio.get_running_loop().time
         self._heard_at = self._clock()
@@ -92,6 +104,26 @@ class LogSubscription:
         """Whether nothing more will be delivered."""
         return self._failure is not None
 
+    @property
+    def pending_bytes(self) -> int:
+        """How much was delivered and is not read yet."""
+        return self._pending_bytes
+
+    def drop(self) -> None:
+        """Deliver nothing more, and give up what was left unread: it can be read from the log again."""
+        self._failure = self._failure or SlowReaderError
+        self.give_up()
+        self._arrived.set()
+
+    def give_up(self) -> None:
+        """Hold nothing any more."""
+        self._pending = []
+        self._hold(-self._pending_bytes)
+
+    def _hold(self, more: int) -> None:
+        self._pending_bytes += more
+        self._backlog.held += more
+
     def deliver(self, entries: list[LogEntry]) -> None:
         """Hand over entries; those at or before the cursor were delivered already.
 
@@ -101,8 +133,7 @@ class LogSubscription:
         fresh = [entry for entry in entries if entry.number > self.cursor]
         arriving = sum(len(entry.payload) for entry in fresh)
         if self._pending and self._pending_bytes + arriving > MAX_PENDING_BYTES:
-            self._failure = self._failure or SlowReaderError
-            self._pending, self._pending_bytes = [], 0
+            self.drop()
         for entry in fresh:
             if self._failure is None:
                 self._take(entry)
@@ -122,7 +153,7 @@ class LogSubscription:
         self._generation = entry.generation
         self.cursor = entry.number
         self._pending.append(entry)
-        self._pending_bytes += len(entry.payload)
+        self._hold(len(entry.payload))
 
     @contextmanager
     def pouring(self, sink: Sink) -> Iterator[None]:
@@ -139,7 +170,7 @@ class LogSubscription:
             return False
         if not self._sink(self._pending):
             return False
-        self._pending, self._pending_bytes = [], 0
+        self.give_up()
         return True
 
     async def batches(self, idle_seconds: float) -> AsyncGenerator[list[LogEntry], None]:
@@ -178,8 +209,31 @@ class LogSubscription:
             size += len(self._pending[count].payload)
             count += 1
         batch, self._pending = self._pending[:count], self._pending[count:]
-        self._pending_bytes -= size
+        self._hold(-size)
         return batch
+
+
+class _ReadSize:
+    """How many entries of each log one read may bring, going by the size of those that were read last."""
+
+    def __init__(self) -> None:
+        self._most = READ_COUNT
+        self._mean_bytes = 1
+
+    def count(self, logs: int) -> int:
+        """At least one."""
+        return max(1, min(self._most, READ_BYTES // (self._mean_bytes * logs)))
+
+    def saw(self, reply: list[tuple[str, list[StreamEntry]]]) -> None:
+        """A read brought this."""
+        self._most = min(READ_COUNT, 2 * self._most)
+        sizes = [len(fields[b"p"]) for _, entries in reply for _, fields in entries if b"p" in fields]
+        if sizes:
+            self._mean_bytes = max(1, sum(sizes) // len(sizes))
+
+    def failed(self) -> None:
+        """A read's reply may have been more than comes in time: asking for as much again would fail for ever."""
+        self._most = max(1, self._most // 4)
 
 
 class LogFollower:
@@ -189,6 +243,7 @@ class LogFollower:
         self._redis = redis
         self._poke_key = keys.poke(secrets.token_hex(8))
         self._subscriptions: dict[str, set[LogSubscription]] = defaultdict(set)
+        self._backlog = Backlog()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -217,7 +272,7 @@ class LogFollower:
         waits_for_redis: follow it once Redis answers again; else redis.RedisError is raised when the follower could
         not be told, and nothing is followed.
         """
-        subscription = LogSubscription(log_id, after, generation)
+        subscription = LogSubscription(log_id, after, generation, backlog=self._backlog)
         self._subscriptions[keys.log(log_id)].add(subscription)
         try:
             try:
@@ -231,6 +286,7 @@ class LogFollower:
 
     def _forget(self, subscription: LogSubscription) -> None:
         key = keys.log(subscription.log_id)
+        subscription.give_up()
         self._subscriptions[key].discard(subscription)
         if not self._subscriptions[key]:
             del self._subscriptions[key]
@@ -245,7 +301,7 @@ class LogFollower:
     async def _read_for_ever(self) -> None:
         backoff = Backoff()
         poked: bytes | str = "0"
-        count = READ_COUNT
+        size = _ReadSize()
         while True:
             starts: dict[str, int] = {}
             for key, subscriptions in self._subscriptions.items():
@@ -255,18 +311,26 @@ class LogFollower:
             cursors: dict[str, bytes | str] = {self._poke_key: poked}
             cursors |= {key: f"{start}-0" for key, start in starts.items()}
             try:
-                reply = await read_streams(self._redis, cursors, block_seconds=BLOCK_SECONDS, count=count)
+                reply = await read_streams(
+                    self._redis, cursors, block_seconds=BLOCK_SECONDS, count=size.count(len(cursors))
+                )
+                size.saw(reply)
+                self._drop_slowest()
                 poked = self._distribute(reply, starts, poked)
                 backoff.reset()
-                count = min(READ_COUNT, 2 * count)
             except (RedisError, OSError) as error:
-                # The reply may have been more than comes in time: asking for as much again would fail for ever.
-                count = max(1, count // 4)
+                size.failed()
                 logger.warning("log reader lost Redis", error=str(error))
                 await backoff.wait()
             except Exception:  # every open stream depends on this loop: it outlives a mistake
                 logger.exception("log reader failed")
                 await backoff.wait()
+
+    def _drop_slowest(self) -> None:
+        """Let those go who left most unread, as long as all together hold too much; others had a turn to read."""
+        while self._backlog.held > MAX_BACKLOG_BYTES:
+            readers = (reader for readers in self._subscriptions.values() for reader in readers)
+            max(readers, key=lambda reader: reader.pending_bytes).drop()
 
     def _distribute(
         self, reply: list[tuple[str, list[StreamEntry]]], starts: dict[str, int], poked: bytes | str

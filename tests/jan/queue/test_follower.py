@@ -177,6 +177,55 @@ async def test_a_reader_that_does_not_read_is_dropped_and_may_resume(redis: Redi
     assert await read_numbers(follower, "a", after=1) == [2, 3, 4, 5]
 
 
+async def test_together_they_may_leave_only_so_much_and_who_left_most_is_dropped(
+    redis: Redis, follower: LogFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jan.queue.follower, "MAX_BACKLOG_BYTES", 100_000)
+    little, much = await open_log(redis, "little"), await open_log(redis, "much")
+    async with follower.follow("little") as leaves_little, follower.follow("much") as leaves_much:
+        await little.publish([b"x" * 40_000])
+        await much.publish([b"x" * 80_000])
+        while leaves_little.cursor < 1 or leaves_much.cursor < 1:
+            await redis.ping()
+        assert await read_numbers_of(follower, redis, "reads", 50) == list(range(1, 51))
+        assert leaves_much.is_dropped
+        assert not leaves_little.is_dropped
+        assert leaves_much.pending_bytes == 0
+    assert await read_numbers_of(follower, redis, "afterwards", 50) == list(range(1, 51))
+
+
+async def read_numbers_of(follower: LogFollower, redis: Redis, log_id: str, count: int) -> list[int]:
+    writer = await open_log(redis, log_id)
+    reading = asyncio.create_task(read_numbers(follower, log_id))
+    for number in range(count):
+        await writer.publish([b"x" * 1000], ends=number == count - 1)
+    return await reading
+
+
+async def test_a_read_of_all_logs_brings_only_so_much(
+    redis: Redis, follower: LogFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jan.queue.follower, "READ_BYTES", 20_000)
+    brought: list[int] = []
+
+    async def read_and_tell(*args: Any, **options: Any) -> list[tuple[str, list[StreamEntry]]]:
+        reply = await read_streams(*args, **options)
+        brought.append(sum(len(entry[1].get(b"p", b"")) for _, entries in reply for entry in entries))
+        return reply
+
+    writers = [await open_log(redis, name) for name in ("a", "b")]
+    for writer in writers:
+        await writer.publish([b"x" * 1000])
+    monkeypatch.setattr(jan.queue.follower, "read_streams", read_and_tell)
+    reading = [asyncio.create_task(read_numbers(follower, name)) for name in ("a", "b")]
+    while not any(brought):
+        await redis.ping()
+    for writer in writers:
+        await writer.publish([b"x" * 1000] * 200, ends=True)
+    assert [len(numbers) for numbers in await asyncio.gather(*reading)] == [201, 201]
+    assert max(brought) <= 20_000
+
+
 async def test_one_event_may_be_longer_than_what_a_reader_may_leave(redis: Redis, follower: LogFollower) -> None:
     writer = await open_log(redis, "a")
     reading = asyncio.create_task(read_numbers(follower, "a"))
