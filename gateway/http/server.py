@@ -7,6 +7,7 @@ change that, so two of its classes are extended here; tests/gateway/http/test_se
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -36,6 +37,9 @@ LINGERING_SECONDS = 1.0
 HEAD_SECONDS = 15.0
 # A client that takes not one byte of its answer in this time is let go, and what it was to be told with it.
 UNREAD_SECONDS = 30.0
+# How much the kernel takes of what cannot be sent yet. It would take up to 4 MiB for each client that reads nothing,
+# and the gateway would know of none of it.
+UNSENT_BYTES = 64 * 1024
 
 
 def new_runner(app: web.Application) -> web.AppRunner:
@@ -73,6 +77,13 @@ def _has_idle_connections(runner: web.AppRunner) -> bool:
     )
 
 
+def _bound_unsent(transport: asyncio.BaseTransport) -> None:
+    connection = transport.get_extra_info("socket")
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # not on every system
+    if option is not None and connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
+        connection.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
+
+
 class _Timer:
     """At most one thing to do later."""
 
@@ -105,6 +116,7 @@ class _Protocol(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; a connection on which no whole request head arrives in time is closed (docs/security.md S30)."""
         super().connection_made(transport)
+        _bound_unsent(transport)
         self._unread_check = _Timer(self._loop)
         self._head_deadline = _Timer(self._loop)
         self._head_deadline.start(HEAD_SECONDS, self.force_close)

@@ -21,7 +21,7 @@ NUMBERED_KEEP_ALIVE = b": keep-alive\n"
 KEEP_ALIVE_SECONDS = 10.0
 # A reader that takes not one piece in this time is dropped (docs/promises.md P13).
 WRITE_SECONDS = 30.0
-PIECE_BYTES = 64 * 1024
+PIECE_BYTES = 16 * 1024
 # What the last words for a slow reader may take.
 LAST_WORDS_SECONDS = 5.0
 

@@ -215,14 +215,14 @@ BUGS: Final = (
     Bug(
         "a reader that comes in the middle of a read misses what was before",
         "protos/jan/queue/follower.py",
-        "            if subscription.cursor >= start:\n",
-        "            if True:\n",
+        "            if subscription.cursor >= start and not subscription.has_enough:\n",
+        "            if not subscription.has_enough:\n",
         f"{_FOLLOWER}::test_a_reader_that_comes_while_a_later_part_is_read_misses_nothing",
     ),
     Bug(
         "what a reader leaves unread has no bound",
         "protos/jan/queue/follower.py",
-        "        if self._pending and self._pending_bytes + arriving > MAX_PENDING_BYTES:\n",
+        "        if self._pending and not may_hold:\n",
         "        if False:\n",
         f"{_HOSTILE}::test_readers_that_never_read_cost_a_bounded_amount_each",
     ),

@@ -7,9 +7,10 @@ thousand streams from one connection, and events that come together are delivere
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Set
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -30,11 +31,15 @@ READ_COUNT = 512
 # A reader that does not read holds at most this much (docs/promises.md P13).
 MAX_PENDING_BYTES = 1024 * 1024
 # All readers of this process that do not read hold at most about this much together (docs/promises.md P13).
-MAX_BACKLOG_BYTES = 32 * 1024 * 1024
+MAX_BACKLOG_BYTES = 16 * 1024 * 1024
 # About what one read of all logs brings at most.
-READ_BYTES = 4 * 1024 * 1024
+READ_BYTES = 2 * 1024 * 1024
+# A reader that takes up a long log is read for once it has less than this before it: else it would be dropped for
+# being slower than Redis.
+CATCH_UP_BYTES = 64 * 1024
+CATCH_UP_SECONDS = 0.05
 # What a reader is given at once.
-BATCH_BYTES = 64 * 1024
+BATCH_BYTES = 16 * 1024
 
 
 class SlowReaderError(Exception):
@@ -89,6 +94,7 @@ class LogSubscription:
         """generation: of the log that `after` is a number of; empty when that makes no difference."""
         self.log_id = log_id
         self.cursor = after
+        self.is_catching_up = True
         self._backlog = backlog or Backlog()
         self._sink: Sink | None = None
         self._clock = asyncio.get_running_loop().time
@@ -108,6 +114,16 @@ class LogSubscription:
     def pending_bytes(self) -> int:
         """How much was delivered and is not read yet."""
         return self._pending_bytes
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether what comes next may wait in Redis until it has read more."""
+        return self.is_catching_up and self._pending_bytes > CATCH_UP_BYTES
+
+    def reach_end(self) -> None:
+        """All that the log holds was delivered: from now on what is left unread counts, once it has read that."""
+        if self._pending_bytes <= CATCH_UP_BYTES:
+            self.is_catching_up = False
 
     def drop(self) -> None:
         """Deliver nothing more, and give up what was left unread: it can be read from the log again."""
@@ -132,7 +148,8 @@ class LogSubscription:
         """
         fresh = [entry for entry in entries if entry.number > self.cursor]
         arriving = sum(len(entry.payload) for entry in fresh)
-        if self._pending and self._pending_bytes + arriving > MAX_PENDING_BYTES:
+        may_hold = self.is_catching_up or self._pending_bytes + arriving <= MAX_PENDING_BYTES
+        if self._pending and not may_hold:
             self.drop()
         for entry in fresh:
             if self._failure is None:
@@ -214,22 +231,22 @@ class LogSubscription:
 
 
 class _ReadSize:
-    """How many entries of each log one read may bring, going by the size of those that were read last."""
+    """How many entries of each log one read may bring, going by the longest of those that were read last."""
 
     def __init__(self) -> None:
         self._most = READ_COUNT
-        self._mean_bytes = 1
+        self._entry_bytes = 1
 
     def count(self, logs: int) -> int:
         """At least one."""
-        return max(1, min(self._most, READ_BYTES // (self._mean_bytes * logs)))
+        return max(1, min(self._most, READ_BYTES // (self._entry_bytes * logs)))
 
     def saw(self, reply: list[tuple[str, list[StreamEntry]]]) -> None:
         """A read brought this."""
         self._most = min(READ_COUNT, 2 * self._most)
         sizes = [len(fields[b"p"]) for _, entries in reply for _, fields in entries if b"p" in fields]
-        if sizes:
-            self._mean_bytes = max(1, sum(sizes) // len(sizes))
+        # Logs of short and of long entries are read together: one reply of short ones says nothing of the next.
+        self._entry_bytes = max(1, self._entry_bytes // 2, *sizes)
 
     def failed(self) -> None:
         """A read's reply may have been more than comes in time: asking for as much again would fail for ever."""
@@ -243,6 +260,7 @@ class LogFollower:
         self._redis = redis
         self._poke_key = keys.poke(secrets.token_hex(8))
         self._subscriptions: dict[str, set[LogSubscription]] = defaultdict(set)
+        self._catching_up: set[LogSubscription] = set()
         self._backlog = Backlog()
 
     @asynccontextmanager
@@ -274,6 +292,7 @@ class LogFollower:
         """
         subscription = LogSubscription(log_id, after, generation, backlog=self._backlog)
         self._subscriptions[keys.log(log_id)].add(subscription)
+        self._catching_up.add(subscription)
         try:
             try:
                 await self._poke()
@@ -287,6 +306,7 @@ class LogFollower:
     def _forget(self, subscription: LogSubscription) -> None:
         key = keys.log(subscription.log_id)
         subscription.give_up()
+        self._catching_up.discard(subscription)
         self._subscriptions[key].discard(subscription)
         if not self._subscriptions[key]:
             del self._subscriptions[key]
@@ -303,20 +323,17 @@ class LogFollower:
         poked: bytes | str = "0"
         size = _ReadSize()
         while True:
-            starts: dict[str, int] = {}
-            for key, subscriptions in self._subscriptions.items():
-                reading = [subscription.cursor for subscription in subscriptions if not subscription.is_dropped]
-                if reading:
-                    starts[key] = min(reading)
+            starts, somebody_waits = self._starts()
             cursors: dict[str, bytes | str] = {self._poke_key: poked}
             cursors |= {key: f"{start}-0" for key, start in starts.items()}
             try:
-                reply = await read_streams(
-                    self._redis, cursors, block_seconds=BLOCK_SECONDS, count=size.count(len(cursors))
-                )
+                count = size.count(len(cursors))
+                block_seconds = CATCH_UP_SECONDS if somebody_waits else BLOCK_SECONDS
+                reply = await read_streams(self._redis, cursors, block_seconds=block_seconds, count=count)
                 size.saw(reply)
                 self._drop_slowest()
                 poked = self._distribute(reply, starts, poked)
+                self._tell_ends(starts, {key for key, entries in reply if len(entries) >= count})
                 backoff.reset()
             except (RedisError, OSError) as error:
                 size.failed()
@@ -325,6 +342,27 @@ class LogFollower:
             except Exception:  # every open stream depends on this loop: it outlives a mistake
                 logger.exception("log reader failed")
                 await backoff.wait()
+
+    def _starts(self) -> tuple[dict[str, int], bool]:
+        """From where to read each log, and whether a reader has enough before it for now."""
+        starts: dict[str, int] = {}
+        somebody_waits = False
+        for key, subscriptions in self._subscriptions.items():
+            going_on = [subscription for subscription in subscriptions if not subscription.is_dropped]
+            reading = [subscription.cursor for subscription in going_on if not subscription.has_enough]
+            somebody_waits |= len(reading) < len(going_on)
+            if reading:
+                starts[key] = min(reading)
+        return starts, somebody_waits
+
+    def _tell_ends(self, starts: Mapping[str, int], unfinished: Set[str]) -> None:
+        """Tell those who were catching up that there is no more; `unfinished` logs may hold more than was read."""
+        for subscription in list(self._catching_up):
+            key = keys.log(subscription.log_id)
+            if key not in unfinished and subscription.cursor >= starts.get(key, math.inf):
+                subscription.reach_end()
+            if not subscription.is_catching_up:
+                self._catching_up.discard(subscription)
 
     def _drop_slowest(self) -> None:
         """Let those go who left most unread, as long as all together hold too much; others had a turn to read."""
@@ -352,7 +390,7 @@ class LogFollower:
             LogEntry(_number(raw_id), fields[b"g"], fields[b"p"], b"e" in fields) for raw_id, fields in raw_entries
         ]
         for subscription in self._subscriptions.get(key, ()):
-            if subscription.cursor >= start:
+            if subscription.cursor >= start and not subscription.has_enough:
                 subscription.deliver(entries)
 
 

@@ -13,6 +13,7 @@ import sys
 import uvloop
 
 from tests.chaos import results
+from tests.chaos.clients.attentive import read_all
 from tests.chaos.clients.crowd import Crowd
 from tests.chaos.clients.hostile import drip_bodies, drip_heads, never_read
 from tests.chaos.results import Plan, Result
@@ -33,6 +34,7 @@ async def _all(plan: Plan, result: Result) -> None:
         await crowd.quiet(plan.amount(long=10, short=2))
         readers, slow = plan.amount(long=200, short=40), plan.amount(long=500, short=60)
         for name, hostile, count in (
+            ("that read all of it", read_all, readers),
             ("that never read", never_read, readers),
             ("whose heads come byte by byte", drip_heads, slow // 2),
             ("whose bodies come byte by byte", drip_bodies, slow - slow // 2),

@@ -32,7 +32,7 @@ _OPEN = psutil.CONN_ESTABLISHED
 
 async def never_read(stack: Stack, count: int) -> list[Finding]:
     """Ask for long answers and read nothing; a few come back afterwards for the rest."""
-    readers = [await _ask(stack.url, number) for number in range(count)]
+    readers = [await ask_long(stack.url, number) for number in range(count)]
     try:
         dropped = await _until_dropped(stack.processes["gateway"].pid, readers)
         said = [await _left_for(reader) if reader in dropped else None for reader in readers]
@@ -45,10 +45,11 @@ async def never_read(stack: Stack, count: int) -> list[Finding]:
     return findings
 
 
-async def _ask(url: str, number: int) -> socket.socket:
+async def ask_long(url: str, number: int, *, kernel_bytes: int = 4096) -> socket.socket:
+    """Ask for a long answer, of which nothing is read yet. kernel_bytes: how much the kernel takes unread."""
     address = urlsplit(url)
     client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, kernel_bytes)
     client.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(client, (address.hostname, address.port))

@@ -150,11 +150,11 @@ async def test_another_gateway_answers_for_one_that_died(
         running_gateway(storage_server, redis_server) as second,
     ):
         thread_id = await new_thread(first, "first")
-        written = asyncio.Event()
+        written, gone = asyncio.Event(), asyncio.Event()
 
         async def die() -> None:
             written.set()
-            await never()
+            await gone.wait()
 
         after_the_write(first, making, die, monkeypatch)
         asking = asyncio.create_task(send(first, making, thread_id))
@@ -168,6 +168,7 @@ async def test_another_gateway_answers_for_one_that_died(
             await second.app[RECORDED].look()
         assert (status, await everything(second)) == (200, made)
         asking.cancel()
+        gone.set()
 
 
 @asynccontextmanager

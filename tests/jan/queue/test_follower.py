@@ -177,6 +177,22 @@ async def test_a_reader_that_does_not_read_is_dropped_and_may_resume(redis: Redi
     assert await read_numbers(follower, "a", after=1) == [2, 3, 4, 5]
 
 
+async def test_a_reader_that_takes_up_a_long_log_is_not_dropped_for_being_slower_than_redis(
+    redis: Redis, follower: LogFollower
+) -> None:
+    writer = await open_log(redis, "a")
+    for _ in range(20):
+        await writer.publish([b"x" * 1024] * 200)
+    await writer.publish([b"end"], ends=True)
+    numbers: list[int] = []
+    async with follower.follow("a") as subscription:
+        async for batch in subscription.batches(idle_seconds=5):
+            numbers += [entry.number for entry in batch]
+            for _ in range(3):
+                await redis.ping()
+    assert numbers == list(range(1, 4002))
+
+
 async def test_together_they_may_leave_only_so_much_and_who_left_most_is_dropped(
     redis: Redis, follower: LogFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
