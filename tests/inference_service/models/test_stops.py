@@ -83,7 +83,8 @@ async def test_a_load_that_is_stopped_twice_holds_its_memory_until_its_engine_ha
     maker.may_start.clear()
     async with host(maker) as models:
         await models.start_soon(spec())
-        await settle()
+        while not maker.running:
+            await asyncio.sleep(0)
         stops = []
         for _ in range(3):
             stops.append(asyncio.create_task(models.stop("a")))
