@@ -20,7 +20,7 @@ from gateway.routes.answers import raise_if_failed
 from gateway.services.inference import InferenceClient
 from jan.errors import JanError, ResourceExhaustedError
 from jan.inference.v1 import control_pb2, jobs_pb2
-from jan.queue.follower import SlowReaderError
+from jan.queue.subscription import SlowReaderError
 from jan.telemetry import get_logger
 from jan.type.v1.usage_pb2 import Usage
 

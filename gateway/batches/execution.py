@@ -37,7 +37,7 @@ from jan.errors import (
 )
 from jan.ids import JobId, RequestId
 from jan.inference.v1 import jobs_pb2
-from jan.queue.follower import SlowReaderError
+from jan.queue.subscription import SlowReaderError
 from jan.storage.v1 import batches_pb2
 from jan.tasks import end, first_error
 from jan.telemetry import get_logger, request_id_var

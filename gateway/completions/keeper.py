@@ -20,8 +20,8 @@ from gateway.schemas.common import JsonObject
 from gateway.services.completions import CompletionClient
 from jan.backoff import Backoff
 from jan.errors import DeadlineExceededError, JanError, UnavailableError
-from jan.queue.follower import SlowReaderError
 from jan.queue.jobs import POISON
+from jan.queue.subscription import SlowReaderError
 from jan.storage.v1 import completions_pb2
 from jan.telemetry import get_logger
 

@@ -15,9 +15,10 @@ from jan.errors import DeadlineExceededError, ResourceExhaustedError, Unavailabl
 from jan.inference.v1 import jobs_pb2
 from jan.queue.attendance import Attendance
 from jan.queue.bounds import UNBOUNDED, QueueBounds, Room
-from jan.queue.follower import LogEntry, LogFollower, LogRestartedError, LogSubscription
+from jan.queue.follower import LogFollower
 from jan.queue.jobs import JobQueue
 from jan.queue.leases import RENEW_SECONDS
+from jan.queue.subscription import LogEntry, LogRestartedError, LogSubscription
 from jan.tasks import background
 from jan.telemetry import get_logger
 

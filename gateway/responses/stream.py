@@ -27,7 +27,7 @@ from jan.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from jan.queue.follower import LogRestartedError, LogSubscription, SlowReaderError
+from jan.queue.subscription import LogRestartedError, LogSubscription, SlowReaderError
 from jan.storage.v1 import runs_pb2
 
 

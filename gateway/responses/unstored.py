@@ -18,7 +18,7 @@ from gateway.routes.answers import raise_if_failed
 from gateway.runs import derived_ids
 from jan.errors import JanError, ResourceExhaustedError
 from jan.inference.v1 import jobs_pb2
-from jan.queue.follower import SlowReaderError
+from jan.queue.subscription import SlowReaderError
 from jan.storage.v1 import messages_pb2, models_pb2, runs_pb2
 
 

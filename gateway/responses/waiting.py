@@ -15,7 +15,8 @@ from gateway.runs.retelling import Batches
 from gateway.schemas.common import JsonObject
 from gateway.services.storage import StorageClient
 from jan.errors import DeadlineExceededError, UnavailableError
-from jan.queue.follower import LogFollower, LogRestartedError, LogSubscription, SlowReaderError
+from jan.queue.follower import LogFollower
+from jan.queue.subscription import LogRestartedError, LogSubscription, SlowReaderError
 from jan.storage.v1 import runs_pb2
 
 Event = tuple[str, JsonObject]

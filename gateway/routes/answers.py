@@ -15,7 +15,7 @@ from gateway.queueing.jobs import JobEvents
 from gateway.queueing.waiting_room import WaitingRoom
 from jan.errors import InternalError, JanError, ResourceExhaustedError
 from jan.inference.v1 import jobs_pb2
-from jan.queue.follower import SlowReaderError
+from jan.queue.subscription import SlowReaderError
 
 
 async def whole_answer(request: web.Request, job_id: str, events: JobEvents) -> web.Response:

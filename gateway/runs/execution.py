@@ -44,7 +44,7 @@ from jan.errors import (
     UnavailableError,
 )
 from jan.inference.v1 import jobs_pb2
-from jan.queue.follower import SlowReaderError
+from jan.queue.subscription import SlowReaderError
 from jan.storage.v1 import runs_pb2
 from jan.type.v1.usage_pb2 import Usage
 

@@ -14,8 +14,9 @@ from redis.exceptions import RedisError
 from gateway.queueing.jobs import queue_unavailable
 from gateway.runs import states
 from jan.errors import JanError
-from jan.queue.follower import LogEntry, LogFollower, LogRestartedError, LogSubscription
+from jan.queue.follower import LogFollower
 from jan.queue.runs import RunLeases
+from jan.queue.subscription import LogEntry, LogRestartedError, LogSubscription
 from jan.storage.v1 import runs_pb2
 
 ALIKE = 2

@@ -29,7 +29,7 @@ from jan.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from jan.queue.follower import LogEntry, LogRestartedError, LogSubscription, SlowReaderError
+from jan.queue.subscription import LogEntry, LogRestartedError, LogSubscription, SlowReaderError
 from jan.storage.v1 import runs_pb2
 
 # What the Assistants API has no event for.

@@ -200,7 +200,7 @@ BUGS: Final = (
     # Streams without gap or repeat, readers that do not read.
     Bug(
         "a stream goes on with another answer when Redis forgot the first",
-        "protos/jan/queue/follower.py",
+        "protos/jan/queue/subscription.py",
         "        if not is_next:\n",
         "        if False:\n",
         f"{_FOLLOWER}::test_a_log_that_begins_anew_is_not_taken_for_its_predecessor",
@@ -221,7 +221,7 @@ BUGS: Final = (
     ),
     Bug(
         "what a reader leaves unread has no bound",
-        "protos/jan/queue/follower.py",
+        "protos/jan/queue/subscription.py",
         "        if self._pending and not may_hold:\n",
         "        if False:\n",
         f"{_HOSTILE}::test_readers_that_never_read_cost_a_bounded_amount_each",

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.keys import FOLLOWER
 from jan import keys
-from jan.queue.follower import MAX_PENDING_BYTES, LogEntry, LogSubscription
+from jan.queue.subscription import MAX_PENDING_BYTES, LogEntry, LogSubscription
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.worker import ScriptedWorker, TakenByTest
 from tests.gateway.http.test_slow_readers import PIECE, ask, connected

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from gateway.keys import FOLLOWER
-from jan.queue import follower
+from jan.queue import subscription
 from jan.queue.leases import LeaseState
 from tests.fixtures.gateway import MODEL_ID, Gateway
 from tests.fixtures.worker import ScriptedWorker, TakenByTest
@@ -59,7 +59,7 @@ async def say_until_cancelled(job: TakenByTest) -> None:
 async def test_a_reader_that_falls_behind_is_told_and_its_job_ends(
     gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follower, "MAX_PENDING_BYTES", 256 * 1024)
+    monkeypatch.setattr(subscription, "MAX_PENDING_BYTES", 256 * 1024)
     async with connected(gateway) as client:
         await ask(client)
         await say_until_cancelled_when_dropped(await worker.take(), gateway)

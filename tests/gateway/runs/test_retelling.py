@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from gateway.runs import executor as executor_module
 from gateway.runs.retelling import Told
-from jan.queue.follower import LogEntry
+from jan.queue.subscription import LogEntry
 from jan.queue.waits import Wait, WaitKind, tell_wait
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.worker import ScriptedWorker

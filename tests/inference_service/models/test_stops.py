@@ -66,7 +66,7 @@ async def test_a_stop_in_the_moment_in_which_a_load_begins(maker: FakeMaker) -> 
 
 
 async def test_a_load_that_is_stopped_twice_holds_its_memory_until_its_engine_has_ended() -> None:
-    may_end = asyncio.Event()
+    made, may_end = asyncio.Event(), asyncio.Event()
 
     class SlowEngine(FakeEngine):
         async def stop(self) -> None:
@@ -77,14 +77,14 @@ async def test_a_load_that_is_stopped_twice_holds_its_memory_until_its_engine_ha
         async def make(self, spec: ModelSpec, placement: Placement | None, copy: int) -> FakeEngine:
             engine = SlowEngine(self, spec, placement)
             self.running.add(engine)
+            made.set()
             return engine
 
     maker = SlowMaker()
     maker.may_start.clear()
     async with host(maker) as models:
         await models.start_soon(spec())
-        while not maker.running:
-            await asyncio.sleep(0)
+        await made.wait()
         stops = []
         for _ in range(3):
             stops.append(asyncio.create_task(models.stop("a")))

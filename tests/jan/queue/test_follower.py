@@ -12,17 +12,11 @@ from redis.asyncio import Redis
 import jan.queue.follower
 from jan import keys
 from jan.inference.v1 import jobs_pb2
-from jan.queue.follower import (
-    MAX_PENDING_BYTES,
-    LogEntry,
-    LogFollower,
-    LogRestartedError,
-    LogSubscription,
-    SlowReaderError,
-)
+from jan.queue.follower import LogFollower
 from jan.queue.jobs import JobQueue
 from jan.queue.log import LogWriter
 from jan.queue.scripts import Scripts
+from jan.queue.subscription import MAX_PENDING_BYTES, LogEntry, LogRestartedError, LogSubscription, SlowReaderError
 from jan.redis import StreamEntry, read_streams
 
 
