@@ -148,8 +148,10 @@ class JobClient:
             try:
                 yield
             finally:
-                for task in self._late_cancellations:
+                late = list(self._late_cancellations)
+                for task in late:
                     task.cancel()
+                await asyncio.gather(*late, return_exceptions=True)
                 all_done = await self._end_cancellations()
         try:
             if all_done:

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.queueing.jobs import queue_unavailable
+from jan.errors import UnavailableError
 from jan.inference.v1 import jobs_pb2
 from jan.queue import records
 from jan.queue.bounds import Weights
@@ -37,16 +38,26 @@ class QueueClient:
         self._queue = queue
         self._weights = weights
         self._looking = asyncio.Lock()
-        self._looked_at = -math.inf
+        self._looked_at = self._failed_at = -math.inf
         self._snapshot = QueueSnapshot()
 
     async def look(self, *, most_age_seconds: float = LOOK_SECONDS) -> QueueSnapshot:
-        """The queue, as it was that long ago at most."""
+        """The queue, as it was that long ago at most; those who ask together look once.
+
+        They are told together, too, that it does not answer: each in turn would wait for all before.
+        """
+        asked_at = time.monotonic()
         async with self._looking:
-            now = time.monotonic()
-            if now - self._looked_at >= most_age_seconds:
-                self._snapshot = await _answered(look(self._scripts, self._weights))
-                self._looked_at = now
+            if self._failed_at >= asked_at:
+                raise queue_unavailable()
+            if self._looked_at < asked_at - most_age_seconds:
+                began_at = time.monotonic()
+                try:
+                    self._snapshot = await _answered(look(self._scripts, self._weights))
+                except UnavailableError:
+                    self._failed_at = time.monotonic()
+                    raise
+                self._looked_at = began_at
             return self._snapshot
 
     async def records(self, job_ids: Sequence[str]) -> list[JobRecord]:

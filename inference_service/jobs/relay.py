@@ -30,6 +30,7 @@ from jan.queue.hosts import Hosts
 from jan.queue.jobs import JobQueue, TakenJob
 from jan.queue.leases import LeaseLostError
 from jan.queue.publisher import PublishedLog
+from jan.tasks import end
 from jan.telemetry import get_logger, request_id_var
 
 logger = get_logger(__name__)
@@ -100,7 +101,7 @@ class Relay:
             self._happened(happening)
             await self._close(error)
         finally:
-            self._answering.cancel()
+            await end(self._answering)
             self._telling.close()
         logger.info("job", job=self._job.id, model=self._job.model.id, state=str(self.state), after=str(happening))
         return self.state

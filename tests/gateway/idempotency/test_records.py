@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
+from gateway.idempotency import records
 from gateway.idempotency.records import ClaimLostError, RecordedAnswers
 from jan import keys
 from jan.queue.attendance import Attendance
@@ -149,6 +150,27 @@ async def test_whoever_asks_too_early_is_told_when_a_silent_gateway_counts_as_go
         told.append(answers.free_in_seconds(begun))
         now += 2.5
     assert told == [1, 1, 3, 1]
+
+
+async def test_what_does_not_end_in_time_is_ended_when_the_gateway_stops(
+    answers: RecordedAnswers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what that begins in turn, so that nothing asks Redis when its client is closed."""
+    monkeypatch.setattr(records, "CLOSE_SECONDS", 0.0)
+    tasks: list[asyncio.Task[None]] = []
+
+    async def work(more: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if more:
+                tasks.append(answers.run(work(more - 1), "more"))
+
+    async with answers.running():
+        tasks.append(answers.run(work(2), "work"))
+        await asyncio.sleep(0)
+    assert [task.cancelled() for task in tasks] == [True] * len(tasks)
+    assert len(tasks) >= 2
 
 
 async def test_a_renewal_that_comes_late_takes_no_day_from_an_answer(redis: Redis, answers: RecordedAnswers) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from jan.inference.v1 import jobs_pb2
@@ -15,7 +15,7 @@ from tests.jan.queue.virtual import VirtualTime
 
 @dataclass
 class SimulatedHost:
-    """`duration_ms` and `spent` say how long a job really takes, and how many tokens."""
+    """`duration_ms` and `spent` say how long a job really takes, and how many tokens. `not_here`: models of others."""
 
     time: VirtualTime
     queue: JobQueue
@@ -23,6 +23,7 @@ class SimulatedHost:
     duration_ms: Callable[[jobs_pb2.Job], int]
     spent: Callable[[jobs_pb2.Job], int] = lambda job: job.cost_tokens
     on_start: Callable[[jobs_pb2.Job], None] = lambda _: None
+    not_here: Collection[str] = ()
     now_ms: int = 0
     started_ms: dict[str, int] = field(default_factory=dict)
     tokens: Counter[str] = field(default_factory=Counter)
@@ -43,7 +44,7 @@ class SimulatedHost:
 
     async def _fill(self) -> None:
         while len(self._running) < self.slots:
-            taken = await self.queue.take()
+            taken = await self.queue.take(self.not_here)
             if taken is None:
                 return
             self.started_ms[taken.job.id] = self.now_ms

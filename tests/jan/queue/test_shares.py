@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import cast
 
@@ -16,6 +17,7 @@ from jan.queue.bounds import Weights
 from jan.queue.jobs import JobQueue
 from jan.queue.log import LogWriter
 from jan.queue.look import look
+from jan.queue.waits import Wait, WaitKind, tell_wait
 from tests.jan.queue.simulation import SimulatedHost
 from tests.jan.queue.virtual import VirtualTime
 
@@ -33,9 +35,13 @@ def queue(redis: Redis, time: VirtualTime) -> JobQueue:
 
 
 def job(
-    id_: str, tenant: str, cost: int = 100, priority: jobs_pb2.Priority.ValueType = jobs_pb2.PRIORITY_NORMAL
+    id_: str,
+    tenant: str,
+    cost: int = 100,
+    priority: jobs_pb2.Priority.ValueType = jobs_pb2.PRIORITY_NORMAL,
+    model: str = "m",
 ) -> jobs_pb2.Job:
-    return jobs_pb2.Job(id=id_, tenant=tenant, model=jobs_pb2.ModelSpec(id="m"), cost_tokens=cost, priority=priority)
+    return jobs_pb2.Job(id=id_, tenant=tenant, model=jobs_pb2.ModelSpec(id=model), cost_tokens=cost, priority=priority)
 
 
 @pytest.mark.slow
@@ -156,6 +162,61 @@ async def test_estimates_are_within_a_factor_of_two_though_jobs_differ_in_size(
     chance = random.Random(7)
     host = SimulatedHost(time, queue, slots, duration_ms=lambda job: int(job.cost_tokens * chance.uniform(4, 6)))
     check(await told_and_true(time, queue, host, costs))
+
+
+@pytest.mark.slow
+async def test_estimates_are_within_a_factor_of_two_with_several_hosts_and_models(
+    time: VirtualTime, queue: JobQueue
+) -> None:
+    """One model on two hosts, one of which is twice as fast, another on a third: neither's jobs count for the other."""
+
+    def host(model: str, slots: int, token_ms: float) -> SimulatedHost:
+        not_here = {"m", "n"} - {model}
+        return SimulatedHost(
+            time, queue, slots, duration_ms=lambda job: int(job.cost_tokens * token_ms), not_here=not_here
+        )
+
+    hosts = [host("m", 1, 4), host("m", 4, 8), host("n", 2, 1)]
+    submitted = Counter[str]()
+    told: dict[str, tuple[int, float]] = {}
+    for now in range(0, 120_000, 200):
+        for each in hosts:
+            await each.work_until(now)
+        started = {id_: at for each in hosts for id_, at in each.started_ms.items()}
+        for model in ("m", "n"):
+            while submitted[model] < sum(id_.startswith(model) for id_ in started) + 30:
+                id_ = f"{model}{submitted[model]}"
+                cost = (100, 300, 800)[submitted[model] // 5 % 3]
+                await queue.submit(job(id_, f"person{submitted[model] % 5}", cost, model=model))
+                if submitted[model] > 60:
+                    eta = (await look(time.scripts)).by_id[id_].eta_seconds
+                    assert eta is not None
+                    told[id_] = (now, eta)
+                submitted[model] += 1
+    for model in ("m", "n"):
+        check(
+            [(eta, (started[id_] - at) / 1000) for id_, (at, eta) in told.items() if id_ in started and id_[0] == model]
+        )
+
+
+async def test_no_time_is_told_while_the_model_loads_for_all_who_were_taken(time: VirtualTime, queue: JobQueue) -> None:
+    """What is told of it is the load that is nearest. Where one is answered, who waits need not know of loads."""
+    host = SimulatedHost(time, queue, 1, duration_ms=lambda _: JOB_MS)
+    await queue.submit(job("before", "ann"))
+    await host.work_until(2 * JOB_MS)  # now it is known how fast it goes
+    for number in range(4):
+        await queue.submit(job(f"j{number}", "ann"))
+    waits = [Wait(WaitKind.WAITING), Wait(WaitKind.LOADING, 0.25), Wait(WaitKind.LOADING, 0.5)]
+    taken = [await queue.take() for _ in waits]
+    for one, wait in zip(taken, waits, strict=True):
+        assert one is not None
+        await tell_wait(time.scripts, one.lease, wait)
+    [last] = (await look(time.scripts)).waiting
+    assert (last.eta_seconds, last.wait) == (None, waits[-1])
+    assert taken[0] is not None
+    await tell_wait(time.scripts, taken[0].lease, None)
+    [last] = (await look(time.scripts)).waiting
+    assert (last.eta_seconds == pytest.approx(JOB_MS / 1000), last.wait) == (True, None)
 
 
 async def told_and_true(
