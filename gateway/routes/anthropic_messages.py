@@ -7,9 +7,10 @@ from aiohttp import web
 
 from gateway.anthropic.answer import MessageAnswer, Wishes
 from gateway.anthropic.answering import Counter, streamed_message, whole_message
+from gateway.anthropic.documents import with_documents_read
 from gateway.anthropic.request import counted_chat, message_job, watches_stops
 from gateway.http.body import json_response, read_body
-from gateway.keys import IMAGES, INFERENCE, JOBS
+from gateway.keys import IMAGES, INFERENCE, JOBS, STORAGE
 from gateway.models.coming import find_usable
 from gateway.models.lookup import model_spec
 from gateway.queueing.priority import priority_of
@@ -28,6 +29,7 @@ async def create_message(request: web.Request) -> web.StreamResponse:
     body.check_supported()
     model = await find_usable(request, body.model)
     priority = priority_of(request, stream=bool(body.stream))
+    body = body.model_copy(update={"messages": await with_documents_read(request.app[STORAGE], body.messages)})
     job = await message_job(request.app[IMAGES], body, model, tenant_of(request, body.person), priority)
     answer = MessageAnswer(job.id, _wishes(body, model))
     counter = Counter(request.app[INFERENCE], job)
@@ -42,6 +44,7 @@ async def count_tokens(request: web.Request) -> web.Response:
     body = await read_body(request, CountTokensRequest)
     body.check_supported()
     model = await find_usable(request, body.model)
+    body = body.model_copy(update={"messages": await with_documents_read(request.app[STORAGE], body.messages)})
     chat = orjson.dumps(counted_chat(body, model)).decode()
     question = control_pb2.TokenizeRequest(model=model_spec(model), chat_json=chat)
     told = await request.app[INFERENCE].tokenize(question)

@@ -35,7 +35,7 @@ async def create_conversation(request: web.Request) -> web.Response:
     ids = new_ids(request)
     draft = new_thread(None, ids)
     draft.thread.metadata_json = to_text(body.metadata or {})
-    items = await with_files_read(request.app[STORAGE], body.items or ())
+    items = await with_files_read(request.app[STORAGE], body.items or (), field="items")
     draft.messages.extend(new_item(item, ids) for item in items)
     return json_response(_conversation(await request.app[STORAGE].create_thread(draft)))
 
@@ -85,7 +85,7 @@ async def create_items(request: web.Request) -> web.Response:
     body = await read_body(request, CreateItems)
     check_include_of(request.query)
     thread_id, ids = _thread_id_of(request), new_ids(request)
-    items = await with_files_read(request.app[STORAGE], body.items)
+    items = await with_files_read(request.app[STORAGE], body.items, field="items")
     messages = [new_item(item, ids, thread_id) for item in items]
     with _or_not_found(request):
         stored = [await request.app[STORAGE].create_message(message) for message in messages]

@@ -139,6 +139,11 @@ def _said(
     return [{"role": "assistant", "content": text or None, "tool_calls": told}, *outputs]
 
 
+def told_file(name: str, text: str) -> str:
+    """A document as models read it."""
+    return f"File '{name or 'unnamed'}':\n{text}\n(End of the file.)"
+
+
 def message_text(message: messages_pb2.Message) -> str:
     """The text of a message; of what is not text the model is told that it is there."""
     return "\n".join(_texts(from_text(message.content_json, [])))
@@ -170,6 +175,6 @@ def _texts(parts: Iterable[dict[str, Any]]) -> Iterable[str]:
         elif part.get("type") == COMPACTION:
             yield f"{SUMMARY}\n{part.get('summary') or ''}"
         elif part.get("type") == FILE and isinstance(part.get(FILE), dict) and part[FILE].get("text"):
-            yield f"File '{part[FILE].get('filename') or 'unnamed'}':\n{part[FILE]['text']}\n(End of the file.)"
+            yield told_file(part[FILE].get("filename") or "", part[FILE]["text"])
         elif part.get("type") in _IMAGES:
             yield UNSEEN_IMAGE

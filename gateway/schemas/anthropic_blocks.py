@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
@@ -82,6 +82,16 @@ class TextBlock(Block):
         return value
 
 
+def _as_blocks(content: Any) -> Any:
+    """A text stands for one block; an empty one for none."""
+    return ([{"type": "text", "text": content}] if content else []) if isinstance(content, str) else content
+
+
+AS_BLOCKS = BeforeValidator(_as_blocks)
+PlainTexts = Annotated[list[Annotated[TextBlock, only("text")]], Field(min_length=1, max_length=MAX_PARTS), AS_BLOCKS]
+"""Texts alone, or one text."""
+
+
 class Base64Source(Sent):
     """An image itself."""
 
@@ -118,6 +128,57 @@ class ImageBlock(Block):
     ]
 
 
+class PdfSource(Sent):
+    """A PDF itself."""
+
+    type: Literal["base64"]
+    media_type: Literal["application/pdf"]
+    data: Base64
+
+
+class TextSource(Sent):
+    """A text itself."""
+
+    type: Literal["text"]
+    media_type: Literal["text/plain"]
+    data: Said
+
+
+class ContentSource(Sent):
+    """Texts that make a document."""
+
+    type: Literal["content"]
+    content: PlainTexts
+
+
+class CitationsConfig(Sent):
+    """Whether the answer shall cite the document, which no model here can do."""
+
+    enabled: bool | None = None
+
+    @model_validator(mode="after")
+    def _are_off(self) -> Self:
+        if self.enabled:
+            raise refused("Citations are not supported by this server; leave them off")
+        return self
+
+
+class DocumentBlock(Block):
+    """A document, whose text the model is shown."""
+
+    type: Literal["document"]
+    source: Annotated[
+        Annotated[PdfSource, Tag("BASE64")]
+        | Annotated[TextSource, Tag("TEXT")]
+        | Annotated[ContentSource, Tag("CONTENT")],
+        Discriminator(tag_of),
+        only("base64", "text", "content"),
+    ]
+    title: Annotated[Text, StringConstraints(max_length=500)] | None = None
+    context: Text | None = None
+    citations: CitationsConfig | None = None
+
+
 class ThinkingBlock(Sent):
     """What a model thought before an earlier answer; taken, and not shown to it again."""
 
@@ -149,16 +210,6 @@ class ToolUseBlock(Block):
     caller: Caller | None = None
 
 
-def _as_blocks(content: Any) -> Any:
-    """A text stands for one block; an empty one for none."""
-    return ([{"type": "text", "text": content}] if content else []) if isinstance(content, str) else content
-
-
-AS_BLOCKS = BeforeValidator(_as_blocks)
-PlainTexts = Annotated[list[Annotated[TextBlock, only("text")]], Field(min_length=1, max_length=MAX_PARTS), AS_BLOCKS]
-"""Texts alone, or one text."""
-
-
 class ToolResultBlock(Block):
     """What a tool that the client ran gave back."""
 
@@ -173,6 +224,7 @@ class ToolResultBlock(Block):
 UserBlock = Annotated[
     Annotated[TextBlock, Tag("TEXT")]
     | Annotated[ImageBlock, Tag("IMAGE")]
+    | Annotated[DocumentBlock, Tag("DOCUMENT")]
     | Annotated[ToolResultBlock, Tag("TOOL_RESULT")],
     Discriminator(tag_of),
 ]
@@ -189,7 +241,9 @@ class UserMessage(Sent):
     """A turn of the person's, or what the person's tools gave back."""
 
     role: Literal["user"]
-    content: Annotated[list[Annotated[UserBlock, only("text", "image", "tool_result")]], Field(min_length=1), AS_BLOCKS]
+    content: Annotated[
+        list[Annotated[UserBlock, only("text", "image", "document", "tool_result")]], Field(min_length=1), AS_BLOCKS
+    ]
 
 
 class AssistantMessage(Sent):

@@ -1,0 +1,56 @@
+"""Documents in a message: their text takes their place, taken out by storage within limits."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+
+from gateway.responses.files import errors_about
+from gateway.runs.conversation import told_file
+from gateway.schemas.anthropic_blocks import ContentSource, DocumentBlock, Message, PdfSource, TextBlock
+from gateway.services.storage import StorageClient
+from jan.errors import InvalidArgumentError
+from jan.storage.v1 import texts_pb2
+
+_PDF_NAME = "document.pdf"
+
+
+async def with_documents_read(storage: StorageClient, messages: Sequence[Message]) -> list[Message]:
+    """The messages with a text in the place of each document.
+
+    Raises InvalidArgumentError: a document has no text, or too much.
+    """
+    return [await _read(storage, message, f"messages[{place}]") for place, message in enumerate(messages)]
+
+
+async def _read(storage: StorageClient, message: Message, name: str) -> Message:
+    if not any(isinstance(block, DocumentBlock) for block in message.content):
+        return message
+    content = []
+    for place, block in enumerate(message.content):
+        with errors_about(f"{name}.content[{place}].source"):
+            content.append(await _told(storage, block) if isinstance(block, DocumentBlock) else block)
+    return message.model_copy(update={"content": content})
+
+
+async def _told(storage: StorageClient, document: DocumentBlock) -> TextBlock:
+    told = told_file(document.title or "", await _text(storage, document))
+    return TextBlock(type="text", text=f"{document.context}\n{told}" if document.context else told)
+
+
+async def _text(storage: StorageClient, document: DocumentBlock) -> str:
+    match document.source:
+        case PdfSource(data=data):
+            asked = texts_pb2.ExtractTextRequest(content=_decoded(data), filename=_PDF_NAME)
+            return (await storage.extract_text(asked)).text
+        case ContentSource(content=content):
+            return "\n".join(block.text for block in content)
+    return document.source.data
+
+
+def _decoded(data: str) -> bytes:
+    try:
+        return base64.b64decode(data)
+    except binascii.Error:
+        raise InvalidArgumentError("The document is not in base64.") from None
