@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import aclosing
+from functools import partial
 
 import orjson
 from aiohttp import web
 from redis.exceptions import RedisError
 
 from gateway.http.errors import jan_error_body
-from gateway.http.sse import KEEP_ALIVE, EventStream, frame
+from gateway.http.sse import EventStream, frame
 from gateway.keys import FOLLOWER, RUNS, STORAGE
 from gateway.queueing.jobs import queue_unavailable
 from gateway.queueing.resumption import STARTING_AFTER, log_bounds
+from gateway.queueing.waiting_room import WaitingRoom
 from gateway.responses.events import ResponseEvents
 from gateway.responses.objects import asked_of, response_object, stored_response
-from gateway.responses.waiting import ENDS, Event, events_of, silences_told
+from gateway.responses.waiting import ENDS, Event, events_of
 from gateway.runs import reasoning, states
+from gateway.runs.derived_ids import job_id
+from gateway.runs.listening import heard
 from gateway.runs.retelling import Told, told_once
 from gateway.services.storage import StorageClient
 from jan.errors import (
@@ -120,12 +124,13 @@ async def _tell(
 ) -> web.StreamResponse:
     teller = Teller(request.app[STORAGE], run, after)
     stream = EventStream(request, address=("response", run.thread_id, run.id), headers=headers)
-    batches = told_once(request.app[FOLLOWER], subscription, Told(0), silences_told)
+    room = WaitingRoom(request, job_id(run.id, run.round))
+    batches = told_once(request.app[FOLLOWER], subscription, Told(0), partial(heard, room=room))
     async with stream, aclosing(batches):
         try:
             async for batch in events_of(request.app[STORAGE], run, batches):
                 frames = b"".join([await teller.tell(event) for event in batch])
-                await stream.write(frames if batch else KEEP_ALIVE)
+                await stream.write(frames if batch else room.comment)
                 if teller.is_over:
                     break
         except LogRestartedError:

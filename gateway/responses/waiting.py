@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from jan.storage.v1 import runs_pb2
 
 Event = tuple[str, JsonObject]
 _RUN = "thread.run."
+# How long a log is silent before the record is looked at: what is told meanwhile is news of the queue.
+_LOOK_SECONDS = KEEP_ALIVE_SECONDS / 2
 ENDS = frozenset(f"{_RUN}{status_name(status)}" for status in states.TERMINAL)
 """The names of the events of a run's end."""
 
@@ -50,15 +53,20 @@ def silences_told(subscription: LogSubscription) -> Batches:
 
 
 async def events_of(storage: StorageClient, run: runs_pb2.Run, batches: Batches) -> AsyncIterator[Sequence[Event]]:
-    """A run's events as they come; none after a silence. Ends with that of its end.
+    """A run's events as they come; none where `batches` has none. Ends with that of its end.
 
     A gateway may have died between the record of the end and its event: after two silences the record counts.
     """
-    silent_end = False
+    silent_end, looked_at = False, time.monotonic()
     async for batch in batches:
         if batch:
             yield [_parsed(entry.payload) for entry in batch]
+            looked_at = time.monotonic()
             continue
+        if time.monotonic() - looked_at < _LOOK_SECONDS:
+            yield []
+            continue
+        looked_at = time.monotonic()
         current = await _as_it_is(storage, run)
         if current.status in states.TERMINAL and silent_end:
             yield [(f"{_RUN}{status_name(current.status)}", {})]

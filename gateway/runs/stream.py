@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 
@@ -14,11 +14,11 @@ from gateway.convert.runs import run_from_proto, status_name
 from gateway.http.sse import KEEP_ALIVE_SECONDS, EventStream, numbered
 from gateway.keys import FOLLOWER, RUNS, STORAGE
 from gateway.queueing.jobs import queue_unavailable
-from gateway.queueing.places import LOOK_SECONDS
 from gateway.queueing.resumption import STARTING_AFTER, Place, check_place, log_bounds, wants_numbers
 from gateway.queueing.waiting_room import WaitingRoom
 from gateway.runs import reasoning, states
 from gateway.runs.derived_ids import job_id, round_id
+from gateway.runs.listening import heard
 from gateway.runs.log import DONE, error_frame, event_frame
 from gateway.runs.retelling import ALIKE, Told, told_once
 from jan.errors import (
@@ -102,7 +102,7 @@ async def _relay_until_ended(
     with_numbers = wants_numbers(request)
     room = WaitingRoom(request, job_id(run.id, run.round))
     silent_end, looked_at = False, time.monotonic()
-    batches = told_once(request.app[FOLLOWER], subscription, told, partial(_batches, room=room))
+    batches = told_once(request.app[FOLLOWER], subscription, told, partial(heard, room=room))
     async with aclosing(batches):
         async for batch in batches:
             if batch:
@@ -118,22 +118,6 @@ async def _relay_until_ended(
                 await stream.write(last_frames)
                 return
             silent_end = bool(last_frames)
-
-
-async def _batches(subscription: LogSubscription, room: WaitingRoom) -> AsyncIterator[list[LogEntry]]:
-    """What a round's log says; an empty list when there is a comment to tell."""
-    async for batch in subscription.batches(LOOK_SECONDS):
-        if batch:
-            yield batch
-            if batch[-1].ends:
-                return
-            if subscription.cursor > ALIKE:
-                break
-        elif await room.has_news():
-            yield batch
-    async for batch in subscription.batches(KEEP_ALIVE_SECONDS):
-        if batch or await room.has_news():
-            yield batch
 
 
 def _frames(run: runs_pb2.Run, batch: Sequence[LogEntry], *, with_numbers: bool) -> bytes:

@@ -213,6 +213,20 @@ BUGS: Final = (
         "tests/gateway/runs/test_retelling.py::test_a_stream_does_not_mix_two_answers_when_redis_forgets",
     ),
     Bug(
+        "a stream is taken up in another answer than the one that its reader knows",
+        "protos/jan/queue/subscription.py",
+        "        self._generation = generation\n",
+        '        self._generation = b""\n',
+        f"{_FOLLOWER}::test_a_log_is_not_taken_up_behind_an_event_of_its_predecessor",
+    ),
+    Bug(
+        "a response is taken up behind an answer that Redis has just forgotten",
+        "gateway/responses/stream.py",
+        "(knows_more or run.status in states.TERMINAL)",
+        "run.status in states.TERMINAL",
+        "tests/gateway/responses/test_retelling.py::test_nothing_is_taken_up_while_what_was_told_is_forgotten",
+    ),
+    Bug(
         "a reader that comes in the middle of a read misses what was before",
         "protos/jan/queue/follower.py",
         "            if subscription.cursor >= start and not subscription.has_enough:\n",

@@ -116,6 +116,21 @@ async def test_a_log_that_begins_anew_is_not_taken_for_its_predecessor(redis: Re
             await anext(batches)
 
 
+async def test_a_log_is_not_taken_up_behind_an_event_of_its_predecessor(redis: Redis, follower: LogFollower) -> None:
+    writer = await open_log(redis, "a")
+    await writer.publish([b"The capital", b" is"])
+    known = await follower.bounds("a")
+    await redis.flushall()
+    again = await open_log(redis, "a")
+    await again.publish([b"It is", b" Paris", b"."])
+    async with follower.follow("a", after=2, generation=known.generation) as subscription:
+        with pytest.raises(LogRestartedError):
+            await anext(subscription.batches(idle_seconds=5))
+    known = await follower.bounds("a")
+    async with follower.follow("a", after=2, generation=known.generation) as subscription:
+        assert [entry.payload for entry in await anext(subscription.batches(idle_seconds=5))] == [b"."]
+
+
 async def test_a_log_that_lost_a_part_is_not_told_with_a_gap(redis: Redis, follower: LogFollower) -> None:
     writer = await open_log(redis, "a")
     async with follower.follow("a") as subscription:
