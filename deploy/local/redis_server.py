@@ -13,7 +13,8 @@ from deploy.local.settings import LocalSettings
 OLDEST_MAJOR = 7
 
 # The append-only file is the only persistence: at most a second of the queue is lost with the machine, and nothing
-# acknowledged lives here alone. No TCP port: only this user's processes reach the socket.
+# acknowledged lives here alone. No TCP port: only this user's processes reach the socket. Redis looks after itself five
+# times a second instead of ten (`hz`), which halves what it takes at rest; a blocked read ends so much later at most.
 CONFIG = """\
 port 0
 unixsocket "{run_dir}/redis.sock"
@@ -24,6 +25,7 @@ appendonly yes
 appendfsync everysec
 save ""
 maxmemory-policy noeviction
+hz 5
 protected-mode yes
 daemonize no
 set-proc-title no
