@@ -15,10 +15,10 @@ from pathlib import Path
 from jan.errors import InvalidArgumentError
 from jan.ids import ThreadId
 from jan.telemetry import get_logger
-from storage_service.store import layout, search
+from storage_service.store import index_file, layout
 from storage_service.store.paging import Page, PageQuery, cut
 from storage_service.store.records import Appended
-from storage_service.store.search import Hit, SearchIndex
+from storage_service.store.search import Hit, SearchIndex, stale
 from storage_service.store.store import Store
 
 logger = get_logger(__name__)
@@ -133,12 +133,12 @@ class Search:
 
     def _recover(self, error: sqlite3.Error) -> None:
         """After a full or failing disk try again later; an index in any other trouble is thrown away."""
-        if search.is_passing(error):
+        if index_file.is_passing(error):
             logger.warning("search index not written; trying again", reason=str(error))
             self._stopping.wait(_RETRY_SECONDS)
         else:
             logger.warning("search index thrown away: it is made anew", reason=str(error))
-            search.remove(self._path)
+            index_file.remove(self._path)
         with self._lock:
             self._generation += 1
             self._compare = True
@@ -153,7 +153,7 @@ class Search:
             if appended is None or not index.append(thread_id, appended):
                 changed[thread_id] = None
         if compare:
-            changed |= dict.fromkeys(search.stale(index.digests(), files))
+            changed |= dict.fromkeys(stale(index.digests(), files))
         for number, thread_id in enumerate(changed, 1):
             if self._stopping.is_set():
                 return

@@ -5,7 +5,6 @@ happened to a file while nobody listened shows as another digest.
 """
 
 import re
-import sqlite3
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from pathlib import Path
 
 from jan.ids import MessageId, ThreadId
 from jan.telemetry import get_logger
-from storage_service.store import jsonl, log, signature
+from storage_service.store import index_file, jsonl, log, signature
 from storage_service.store.forms import messages as form
+from storage_service.store.index_file import open_index, open_to_read
 from storage_service.store.records import Appended
 
 logger = get_logger(__name__)
@@ -28,7 +28,7 @@ _RANKED = 2_000
 _SNIPPET_WORDS = 16
 _CACHE_KIB = 16 * 1024
 _VERSION = 1
-_PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR}
+_PATIENCE_SECONDS = 1.0
 
 _SCHEMA = f"""
 CREATE TABLE threads (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, digest INTEGER NOT NULL);
@@ -54,23 +54,15 @@ class Hit:
 class SearchIndex:
     """The index in one SQLite file, for one thread of the process. Changes are kept by `commit`.
 
-    Raises sqlite3.Error from every method: see `remove`.
+    Raises sqlite3.Error from every method: see `index_file.remove`.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
-        self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        if read_only:
-            self._db.execute("PRAGMA query_only = 1")
-            return
-        # A power cut may lose the last changes, which the digests tell, but leaves the file whole.
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        [version] = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._db.executescript(_SCHEMA)
-        elif version != _VERSION:
-            raise sqlite3.DatabaseError(f"version {version}, not {_VERSION}")
+        self._db = (
+            open_to_read(path, cache_kib=_CACHE_KIB, patience_seconds=_PATIENCE_SECONDS)
+            if read_only
+            else open_index(path, _SCHEMA, _VERSION, cache_kib=_CACHE_KIB, patience_seconds=_PATIENCE_SECONDS)
+        )
 
     def close(self) -> None:
         """Let go of the file; what was not committed is lost."""
@@ -78,8 +70,7 @@ class SearchIndex:
 
     def commit(self) -> None:
         """Keep the changes made since the last time."""
-        if self._db.in_transaction:
-            self._db.execute("COMMIT")
+        index_file.commit(self._db)
 
     def digests(self) -> dict[str, int]:
         """What every thread's part was made from."""
@@ -87,7 +78,7 @@ class SearchIndex:
 
     def append(self, thread_id: ThreadId, appended: Appended) -> bool:
         """Take in messages as they were written; False when the index does not hold what was there before them."""
-        self._begin()
+        index_file.begin(self._db)
         row = self._db.execute("SELECT key, digest FROM threads WHERE id = ?", (thread_id,)).fetchone()
         if (row[1] if row else 0) != appended.before:
             return False
@@ -99,7 +90,7 @@ class SearchIndex:
 
     def update(self, thread_id: ThreadId, file: Path) -> None:
         """Make a thread's part what its file says now; only what differs is written."""
-        self._begin()
+        index_file.begin(self._db)
         with log.reading(file) as fd:
             seen = signature.of_fd(fd)
             row = self._db.execute("SELECT key, digest FROM threads WHERE id = ?", (thread_id,)).fetchone()
@@ -154,10 +145,6 @@ class SearchIndex:
         ).fetchone()
         return str(row[0]) if row else ""
 
-    def _begin(self) -> None:
-        if not self._db.in_transaction:
-            self._db.execute("BEGIN")
-
     def _add_thread(self, thread_id: ThreadId) -> int:
         return self._db.execute("INSERT INTO threads (id, digest) VALUES (?, 0)", (thread_id,)).lastrowid or 0
 
@@ -171,17 +158,6 @@ class SearchIndex:
         keys = [(key,) for key in messages]
         self._db.executemany("DELETE FROM words WHERE rowid = ?", keys)
         self._db.executemany("DELETE FROM messages WHERE key = ?", keys)
-
-
-def remove(path: Path) -> None:
-    """Throw an index away, with what SQLite keeps beside it."""
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
-        path.with_name(name).unlink(missing_ok=True)
-
-
-def is_passing(error: sqlite3.Error) -> bool:
-    """Whether an error says nothing against the index: the disk is full or failing, somebody else reads."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING
 
 
 def stale(known: Mapping[str, int], files: Mapping[ThreadId, int]) -> list[ThreadId]:

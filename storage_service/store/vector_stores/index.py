@@ -8,17 +8,18 @@ itself, and weighed as Lucene does.
 
 import hashlib
 import math
-import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jan.ids import FileId
+from storage_service.store import index_file
 from storage_service.store.vector_stores import chunks, words
 from storage_service.store.vector_stores.records import Chunking
 
 _VERSION = 2
 _CACHE_KIB = 8 * 1024
+_PATIENCE_SECONDS = 5.0
 # FTS5's BM25 (sqlite.org/fts5.html, 5.1.1): k1 is 1.2, so one word counts at most k1 + 1 times its weight; and a
 # weight is never below this.
 _MOST_OF_A_WORD = 2.2
@@ -45,15 +46,16 @@ class Hit:
 
 
 class ChunkIndex:
-    """One open index, for one thread at a time. Changes are kept by `commit`. Raises sqlite3.Error: see `remove`."""
+    """One open index, for one thread at a time. Changes are kept by `commit`.
+
+    Raises sqlite3.Error: see `index_file.remove`.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
-        try:
-            self._prepare()
-        except sqlite3.Error:
-            self._db.close()
-            raise
+        self._db = index_file.open_index(
+            path, _SCHEMA, _VERSION, cache_kib=_CACHE_KIB, patience_seconds=_PATIENCE_SECONDS
+        )
+        self._db.execute("PRAGMA temp_store = MEMORY")
 
     def close(self) -> None:
         """Let go of the file; what was not committed is lost."""
@@ -61,8 +63,7 @@ class ChunkIndex:
 
     def commit(self) -> None:
         """Keep the changes made since the last time."""
-        if self._db.in_transaction:
-            self._db.execute("COMMIT")
+        index_file.commit(self._db)
 
     def digests(self) -> dict[str, str]:
         """What every file's part was made from."""
@@ -98,7 +99,7 @@ class ChunkIndex:
 
     def drop(self, file_id: str) -> None:
         """Forget a file; an unknown one is no error."""
-        self._begin()
+        index_file.begin(self._db)
         of_file = "SELECT chunks.key FROM chunks JOIN files ON files.key = chunks.file WHERE files.id = ?"
         keys = self._db.execute(of_file, (file_id,)).fetchall()
         self._db.executemany("DELETE FROM words WHERE rowid = ?", keys)
@@ -140,22 +141,6 @@ class ChunkIndex:
         self._db.execute("CREATE TEMP TABLE IF NOT EXISTS chosen (id TEXT PRIMARY KEY)")
         self._db.execute("DELETE FROM temp.chosen")
         self._db.executemany("INSERT INTO temp.chosen VALUES (?)", [(file_id,) for file_id in files])
-
-    def _prepare(self) -> None:
-        self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        self._db.execute("PRAGMA temp_store = MEMORY")
-        # A power cut may lose the last changes, which the digests tell, but leaves the file whole.
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        [version] = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._db.executescript(_SCHEMA)
-        elif version != _VERSION:
-            raise sqlite3.DatabaseError(f"version {version}, not {_VERSION}")
-
-    def _begin(self) -> None:
-        if not self._db.in_transaction:
-            self._db.execute("BEGIN")
 
 
 def content_of(text: str, chunking: Chunking) -> str:

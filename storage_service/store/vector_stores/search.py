@@ -12,7 +12,7 @@ from typing import TypeVar
 from jan.errors import UnavailableError
 from jan.ids import FileId, VectorStoreId
 from jan.telemetry import get_logger
-from storage_service.store import layout, log, search, signature
+from storage_service.store import index_file, layout, log, signature
 from storage_service.store.records import JsonObject
 from storage_service.store.vector_stores import filters, fusion
 from storage_service.store.vector_stores.files import StoreFiles
@@ -116,14 +116,14 @@ class ChunkSearch:
             self._with_index(store_id, self._completed(store_id), lambda _: None)
         else:
             with self._locks[store_id]:
-                search.remove(self._layout.chunk_index(store_id))
+                index_file.remove(self._layout.chunk_index(store_id))
 
     def sweep(self, stores: Iterable[VectorStoreId]) -> None:
         """Remove the indexes of stores that are gone. Only at start."""
         kept = {self._layout.chunk_index(store_id).name for store_id in stores}
         for path in self._layout.chunk_indexes.iterdir():
             if path.suffix == ".sqlite" and path.name not in kept:
-                search.remove(path)
+                index_file.remove(path)
 
     def _begin(self, store_id: VectorStoreId, wanted: Wanted) -> None:
         """Note that the store is in use; and when its model's vectors have other dimensions by now, that, too."""
@@ -145,10 +145,10 @@ class ChunkSearch:
                 with self._open(store_id, files) as index:
                     return work(index)
             except sqlite3.Error as error:
-                if search.is_passing(error):
+                if index_file.is_passing(error):
                     raise UnavailableError("The index cannot be written now.", retry_after_seconds=5) from error
                 logger.warning("index of a vector store thrown away", store=store_id, reason=str(error))
-                search.remove(self._layout.chunk_index(store_id))
+                index_file.remove(self._layout.chunk_index(store_id))
                 with self._open(store_id, files) as index:
                     return work(index)
 
