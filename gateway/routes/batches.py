@@ -9,6 +9,7 @@ from aiohttp import web
 from gateway.convert.batches import batch_from_proto
 from gateway.convert.json_fields import to_text
 from gateway.http.body import json_response, read_body
+from gateway.http.mentions import mentioned_in
 from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.idempotency.key import new_ids
@@ -71,7 +72,8 @@ async def cancel_batch(request: web.Request) -> web.Response:
 
 async def _check_input(request: web.Request, file_id: str) -> None:
     """Raises NotFoundError: there is no such file. InvalidArgumentError: it is none for a batch."""
-    file = await request.app[STORAGE].get_file(FileId.parse(file_id))
+    with mentioned_in("input_file_id"):
+        file = await request.app[STORAGE].get_file(FileId.parse(file_id))
     if file.purpose != INPUT_PURPOSE:
         message = f"The input file must have the purpose '{INPUT_PURPOSE}', not '{file.purpose}'."
         raise InvalidArgumentError(message, param="input_file_id", code="invalid_file_purpose")

@@ -16,6 +16,7 @@ from gateway.convert.vector_stores import (
     text_page,
 )
 from gateway.http.body import json_response, read_body
+from gateway.http.mentions import mentioned_in
 from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.idempotency.key import new_ids
@@ -38,7 +39,8 @@ async def create_file(request: web.Request) -> web.Response:
     """Add an upload, which is processed after the answer; 404 when store or upload is unknown."""
     store_id = _store_id(request)
     body = await read_body(request, CreateVectorStoreFile)
-    return _file_response(await request.app[VECTOR_STORES].add_file(store_id, new_file(body)))
+    with mentioned_in("file_id"):
+        return _file_response(await request.app[VECTOR_STORES].add_file(store_id, new_file(body)))
 
 
 @routes.get(_FILES)
@@ -83,7 +85,8 @@ async def create_batch(request: web.Request) -> web.Response:
     store_id = _store_id(request)
     body = await read_body(request, CreateFileBatch)
     batch_id = new_ids(request).next(FileBatchId)
-    return _batch_response(await request.app[VECTOR_STORES].create_batch(store_id, batch_id, new_files(body)))
+    with mentioned_in("file_ids" if body.files is None else "files"):
+        return _batch_response(await request.app[VECTOR_STORES].create_batch(store_id, batch_id, new_files(body)))
 
 
 @routes.get(_BATCHES + "/{batch_id}")

@@ -15,6 +15,7 @@ from gateway.convert.vector_stores import (
     text_page,
 )
 from gateway.http.body import json_response, read_body
+from gateway.http.mentions import mentioned_in
 from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.idempotency.key import new_ids
@@ -34,9 +35,9 @@ routes = web.RouteTableDef()
 async def create_vector_store(request: web.Request) -> web.Response:
     """Make a vector store; its files are processed after the answer. 404 when a file is unknown, and no store then."""
     body = await read_body(request, CreateVectorStore)
-    store = await request.app[VECTOR_STORES].create(
-        new_store(new_ids(request).next(VectorStoreId), body), new_files(body)
-    )
+    store = new_store(new_ids(request).next(VectorStoreId), body)
+    with mentioned_in("file_ids"):
+        store = await request.app[VECTOR_STORES].create(store, new_files(body))
     return json_response(store_from_proto(store))
 
 

@@ -173,7 +173,7 @@ async def test_the_input_must_be_a_file_for_batches(gateway: Gateway) -> None:
     status, error = await refusal(gateway.client, "POST", "/v1/batches", json={**asked, "input_file_id": file["id"]})
     assert (status, error["code"]) == (400, "invalid_file_purpose")
     status, error = await refusal(gateway.client, "POST", "/v1/batches", json={**asked, "input_file_id": "file-none"})
-    assert (status, error["param"]) == (404, "id")
+    assert (status, error["param"]) == (404, "input_file_id")
 
 
 async def test_lists_page(gateway: Gateway) -> None:

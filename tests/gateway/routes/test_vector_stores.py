@@ -132,9 +132,30 @@ async def test_a_store_is_changed_and_listed(api: Api) -> None:
 
 async def test_a_store_with_an_unknown_file_is_not_made(api: Api) -> None:
     known = await upload(api)
-    status, error = await refusal(api, "POST", "/v1/vector_stores", json={"file_ids": [known["id"], "file-none"]})
-    assert (status, error["param"]) == (404, "id")
+    for unknown, code in (("file-none", 404), ("../x", 400)):
+        body = {"file_ids": [known["id"], unknown]}
+        status, error = await refusal(api, "POST", "/v1/vector_stores", json=body)
+        assert (status, error["param"]) == (code, "file_ids")
     assert (await ask(api, "GET", "/v1/vector_stores"))["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("below", "body", "param"),
+    [
+        ("files", {"file_id": "file-none"}, "file_id"),
+        ("file_batches", {"file_ids": ["file-none"]}, "file_ids"),
+        ("file_batches", {"files": [{"file_id": "file-none"}]}, "files"),
+    ],
+)
+async def test_an_unknown_file_is_told_by_the_field_that_names_it(
+    api: Api, below: str, body: dict[str, Any], param: str
+) -> None:
+    store = await ask(api, "POST", "/v1/vector_stores", {})
+    path = f"/v1/vector_stores/{store['id']}/{below}"
+    status, error = await refusal(api, "POST", path, json=body)
+    assert (status, error["param"]) == (404, param)
+    status, error = await refusal(api, "POST", f"/v1/vector_stores/vs_none/{below}", json=body)
+    assert status == 404
 
 
 @pytest.mark.parametrize(
