@@ -128,7 +128,7 @@ class VectorStoreServicer(VectorStoreServiceServicer):
     def _progress(self, store: VectorStore) -> chunk_vectors_pb2.EmbeddingProgress | None:
         if store.embedder is None:
             return None
-        progress = self._embedding.progress(store.id, store.embedder)
+        progress = self._embedding.progress(store.id, store.embedder, store.dimensions)
         return chunk_vectors_pb2.EmbeddingProgress(
             embedder=chunk_vectors_pb2.Embedder(model_id=store.embedder.model, revision=store.embedder.revision),
             dimensions=store.dimensions,

@@ -52,6 +52,15 @@ class Progress:
     embedded: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was found of vectors of a model; dimensions: 0 for any."""
+
+    embedder: Embedder
+    dimensions: int
+    progress: Progress
+
+
 class Embedding:
     """Hands out chunks and takes in vectors. Safe to use from several threads."""
 
@@ -63,7 +72,7 @@ class Embedding:
         self._lock = threading.Lock()
         # Stores without anything to do for a model, until something in them changes.
         self._done: dict[VectorStoreId, Embedder] = {}
-        self._progress: dict[VectorStoreId, tuple[Embedder, Progress]] = {}
+        self._looks: dict[VectorStoreId, _Look] = {}
         self._last: VectorStoreId | None = None
         search.on_chunks = self.note
 
@@ -105,11 +114,13 @@ class Embedding:
                 self._vectors.forget(path)
         self.note(store_id)
 
-    def progress(self, store_id: VectorStoreId, embedder: Embedder) -> Progress | None:
-        """How far a store is; None while nobody has looked."""
+    def progress(self, store_id: VectorStoreId, embedder: Embedder, dimensions: int) -> Progress | None:
+        """How far a store is with such vectors of this model; None while nobody has looked."""
         with self._lock:
-            known = self._progress.get(store_id)
-        return known[1] if known is not None and known[0] == embedder else None
+            look = self._looks.get(store_id)
+        if look is None or look.embedder != embedder or look.dimensions not in (0, dimensions):
+            return None
+        return look.progress
 
     def _due(self, embedder: Embedder) -> list[VectorStoreId]:
         """The stores to look at, from the one after the last on."""
@@ -117,8 +128,8 @@ class Embedding:
         with self._lock:
             for gone in self._done.keys() - set(ids):
                 del self._done[gone]
-            for gone in self._progress.keys() - set(ids):
-                del self._progress[gone]
+            for gone in self._looks.keys() - set(ids):
+                del self._looks[gone]
             turn = ids.index(self._last) + 1 if self._last in ids else 0
             return [store_id for store_id in ids[turn:] + ids[:turn] if self._done.get(store_id) != embedder]
 
@@ -131,7 +142,7 @@ class Embedding:
         counts = [self._vectors.count(chunks, embedder, dimensions) for chunks in files]
         progress = Progress(sum(chunks.count for chunks in files), sum(counts))
         with self._lock:
-            self._progress[store_id] = embedder, progress
+            self._looks[store_id] = _Look(embedder, dimensions, progress)
         return [*self._unembedded(store_id, index, zip(files, counts, strict=True))]
 
     def _unembedded(

@@ -123,11 +123,11 @@ def test_a_long_text_is_embedded_in_portions_and_found_before_its_end(store: Sto
     rest = store.embedding.next(MINI)
     assert rest is not None
     assert rest[1][0].first == AT_A_TIME
-    progress = store.embedding.progress(store_id, MINI)
+    progress = store.embedding.progress(store_id, MINI, 2)
     assert progress is not None
     assert progress.embedded == AT_A_TIME < progress.chunks
     embed_all(store)
-    done = store.embedding.progress(store_id, MINI)
+    done = store.embedding.progress(store_id, MINI, 2)
     assert done == Progress(progress.chunks, progress.chunks)
 
 
@@ -230,10 +230,10 @@ def test_a_search_tells_that_vectors_have_other_dimensions_by_now(store: Store) 
     embed_all(store)
     words = ranking(store, store_id, "kitten", dimensions=3)
     assert (texts(words.found), words.chunks, words.with_vectors) == (["kitten"], 1, 0)
+    assert store.embedding.progress(store_id, MINI, 3) is None  # what was counted are the old ones
     assert embed_all(store, dimensions=3) == 1
     assert ranking(store, store_id, "feline", dimensions=3).with_vectors == 1
-    progress = store.embedding.progress(store_id, MINI)
-    assert progress == Progress(1, 1)
+    assert store.embedding.progress(store_id, MINI, 3) == Progress(1, 1)
 
 
 def test_chunks_are_counted_with_and_without_vectors(store: Store) -> None:
