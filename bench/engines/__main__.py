@@ -101,7 +101,11 @@ def main() -> None:
     parser.add_argument(
         "engines", nargs="*", metavar="|".join(ENGINES), help="all that are installed when none is named"
     )
-    parser.add_argument("--streams", default="1,8,32", help="chats side by side, at most 32")
+    parser.add_argument(
+        "--streams",
+        default="1,8,32",
+        help="clients side by side; an engine takes 32 chats at once, the others wait for it",
+    )
     parser.add_argument("--tokens", type=int, default=48, help="tokens of each answer")
     parser.add_argument("--minutes", type=float, default=4.0, help="for the rounds of each engine")
     parser.add_argument("--answers", type=int, default=1, help="answers of each client in a burst")
