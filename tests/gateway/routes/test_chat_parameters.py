@@ -181,7 +181,11 @@ async def test_a_person_is_told_by_either_name(gateway: Gateway, worker: Scripte
             "response_format.json_schema.name",
             "invalid_value",
         ),
-        ({"messages": [{"role": "user", "content": [IMAGE]}]}, "messages[0].content[0]", "unsupported_content"),
+        (
+            {"messages": [{"role": "user", "content": [IMAGE]}]},
+            "messages[0].content[0].image_url",
+            "unsupported_content",
+        ),
         (
             {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
             "messages[0].content[0]",
