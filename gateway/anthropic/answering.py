@@ -38,16 +38,21 @@ class Counter:
 
     async def count(self, text: str) -> Usage:
         """The tokens of the prompt and of what was written; none where no host can count them now."""
-        model = self.job.model
         chat = orjson.dumps(part_of_the_prompt(orjson.loads(self.job.body))).decode()
-        prompt = control_pb2.TokenizeRequest(model=model, chat_json=chat)
-        written = control_pb2.TokenizeRequest(model=model, text=text, add_special=False)
         try:
-            asked, said = [await self.inference.tokenize(question) for question in (prompt, written)]
+            prompt = await self._length(control_pb2.TokenizeRequest(chat_json=chat))
+            begun, written = [await self._length_of(one) for one in (self.job.prefill, text)]
         except JanError as error:
-            logger.warning("tokens not counted", model=model.id, error=str(error))
+            logger.warning("tokens not counted", model=self.job.model.id, error=str(error))
             return Usage()
-        return Usage(prompt_tokens=len(asked.tokens), completion_tokens=len(said.tokens))
+        return Usage(prompt_tokens=prompt + begun, completion_tokens=written)
+
+    async def _length_of(self, text: str) -> int:
+        return await self._length(control_pb2.TokenizeRequest(text=text, add_special=False)) if text else 0
+
+    async def _length(self, question: control_pb2.TokenizeRequest) -> int:
+        question.model.CopyFrom(self.job.model)
+        return len((await self.inference.tokenize(question)).tokens)
 
 
 async def whole_message(

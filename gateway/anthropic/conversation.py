@@ -65,6 +65,17 @@ def conversation(system: Sequence[TextBlock], messages: Sequence[Message]) -> li
     return told
 
 
+def without_begun_answer(messages: Sequence[Message]) -> tuple[Sequence[Message], str]:
+    """The messages up to the person's last one, and what of the answer the client has written; empty for nothing.
+
+    Raises InvalidArgumentError: a call without its result stands there.
+    """
+    last = next((place for place in range(len(messages), 0, -1) if messages[place - 1].role != "assistant"), 0)
+    begun = [block for message in messages[last:] for block in message.content]
+    _check_results([*_turns(messages), _Turn(len(messages), "user", [])])
+    return messages[:last], _text(begun)
+
+
 def image_names(messages: Sequence[Message]) -> list[str]:
     """What errors call each image; the chat shows them in the same order."""
     return [

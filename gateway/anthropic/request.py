@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from gateway.anthropic.conversation import conversation, image_names
+from gateway.anthropic.conversation import conversation, image_names, without_begun_answer
 from gateway.completions.chat import chat_body, chat_job
 from gateway.completions.parameters import layered, stored_parameters
 from gateway.images.shown import Images
@@ -30,6 +30,7 @@ async def message_job(
     An answer that finds no room in the context ends there, as Anthropic's does. Raises InvalidArgumentError,
     PermissionDeniedError: an image cannot be shown.
     """
+    request, prefill = without_prefill(request)
     chat = _chat(request, model, sees=model.sees, **_sampling(request, model))
     messages = chat.conversation()
     if model.engine != REMOTE_ENGINE:
@@ -37,7 +38,18 @@ async def message_job(
     parameters = layered(stored_parameters(model.parameters_json), chat.parameters())
     body = chat_body(model, messages, parameters, stream=True, include_usage=True)
     job_id = CompletionId.new()
-    return chat_job(job_id, job_id, model, body, tenant=tenant, stream=True, priority=priority)
+    job = chat_job(job_id, job_id, model, body, tenant=tenant, stream=True, priority=priority)
+    job.prefill = prefill
+    return job
+
+
+PromptT = TypeVar("PromptT", bound=Prompt)
+
+
+def without_prefill(request: PromptT) -> tuple[PromptT, str]:
+    """A request without what it says of its answer, and that. Raises InvalidArgumentError: see the conversation."""
+    messages, prefill = without_begun_answer(request.messages)
+    return request.model_copy(update={"messages": messages}), prefill
 
 
 def counted_chat(request: Prompt, model: models_pb2.Model) -> JsonObject:

@@ -8,7 +8,7 @@ from aiohttp import web
 from gateway.anthropic.answer import MessageAnswer, Wishes
 from gateway.anthropic.answering import Counter, streamed_message, whole_message
 from gateway.anthropic.documents import with_documents_read
-from gateway.anthropic.request import counted_chat, message_job, watches_stops
+from gateway.anthropic.request import counted_chat, message_job, watches_stops, without_prefill
 from gateway.http.body import json_response, read_body
 from gateway.keys import IMAGES, INFERENCE, JOBS, STORAGE
 from gateway.models.coming import find_usable
@@ -45,10 +45,13 @@ async def count_tokens(request: web.Request) -> web.Response:
     body.check_supported()
     model = await find_usable(request, body.model)
     body = body.model_copy(update={"messages": await with_documents_read(request.app[STORAGE], body.messages)})
-    chat = orjson.dumps(counted_chat(body, model)).decode()
-    question = control_pb2.TokenizeRequest(model=model_spec(model), chat_json=chat)
-    told = await request.app[INFERENCE].tokenize(question)
-    return json_response({"input_tokens": len(told.tokens)})
+    body, prefill = without_prefill(body)
+    spec, chat = model_spec(model), orjson.dumps(counted_chat(body, model)).decode()
+    questions = [control_pb2.TokenizeRequest(model=spec, chat_json=chat)]
+    if prefill:
+        questions.append(control_pb2.TokenizeRequest(model=spec, text=prefill, add_special=False))
+    told = [await request.app[INFERENCE].tokenize(question) for question in questions]
+    return json_response({"input_tokens": sum(len(one.tokens) for one in told)})
 
 
 def _wishes(body: MessagesRequest, model: models_pb2.Model) -> Wishes:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from gateway.schemas.anthropic_blocks import CacheControl, Messages, PlainTexts, Sent
+from gateway.schemas.anthropic_blocks import CacheControl, Messages, PlainTexts, Sent, TextBlock
 from gateway.schemas.anthropic_tools import NamedChoice, ToolChoice, Tools
 from gateway.schemas.chat import unsupported
 from gateway.schemas.common import NO_NUL, JsonObject, TopP
@@ -84,12 +84,9 @@ class Prompt(Sent):
         for name in self._not_built:
             if getattr(self, name):
                 raise unsupported(name)
-        if self.messages[-1].role == "assistant":
-            message = (
-                "This server does not go on with a begun answer (prefill): 'messages' must end with a user's message."
-            )
-            raise InvalidArgumentError(message, param="messages", code="unsupported_parameter")
         self._check_tools()
+        if self.messages[-1].role == "assistant":
+            self._check_prefill()
         if self.output_format is not None and self._format_of_config is not None:
             message = "'output_format' is the older name of 'output_config.format'; send one of them."
             raise InvalidArgumentError(message, param="output_format")
@@ -97,6 +94,23 @@ class Prompt(Sent):
             _check_format(self.output_format, "output_format")
         if self._format_of_config is not None:
             _check_format(self._format_of_config, "output_config.format")
+
+    def _check_prefill(self) -> None:
+        """The client has written the beginning of the answer (prefill), which is text that goes on as text."""
+        if all(message.role == "assistant" for message in self.messages):
+            raise InvalidArgumentError(
+                "'messages' needs a user's message in front of a begun answer.", param="messages"
+            )
+        may_call = bool(self.tools) and (self.tool_choice is None or self.tool_choice.type != "none")
+        thinks = self.thinking is not None and self.thinking.type != "disabled"
+        for name, is_asked in (("tools", may_call), ("thinking", thinks), ("a format", self.response_format())):
+            if is_asked:
+                message = f"This server does not go on with a begun answer (prefill) together with {name}."
+                raise InvalidArgumentError(message, param="messages", code="unsupported_parameter")
+        said = [block.text for block in self.messages[-1].content if isinstance(block, TextBlock)]
+        if said and said[-1] != said[-1].rstrip():
+            message = "A begun answer cannot end with white space: models go on with a word and the space before it."
+            raise InvalidArgumentError(message, param="messages")
 
     @property
     def _format_of_config(self) -> OutputFormat | None:

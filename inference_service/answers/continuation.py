@@ -68,12 +68,14 @@ def without_echo(text: str, request: Mapping[str, Any]) -> str | None:
 class Begun:
     """What was said of an answer: its text, without an echo of the prompt, and the tokens of that text.
 
-    is_echoed: the prompt, if it was to be repeated, was told: before the text, or alone.
+    is_echoed: the prompt, if it was to be repeated, was told: before the text, or alone. prefill: what the client wrote
+    of the answer, in front of all that; it counts as prompt, and is not told.
     """
 
     text: str
     tokens: int
     is_echoed: bool = True
+    prefill: str = ""
 
     def request(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """The request for the rest of the answer.
@@ -81,7 +83,7 @@ class Begun:
         Where nothing is left to say one token is asked for, since engines refuse to write none; `ContinuedAnswer`
         drops it.
         """
-        if not self.text:
+        if not self.text and not self.prefill:
             return {**request, "echo": False} if self.is_echoed and request.get("echo") else request
         left = {
             name: max(1, request[name] - self.tokens)
@@ -90,7 +92,7 @@ class Begun:
         }
         if "prompt" in request:
             return {**request, **left, "prompt": [request["prompt"][0] + self.text], "echo": False}
-        messages = [*request["messages"], {"role": "assistant", "content": self.text}]
+        messages = [*request["messages"], {"role": "assistant", "content": self.prefill + self.text}]
         return {**request, **left, "messages": messages, "continue_final_message": True, "add_generation_prompt": False}
 
     def read_by(self, answer: Answer, request: Mapping[str, Any]) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -45,6 +46,11 @@ def request_of(job: jobs_pb2.Job) -> dict[str, Any]:
 def worker_lost() -> UnavailableError:
     """The error for an answer that was begun and that nobody can go on with."""
     return UnavailableError(_LOST, code="worker_lost")
+
+
+def _no_prefill(model_id: str) -> InvalidArgumentError:
+    message = f"Model '{model_id}' does not go on with a begun answer: end 'messages' with a user's message."
+    return InvalidArgumentError(message, param="messages", code="unsupported_parameter")
 
 
 class Asking:
@@ -92,15 +98,20 @@ class Asking:
             raise
 
     async def _begun(self, said: str) -> Begun:
-        """What was said as the engine counts it. Raises UnavailableError: it cannot go on from there."""
+        """What was said as the engine counts it. Raises UnavailableError: it cannot go on from there.
+
+        InvalidArgumentError: nor from what the client wrote of the answer.
+        """
+        engine, prefill = self._running.engine, self._job.prefill
         if not said:
-            return ECHO if self._is_begun else NOTHING
-        engine = self._running.engine
+            if prefill and not engine.continues(prefill):
+                raise _no_prefill(self._job.model.id)
+            return replace(ECHO if self._is_begun else NOTHING, prefill=prefill)
         is_chat = self._job.endpoint == jobs_pb2.ENDPOINT_CHAT_COMPLETIONS
-        if not engine.continues(said if is_chat else ""):
+        if not engine.continues(prefill + said if is_chat else ""):
             raise worker_lost()
         tokens = await engine.tokenize(self._running.client, TokenQuestion(said, add_special=False))
-        return Begun(said, len(tokens.ids))
+        return Begun(said, len(tokens.ids), prefill=prefill)
 
     async def _chat(self, begun: Begun) -> None:
         call = self._running.engine.chat_call(begun.request(self._request))

@@ -29,6 +29,11 @@ def asked(**fields: Any) -> dict[str, Any]:
     return {"model": MODEL_ID, "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}], **fields}
 
 
+def begun(answer: Any) -> list[Any]:
+    """A conversation that ends with what the client has written of the answer."""
+    return [{"role": "user", "content": "a"}, {"role": "assistant", "content": answer}]
+
+
 async def events_of(client: AsyncAnthropic, **fields: Any) -> list[Any]:
     return [event async for event in await client.messages.create(**asked(**fields), stream=True)]
 
@@ -183,6 +188,19 @@ async def test_a_stop_sequence_ends_the_answer_and_frees_its_slot(
     assert message.content[0].text == "One "
 
 
+async def test_a_begun_answer_is_gone_on_with(gateway: Gateway, worker: ScriptedWorker) -> None:
+    messages = [*begun("One"), *begun([{"type": "text", "text": "Tw"}, {"type": "thinking", "thinking": "Hm"}])]
+    asking = asyncio.create_task(gateway.json("POST", MESSAGES, asked(messages=messages)))
+    taken = await worker.answer(["o", "."])
+    assert (await asking)["content"] == [{"type": "text", "text": "o."}]
+    assert taken.job.prefill == "Tw"
+    assert [one["content"] for one in taken.body["messages"]] == ["a", "One", "a"]
+    asking = asyncio.create_task(gateway.json("POST", MESSAGES, asked(messages=begun(""))))
+    taken = await worker.answer()
+    await asking
+    assert (taken.job.prefill, len(taken.body["messages"])) == ("", 1)
+
+
 @pytest.mark.parametrize("spelled", [{"output_format": FORMAT}, {"output_config": {"format": FORMAT}}])
 async def test_an_answer_has_a_shape_under_either_name(
     gateway: Gateway, worker: ScriptedWorker, spelled: dict[str, Any]
@@ -288,7 +306,12 @@ async def test_a_client_that_leaves_frees_its_slot(worker: ScriptedWorker, anthr
         ({"messages": [{"role": "user", "content": [{"type": "document"}]}]}, "messages[0].content[0].source"),
         ({"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}, "messages[0].content[0]"),
         ({"messages": [{"role": "user", "content": ""}]}, "messages[0].content"),
-        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}, "messages"),
+        ({"messages": [{"role": "assistant", "content": "b"}]}, "messages"),
+        ({"messages": begun("b ")}, "messages"),
+        ({"messages": begun("b"), "tools": [TOOL]}, "messages"),
+        ({"messages": begun("b"), "output_format": FORMAT}, "messages"),
+        ({"messages": begun("b"), "thinking": {"type": "adaptive"}}, "messages"),
+        ({"messages": begun([{"type": "tool_use", "id": "t", "name": "f", "input": {}}])}, "messages[1]"),
         (
             {"output_config": {"format": {"type": "json_schema", "schema": {"$ref": "#"}}}},
             "output_config.format.schema",

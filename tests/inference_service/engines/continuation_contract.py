@@ -44,6 +44,23 @@ class ContinuationContract:
         assert all("role" not in delta for delta in deltas)
         assert (answer.finish_reason, rest[-1]["usage"]) == ("length", without_cache(chunks[-1]["usage"], rest))
 
+    async def test_goes_on_behind_what_the_client_wrote(self, engine: Engine, client: EngineClient) -> None:
+        usage = {"include_usage": True}
+        request = {"messages": MESSAGES, "max_tokens": 12, "temperature": 0, "stream": True, "stream_options": usage}
+        chunks = await streamed(engine, client, request)
+        pieces = [piece for chunk in chunks for choice in chunk["choices"] if (piece := choice["delta"].get("content"))]
+        written = await begin(engine, client, "".join(pieces[:4]))
+        for said in (0, 2):  # by nobody, or by a worker that was lost
+            told = await begin(engine, client, "".join(pieces[4 : 4 + said])) if said else Begun("", 0)
+            begun = Begun(told.text, told.tokens, prefill=written.text)
+            limited = {**request, "max_tokens": 12 - written.tokens}
+            answer = ChunkStream(HEAD, AnswerWishes.of(limited), begun=bool(said))
+            call = engine.chat_call(begun.request(limited))
+            rest = await read(call.body, begun.read_by(call.read_by(answer), limited), client.chat)
+            deltas = [choice["delta"] for chunk in rest for choice in chunk["choices"]]
+            assert "".join(delta.get("content", "") for delta in deltas) == "".join(pieces[4 + said :])
+            assert rest[-1]["usage"]["completion_tokens"] == 12 - written.tokens
+
     @pytest.mark.parametrize("place", [1, 6])
     @pytest.mark.parametrize("echo", [False, True])
     async def test_goes_on_with_a_begun_text(

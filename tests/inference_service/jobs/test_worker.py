@@ -125,6 +125,19 @@ async def test_an_engine_lost_in_mid_answer_fails_the_job(bench: Bench, scripted
     assert (said.text, said.end, said.error.code) == (text(2), "failed", "worker_lost")
 
 
+async def test_what_a_client_wrote_of_an_answer_is_gone_on_with_or_refused(
+    bench: Bench, scripted: ScriptedEngine
+) -> None:
+    able = remote(scripted.url, continue_final_message=True)
+    async with bench.worker():
+        said = await bench.ask(able, prefill="One")
+        assert (said.text, said.end) == (text(5), "completed")
+        assert scripted.requests[-1]["messages"][-1] == {"role": "assistant", "content": "One"}
+        assert scripted.requests[-1]["continue_final_message"] is True
+        said = await bench.ask(remote(scripted.url), prefill="One")
+        assert (said.end, said.error.kind, said.error.param) == ("failed", "invalid_argument", "messages")
+
+
 async def test_an_engine_that_never_answers_is_given_up(bench: Bench) -> None:
     async with bench.worker():
         said = await bench.ask(remote("http://127.0.0.1:1/secret/v1"))
