@@ -29,7 +29,7 @@ from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
 
-RECONCILE_SECONDS = 1.0
+RECONCILE_SECONDS = 5.0
 
 
 class BatchExecutor:

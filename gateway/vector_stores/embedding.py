@@ -33,7 +33,7 @@ logger = get_logger(__name__)
 
 LEASE_ID = "vector-stores"
 TENANT = "vector-stores"
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 5.0
 # How long a job should take at least and at most: others wait for the engine meanwhile, and it is lost with a process.
 _SHORT_SECONDS, _LONG_SECONDS = 1.0, 5.0
 _FIRST_CHUNKS, _MOST_CHUNKS = 8, 64

