@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import unicodedata
 import warnings
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Collection, Mapping
 from typing import TypeVar
 
 from aiohttp import BodyPartReader, web
@@ -20,6 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from gateway.http.body import MAX_ECHO
 from jan.errors import InvalidArgumentError, TooLargeError, UnsupportedMediaTypeError
 
+FORM_TYPE = "multipart/form-data"
 MAX_FILE_BYTES = 512 * 1024 * 1024
 # What a form may hold beside its file: headers, boundaries, fields.
 MAX_FORM_BYTES = 1024 * 1024
@@ -74,7 +75,7 @@ class Form:
 
     def __init__(self, request: web.Request, most_bytes: int | None = None) -> None:
         """Look at the headers. Raises UnsupportedMediaTypeError, TooLargeError: before anything is read."""
-        if request.content_type != "multipart/form-data":
+        if request.content_type != FORM_TYPE:
             raise UnsupportedMediaTypeError("Send the file as Content-Type: multipart/form-data.")
         self._request = request
         # OpenAI's word for a part of an upload (`/v1/uploads/{upload_id}/parts`) is another than for a file.
@@ -170,10 +171,33 @@ async def body_pieces(request: web.Request, most_bytes: int) -> AsyncGenerator[b
         raise InvalidArgumentError(message) from None
 
 
+class Upload:
+    """A file that is the body itself or comes in a form: its `pieces` first, then the `fields` beside it."""
+
+    def __init__(self, request: web.Request, most_bytes: int, raw_types: Collection[str], wanted: str) -> None:
+        """Look at the headers. raw_types: of bodies that are the file; wanted: what to say to those who send others.
+
+        Raises UnsupportedMediaTypeError, TooLargeError: before anything is read.
+        """
+        self._request = request
+        self._most_bytes = most_bytes
+        self._form = Form(request, most_bytes) if request.content_type == FORM_TYPE else None
+        if self._form is None and request.content_type not in raw_types:
+            raise UnsupportedMediaTypeError(wanted)
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """What stands beside the file; known when all pieces were taken."""
+        return self._form.fields if self._form is not None else {}
+
+    def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The file's bytes as they come. Close the generator. Raises what `Form.pieces` and `body_pieces` raise."""
+        return body_pieces(self._request, self._most_bytes) if self._form is None else self._form.pieces()
+
+
 async def hear_out(request: web.Request, most_bytes: int) -> None:
     """Read an upload for its digest alone. Raises what reading it raises; TooLargeError beyond `most_bytes`."""
-    form = request.content_type == "multipart/form-data"
-    async for _ in Form(request, most_bytes).pieces() if form else body_pieces(request, most_bytes):
+    async for _ in Upload(request, most_bytes, {request.content_type}, "").pieces():
         pass
 
 

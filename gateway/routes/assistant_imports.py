@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from aiohttp import web
 
@@ -10,11 +11,11 @@ from gateway.convert.assistants import assistant_from_proto
 from gateway.http.body import json_response, read_body
 from gateway.http.path_ids import path_id
 from gateway.http.preconditions import etag
-from gateway.http.uploads import MAX_FILE_BYTES, Form, body_pieces
+from gateway.http.uploads import MAX_FILE_BYTES, Upload
 from gateway.idempotency.key import new_ids
 from gateway.keys import ASSISTANT_DOWNLOADS, STORAGE
 from gateway.schemas.assistant_imports import ImportAssistant
-from jan.errors import FailedPreconditionError, UnsupportedMediaTypeError
+from jan.errors import FailedPreconditionError
 from jan.ids import AssistantId
 from jan.storage.v1 import assistant_imports_pb2, assistants_pb2
 
@@ -22,6 +23,7 @@ routes = web.RouteTableDef()
 
 # What clients call a zip file that they send as it is.
 _ZIP_TYPES = frozenset({"application/zip", "application/x-zip-compressed", "application/octet-stream"})
+_WANTED = "Send a zip file as application/zip or multipart/form-data, or a URL in application/json."
 
 
 @routes.post("/v1/assistants/import")
@@ -31,17 +33,9 @@ async def import_assistant(request: web.Request) -> web.Response:
     400 for what is no assistant, a hostile archive or URL; 403 when the settings do not allow the URL; 409 when the id
     has another assistant.
     """
-    match request.content_type:
-        case "application/json":
-            return await _import_by_url(request)
-        case "multipart/form-data":
-            parts = _form_parts(request, Form(request))
-        case content_type if content_type in _ZIP_TYPES:
-            parts = _raw_parts(request)
-        case _:
-            raise UnsupportedMediaTypeError(
-                "Send a zip file as application/zip or multipart/form-data, or a URL in application/json."
-            )
+    if request.content_type == "application/json":
+        return await _import_by_url(request)
+    parts = _parts(request, Upload(request, MAX_FILE_BYTES, _ZIP_TYPES, _WANTED))
     return _response(await request.app[STORAGE].import_assistant(parts))
 
 
@@ -85,25 +79,18 @@ async def _download(request: web.Request, assistant: assistants_pb2.Assistant) -
     return await request.app[STORAGE].get_assistant(assistant.id)
 
 
-async def _form_parts(
-    request: web.Request, form: Form
+async def _parts(
+    request: web.Request, upload: Upload
 ) -> AsyncGenerator[assistant_imports_pb2.ImportAssistantRequest, None]:
-    async for data in form.pieces():
-        yield assistant_imports_pb2.ImportAssistantRequest(data=data)
-    yield _end(request, form.fields.get("id", ""))
-
-
-async def _raw_parts(request: web.Request) -> AsyncGenerator[assistant_imports_pb2.ImportAssistantRequest, None]:
-    async for data in body_pieces(request, MAX_FILE_BYTES):
-        yield assistant_imports_pb2.ImportAssistantRequest(data=data)
-    yield _end(request, request.query.get("id", ""))
-
-
-def _end(request: web.Request, wanted: str) -> assistant_imports_pb2.ImportAssistantRequest:
+    """The zip as storage takes it: the bytes as they come, then the id, which stands in the form or in the query."""
+    async with aclosing(upload.pieces()) as pieces:
+        async for data in pieces:
+            yield assistant_imports_pb2.ImportAssistantRequest(data=data)
+    wanted = upload.fields.get("id", request.query.get("id", ""))
     end = assistant_imports_pb2.ImportEnd(
         assistant_id=AssistantId.parse(wanted) if wanted else "", new_id=new_ids(request).next(AssistantId)
     )
-    return assistant_imports_pb2.ImportAssistantRequest(end=end)
+    yield assistant_imports_pb2.ImportAssistantRequest(end=end)
 
 
 def _response(assistant: assistants_pb2.Assistant) -> web.Response:

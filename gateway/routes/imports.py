@@ -13,9 +13,9 @@ from gateway.http.body import json_response
 from gateway.http.errors import jan_error_body
 from gateway.http.flags import read_flags
 from gateway.http.sse import DONE, EventStream, frame
-from gateway.http.uploads import Form, body_pieces
+from gateway.http.uploads import Upload
 from gateway.keys import STORAGE
-from jan.errors import InternalError, JanError, UnsupportedMediaTypeError
+from jan.errors import InternalError, JanError
 from jan.storage.v1 import imports_pb2 as pb
 
 routes = web.RouteTableDef()
@@ -24,6 +24,7 @@ routes = web.RouteTableDef()
 MAX_IMPORT_BYTES = 16 * 1024**3
 _FLAGS = ("dry_run", "stream")
 _RAW_TYPES = frozenset({"application/zip", "application/x-zip-compressed", "application/json"})
+_WANTED = "Send the file as Content-Type: application/zip or application/json, or as 'file' of multipart/form-data."
 
 
 @routes.post("/v1/threads/import")
@@ -32,7 +33,7 @@ async def import_threads(request: web.Request) -> web.StreamResponse:
 
     Both may stand in the query or, beside the file, in the form; 400 for any other parameter, before anything is done.
     """
-    upload = _Upload(request)
+    upload = _Import(request)
     async with aclosing(request.app[STORAGE].import_file(upload.parts())) as answers:
         # Storage says nothing before it has the last of the parts, so every field of a form is known by then.
         first = await anext(answers)
@@ -46,7 +47,7 @@ async def import_threads(request: web.Request) -> web.StreamResponse:
     raise InternalError("The import ended without a report.")
 
 
-class _Upload:
+class _Import:
     """A file on its way in, and what is to be done with it."""
 
     def __init__(self, request: web.Request) -> None:
@@ -54,17 +55,7 @@ class _Upload:
         self._query = tuple(request.query.items())
         self._flags = read_flags(self._query, *_FLAGS)
         self._accepts_events = "text/event-stream" in request.headers.get("Accept", "")
-        self._form: Form | None = None
-        if request.content_type == "multipart/form-data":
-            self._form = Form(request, MAX_IMPORT_BYTES)
-            self._pieces = self._form.pieces()
-        elif request.content_type in _RAW_TYPES:
-            self._pieces = body_pieces(request, MAX_IMPORT_BYTES)
-        else:
-            raise UnsupportedMediaTypeError(
-                "Send the file as Content-Type: application/zip or application/json, or as 'file' of"
-                " multipart/form-data."
-            )
+        self._file = Upload(request, MAX_IMPORT_BYTES, _RAW_TYPES, _WANTED)
 
     @property
     def wants_stream(self) -> bool:
@@ -73,11 +64,10 @@ class _Upload:
 
     async def parts(self) -> AsyncGenerator[pb.ImportRequest, None]:
         """The upload as storage takes it: the bytes as they come, then what to do with them."""
-        async with aclosing(self._pieces) as pieces:
+        async with aclosing(self._file.pieces()) as pieces:
             async for data in pieces:
                 yield pb.ImportRequest(data=data)
-        if self._form is not None:
-            self._flags = read_flags([*self._query, *self._form.fields.items()], *_FLAGS)
+        self._flags = read_flags([*self._query, *self._file.fields.items()], *_FLAGS)
         yield pb.ImportRequest(options=pb.ImportOptions(dry_run=self._flags["dry_run"]))
 
 

@@ -61,11 +61,11 @@ def embedder_of(model: models_pb2.Model) -> chunk_vectors_pb2.Embedder:
 
 
 async def known_embedders(storage: StorageClient, wanted: str) -> report_pb2.Embedders:
-    """Every model as its vectors would remember it, and which one is to embed; for storage's report."""
+    """Every model that can embed, as its vectors would remember it, and which is to; for storage's report."""
     model = await embedding_model(storage, wanted)
     named = "" if wanted == NONE else wanted
-    here = map(embedder_of, await storage.list_models())
-    return report_pb2.Embedders(here=here, wanted=named if model is None else model.id)
+    able = [one for one in await storage.list_models() if embeds(one) or one.engine == REMOTE_ENGINE]
+    return report_pb2.Embedders(here=map(embedder_of, able), wanted=named if model is None else model.id)
 
 
 async def embed(

@@ -176,8 +176,8 @@ class Kind(Enum):
     )
     NO_EMBEDDER = (
         Severity.WARNING,
-        "The model that is set to embed vector stores is not here: none is embedded, so new files are found by words.",
-        "Put the model there, or name another one in JANROOT_EMBEDDING_MODEL.",
+        "The model that is set to embed vector stores is not here, or does not embed: new files are found by words.",
+        "Put it there, with the setting `embedding`, or name another one in JANROOT_EMBEDDING_MODEL.",
     )
     EMBEDDER_GONE = (
         Severity.WARNING,

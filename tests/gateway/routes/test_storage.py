@@ -53,10 +53,12 @@ async def test_models_that_embed(storage_server: StorageServer, redis_server: Re
     await asyncio.to_thread(put, store / "files/file-a.json", {"status": "failed"})
     await asyncio.to_thread(put, storage_server.janroot / "files/file-a", "x")
     add_embedder(storage_server.janroot)
+    add_embedder(storage_server.janroot, "chat", settings={})
     for wanted, kinds in (
         ("", ["embedded_anew"]),
         ("embedder", ["embedded_anew"]),
         ("gone", ["embedder_gone", "no_embedder"]),
+        ("chat", ["embedder_gone", "no_embedder"]),
         ("none", ["embedder_gone"]),
     ):
         async with running_gateway(storage_server, redis_server, JANROOT_EMBEDDING_MODEL=wanted) as gateway:

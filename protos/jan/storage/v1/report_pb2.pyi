@@ -102,7 +102,7 @@ class Embedders(_message.Message):
     """The id of the one that is to embed, here or not; empty when none is."""
     @_builtins.property
     def here(self) -> _containers.RepeatedCompositeFieldContainer[_chunk_vectors_pb2.Embedder]:
-        """Every model that is here, as its vectors would remember it."""
+        """Every model that is here and can embed, as its vectors would remember it."""
 
     def __init__(
         self,
