@@ -67,6 +67,7 @@ class BatchExecution:
         self._deadline = deadline
         self._recorder = Recorder(client, batch.id)
         self._in_hand: set[str] = set()
+        self._answering: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -109,8 +110,7 @@ class BatchExecution:
             await asyncio.wait({answering, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             finished = answering.done()
-            await end(answering)
-            await end(stopping)
+            await end(answering, stopping, *self._answering)
         if finished:
             await self._end_answered(answering)
             return
@@ -147,6 +147,8 @@ class BatchExecution:
                         continue
                     await room.acquire()
                     task = group.create_task(self._answer(line), name=f"{self._batch.id}.{line.number}")
+                    self._answering.add(task)
+                    task.add_done_callback(self._answering.discard)
                     task.add_done_callback(lambda _: room.release())
         except ExceptionGroup as group_error:
             raise first_error(group_error) from group_error

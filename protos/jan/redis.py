@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import Connection, ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 # Longer than any blocking read (1 s), so that a blocked connection is not taken for a dead one.
 SOCKET_TIMEOUT_SECONDS = 2.5
@@ -21,6 +23,31 @@ MAX_CONNECTIONS = 2048
 _DRIVER = DriverInfo()
 
 
+class _Connection(AbstractConnection):
+    """A connection on which no cancellation is lost.
+
+    redis-py has a command written within `asyncio.wait_for`, which until Python 3.12 forgets a cancellation that comes
+    together with the end of the writing (python/cpython#86296): whoever cancels once, as task groups and timeouts do,
+    waits for ever then.
+    """
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        """Write a command. Raises redis.TimeoutError, redis.ConnectionError."""
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        if check_health:
+            await self.check_health()  # type: ignore[no-untyped-call]
+        patience_seconds = self.socket_timeout
+        self.socket_timeout = None  # nobody else uses the connection meanwhile
+        try:
+            async with asyncio.timeout(patience_seconds):
+                await super().send_packed_command(command, check_health=False)
+        except TimeoutError:
+            raise RedisTimeoutError("Timeout writing to socket") from None
+        finally:
+            self.socket_timeout = patience_seconds
+
+
 class _Connections(ConnectionPool):
     """Connections that are over once they were closed.
 
@@ -28,6 +55,9 @@ class _Connections(ConnectionPool):
     """
 
     _is_closed = False
+
+    def __init__(self, connection_class: type[AbstractConnection] = Connection, **options: Any) -> None:
+        super().__init__(type("_Connection", (_Connection, connection_class), {}), **options)
 
     async def get_connection(self, *_: object, **__: object) -> AbstractConnection:
         """One that is connected. Raises redis.ConnectionError: the client is closed, or Redis is away."""

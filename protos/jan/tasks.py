@@ -31,12 +31,14 @@ def first_error(group: ExceptionGroup[Exception]) -> Exception:
     return first_error(first) if isinstance(first, ExceptionGroup) else first
 
 
-async def end(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait until it is over.
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks and wait until all are over.
 
-    Cancels again when it goes on: until Python 3.12 `asyncio.wait_for`, which libraries use, loses a cancellation
-    that arrives together with its result (python/cpython#86296).
+    Cancels again what goes on: until Python 3.12 `asyncio.wait_for`, which libraries use, loses a cancellation that
+    arrives together with its result (python/cpython#86296). A task group cancels its own tasks only once, so they may
+    have to be named beside the task that waits for it.
     """
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=_REPEAT_SECONDS)
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=_REPEAT_SECONDS)

@@ -18,6 +18,7 @@ from gateway.vector_stores.search import ChunkSearcher
 from jan.errors import FailedPreconditionError, InternalError, InvalidArgumentError
 from jan.inference.v1 import jobs_pb2
 from jan.storage.v1.vector_stores_pb2 import SearchVectorStoreRequest
+from jan.tasks import end
 from tests.fixtures.gateway import Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
@@ -91,8 +92,7 @@ async def embedding(
     try:
         yield done
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
 
 
 async def search(gateway: Gateway, store_id: str, query: str, **fields: Any) -> tuple[list[str], str]:
