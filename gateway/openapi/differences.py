@@ -82,6 +82,10 @@ DIFFERENCES: Final = (
         nullable={"CreateCompletionResponse": ("choices[].finish_reason", "usage")},
     ),
     Difference(
+        "A file may be for `evals`, as OpenAI's upload allows; its file object does not name that.",
+        also={"OpenAIFile": {"purpose": {"const": "evals"}}},
+    ),
+    Difference(
         "An embedding is text when `encoding_format` is `base64`, which OpenAI's SDKs ask for.",
         also={"Embedding": {"embedding": {"type": "string"}}},
     ),

@@ -53,6 +53,10 @@ class Tool(SentObject):
             raise PydanticCustomError("missing", "A tool of type 'function' needs 'function'")
         return self
 
+    def as_sent(self) -> JsonObject:
+        """Without null: it means absent, and OpenAI's tools have none."""
+        return self.model_dump(exclude_unset=True, exclude_none=True)
+
 
 class CodeInterpreterResources(SentObject):
     """Files that code may read."""

@@ -42,6 +42,13 @@ async def test_null_in_tool_resources_means_absent(api: Api) -> None:
     assert made["tool_resources"] == {"file_search": {"x": 1}}
 
 
+async def test_null_in_a_tool_means_absent_but_not_in_its_functions_schema(api: Api) -> None:
+    schema = {"properties": {"x": {"default": None, "enum": [None, 1]}}}
+    function = {"name": "f", "description": None, "parameters": schema}
+    made = await make(api, tools=[{"type": "function", "file_search": None, "function": function}])
+    assert made["tools"] == [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+
+
 async def test_models_and_thread_location_change_and_are_kept(api: Api) -> None:
     made = await make(api, model="zephyr", models=["gpt-4", "zephyr"], thread_location="ROOT/a")
     assert (made["model"], made["models"], made["thread_location"]) == ("zephyr", ["zephyr", "gpt-4"], "ROOT/a")
