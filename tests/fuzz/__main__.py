@@ -9,40 +9,62 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import subprocess
 import sys
 import tempfile
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
 from tests.fixtures.gateway import write_model
 from tests.fixtures.stack import Stack
+from tests.fuzz.engine import SILENT as DUMB
 from tests.fuzz.engine import patient_engine
+from tests.fuzz.objects import ELSEWHERE, EMBEDS, JANROOT, KNOWN, SILENT
 
 _CONFIG: Final = Path(__file__).with_name("schemathesis.toml")
 _KEY: Final = "sk-fuzz"
-MODEL: Final = "known"
 
 
 async def fuzz(seed: int, examples: int, only: list[str]) -> int:
     """Start everything, ask, stop it again; Schemathesis' exit code."""
     with tempfile.TemporaryDirectory(prefix="jan-fuzz-") as folder:
-        settings = {"JANROOT_AUTH": "keys", "JANROOT_ADMIN_KEY": _KEY}
-        stack = Stack(Path(folder), settings)
-        async with patient_engine() as url:
-            write_model(stack.janroot, MODEL, sources=[{"url": url}])
+        async with AsyncExitStack() as open_:
+            url = await open_.enter_async_context(patient_engine())
+            settings = {
+                "JANROOT_ADMIN_KEY": _KEY,
+                "JANROOT_DOWNLOAD_HOSTS": url.removeprefix("http://"),
+                "JANROOT_IMPORT_PATHS": folder,
+            }
+            stack = Stack(Path(folder), settings)
             await asyncio.to_thread(stack.start_all)
+            write_models(stack.janroot, url)
             try:
-                return await asyncio.to_thread(_ask, stack, seed, examples, only)
+                return await asyncio.to_thread(_ask, stack, url, seed, examples, only)
             finally:
+                await open_.aclose()  # who waits for an answer that never comes waits no longer
                 await asyncio.to_thread(stack.stop_all)
 
 
-def _ask(stack: Stack, seed: int, examples: int, only: list[str]) -> int:
+def write_models(janroot: Path, url: str) -> None:
+    """One that answers, one that embeds, and one that never says a word."""
+    for model_id, place, more in ((KNOWN, "", {}), (EMBEDS, "", {"embedding": True}), (SILENT, DUMB, {})):
+        settings = {"n_parallel": 4096} | more
+        write_model(janroot, model_id, sources=[{"url": f"{url}{place}/v1"}], settings=settings)
+
+
+def _ask(stack: Stack, elsewhere: str, seed: int, examples: int, only: list[str]) -> int:
     command = [sys.executable, "-m", "schemathesis.cli", f"--config-file={_CONFIG}", "run"]
     command += [f"{stack.url}/openapi.json", "--header", f"Authorization: Bearer {_KEY}", "--no-color"]
     command += ["--seed", str(seed), "--max-examples", str(examples), *only]
-    code = subprocess.run(command, check=False, cwd=stack.folder).returncode
+    known = {
+        "OPENAI_BASE_URL": f"{stack.url}/v1",
+        "OPENAI_API_KEY": _KEY,
+        JANROOT: str(stack.janroot),
+        ELSEWHERE: elsewhere,
+    }
+    code = subprocess.run(command, check=False, cwd=stack.folder, env=os.environ | known).returncode
     if code:
         print(stack.logs())
     return code
@@ -52,7 +74,7 @@ def main() -> int:
     """Do what the command line says."""
     words = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     words.add_argument("--seed", type=int, default=1)
-    words.add_argument("--examples", type=int, default=5, help="of each operation, in each phase")
+    words.add_argument("--examples", type=int, default=4, help="of each operation, in each phase")
     words.add_argument("only", nargs="*", help="more words for `schemathesis run`, behind --")
     given = words.parse_args()
     return asyncio.run(fuzz(given.seed, given.examples, given.only))

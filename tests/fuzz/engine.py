@@ -1,7 +1,8 @@
-"""An engine that answers whatever it is asked, at once and in OpenAI's form."""
+"""An engine that answers whatever it is asked, at once and in OpenAI's form; and files that may be downloaded."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from array import array
@@ -11,33 +12,57 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.fixtures.stack import free_port
+from tests.fixtures.assistant_zips import folder, zipped
+from tests.fixtures.model_host import ModelHost
+from tests.fixtures.tiny_models import tiny_gguf
 
 Json = dict[str, Any]
+SILENT = "/silent"
+"""The address of an engine that never says a word."""
+WEIGHTS = "/files/weights.gguf"
+STALLS = "/files/stalls.gguf"
+"""Weights that do not come to their end."""
+ASSISTANT = "/files/assistant.zip"
 USAGE: Json = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 WORDS = ("Hello", " there")
 
 
 @asynccontextmanager
 async def patient_engine() -> AsyncIterator[str]:
-    """Listen until the block is left; the URL that a model names as its source."""
+    """Listen until the block is left; the address, where `/v1` is the URL that a model names as its source."""
     app = web.Application(client_max_size=1 << 26)
     app.router.add_post("/v1/chat/completions", _chat)
     app.router.add_post("/v1/completions", _complete)
     app.router.add_post("/v1/embeddings", _embed)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    app.router.add_route("*", SILENT + "/{path:.*}", _never)
+    app.router.add_get("/files/{name}", _files().answer)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        yield f"http://127.0.0.1:{port}/v1"
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+def _files() -> ModelHost:
+    host = ModelHost()
+    host.add(WEIGHTS, tiny_gguf(128))
+    host.add(STALLS, tiny_gguf(1 << 20), hold_after=1 << 19)
+    host.add(ASSISTANT, zipped(folder()))
+    return host
+
+
+async def _never(_: web.Request) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    raise AssertionError("nobody sets it")
 
 
 async def _chat(request: web.Request) -> web.StreamResponse:
     asked = await request.json()
     choices = range(asked.get("n") or 1)
+    if asked.get("tool_choice") == "required":
+        return await _call(request, asked)
     if not asked.get("stream"):
         message = {"role": "assistant", "content": "".join(WORDS), "refusal": None}
         ended = [_choice(index, "stop", message=message) for index in choices]
@@ -46,6 +71,14 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     chunks += [[_choice(index, None, delta={"content": word}) for index in choices] for word in WORDS]
     chunks += [[_choice(index, "stop", delta={}) for index in choices]]
     return await _stream(request, "chat.completion.chunk", asked, chunks)
+
+
+async def _call(request: web.Request, asked: Json) -> web.StreamResponse:
+    """Call the first function, in a stream."""
+    function = {"name": asked["tools"][0]["function"]["name"], "arguments": "{}"}
+    called = {"index": 0, "id": "call_1", "type": "function", "function": function}
+    chunks = [[_choice(0, None, delta={"role": "assistant", "content": None, "tool_calls": [called]})]]
+    return await _stream(request, "chat.completion.chunk", asked, [*chunks, [_choice(0, "tool_calls", delta={})]])
 
 
 async def _complete(request: web.Request) -> web.StreamResponse:
