@@ -229,15 +229,15 @@ BUGS: Final = (
     Bug(
         "a reader that comes in the middle of a read misses what was before",
         "protos/jan/queue/follower.py",
-        "            if subscription.cursor >= start and not subscription.has_enough:\n",
-        "            if not subscription.has_enough:\n",
+        "            if subscription.cursor >= start and subscription not in self._new:\n",
+        "            if subscription not in self._new:\n",
         f"{_FOLLOWER}::test_a_reader_that_comes_while_a_later_part_is_read_misses_nothing",
     ),
     Bug(
         "what a reader leaves unread has no bound",
         "protos/jan/queue/subscription.py",
-        "        if self._pending and not may_hold:\n",
-        "        if False:\n",
+        "        elif self._pending_bytes + arriving > MAX_PENDING_BYTES:\n",
+        "        elif False:\n",
         f"{_HOSTILE}::test_readers_that_never_read_cost_a_bounded_amount_each",
     ),
     Bug(

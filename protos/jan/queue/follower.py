@@ -6,10 +6,9 @@ thousand streams from one connection, and events that come together are delivere
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Set
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -32,8 +31,10 @@ READ_COUNT = 512
 MAX_BACKLOG_BYTES = 16 * 1024 * 1024
 # About what one read of all logs brings at most.
 READ_BYTES = 2 * 1024 * 1024
-# How soon a reader that had enough before it is read for again.
-CATCH_UP_SECONDS = 0.05
+# About what a reader of its own past is given of it at once.
+PAGE_BYTES = 64 * 1024
+# What is taken for the length of an entry as long as only shorter ones were seen: the next may be longer.
+ENTRY_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +53,22 @@ class LogBounds:
 class _ReadSize:
     """How many entries of each log one read may bring, going by the longest of those that were read last."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
         self._most = READ_COUNT
-        self._entry_bytes = 1
+        self._entry_bytes = ENTRY_BYTES
 
-    def count(self, logs: int) -> int:
+    def count(self, logs: int = 1) -> int:
         """At least one."""
-        return max(1, min(self._most, READ_BYTES // (self._entry_bytes * logs)))
+        return max(1, min(self._most, self._most_bytes // (self._entry_bytes * logs)))
 
-    def saw(self, reply: list[tuple[str, list[StreamEntry]]]) -> None:
-        """A read brought this."""
+    def saw(self, reply: Iterable[list[StreamEntry]]) -> None:
+        """A read brought these."""
         self._most = min(READ_COUNT, 2 * self._most)
-        sizes = [len(fields[b"p"]) for _, entries in reply for _, fields in entries if b"p" in fields]
-        # Logs of short and of long entries are read together: one reply of short ones says nothing of the next.
-        self._entry_bytes = max(1, self._entry_bytes // 2, *sizes)
+        sizes = [len(fields[b"p"]) for entries in reply for _, fields in entries if b"p" in fields]
+        if sizes:
+            # Logs of short and of long entries are read together: one reply of short ones says little of the next.
+            self._entry_bytes = max(ENTRY_BYTES, self._entry_bytes // 2, *sizes)
 
     def failed(self) -> None:
         """A read's reply may have been more than comes in time: asking for as much again would fail for ever."""
@@ -79,7 +82,8 @@ class LogFollower:
         self._redis = redis
         self._poke_key = keys.poke(secrets.token_hex(8))
         self._subscriptions: dict[str, set[LogSubscription]] = defaultdict(set)
-        self._catching_up: set[LogSubscription] = set()
+        self._new: set[LogSubscription] = set()
+        """Those of which it is not known yet whether their logs hold more than should be delivered."""
         self._backlog = Backlog()
 
     @asynccontextmanager
@@ -111,48 +115,81 @@ class LogFollower:
         """
         subscription = LogSubscription(log_id, after, generation, backlog=self._backlog)
         self._subscriptions[keys.log(log_id)].add(subscription)
-        self._catching_up.add(subscription)
+        self._new.add(subscription)
         try:
             try:
-                await self._poke()
+                if await self._poke(log_id) > after:
+                    self._let_take_up(subscription)
             except (RedisError, OSError):
                 if not waits_for_redis:
                     raise  # else the next read finds it by itself, after a second at most
+            self._new.discard(subscription)
             yield subscription
         finally:
-            self._forget(subscription)
+            subscription.give_up()
+            self._new.discard(subscription)
+            self._leave(subscription)
 
-    def _forget(self, subscription: LogSubscription) -> None:
+    def _let_take_up(self, subscription: LogSubscription) -> None:
+        """Have a reader read for itself what its log holds already, and follow it from there on.
+
+        All logs are read at once from where their readers are, and what was read is delivered whether they read it or
+        not: whoever took up a long log by that would be dropped for being slower than Redis, or keep others waiting.
+        """
+        size = _ReadSize(PAGE_BYTES)
+
+        async def next_page(after: int) -> list[LogEntry]:
+            key, count = keys.log(subscription.log_id), size.count()
+            try:
+                raw_entries = cast(
+                    list[StreamEntry], await self._redis.xrange(key, min=f"({after}-0", count=count) or []
+                )
+                size.saw([raw_entries])
+                if raw_entries:
+                    return _entries(raw_entries)
+                self._subscriptions[key].add(subscription)
+                await self._poke(subscription.log_id)
+            except (RedisError, OSError) as error:
+                logger.warning("log not read further", error=str(error))
+                self._subscriptions[key].add(subscription)  # the next read of all goes on
+            return []
+
+        self._leave(subscription)
+        subscription.take_up(next_page)
+
+    def _leave(self, subscription: LogSubscription) -> None:
         key = keys.log(subscription.log_id)
-        subscription.give_up()
-        self._catching_up.discard(subscription)
         self._subscriptions[key].discard(subscription)
         if not self._subscriptions[key]:
             del self._subscriptions[key]
 
-    async def _poke(self) -> None:
-        """Wake the blocked read, so that it takes the new log in."""
+    async def _poke(self, log_id: str) -> int:
+        """Wake the blocked read, so that it takes the new log in; the number of the log's last event, 0 without any."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.xadd(self._poke_key, {"n": ""}, maxlen=1, approximate=False)
             pipeline.expire(self._poke_key, keys.IDLE_TTL_SECONDS)
-            await pipeline.execute()
+            pipeline.xrevrange(keys.log(log_id), count=1)
+            *_, newest = await pipeline.execute()
+        return _number(newest[0][0]) if newest else 0
 
     async def _read_for_ever(self) -> None:
         backoff = Backoff()
         poked: bytes | str = "0"
-        size = _ReadSize()
+        size = _ReadSize(READ_BYTES)
         while True:
-            starts, somebody_waits = self._starts()
+            starts: dict[str, int] = {}
+            for key, subscriptions in self._subscriptions.items():
+                reading = [subscription.cursor for subscription in subscriptions if not subscription.is_dropped]
+                if reading:
+                    starts[key] = min(reading)
             cursors: dict[str, bytes | str] = {self._poke_key: poked}
             cursors |= {key: f"{start}-0" for key, start in starts.items()}
             try:
                 count = size.count(len(cursors))
-                block_seconds = CATCH_UP_SECONDS if somebody_waits else BLOCK_SECONDS
-                reply = await read_streams(self._redis, cursors, block_seconds=block_seconds, count=count)
-                size.saw(reply)
+                reply = await read_streams(self._redis, cursors, block_seconds=BLOCK_SECONDS, count=count)
+                size.saw(entries for _, entries in reply)
                 self._drop_slowest()
                 poked = self._distribute(reply, starts, poked)
-                self._tell_ends(starts, {key for key, entries in reply if len(entries) >= count})
                 backoff.reset()
             except (RedisError, OSError) as error:
                 size.failed()
@@ -162,32 +199,15 @@ class LogFollower:
                 logger.exception("log reader failed")
                 await backoff.wait()
 
-    def _starts(self) -> tuple[dict[str, int], bool]:
-        """From where to read each log, and whether a reader has enough before it for now."""
-        starts: dict[str, int] = {}
-        somebody_waits = False
-        for key, subscriptions in self._subscriptions.items():
-            going_on = [subscription for subscription in subscriptions if not subscription.is_dropped]
-            reading = [subscription.cursor for subscription in going_on if not subscription.has_enough]
-            somebody_waits |= len(reading) < len(going_on)
-            if reading:
-                starts[key] = min(reading)
-        return starts, somebody_waits
-
-    def _tell_ends(self, starts: Mapping[str, int], unfinished: Set[str]) -> None:
-        """Tell those who were catching up that there is no more; `unfinished` logs may hold more than was read."""
-        for subscription in list(self._catching_up):
-            key = keys.log(subscription.log_id)
-            if key not in unfinished and subscription.cursor >= starts.get(key, math.inf):
-                subscription.reach_end()
-            if not subscription.is_catching_up:
-                self._catching_up.discard(subscription)
-
     def _drop_slowest(self) -> None:
-        """Let those go who left most unread, as long as all together hold too much; others had a turn to read."""
-        while self._backlog.held > MAX_BACKLOG_BYTES:
-            readers = (reader for readers in self._subscriptions.values() for reader in readers)
-            max(readers, key=lambda reader: reader.pending_bytes).drop()
+        """Let those go who have read nothing for longest, as long as all together hold too much."""
+        if self._backlog.held <= MAX_BACKLOG_BYTES:
+            return
+        readers = [reader for readers in self._subscriptions.values() for reader in readers]
+        for reader in sorted(readers, key=lambda reader: reader.waiting_seconds, reverse=True):
+            if self._backlog.held <= MAX_BACKLOG_BYTES:
+                break
+            reader.drop()
 
     def _distribute(
         self, reply: list[tuple[str, list[StreamEntry]]], starts: dict[str, int], poked: bytes | str
@@ -205,12 +225,14 @@ class LogFollower:
 
         A reader that came while the read was under way may want what lies before that: it waits for the next read.
         """
-        entries = [
-            LogEntry(_number(raw_id), fields[b"g"], fields[b"p"], b"e" in fields) for raw_id, fields in raw_entries
-        ]
+        entries = _entries(raw_entries)
         for subscription in self._subscriptions.get(key, ()):
-            if subscription.cursor >= start and not subscription.has_enough:
+            if subscription.cursor >= start and subscription not in self._new:
                 subscription.deliver(entries)
+
+
+def _entries(raw_entries: list[StreamEntry]) -> list[LogEntry]:
+    return [LogEntry(_number(raw_id), fields[b"g"], fields[b"p"], b"e" in fields) for raw_id, fields in raw_entries]
 
 
 def _number(raw_id: bytes) -> int:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
 # A reader that does not read holds at most this much (docs/promises.md P13).
 MAX_PENDING_BYTES = 1024 * 1024
-# A reader that takes up a long log is read for once it has less than this before it: else it would be dropped for
-# being slower than Redis.
-CATCH_UP_BYTES = 64 * 1024
 # What a reader is given at once.
 BATCH_BYTES = 16 * 1024
 
@@ -41,6 +38,10 @@ Sink = Callable[[list[LogEntry]], bool]
 """Takes entries at once and returns True; or takes nothing, and leaves them to the reader."""
 
 
+NextPage = Callable[[int], Awaitable[list[LogEntry]]]
+"""What a log holds behind a number, a piece of it at a time; nothing at its end, behind which more may be delivered."""
+
+
 @dataclass(slots=True)
 class Backlog:
     """How many bytes the readers of one process have left unread, together."""
@@ -55,11 +56,11 @@ class LogSubscription:
         """generation: of the log that `after` is a number of; empty when that makes no difference."""
         self.log_id = log_id
         self.cursor = after
-        self.is_catching_up = True
         self._backlog = backlog or Backlog()
+        self._next_page: NextPage | None = None
         self._sink: Sink | None = None
         self._clock = asyncio.get_running_loop().time
-        self._heard_at = self._clock()
+        self._heard_at = self._waits_since = self._clock()
         self._pending: list[LogEntry] = []
         self._pending_bytes = 0
         self._generation = generation
@@ -77,14 +78,13 @@ class LogSubscription:
         return self._pending_bytes
 
     @property
-    def has_enough(self) -> bool:
-        """Whether what comes next may wait in Redis until it has read more."""
-        return self.is_catching_up and self._pending_bytes > CATCH_UP_BYTES
+    def waiting_seconds(self) -> float:
+        """For how long something was there to read, and nothing was read; 0 when nothing is."""
+        return self._clock() - self._waits_since if self._pending else 0.0
 
-    def reach_end(self) -> None:
-        """All that the log holds was delivered: from now on what is left unread counts, once it has read that."""
-        if self._pending_bytes <= CATCH_UP_BYTES:
-            self.is_catching_up = False
+    def take_up(self, next_page: NextPage) -> None:
+        """Read what the log holds already page by page, as fast as the reader reads, before what is delivered."""
+        self._next_page = next_page
 
     def drop(self) -> None:
         """Deliver nothing more, and give up what was left unread: it can be read from the log again."""
@@ -109,8 +109,9 @@ class LogSubscription:
         """
         fresh = [entry for entry in entries if entry.number > self.cursor]
         arriving = sum(len(entry.payload) for entry in fresh)
-        may_hold = self.is_catching_up or self._pending_bytes + arriving <= MAX_PENDING_BYTES
-        if self._pending and not may_hold:
+        if not self._pending:
+            self._waits_since = self._clock()
+        elif self._pending_bytes + arriving > MAX_PENDING_BYTES:
             self.drop()
         for entry in fresh:
             if self._failure is None:
@@ -157,6 +158,11 @@ class LogSubscription:
         Yields an empty list after `idle_seconds` of silence. Raises SlowReaderError, LogRestartedError: see there.
         """
         self._heard_at = self._clock()
+        async with aclosing(self._taken_up()) as taken_up:
+            async for batch in taken_up:
+                yield batch
+                if batch[-1].ends:
+                    return
         while True:
             try:
                 async with asyncio.timeout_at(self._heard_at + idle_seconds):
@@ -177,6 +183,18 @@ class LogSubscription:
                 raise self._failure(self.log_id)
             self._arrived.clear()
 
+    async def _taken_up(self) -> AsyncGenerator[list[LogEntry], None]:
+        """What the log held before it was followed."""
+        while self._next_page is not None:
+            while batch := self._next_batch():
+                yield batch
+            page = await self._next_page(self.cursor)
+            if not page:
+                self._next_page = None
+            self.deliver(page)
+            if self._failure is not None:
+                return
+
     def _next_batch(self) -> list[LogEntry]:
         """What to hand over next: at least one entry if there is any, and not much more than BATCH_BYTES.
 
@@ -188,4 +206,5 @@ class LogSubscription:
             count += 1
         batch, self._pending = self._pending[:count], self._pending[count:]
         self._hold(-size)
+        self._waits_since = self._clock()
         return batch

@@ -202,21 +202,36 @@ async def test_a_reader_that_takes_up_a_long_log_is_not_dropped_for_being_slower
     assert numbers == list(range(1, 4002))
 
 
-async def test_together_they_may_leave_only_so_much_and_who_left_most_is_dropped(
+async def test_together_they_may_leave_only_so_much_and_who_reads_nothing_for_longest_is_dropped(
     redis: Redis, follower: LogFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jan.queue.follower, "MAX_BACKLOG_BYTES", 100_000)
-    little, much = await open_log(redis, "little"), await open_log(redis, "much")
-    async with follower.follow("little") as leaves_little, follower.follow("much") as leaves_much:
-        await little.publish([b"x" * 40_000])
-        await much.publish([b"x" * 80_000])
-        while leaves_little.cursor < 1 or leaves_much.cursor < 1:
+    first, second = await open_log(redis, "first"), await open_log(redis, "second")
+    async with follower.follow("first") as waits_longest, follower.follow("second") as waits:
+        await first.publish([b"x" * 40_000])
+        while waits_longest.cursor < 1:
+            await redis.ping()
+        await second.publish([b"x" * 80_000])
+        while waits.cursor < 1:
             await redis.ping()
         assert await read_numbers_of(follower, redis, "reads", 50) == list(range(1, 51))
-        assert leaves_much.is_dropped
-        assert not leaves_little.is_dropped
-        assert leaves_much.pending_bytes == 0
+        assert waits_longest.is_dropped
+        assert not waits.is_dropped
+        assert waits_longest.pending_bytes == 0
     assert await read_numbers_of(follower, redis, "afterwards", 50) == list(range(1, 51))
+
+
+async def test_whoever_takes_up_a_long_log_is_not_among_those_who_are_dropped(
+    redis: Redis, follower: LogFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jan.queue.follower, "MAX_BACKLOG_BYTES", 10_000)
+    writer = await open_log(redis, "a")
+    await writer.publish([b"x" * 1024] * 300)
+    reading = [asyncio.create_task(read_numbers(follower, "a", after=number)) for number in range(20)]
+    await writer.publish([b"x" * 1024] * 300)
+    await writer.publish([b"end"], ends=True)
+    for number, task in enumerate(reading):
+        assert await task == list(range(number + 1, 602))
 
 
 async def read_numbers_of(follower: LogFollower, redis: Redis, log_id: str, count: int) -> list[int]:
@@ -227,9 +242,7 @@ async def read_numbers_of(follower: LogFollower, redis: Redis, log_id: str, coun
     return await reading
 
 
-async def test_a_read_of_all_logs_brings_only_so_much(
-    redis: Redis, follower: LogFollower, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_read_of_all_logs_brings_only_so_much(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jan.queue.follower, "READ_BYTES", 20_000)
     brought: list[int] = []
 
@@ -239,15 +252,13 @@ async def test_a_read_of_all_logs_brings_only_so_much(
         return reply
 
     writers = [await open_log(redis, name) for name in ("a", "b")]
-    for writer in writers:
-        await writer.publish([b"x" * 1000])
     monkeypatch.setattr(jan.queue.follower, "read_streams", read_and_tell)
-    reading = [asyncio.create_task(read_numbers(follower, name)) for name in ("a", "b")]
-    while not any(brought):
-        await redis.ping()
-    for writer in writers:
-        await writer.publish([b"x" * 1000] * 200, ends=True)
-    assert [len(numbers) for numbers in await asyncio.gather(*reading)] == [201, 201]
+    follower = LogFollower(redis)
+    async with follower.running(), follower.follow("c"):
+        reading = [asyncio.create_task(read_numbers(follower, name)) for name in ("a", "b")]
+        for writer in writers:
+            await writer.publish([b"x" * 1000] * 201, ends=True)
+        assert [len(numbers) for numbers in await asyncio.gather(*reading)] == [201, 201]
     assert max(brought) <= 20_000
 
 
