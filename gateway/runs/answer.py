@@ -28,6 +28,7 @@ class Answer:
         """
         self.text = ""
         self._sources = sources
+        self._cited = 0
         message_id = derived_ids.message_id(run.id, run.round, place)
         self.step = new_step(
             run,
@@ -94,8 +95,12 @@ class Answer:
         ]
 
     def _delta_frame(self, text: str) -> bytes:
-        # `annotations` stands in the first delta only: helpers add what they are given.
-        body: dict[str, Any] = {"value": text} if self.text else {"value": text, "annotations": []}
+        # Helpers add what they are given, so each annotation is told once; the first delta begins their list.
+        body: dict[str, Any] = {"value": text}
+        cited = citations(self.text + text, self._sources, behind=len(self.text)) if self._sources else []
+        if cited or not self.text:
+            body["annotations"] = [{"index": index, **each} for index, each in enumerate(cited, self._cited)]
+        self._cited += len(cited)
         return event_frame(
             "thread.message.delta",
             {

@@ -11,7 +11,7 @@ from gateway.convert.json_fields import from_text, to_text
 from gateway.convert.runs import step_from_proto
 from gateway.runs import derived_ids
 from gateway.runs.log import event_frame
-from gateway.runs.steps import StepStatus, end_step, new_step, step_frame
+from gateway.runs.steps import StepStatus, call_details, end_step, new_step, step_delta_frame, step_frame
 from jan.storage.v1 import messages_pb2, runs_pb2
 from jan.type.v1.usage_pb2 import Usage
 
@@ -118,20 +118,7 @@ class Calls:
         return derived_ids.call_id(self._run.id, self._run.round, index)
 
     def _delta_frame(self, index: int, piece: dict[str, Any]) -> bytes:
-        call = {"index": index, "type": "function", **piece}
-        return event_frame(
-            "thread.run.step.delta",
-            {
-                "id": self.step.id,
-                "object": "thread.run.step.delta",
-                "delta": {"step_details": call_details([call])},
-            },
-        )
-
-
-def call_details(calls: list[Call]) -> dict[str, Any]:
-    """OpenAI's step details of calls."""
-    return {"type": "tool_calls", "tool_calls": calls}
+        return step_delta_frame(self.step.id, {"index": index, "type": "function", **piece})
 
 
 def calls_of(step: runs_pb2.RunStep) -> list[Call]:

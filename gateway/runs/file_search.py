@@ -17,10 +17,10 @@ from gateway.convert.json_fields import from_text, to_text
 from gateway.convert.runs import step_from_proto
 from gateway.queueing.priority import kept
 from gateway.runs import derived_ids
-from gateway.runs.calls import call_details, calls_of
+from gateway.runs.calls import calls_of
 from gateway.runs.conversation import message_text
 from gateway.runs.log import event_frame
-from gateway.runs.steps import end_step, new_step, step_frame
+from gateway.runs.steps import call_details, end_step, new_step, step_delta_frame, step_frame
 from gateway.services.storage import StorageClient
 from gateway.vector_stores.search import ChunkSearcher
 from jan.backoff import Backoff
@@ -43,6 +43,7 @@ _PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.5
 _RANKER = "default_2024_08_21"
 _MARK = re.compile(r"\[(\d{1,2})\]")
+_LONGEST_MARK = len("[12]")
 _TOLD = (
     "Excerpts from files follow. Answer from them where they help, and cite each that you use by its number, as in [1]."
 )
@@ -110,10 +111,17 @@ async def stored_search_step(storage: StorageClient, run: runs_pb2.Run) -> runs_
 
 def search_frames(step: runs_pb2.RunStep) -> list[bytes]:
     """The events that tell of a search, its beginning without calls as helpers want it."""
-    begun = step_from_proto(step) | {"status": "in_progress", "completed_at": None, "step_details": call_details([])}
+    begun = step_from_proto(step) | {
+        "status": "in_progress",
+        "completed_at": None,
+        "step_details": call_details([]),
+        "usage": None,
+    }
+    call = {"index": 0, "id": derived_ids.search_call_id(step.run_id), "type": FILE_SEARCH, FILE_SEARCH: {}}
     return [
         event_frame("thread.run.step.created", begun),
         event_frame("thread.run.step.in_progress", begun),
+        step_delta_frame(step.id, call),
         step_frame(step),
     ]
 
@@ -138,8 +146,11 @@ def with_excerpts(messages: Sequence[dict[str, Any]], results: Sequence[Result])
     return [{"role": "system", "content": told}, *messages]
 
 
-def citations(text: str, results: Sequence[Result]) -> list[dict[str, Any]]:
-    """The annotations of an answer: every mark such as `[1]` that stands for a result."""
+def citations(text: str, results: Sequence[Result], *, behind: int = 0) -> list[dict[str, Any]]:
+    """The annotations of an answer: every mark such as `[1]` that stands for a result.
+
+    behind: only those that were not whole when the text had so many letters.
+    """
     return [
         {
             "type": "file_citation",
@@ -148,8 +159,8 @@ def citations(text: str, results: Sequence[Result]) -> list[dict[str, Any]]:
             "end_index": mark.end(),
             "file_citation": {"file_id": results[int(mark[1]) - 1]["file_id"]},
         }
-        for mark in _MARK.finditer(text)
-        if 1 <= int(mark[1]) <= len(results)
+        for mark in _MARK.finditer(text, max(0, behind - _LONGEST_MARK))
+        if mark.end() > behind and 1 <= int(mark[1]) <= len(results)
     ]
 
 

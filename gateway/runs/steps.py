@@ -55,6 +55,19 @@ def step_frame(step: runs_pb2.RunStep) -> bytes:
     return event_frame(f"thread.run.step.{status}", step_from_proto(step))
 
 
+def step_delta_frame(step_id: str, call: dict[str, Any]) -> bytes:
+    """The event of a piece of a step's call, which its `index` names; helpers hear of a call from nothing else."""
+    return event_frame(
+        "thread.run.step.delta",
+        {"id": step_id, "object": "thread.run.step.delta", "delta": {"step_details": call_details([call])}},
+    )
+
+
+def call_details(calls: list[dict[str, Any]]) -> dict[str, Any]:
+    """OpenAI's step details of calls."""
+    return {"type": "tool_calls", "tool_calls": calls}
+
+
 def now() -> Timestamp:
     """The present, to the millisecond, as Jan's files keep it."""
     stamp = Timestamp()

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from gateway.convert.json_fields import to_text
 from gateway.convert.runs import status_name
 from gateway.runs import derived_ids, states
-from gateway.runs.calls import call_details, calls_of
-from gateway.runs.steps import StepStatus, end_step, now
+from gateway.runs.calls import calls_of
+from gateway.runs.steps import StepStatus, call_details, end_step, now
 from gateway.schemas.runs import ToolOutput
 from gateway.services.storage import StorageClient
 from jan.errors import ConflictError, FailedPreconditionError, InvalidArgumentError

@@ -8,8 +8,10 @@ import threading
 from typing import Any
 
 import pytest
-from openai.types.beta.threads import Message
-from openai.types.beta.threads.runs import RunStep
+from openai import AsyncAssistantEventHandler, AsyncOpenAI
+from openai.types.beta.threads import Message, Text, TextDelta
+from openai.types.beta.threads.runs import RunStep, ToolCall
+from typing_extensions import override
 
 from gateway.runs.file_search import citations, with_excerpts
 from storage_service import ingestion
@@ -96,6 +98,7 @@ async def test_a_stream_tells_of_the_search_first(gateway: Gateway, worker: Scri
         "run.in_progress",
         "run.step.created",
         "run.step.in_progress",
+        "run.step.delta",
         "run.step.completed",
         "run.step.created",
         "run.step.in_progress",
@@ -108,7 +111,67 @@ async def test_a_stream_tells_of_the_search_first(gateway: Gateway, worker: Scri
         "done",
     ]
     assert events[3][1]["step_details"] == {"type": "tool_calls", "tool_calls": []}
-    assert "content" not in events[5][1]["step_details"]["tool_calls"][0]["file_search"]["results"][0]
+    assert events[3][1]["usage"] is None
+    assert "content" not in events[6][1]["step_details"]["tool_calls"][0]["file_search"]["results"][0]
+
+
+class Heard(AsyncAssistantEventHandler):
+    """What OpenAI's quickstart prints of a run: its tools, its words, and its citations as they come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+        self.cited: list[Any] = []
+
+    @override
+    async def on_tool_call_created(self, tool_call: ToolCall) -> None:
+        self.told.append(f"created {tool_call.type}")
+
+    @override
+    async def on_tool_call_done(self, tool_call: ToolCall) -> None:
+        self.told.append(f"done {tool_call.type}")
+
+    @override
+    async def on_text_delta(self, delta: TextDelta, snapshot: Text) -> None:
+        self.told.append(delta.value or "")
+        self.cited += delta.annotations or []
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated.*:DeprecationWarning")  # Assistants is what we are a home for
+async def test_the_sdks_handler_hears_of_the_search_and_of_each_citation(
+    gateway: Gateway, worker: ScriptedWorker
+) -> None:
+    store_id, [file_id] = await new_store(gateway, a="Plant tomatoes in May")
+    thread_id = await asking_thread(gateway, store_id)
+
+    async def answer() -> None:
+        job = await worker.take()
+        await job.begin()
+        await job.say("In May [", "1", "]. So", " says [1].")
+        await job.finish()
+
+    answering = asyncio.create_task(answer(), name="answer")
+    heard = Heard()
+    tools: Any = [TOOL]
+    async with (
+        AsyncOpenAI(base_url=f"{gateway.url}v1", api_key="unused", max_retries=0) as client,
+        client.beta.threads.runs.stream(
+            thread_id=thread_id, assistant_id="jan", tools=tools, event_handler=heard
+        ) as stream,
+    ):
+        await stream.until_done()
+        [message] = await stream.get_final_messages()
+    await answering
+    assert heard.told[:3] == ["created file_search", "done file_search", "In May ["]
+    assert [(each.index, each.text, each.start_index, each.end_index) for each in heard.cited] == [
+        (0, "[1]", 7, 10),
+        (1, "[1]", 20, 23),
+    ]
+    assert {each.file_citation.file_id for each in heard.cited} == {file_id}
+    whole = message.content[0].text.annotations  # type: ignore[union-attr]
+    assert [each.to_dict() for each in whole] == [
+        {name: value for name, value in each.to_dict().items() if name != "index"} for each in heard.cited
+    ]
 
 
 @pytest.mark.parametrize("asked", [{"tool_choice": "none"}, {"tools": []}])
