@@ -48,7 +48,7 @@ def run_from_proto(run: runs_pb2.Run) -> dict[str, Any]:
         "instructions": run.instructions,
         "tools": from_text(run.tools_json, []),
         "metadata": string_map(run.metadata_json),
-        "usage": None if run.status in _ACTIVE else _usage(run),
+        "usage": None if run.status in _ACTIVE else usage_from_proto(run.usage),
         "max_prompt_tokens": run.max_prompt_tokens if run.HasField("max_prompt_tokens") else None,
         "max_completion_tokens": run.max_completion_tokens if run.HasField("max_completion_tokens") else None,
         "truncation_strategy": from_text(run.truncation_strategy_json, {"type": "auto", "last_messages": None}),
@@ -80,7 +80,7 @@ def step_from_proto(step: runs_pb2.RunStep, *, with_content: bool = False) -> di
         "failed_at": optional_seconds(step, "failed_at"),
         "completed_at": optional_seconds(step, "completed_at"),
         "metadata": string_map(step.metadata_json),
-        "usage": None if step.status == runs_pb2.RUN_STEP_STATUS_IN_PROGRESS else _usage(step),
+        "usage": None if step.status == runs_pb2.RUN_STEP_STATUS_IN_PROGRESS else usage_from_proto(step.usage),
     }
 
 
@@ -97,16 +97,12 @@ def status_name(status: runs_pb2.RunStatus.ValueType) -> str:
 
 
 def usage_from_proto(usage: Usage) -> dict[str, Any]:
-    """OpenAI's usage of a run."""
+    """OpenAI's usage of a run or a step that has ended: as far as it is known, zeros where nothing is."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     }
-
-
-def _usage(record: runs_pb2.Run | runs_pb2.RunStep) -> dict[str, Any] | None:
-    return usage_from_proto(record.usage) if record.HasField("usage") else None
 
 
 def _error(record: runs_pb2.Run | runs_pb2.RunStep) -> dict[str, Any] | None:

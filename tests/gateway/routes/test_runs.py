@@ -23,6 +23,8 @@ BEGINNING = [
     "thread.message.in_progress",
 ]
 
+NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
 Event = tuple[str, Any]
 
 

@@ -22,7 +22,7 @@ from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_mod
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
 from tests.fixtures.worker import ScriptedWorker
-from tests.gateway.routes.test_runs import new_thread, parse_events, start, texts, until_ended
+from tests.gateway.routes.test_runs import NO_USAGE, new_thread, parse_events, start, texts, until_ended
 
 
 @pytest.fixture(autouse=True)
@@ -196,9 +196,10 @@ async def test_a_cancel_between_acceptance_and_the_first_word_ends_the_run(
     await gateway.json("POST", f"/v1/threads/{thread_id}/runs/{run['id']}/cancel")
     await job.until_cancelled()
     ended = await until_ended(gateway, run)
-    assert (ended["status"], ended["usage"]) == ("cancelled", None)
+    assert (ended["status"], ended["usage"]) == ("cancelled", NO_USAGE)
     [step] = (await gateway.json("GET", f"/v1/threads/{thread_id}/runs/{run['id']}/steps"))["data"]
-    assert (step["status"], step["created_at"] >= run["created_at"]) == ("cancelled", True)
+    assert (step["status"], step["usage"]) == ("cancelled", NO_USAGE)
+    assert step["created_at"] >= run["created_at"]
     await gateway.json("POST", f"/v1/threads/{thread_id}/messages", {"role": "user", "content": "again"})
 
 

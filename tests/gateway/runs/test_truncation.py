@@ -12,7 +12,7 @@ from tests.fixtures.engine_host import EngineHost
 from tests.fixtures.gateway import Gateway, write_model
 from tests.fixtures.storage import StorageServer
 from tests.fixtures.worker import ScriptedWorker
-from tests.gateway.routes.test_runs import new_thread, start, texts, until_ended
+from tests.gateway.routes.test_runs import NO_USAGE, new_thread, start, texts, until_ended
 from tests.gateway.runs.tool_runs import TOOLS, call_weather, submitted, until_over
 
 DEMO = "demo"
@@ -84,7 +84,7 @@ async def test_a_prompt_beyond_its_limit_ends_the_run_before_the_model_is_asked(
         run = await start(gateway, thread_id, max_prompt_tokens=256, truncation_strategy=strategy)
         ended = await until_ended(gateway, run)
         assert (ended["status"], ended["incomplete_details"]) == ("incomplete", {"reason": "max_prompt_tokens"})
-        assert (ended["usage"], ended["started_at"]) == (None, None)
+        assert (ended["usage"], ended["started_at"]) == (NO_USAGE, None)
         assert len(await texts(gateway, thread_id)) == 2
 
 
