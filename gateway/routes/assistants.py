@@ -12,6 +12,7 @@ from gateway.http.preconditions import etag, read_if_match
 from gateway.idempotency.key import new_ids
 from gateway.keys import STORAGE
 from gateway.schemas.assistants import CreateAssistant, ModifyAssistant
+from gateway.vector_stores.resources import check_resources
 from jan.ids import AssistantId
 from jan.storage.v1 import assistants_pb2
 
@@ -20,8 +21,9 @@ routes = web.RouteTableDef()
 
 @routes.post("/v1/assistants")
 async def create_assistant(request: web.Request) -> web.Response:
-    """Make an assistant. Its model need not be here yet."""
+    """Make an assistant. Its model need not be here yet, its vector store must be."""
     body = await read_body(request, CreateAssistant)
+    await check_resources(request.app[STORAGE], body.tool_resources)
     assistant = await request.app[STORAGE].create_assistant(new_assistant(body, new_ids(request)))
     return _assistant_response(assistant)
 
@@ -45,6 +47,7 @@ async def modify_assistant(request: web.Request) -> web.Response:
     """Change the fields sent; 404 when the assistant is unknown, 412 when it is not the one in `If-Match`."""
     assistant_id = _assistant_id_of(request)
     body = await read_body(request, ModifyAssistant)
+    await check_resources(request.app[STORAGE], body.tool_resources)
     update = assistant_update(assistant_id, body)
     update.if_revision.extend(read_if_match(request))
     assistant = await request.app[STORAGE].update_assistant(update)

@@ -28,6 +28,7 @@ from gateway.runs.waiting import take_outputs
 from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun, RunRequest, SubmitToolOutputs
 from gateway.services.storage import StorageClient
 from gateway.vector_stores.attachments import search_attachments
+from gateway.vector_stores.resources import check_resources
 from jan.errors import ConflictError, InvalidArgumentError, NotFoundError
 from jan.ids import RunId, StepId
 from jan.queue.bounds import Room
@@ -72,7 +73,10 @@ async def create_thread_and_run(request: web.Request) -> web.StreamResponse:
     if ids.are_repeatable and (made_before := await _find_run(storage, draft.thread.id, run_id)) is not None:
         first = event_frame("thread.created", thread_from_proto(await storage.get_thread(draft.thread.id)))
         return await _answer(request, made_before, stream=bool(body.stream), first=first)
-    # The run is checked whole before the thread exists, so that a refused request leaves nothing behind.
+    # All is checked before the thread exists, so that a refused request leaves nothing behind.
+    await check_resources(storage, body.tool_resources)
+    if body.thread is not None:
+        await check_resources(storage, body.thread.tool_resources, param="thread.tool_resources")
     run = await _new_run(request, draft.thread, assistant, body, run_id)
     room = await request.app[JOBS].check_room(run.tenant, run.model)
     thread = await storage.create_thread(draft)

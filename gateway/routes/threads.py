@@ -18,6 +18,7 @@ from gateway.keys import JOBS, STORAGE
 from gateway.runs import derived_ids
 from gateway.schemas.threads import ClearThread, CloneThread, CreateThread, ModifyThread
 from gateway.vector_stores.attachments import search_attachments
+from gateway.vector_stores.resources import check_resources
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.ids import ThreadId
 from jan.storage.v1 import threads_pb2
@@ -32,6 +33,7 @@ async def create_thread(request: web.Request) -> web.Response:
     """Make a thread, with its first messages if any are sent. The body may be empty."""
     body = await read_body(request, CreateThread)
     storage = request.app[STORAGE]
+    await check_resources(storage, body.tool_resources)
     thread = await storage.create_thread(new_thread(body, new_ids(request)))
     return _thread_response(await search_attachments(storage, thread.id, body.messages) or thread)
 
@@ -59,6 +61,7 @@ async def modify_thread(request: web.Request) -> web.Response:
     """Change the fields sent; 404 when the thread is unknown, 412 when it is not the one in `If-Match`."""
     thread_id = thread_id_of(request)
     body = await read_body(request, ModifyThread)
+    await check_resources(request.app[STORAGE], body.tool_resources)
     update = thread_update(thread_id, body)
     update.if_revision.extend(read_if_match(request))
     return _thread_response(await request.app[STORAGE].update_thread(update))

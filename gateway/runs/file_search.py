@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from gateway.convert.json_fields import from_text, to_text
@@ -24,7 +24,7 @@ from gateway.runs.steps import call_details, end_step, new_step, step_delta_fram
 from gateway.services.storage import StorageClient
 from gateway.vector_stores.search import ChunkSearcher
 from jan.backoff import Backoff
-from jan.errors import NotFoundError
+from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from jan.storage.v1 import messages_pb2, paging_pb2, runs_pb2, vector_stores_pb2
 
 Result = dict[str, Any]
@@ -70,7 +70,7 @@ async def search_step(
     """The step that tells of the search, made if this is the first time; None when there is nothing to search.
 
     must_stop: asked again and again while files are waited for. Raises SearchStoppedError: it said so.
-    NotFoundError, FailedPreconditionError: a vector store is gone, or has expired.
+    InvalidArgumentError: a vector store is gone, or has expired.
     """
     tool = file_search_tool(run)
     if tool is None:
@@ -196,7 +196,8 @@ async def _hits(
             max_results=options.get("max_num_results") or DEFAULT_RESULTS,
             score_threshold=_threshold(options),
         )
-        hits += (await searcher.search(request, tenant=run.tenant, priority=kept(run.priority))).hits
+        with _asked_of_the_caller():
+            hits += (await searcher.search(request, tenant=run.tenant, priority=kept(run.priority))).hits
     hits.sort(key=lambda hit: -hit.score)
     # A fused score is one of ranks: half of the best is what any chunk has that is first by meaning alone.
     return [hit for hit in hits if hit.by_meaning or hit.score >= _LEAST_SHARE * hits[0].score]
@@ -220,15 +221,30 @@ def _told(hits: Sequence[vector_stores_pb2.VectorStoreHit], limit: int) -> list[
 async def _until_processed(storage: StorageClient, store_id: str, must_stop: Callable[[], Awaitable[bool]]) -> None:
     """Wait for the store's files, as OpenAI's runs do for a minute; what is not ready then is not found.
 
-    Raises SearchStoppedError.
+    Raises SearchStoppedError. InvalidArgumentError: the store is gone.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_PATIENCE_SECONDS):
             backoff = Backoff(most_seconds=_LOOK_SECONDS)
-            while (await storage.vector_stores.get(store_id)).state == vector_stores_pb2.VECTOR_STORE_STATE_IN_PROGRESS:
+            while await _is_in_progress(storage, store_id):
                 if await must_stop():
                     raise SearchStoppedError
                 await backoff.wait()
+
+
+async def _is_in_progress(storage: StorageClient, store_id: str) -> bool:
+    with _asked_of_the_caller():
+        store = await storage.vector_stores.get(store_id)
+    return store.state == vector_stores_pb2.VECTOR_STORE_STATE_IN_PROGRESS
+
+
+@contextlib.contextmanager
+def _asked_of_the_caller() -> Iterator[None]:
+    """A vector store that is gone or has expired is no fault of the server, as runs would say of other errors."""
+    try:
+        yield
+    except (NotFoundError, FailedPreconditionError) as error:
+        raise InvalidArgumentError(f"The run cannot search its files: {error.message}") from error
 
 
 def _threshold(options: dict[str, Any]) -> float:

@@ -64,7 +64,9 @@ async def test_a_refused_message_makes_none(api: Api, thread: dict[str, Any]) ->
 async def test_a_store_that_is_gone_is_replaced(api: Api, thread: dict[str, Any]) -> None:
     file_id = (await upload(api))["id"]
     path = f"/v1/threads/{thread['id']}"
-    await ask(api, "POST", path, {"tool_resources": {"file_search": {"vector_store_ids": ["vs_gone"]}}})
+    gone = (await ask(api, "POST", "/v1/vector_stores", {}))["id"]
+    await ask(api, "POST", path, {"tool_resources": {"file_search": {"vector_store_ids": [gone]}}})
+    await ask(api, "DELETE", f"/v1/vector_stores/{gone}")
     await ask(api, "POST", f"{path}/messages", message(file_id))
     [store_id] = await stores_of(api, thread["id"])
     assert await files_in(api, store_id) == {file_id}

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from gateway.runs.file_search import citations, with_excerpts
 from storage_service import ingestion
-from tests.fixtures.gateway import Gateway
+from tests.fixtures.gateway import MODEL_ID, Gateway
 from tests.fixtures.worker import ScriptedWorker
 from tests.gateway.client import upload
 from tests.gateway.routes.test_runs import read_events, start, until_ended
@@ -186,11 +186,38 @@ async def test_no_search_unless_it_is_wanted(gateway: Gateway, worker: ScriptedW
 
 
 async def test_a_store_that_is_gone_ends_the_run(gateway: Gateway, worker: ScriptedWorker) -> None:
+    """By a fault of the caller: `server_error` would say that it is ours."""
     del worker
-    run = await start(gateway, await asking_thread(gateway, "vs_gone"), tools=[TOOL])
-    ended = await until_ended(gateway, run)
-    assert ended["status"] == "failed"
-    assert "vs_gone" in ended["last_error"]["message"]
+    store_id, _ = await new_store(gateway, a="Plant tomatoes in May")
+    thread_id = await asking_thread(gateway, store_id)
+    await gateway.json("DELETE", f"/v1/vector_stores/{store_id}")
+    ended = await until_ended(gateway, await start(gateway, thread_id, tools=[TOOL]))
+    assert (ended["status"], ended["last_error"]["code"]) == ("failed", "invalid_prompt")
+    message = f"The run cannot search its files: No vector store found with id '{store_id}'."
+    assert ended["last_error"]["message"] == message
+
+
+@pytest.mark.parametrize("unknown", ["vs_0123456789abcdef01234567", "../x", "\u00e4"])
+async def test_a_store_that_is_not_there_is_refused_by_name(gateway: Gateway, unknown: str) -> None:
+    """Where it is named, so that nothing is made that could only fail."""
+    resources = {"tool_resources": {"file_search": {"vector_store_ids": [unknown]}}}
+    thread = await gateway.json("POST", "/v1/threads")
+    assistant = await gateway.json("POST", "/v1/assistants", {"model": MODEL_ID})
+    asked: list[tuple[str, dict[str, Any], str]] = [
+        ("/v1/assistants", {"model": MODEL_ID, **resources}, ""),
+        (f"/v1/assistants/{assistant['id']}", resources, ""),
+        ("/v1/threads", resources, ""),
+        (f"/v1/threads/{thread['id']}", resources, ""),
+        ("/v1/threads/runs", {"assistant_id": "jan", **resources}, ""),
+        ("/v1/threads/runs", {"assistant_id": "jan", "thread": resources}, "thread."),
+    ]
+    for path, body, before in asked:
+        error = (await gateway.json("POST", path, body, status=400))["error"]
+        assert error["param"] == f"{before}tool_resources.file_search.vector_store_ids[0]"
+        assert "No vector store found with id" in error["message"]
+    assert len((await gateway.json("GET", "/v1/threads"))["data"]) == 1
+    assert await gateway.json("GET", f"/v1/threads/{thread['id']}") == thread
+    assert await gateway.json("GET", f"/v1/assistants/{assistant['id']}") == assistant
 
 
 @pytest.fixture
