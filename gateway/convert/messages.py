@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gateway.convert.json_fields import from_text, string_map, to_text
 from gateway.convert.times import optional_seconds, seconds
 from gateway.idempotency.new_ids import NewIds
 from gateway.schemas.messages import CreateMessage
+from jan.errors import InvalidArgumentError
 from jan.ids import MessageId
 from jan.storage.v1 import messages_pb2
 
@@ -19,13 +23,17 @@ _STATUSES = {
     messages_pb2.MESSAGE_STATUS_INCOMPLETE: "incomplete",
 }
 _ROLE_PREFIX = "MESSAGE_ROLE_"
+# How storage calls a file of a new message.
+_ATTACHED = re.compile(
+    r"(?P<list>(additional_)?messages\[(?P<message>\d+)\]\.)?"
+    r"(?P<field>attachments\[(?P<index>\d+)\]\.file_id|content\[\d+\]\.image_file\.file_id)"
+)
 
 
 def new_message(body: CreateMessage, ids: NewIds, thread_id: str = "") -> messages_pb2.Message:
     """The message that a request asks for, with the next of `ids`; those that begin a thread name no thread yet."""
     attachments = [attachment.model_dump() for attachment in body.attachments or []]
-    attached = {attachment["file_id"] for attachment in attachments}
-    attachments += [{"file_id": file_id, "tools": []} for file_id in body.file_ids or [] if file_id not in attached]
+    attachments += [{"file_id": file_id, "tools": []} for _, file_id in _only_in_file_ids(body)]
     return messages_pb2.Message(
         id=ids.next(MessageId),
         thread_id=thread_id,
@@ -35,6 +43,31 @@ def new_message(body: CreateMessage, ids: NewIds, thread_id: str = "") -> messag
         attachments_json=to_text(attachments or None),
         metadata_json=to_text(body.metadata or {}),
     )
+
+
+@contextlib.contextmanager
+def files_named_as_sent(messages: Sequence[CreateMessage] | None, *, before: str = "") -> Iterator[None]:
+    """Errors about the files of new messages name the field that was sent: storage knows attachments alone.
+
+    before: what stands in front of the messages in the request, as `thread.`.
+    """
+    try:
+        yield
+    except InvalidArgumentError as error:
+        place = _ATTACHED.fullmatch(error.param or "")
+        if place is None or messages is None:
+            raise
+        body, index, field = messages[int(place["message"] or 0)], int(place["index"] or 0), place["field"]
+        if field.startswith("attachments") and index >= (attached := len(body.attachments or ())):
+            field = f"file_ids[{_only_in_file_ids(body)[index - attached][0]}]"
+        param = f"{before}{place['list'] or ''}{field}"
+        raise InvalidArgumentError(error.message, code=error.code, param=param) from None
+
+
+def _only_in_file_ids(body: CreateMessage) -> list[tuple[int, str]]:
+    """The files that are attached in Jan's way alone, each with its place there."""
+    attached = {attachment.file_id for attachment in body.attachments or ()}
+    return [(place, file_id) for place, file_id in enumerate(body.file_ids or ()) if file_id not in attached]
 
 
 def message_from_proto(message: messages_pb2.Message) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.convert.json_fields import to_text
-from gateway.convert.messages import message_from_proto, new_message
+from gateway.convert.messages import files_named_as_sent, message_from_proto, new_message
 from gateway.http.body import json_response, read_body
 from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
@@ -31,7 +31,8 @@ async def create_message(request: web.Request) -> web.Response:
     thread_id = thread_id_of(request)
     body = await read_body(request, CreateMessage)
     storage = request.app[STORAGE]
-    message = await storage.create_message(new_message(body, new_ids(request), thread_id))
+    with files_named_as_sent([body]):
+        message = await storage.create_message(new_message(body, new_ids(request), thread_id))
     await search_attachments(storage, thread_id, [body])
     return _message_response(message)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.convert.json_fields import to_text
-from gateway.convert.messages import new_message
+from gateway.convert.messages import files_named_as_sent, new_message
 from gateway.convert.runs import run_from_proto, step_from_proto
 from gateway.convert.threads import new_thread, thread_from_proto
 from gateway.http.body import json_response, read_body
@@ -56,7 +56,8 @@ async def create_run(request: web.Request) -> web.StreamResponse:
     run = await _new_run(request, thread, assistant, body, run_id)
     room = await request.app[JOBS].check_room(run.tenant, run.model)
     messages = [new_message(message, ids, thread.id) for message in body.additional_messages or ()]
-    run = await storage.create_run(runs_pb2.CreateRunRequest(run=run, additional_messages=messages))
+    with files_named_as_sent(body.additional_messages):
+        run = await storage.create_run(runs_pb2.CreateRunRequest(run=run, additional_messages=messages))
     await search_attachments(storage, thread.id, body.additional_messages)
     return await _answer(request, run, stream=bool(body.stream), room=room)
 
@@ -79,8 +80,9 @@ async def create_thread_and_run(request: web.Request) -> web.StreamResponse:
         await check_resources(storage, body.thread.tool_resources, param="thread.tool_resources")
     run = await _new_run(request, draft.thread, assistant, body, run_id)
     room = await request.app[JOBS].check_room(run.tenant, run.model)
-    thread = await storage.create_thread(draft)
     first_messages = body.thread.messages if body.thread else None
+    with files_named_as_sent(first_messages, before="thread."):
+        thread = await storage.create_thread(draft)
     thread = await search_attachments(storage, thread.id, first_messages) or thread
     run.thread_id = thread.id
     run = await storage.create_run(runs_pb2.CreateRunRequest(run=run))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
+from gateway.convert.messages import files_named_as_sent
 from gateway.convert.threads import new_thread, thread_from_proto, thread_match_from_proto, thread_update
 from gateway.http.body import json_response, read_body
 from gateway.http.confirmation import require_confirmation
@@ -34,7 +35,8 @@ async def create_thread(request: web.Request) -> web.Response:
     body = await read_body(request, CreateThread)
     storage = request.app[STORAGE]
     await check_resources(storage, body.tool_resources)
-    thread = await storage.create_thread(new_thread(body, new_ids(request)))
+    with files_named_as_sent(body.messages):
+        thread = await storage.create_thread(new_thread(body, new_ids(request)))
     return _thread_response(await search_attachments(storage, thread.id, body.messages) or thread)
 
 

@@ -50,11 +50,14 @@ class MessageFiles:
             return replace(file, size_bytes=into.size_bytes)
         return replace(file, size_bytes=self._files.open(FileId.parse(file_id), into).size_bytes)
 
-    def check(self, message: Message) -> None:
-        """See that a new message names uploads that exist. Raises InvalidArgumentError."""
-        for file_id in uploads_named(message):
+    def check(self, message: Message, *, before: str = "") -> None:
+        """See that a new message names uploads that exist. Raises InvalidArgumentError, whose param is the place.
+
+        before: what stands in front of it where the request has several messages, as `messages[0].`.
+        """
+        for place, file_id in _uploads_placed(message):
             if not self._files.exists(file_id):
-                raise InvalidArgumentError(f"No file found with id {file_id[:64]!a}.", param="attachments")
+                raise InvalidArgumentError(f"No file found with id {file_id[:64]!a}.", param=f"{before}{place}")
 
     def _found(self, thread_id: ThreadId, message_id: MessageId) -> Iterator[MessageFile]:
         message = self._messages.get(thread_id, message_id)
@@ -88,12 +91,17 @@ class MessageFiles:
 
 def uploads_named(message: Message) -> Iterator[str]:
     """What a message names like an upload; whether it is one is another question."""
-    for attachment in message.attachments:
+    return (file_id for _, file_id in _uploads_placed(message))
+
+
+def _uploads_placed(message: Message) -> Iterator[tuple[str, str]]:
+    """The same, each with its place in the message."""
+    for index, attachment in enumerate(message.attachments):
         if file_id := fields.text(attachment, "file_id"):
-            yield file_id
-    for part in message.content:
+            yield f"attachments[{index}].file_id", file_id
+    for index, part in enumerate(message.content):
         if file_id := fields.text(fields.obj(part, "image_file"), "file_id"):
-            yield file_id
+            yield f"content[{index}].image_file.file_id", file_id
 
 
 def _own_named(message: Message) -> Iterator[str]:

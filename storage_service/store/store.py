@@ -127,7 +127,7 @@ class Store:
         """
         if thread.id and (made_before := self.threads.find(thread.id)) is not None:
             return made_before
-        self._check_files(messages)
+        self._check_files(messages, "messages")
         if not thread.assistants:
             named = ThreadAssistant(assistant_id=assistant_id, assistant_name=self._name_of(assistant_id))
             thread = replace(thread, assistants=(named,))
@@ -138,21 +138,24 @@ class Store:
 
     def create_run(self, run: Run, messages: Sequence[Message]) -> Run:
         """Append messages to a thread and accept a run on it, in one step. See `Runs.create` for errors."""
-        return self.runs.create(run, first=lambda: self.append(run.thread_id, messages))
+        return self.runs.create(run, first=lambda: self.append(run.thread_id, messages, named="additional_messages"))
 
-    def append(self, thread_id: ThreadId, messages: Sequence[Message]) -> list[Message]:
+    def append(self, thread_id: ThreadId, messages: Sequence[Message], *, named: str = "") -> list[Message]:
         """Add messages at the end of a thread, with files that are there. See `Messages.append` for more errors.
 
-        Raises InvalidArgumentError: a message names a file that is not there.
+        named: what the request calls them; empty for one alone. Raises InvalidArgumentError: a message names a file
+        that is not there.
         """
-        [outcome] = self.append_each(thread_id, [messages])
+        [outcome] = self.append_each(thread_id, [messages], named=named)
         if isinstance(outcome, JanError):
             raise outcome
         return outcome
 
-    def append_each(self, thread_id: ThreadId, requests: Sequence[Sequence[Message]]) -> list[Appending]:
+    def append_each(
+        self, thread_id: ThreadId, requests: Sequence[Sequence[Message]], *, named: str = ""
+    ) -> list[Appending]:
         """Do what `append` does for several requests in turn. See `Messages.append_each`."""
-        refusals = [self._refusal(messages) for messages in requests]
+        refusals = [self._refusal(messages, named) for messages in requests]
         sound = [messages for messages, refusal in zip(requests, refusals, strict=True) if refusal is None]
         outcomes = iter(self.messages.append_each(thread_id, sound))
         return [refusal or next(outcomes) for refusal in refusals]
@@ -248,16 +251,16 @@ class Store:
         for store_id in self.vector_stores.long_expired():
             self.vector_store_files.remove_all(store_id)
 
-    def _refusal(self, messages: Sequence[Message]) -> JanError | None:
+    def _refusal(self, messages: Sequence[Message], named: str) -> JanError | None:
         try:
-            self._check_files(messages)
+            self._check_files(messages, named)
         except InvalidArgumentError as error:
             return error.with_traceback(None)
         return None
 
-    def _check_files(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            self.message_files.check(message)
+    def _check_files(self, messages: Sequence[Message], named: str) -> None:
+        for index, message in enumerate(messages):
+            self.message_files.check(message, before=f"{named}[{index}]." if named else "")
 
     def _forget(self, thread_id: ThreadId) -> None:
         self.messages.logs.drop(thread_id)

@@ -73,20 +73,25 @@ async def test_a_file_of_another_message_is_not_this_ones(api: Api, thread: dict
 async def test_an_unknown_file_is_refused_and_nothing_is_said(api: Api, thread: dict[str, Any], unknown: str) -> None:
     known = (await upload(api))["id"]
     image = [{"type": "image_file", "image_file": {"file_id": unknown}}]
-    bodies: list[dict[str, Any]] = [
-        {"content": "Hi", "file_ids": [known, unknown]},
-        {"content": "Hi", "attachments": [{"file_id": unknown, "tools": []}]},
-        {"content": image},
+    attached = {"file_id": known, "tools": []}
+    hi = {"role": "user", "content": "Hi"}
+    bodies: list[tuple[dict[str, Any], str]] = [
+        ({"content": "Hi", "attachments": [attached], "file_ids": [known, unknown]}, "file_ids[1]"),
+        ({"content": "Hi", "attachments": [attached, attached | {"file_id": unknown}]}, "attachments[1].file_id"),
+        ({"content": [{"type": "text", "text": "Look."}, *image]}, "content[1].image_file.file_id"),
     ]
-    path = f"/v1/threads/{thread['id']}/messages"
-    for body in bodies:
-        for route, sent in (
-            (path, {"role": "user", **body}),
-            ("/v1/threads", {"messages": [{"role": "user", **body}]}),
+    path = f"/v1/threads/{thread['id']}"
+    for body, param in bodies:
+        message = hi | body
+        for route, sent, before in (
+            (f"{path}/messages", message, ""),
+            ("/v1/threads", {"messages": [hi, message]}, "messages[1]."),
+            (f"{path}/runs", {"assistant_id": "jan", "additional_messages": [message]}, "additional_messages[0]."),
+            ("/v1/threads/runs", {"assistant_id": "jan", "thread": {"messages": [message]}}, "thread.messages[0]."),
         ):
             status, error = await refusal(api, "POST", route, json=sent)
-            assert (status, error["param"]) == (400, "attachments")
-    assert (await ask(api, "GET", path))["data"] == []
+            assert (status, error["param"]) == (400, before + param)
+    assert (await ask(api, "GET", f"{path}/messages"))["data"] == []
     assert len((await ask(api, "GET", "/v1/threads"))["data"]) == 1
 
 

@@ -153,7 +153,12 @@ class TestContract:
             (message(thread_id, "a/b"), InvalidArgumentError, "invalid_id", ""),
             (message(thread_id, "msg_1", role=0), InvalidArgumentError, "", "role"),
             (message(thread_id, "msg_1", content_json="{"), InvalidArgumentError, "", "content"),
-            (message(thread_id, "msg_1", attachments_json=unknown_file), InvalidArgumentError, "", "attachments"),
+            (
+                message(thread_id, "msg_1", attachments_json=unknown_file),
+                InvalidArgumentError,
+                "",
+                "attachments[0].file_id",
+            ),
         ]
         for sent, kind, code, param in expected:
             error = await self.outcome(sent)
