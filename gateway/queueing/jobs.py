@@ -66,7 +66,7 @@ class JobClient:
                 raise DeadlineExceededError("The answer took too long.", code="timeout") from None
             finally:
                 if not events.ended:
-                    self._cancel_in_background(job.id)
+                    self.cancel_in_background(job.id)
 
     @asynccontextmanager
     async def outlasting(self, job: jobs_pb2.Job) -> AsyncIterator[JobEvents]:
@@ -81,7 +81,7 @@ class JobClient:
                 yield events
             finally:
                 if not events.ended:
-                    (self._cancel_late if events.is_named else self._cancel_in_background)(job.id)
+                    (self._cancel_late if events.is_named else self.cancel_in_background)(job.id)
 
     @asynccontextmanager
     async def followed(self, job_id: str, *, after: int = 0) -> AsyncIterator[JobEvents]:
@@ -136,6 +136,12 @@ class JobClient:
             await self._queue.cancel(job_id, may_come=True)
         except (RedisError, OSError) as error:
             raise _unavailable(error) from None
+
+    def cancel_in_background(self, job_id: str) -> None:
+        """As `cancel`, as soon as the queue answers; in a task of our own, since the caller's may be ending itself."""
+        task = asyncio.create_task(self._cancel_when_possible(job_id), name=f"cancel-{job_id}")
+        self._cancellations.add(task)
+        task.add_done_callback(self._cancellations.discard)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -201,12 +207,6 @@ class JobClient:
     async def _wait_and_cancel(self, job_id: str) -> None:
         await asyncio.sleep(ATTENDED_SECONDS)
         await self._cancel_when_possible(job_id)
-
-    def _cancel_in_background(self, job_id: str) -> None:
-        """Cancel from a task of our own: the caller's is being cancelled itself, because its client left."""
-        task = asyncio.create_task(self._cancel_when_possible(job_id), name=f"cancel-{job_id}")
-        self._cancellations.add(task)
-        task.add_done_callback(self._cancellations.discard)
 
     async def _cancel_when_possible(self, job_id: str) -> None:
         """Cancel as soon as Redis answers: as long as this gateway lives, nobody else will. No job lives longer."""

@@ -125,8 +125,9 @@ class RunExecution:
 
     async def fail(self, error: JanError) -> None:
         """End the run as failed, with what was said kept, and free what still works for it."""
-        await self._jobs.cancel(self._job_id)
         await self._fail(error)
+        # Not before: should the end not be stored at once, a cancelled job would say that the run was cancelled.
+        self._jobs.cancel_in_background(self._job_id)
 
     async def _opening(self) -> bytes:
         """The first event: the run is there or, in a later round, the calls before it have their outputs."""

@@ -351,7 +351,7 @@ BUGS: Final = (
     Bug(
         "a client that leaves is answered to the end",
         "gateway/queueing/jobs.py",
-        "                if not events.ended:\n                    self._cancel_in_background(job.id)\n",
+        "                if not events.ended:\n                    self.cancel_in_background(job.id)\n",
         "                pass\n",
         "tests/gateway/queueing/test_resumption.py::test_a_chat_that_nobody_asked_to_keep_ends_with_its_reader",
     ),

@@ -14,10 +14,11 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.keys import FOLLOWER, RUNS, STORAGE
+from gateway.runs import execution, states
 from gateway.runs import executor as executor_module
-from gateway.runs import states
+from gateway.runs.turn import Turn
 from jan import keys
-from jan.errors import StorageFullError
+from jan.errors import InvalidArgumentError, StorageFullError, UnavailableError
 from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
@@ -308,3 +309,35 @@ async def test_the_stream_of_a_run_that_was_stored_waits_for_redis(
         await redis.config_set("maxmemory", "0")
     assert [event for event, _ in events][-2:] == ["thread.run.completed", "done"]
     assert await texts(gateway, thread_id) == [("user", "Hi"), ("assistant", "late")]
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+async def test_a_run_that_fails_while_storage_is_away_has_failed_and_says_why(
+    gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch, is_asked: bool
+) -> None:
+    storage = gateway.app[STORAGE]
+    update_run = storage.update_run
+    away: list[Any] = []
+
+    async def refuse(*_: Any) -> Any:
+        raise InvalidArgumentError("The prompt is too long for the model.")
+
+    async def away_once(run: Any, *more: Any) -> Any:
+        if run.status == states.FAILED and not away:
+            away.append(run)
+            raise UnavailableError("Storage is being started again.")
+        return await update_run(run, *more)
+
+    if is_asked:
+        monkeypatch.setattr(Turn, "take_in", refuse)
+    else:
+        monkeypatch.setattr(execution, "job_for", refuse)
+    monkeypatch.setattr(storage, "update_run", away_once)
+    run = await start(gateway, await new_thread(gateway, "Hi"))
+    if is_asked:
+        job = await worker.take()
+        await job.begin()
+        await job.until_cancelled()
+    ended = await until_ended(gateway, run)
+    assert (len(away), ended["status"]) == (1, "failed")
+    assert ended["last_error"] == {"code": "invalid_prompt", "message": "The prompt is too long for the model."}
