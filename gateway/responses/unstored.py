@@ -15,8 +15,8 @@ from gateway.queueing.jobs import JobEvents
 from gateway.queueing.waiting_room import WaitingRoom
 from gateway.responses.as_chat import UnstoredAnswer, unstored_job
 from gateway.routes.answers import raise_if_failed
-from gateway.runs import derived_ids
 from jan.errors import JanError, ResourceExhaustedError
+from jan.ids import CompletionId
 from jan.inference.v1 import jobs_pb2
 from jan.queue.subscription import SlowReaderError
 from jan.storage.v1 import messages_pb2, models_pb2, runs_pb2
@@ -37,7 +37,9 @@ async def answer_unstored(
     inputs: what was said so far. image_names: what the request calls the images of its input. Raises what ended it
     before its first word, and, where it is not streamed, behind that.
     """
-    app, job_id = request.app, derived_ids.completion_id(run.id, 1)
+    app = request.app
+    # Another one each time, though a repetition's response has the same id: the queue does a job once, as it ended.
+    job_id = CompletionId.new()
     job = await unstored_job(
         app[INFERENCE], app[IMAGES], run, model, inputs, image_names=image_names, job_id=job_id, priority=priority
     )
