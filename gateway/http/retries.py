@@ -24,9 +24,13 @@ from jan.rpc_errors import OUTCOME_UNKNOWN
 
 SHOULD_RETRY: Final = "x-should-retry"
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
-GENERATIONS: Final = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/messages"})
-"""The routes whose requests make nothing but their answer."""
+UNSTORED: Final = web.RequestKey("unstored", bool)
+"""Set by a handler for a request that makes nothing but its answer, where others of its route do."""
 
+# Their requests make nothing but their answer.
+_GENERATIONS: Final = frozenset(
+    {"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/messages", "/v1/responses/compact"}
+)
 # As long as it lasts, these are refused again.
 _LASTING: Final = (ConflictError, ResourceExhaustedError, StorageFullError)
 # Whether it was done is not known.
@@ -48,7 +52,10 @@ def must_not_retry(request: web.Request, error: JanError) -> bool:
 
 
 def _is_harmless_twice(request: web.Request) -> bool:
-    if request.method in ("GET", "HEAD") or IDEMPOTENCY_KEY in request.headers:
-        return True
+    return request.method in ("GET", "HEAD") or IDEMPOTENCY_KEY in request.headers or is_generation(request)
+
+
+def is_generation(request: web.Request) -> bool:
+    """Whether the request makes nothing but its answer: it ends with its client, and is done twice without harm."""
     resource = request.match_info.route.resource
-    return resource is not None and resource.canonical in GENERATIONS
+    return UNSTORED in request or (resource is not None and resource.canonical in _GENERATIONS)

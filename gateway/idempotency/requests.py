@@ -20,7 +20,7 @@ from aiohttp import web
 from redis.exceptions import RedisError
 
 from gateway.http.rate_limits import RATE_LIMIT_HEADERS
-from gateway.http.retries import GENERATIONS
+from gateway.http.retries import is_generation
 from gateway.http.sse import STREAM_RECORD, StreamRecord
 from gateway.http.uploads import DIGEST
 from gateway.idempotency.key import IDENTITY, Identity, identify, is_same_upload, key_of
@@ -56,8 +56,7 @@ async def keep_answers(request: web.Request, handler: Handler) -> web.StreamResp
     try:
         await asyncio.wait({task})
     except asyncio.CancelledError:
-        resource = request.match_info.route.resource
-        if resource is not None and resource.canonical in GENERATIONS:
+        if is_generation(request):
             task.cancel()  # it changes nothing: its place is free at once, and the answer is made anew
         raise
     try:

@@ -11,6 +11,7 @@ from gateway.convert.items import item_from_message
 from gateway.http.body import json_response, read_body
 from gateway.http.paging import list_envelope, page_of, read_page
 from gateway.http.rate_limits import rate_limit_headers
+from gateway.http.retries import UNSTORED
 from gateway.idempotency.key import new_ids
 from gateway.idempotency.new_ids import NewIds
 from gateway.keys import FOLLOWER, INFERENCE, JOBS, RUNS, STORAGE
@@ -44,6 +45,8 @@ routes = web.RouteTableDef()
 async def create_response(request: web.Request) -> web.StreamResponse:
     """Answer an input: a stored response goes on without its reader, and one with `store: false` ends with it."""
     body = await read_body(request, CreateResponse)
+    if body.store is False:
+        request[UNSTORED] = True
     body.check_supported()
     storage, ids = request.app[STORAGE], new_ids(request)
     run_id, made = ids.next(RunId), ids.thread() or ""

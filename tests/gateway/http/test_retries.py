@@ -141,13 +141,27 @@ class TestMakingAThread:
         assert len(waited) == (TRIES - 1) * len(IN_DOUBT)
 
 
-async def test_a_chat_makes_nothing_so_a_failure_that_nobody_foresaw_is_asked_again(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, waited: list[float]
+@pytest.mark.parametrize(
+    ("asked", "tries"),
+    [
+        (("/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}), TRIES),
+        (("/responses", {"input": "Hi", "store": False}), TRIES),
+        (("/responses/compact", {"input": "Hi"}), TRIES),
+        (("/responses", {"input": "Hi"}), 1),
+    ],
+)
+async def test_what_makes_nothing_is_asked_again_after_a_failure_that_nobody_foresaw(
+    gateway: Gateway,
+    monkeypatch: pytest.MonkeyPatch,
+    waited: list[float],
+    asked: tuple[str, dict[str, Any]],
+    tries: int,
 ) -> None:
+    path, fields = asked
     failing = Failing(RuntimeError("Nobody foresaw this."))
     monkeypatch.setattr(gateway.app[STORAGE], "get_model", failing)
     async with client_of(gateway) as client:
         with pytest.raises(openai.InternalServerError):
-            await client.chat.completions.create(model="scripted", messages=[{"role": "user", "content": "Hi"}])
-    assert failing.calls == TRIES
-    assert len(waited) == TRIES - 1
+            await client.post(path, cast_to=object, body={"model": "scripted", **fields})
+    assert failing.calls == tries
+    assert len(waited) == tries - 1
