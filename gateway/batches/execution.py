@@ -37,7 +37,6 @@ from jan.errors import (
 )
 from jan.ids import JobId, RequestId
 from jan.inference.v1 import jobs_pb2
-from jan.queue.subscription import SlowReaderError
 from jan.storage.v1 import batches_pb2
 from jan.tasks import end, first_error
 from jan.telemetry import get_logger, request_id_var
@@ -178,8 +177,6 @@ class BatchExecution:
             return await self._ask(line, tries, request)
         except (JanError, RedisError, OSError):
             raise
-        except SlowReaderError:
-            raise UnavailableError("An answer came faster than it was taken in; it is read again.") from None
         except Exception:
             logger.exception("request of a batch failed", batch=self._batch.id, line=line)
             return InternalError("The server had an error while processing your request.")

@@ -21,7 +21,6 @@ from gateway.services.completions import CompletionClient
 from jan.backoff import Backoff
 from jan.errors import DeadlineExceededError, JanError, UnavailableError
 from jan.queue.jobs import POISON
-from jan.queue.subscription import SlowReaderError
 from jan.storage.v1 import completions_pb2
 from jan.telemetry import get_logger
 
@@ -111,7 +110,7 @@ class Keeper:
         if task.cancelled():
             return
         error = task.exception()
-        if isinstance(error, JanError | SlowReaderError):
+        if isinstance(error, JanError):
             logger.warning("chat not kept", completion=completion_id, error=str(error))
         elif error is not None:
             logger.error("chat not kept", completion=completion_id, exc_info=error)

@@ -18,7 +18,7 @@ from jan.queue.bounds import UNBOUNDED, QueueBounds, Room
 from jan.queue.follower import LogFollower
 from jan.queue.jobs import JobQueue
 from jan.queue.leases import RENEW_SECONDS
-from jan.queue.subscription import LogEntry, LogRestartedError, LogSubscription
+from jan.queue.subscription import LogEntry, LogRestartedError, LogSubscription, SlowReaderError
 from jan.tasks import background
 from jan.telemetry import get_logger
 
@@ -87,14 +87,18 @@ class JobClient:
     async def followed(self, job_id: str, *, after: int = 0) -> AsyncIterator[JobEvents]:
         """Follow a job from just after an event, submitted or not yet; leaving does not end it.
 
-        Raises UnavailableError: the queue does not answer.
+        Raises UnavailableError: the queue does not answer; or, out of whatever is done meanwhile and lets it through,
+        too much was left unread.
         """
         async with AsyncExitStack() as stack:
             try:
                 subscription = await stack.enter_async_context(self._follower.follow(job_id, after=after))
             except (RedisError, OSError) as error:
                 raise _unavailable(error) from None
-            yield JobEvents(self._queue, subscription)
+            try:
+                yield JobEvents(self._queue, subscription)
+            except SlowReaderError:
+                raise _too_slow() from None
 
     async def submit(self, job: jobs_pb2.Job) -> None:
         """Enqueue a job that was accepted earlier, whatever waits; nothing happens when it is known.
@@ -297,6 +301,15 @@ def queue_unavailable() -> UnavailableError:
 def _unavailable(error: Exception) -> UnavailableError:
     logger.warning("queue does not answer", error=str(error))
     return queue_unavailable()
+
+
+def _too_slow() -> UnavailableError:
+    """Of an answer that is not told while it comes: nothing of it was sent, and it can be asked for again."""
+    return UnavailableError(
+        "The answer came faster than it was read here; send the request again.",
+        code="slow_reader",
+        retry_after_seconds=1,
+    )
 
 
 def _lost() -> UnavailableError:

@@ -44,12 +44,11 @@ from jan.errors import (
     UnavailableError,
 )
 from jan.inference.v1 import jobs_pb2
-from jan.queue.subscription import SlowReaderError
 from jan.storage.v1 import runs_pb2
 from jan.type.v1.usage_pb2 import Usage
 
 # Errors that may pass by themselves. Anything else ends the run.
-TEMPORARY = (UnavailableError, DeadlineExceededError, ConflictError, StorageFullError, SlowReaderError)
+TEMPORARY = (UnavailableError, DeadlineExceededError, ConflictError, StorageFullError)
 # The worker ends a job that outlives its run, should the gateway not be there to do so.
 _JOB_GRACE_SECONDS = 30
 # Longer than a lease, so that a job whose worker died has been released and cancelled by another before.

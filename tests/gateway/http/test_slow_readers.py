@@ -7,14 +7,18 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
+from gateway.http.retries import SHOULD_RETRY
 from gateway.keys import FOLLOWER
+from jan import keys
 from jan.queue import subscription
 from jan.queue.leases import LeaseState
+from jan.queue.subscription import LogSubscription
 from tests.fixtures.gateway import MODEL_ID, Gateway
 from tests.fixtures.worker import ScriptedWorker, TakenByTest
 from tests.gateway.routes.test_runs import new_thread, start, texts, until_ended
@@ -74,12 +78,43 @@ async def test_a_reader_that_falls_behind_is_told_and_its_job_ends(
 
 async def say_until_cancelled_when_dropped(job: TakenByTest, gateway: Gateway) -> None:
     await job.begin()
-    subscription = next(iter(gateway.app[FOLLOWER]._subscriptions[f"jan:log:{job.job.id}"]))
+    subscription = subscription_of(gateway, job)
     for _ in range(MAX_PIECES):
         if subscription.is_dropped:
             return
         await job.say(PIECE)
     raise AssertionError("a reader that reads nothing was not dropped")
+
+
+def subscription_of(gateway: Gateway, job: TakenByTest) -> LogSubscription:
+    """Through which the gateway reads what the job says."""
+    return next(iter(gateway.app[FOLLOWER]._subscriptions[keys.log(job.job.id)]))
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}),
+        ("/v1/completions", {"prompt": "Hi"}),
+        ("/v1/responses", {"input": "Hi", "store": False}),
+        ("/v1/messages", {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5}),
+    ],
+)
+async def test_a_whole_answer_that_the_gateway_did_not_read_in_time_may_be_asked_for_again(
+    gateway: Gateway, worker: ScriptedWorker, path: str, fields: dict[str, Any]
+) -> None:
+    async def asked() -> tuple[int, str | None, str | None, str]:
+        async with gateway.client.post(path, json={"model": MODEL_ID, **fields}) as answer:
+            told = (await answer.json())["error"]
+            return answer.status, answer.headers.get("Retry-After"), answer.headers.get(SHOULD_RETRY), told["message"]
+
+    asking = asyncio.create_task(asked())
+    job = await worker.take()
+    subscription_of(gateway, job).drop()
+    message = "The answer came faster than it was read here; send the request again."
+    # In Anthropic's form 503 is 529.
+    assert await asking == (529 if path == "/v1/messages" else 503, "1", None, message)
+    await job.until_cancelled()
 
 
 async def test_readers_that_never_read_hold_nobody_up(
