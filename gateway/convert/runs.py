@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.convert.json_fields import from_text, string_map
 from gateway.convert.times import optional_seconds, seconds
+from gateway.runs.states import CONTEXT_LENGTH
 from jan.storage.v1 import runs_pb2
 from jan.type.v1.usage_pb2 import Usage
 
@@ -37,7 +38,7 @@ def run_from_proto(run: runs_pb2.Run) -> dict[str, Any]:
         "assistant_id": run.assistant_id,
         "status": status_name(run.status),
         "required_action": from_text(run.required_action_json) if run.status == _WAITING else None,
-        "last_error": _error(run),
+        "last_error": error_from_proto(run),
         "expires_at": optional_seconds(run, "expires_at") if run.status in _SHOW_EXPIRY else None,
         "started_at": optional_seconds(run, "started_at"),
         "cancelled_at": optional_seconds(run, "cancelled_at"),
@@ -74,7 +75,7 @@ def step_from_proto(step: runs_pb2.RunStep, *, with_content: bool = False) -> di
         "type": _STEP_TYPES[step.type],
         "status": runs_pb2.RunStepStatus.Name(step.status).removeprefix(_STEP_STATUS_PREFIX).lower(),
         "step_details": details if with_content else _without_content(details),
-        "last_error": _error(step),
+        "last_error": error_from_proto(step),
         "expired_at": optional_seconds(step, "expired_at"),
         "cancelled_at": optional_seconds(step, "cancelled_at"),
         "failed_at": optional_seconds(step, "failed_at"),
@@ -105,7 +106,9 @@ def usage_from_proto(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _error(record: runs_pb2.Run | runs_pb2.RunStep) -> dict[str, Any] | None:
+def error_from_proto(record: runs_pb2.Run | runs_pb2.RunStep) -> dict[str, Any] | None:
+    """What broke a run, its step or a response, in the codes that OpenAI has for all of them."""
     if not record.HasField("last_error"):
         return None
-    return {"code": record.last_error.code, "message": record.last_error.message}
+    code = "invalid_prompt" if record.last_error.code == CONTEXT_LENGTH else record.last_error.code
+    return {"code": code, "message": record.last_error.message}

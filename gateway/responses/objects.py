@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.convert.items import item_from_message
 from gateway.convert.json_fields import from_text, string_map
+from gateway.convert.runs import error_from_proto
 from gateway.convert.times import optional_seconds, seconds
 from gateway.runs import states
 from gateway.schemas.common import JsonObject
@@ -114,6 +115,4 @@ def _status(run: runs_pb2.Run, asked: JsonObject) -> str:
 def _error(run: runs_pb2.Run) -> dict[str, Any] | None:
     if run.status == states.EXPIRED:
         return {"code": "server_error", "message": "The response was not finished in time."}
-    if not run.HasField("last_error"):
-        return None
-    return {"code": run.last_error.code, "message": run.last_error.message}
+    return error_from_proto(run)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 from gateway.convert.json_fields import to_text
 from gateway.responses.objects import asked_of, written
+from gateway.runs import states
 from gateway.services.storage import StorageClient
-from jan.errors import ConflictError, NotFoundError
+from jan.errors import ConflictError, InvalidArgumentError, NotFoundError
 from jan.storage.v1 import messages_pb2, paging_pb2, runs_pb2
 
 
@@ -34,6 +36,37 @@ async def remove(storage: StorageClient, run: runs_pb2.Run) -> None:
         except ConflictError:
             run = await storage.get_run(run.thread_id, run.id)
             asked_of(run)
+
+
+async def raise_if_refused(storage: StorageClient, run: runs_pb2.Run) -> None:
+    """Take back a response whose input its model has no room for, out of its conversation too.
+
+    Raises InvalidArgumentError: it was such a one; nothing of it is left.
+    """
+    if run.status != states.FAILED or run.last_error.code != states.CONTEXT_LENGTH or await written(storage, run):
+        return
+    with contextlib.suppress(NotFoundError):  # another sending of the request has taken it back
+        for message_id in asked_of(run)["input"]:
+            with contextlib.suppress(NotFoundError):
+                await storage.delete_message(run.thread_id, message_id)
+        await remove(storage, run)
+    raise too_long(run.last_error.message)
+
+
+@contextlib.contextmanager
+def input_named() -> Iterator[None]:
+    """Errors about an input that its model has no room for name it as these requests do."""
+    try:
+        yield
+    except InvalidArgumentError as error:
+        if error.code != states.CONTEXT_LENGTH:
+            raise
+        raise too_long(error.message) from error
+
+
+def too_long(message: str) -> InvalidArgumentError:
+    """The error for an input that its model has no room for."""
+    return InvalidArgumentError(message, code=states.CONTEXT_LENGTH, param="input")
 
 
 async def _is_empty(storage: StorageClient, thread_id: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 
@@ -16,8 +16,10 @@ from gateway.keys import FOLLOWER, RUNS, STORAGE
 from gateway.queueing.jobs import queue_unavailable
 from gateway.queueing.resumption import STARTING_AFTER, log_bounds
 from gateway.queueing.waiting_room import WaitingRoom
+from gateway.responses.beginning import PATIENCE_SECONDS, Beginning
 from gateway.responses.events import ResponseEvents
 from gateway.responses.objects import asked_of, response_object, stored_response
+from gateway.responses.removal import raise_if_refused
 from gateway.responses.waiting import ENDS, Event, events_of
 from gateway.runs import reasoning, states
 from gateway.runs.derived_ids import job_id
@@ -42,6 +44,7 @@ class Teller:
         self._storage = storage
         self._run = run
         self._events = ResponseEvents(run.id, after=after)
+        self.run_id = run.id
         self.is_over = False
 
     async def tell(self, event: Event) -> bytes:
@@ -84,10 +87,14 @@ def _as_it_was(run: runs_pb2.Run, status: states.Status) -> runs_pb2.Run:
 
 
 async def stream_response(request: web.Request, run: runs_pb2.Run, headers: Mapping[str, str]) -> web.StreamResponse:
-    """Start a response and tell it until its end. A client that leaves does not stop it."""
+    """Start a response and tell it until its end. A client that leaves does not stop it.
+
+    Raises InvalidArgumentError: its input is too long, and that was known at once.
+    """
     async with request.app[FOLLOWER].follow(run.id, waits_for_redis=True) as subscription:
         await request.app[RUNS].start(run)
-        return await _tell(request, run, subscription, -1, headers)
+        may_be_refused = not asked_of(run)["told_back"]["background"]
+        return await _tell(request, run, subscription, -1, headers, may_be_refused=may_be_refused)
 
 
 async def resume_response(
@@ -121,20 +128,34 @@ async def _tell(
     subscription: LogSubscription,
     after: int,
     headers: Mapping[str, str] | None = None,
+    *,
+    may_be_refused: bool = False,
 ) -> web.StreamResponse:
-    teller = Teller(request.app[STORAGE], run, after)
+    storage = request.app[STORAGE]
+    teller = Teller(storage, run, after)
     stream = EventStream(request, address=("response", run.thread_id, run.id), headers=headers)
     room = WaitingRoom(request, job_id(run.id, run.round))
     batches = told_once(request.app[FOLLOWER], subscription, Told(0), partial(heard, room=room))
-    async with stream, aclosing(batches):
+    async with aclosing(batches), Beginning(events_of(storage, run, batches)) as beginning:
+        if may_be_refused:
+            await beginning.wait(PATIENCE_SECONDS)
+            if beginning.is_over:
+                await raise_if_refused(storage, await storage.get_run(run.thread_id, run.id))
+        return await _write(stream, teller, beginning.batches(), room)
+
+
+async def _write(
+    stream: EventStream, teller: Teller, batches: AsyncIterator[Sequence[Event]], room: WaitingRoom
+) -> web.StreamResponse:
+    async with stream:
         try:
-            async for batch in events_of(request.app[STORAGE], run, batches):
+            async for batch in batches:
                 frames = b"".join([await teller.tell(event) for event in batch])
                 await stream.write(frames if batch else room.comment)
                 if teller.is_over:
                     break
         except LogRestartedError:
-            lost = f"The stream was lost; read the response {run.id} for its outcome."
+            lost = f"The stream was lost; read the response {teller.run_id} for its outcome."
             await stream.fail(_error(UnavailableError(lost, code="stream_lost")))
         except SlowReaderError:
             slow = "You read more slowly than the model writes; take it up again behind the last event you have."

@@ -23,7 +23,7 @@ from gateway.responses.compaction import Parted, compacted, summary_job
 from gateway.responses.counting import count_tokens
 from gateway.responses.creation import begin, find_response, history, made_before, new_inputs, new_run, place_for
 from gateway.responses.objects import asked_of, stored_response
-from gateway.responses.removal import remove
+from gateway.responses.removal import input_named, raise_if_refused, remove
 from gateway.responses.stream import resume_response, starting_after, stream_response
 from gateway.responses.unstored import answer_unstored
 from gateway.responses.waiting import until_over
@@ -64,9 +64,10 @@ async def create_response(request: web.Request) -> web.StreamResponse:
         run.ClearField("thread_id")
         said = [*await history(storage, place), *inputs]
         names = image_names(body.input)
-        return await answer_unstored(
-            request, run, model, said, image_names=names, stream=bool(body.stream), priority=priority
-        )
+        with input_named():
+            return await answer_unstored(
+                request, run, model, said, image_names=names, stream=bool(body.stream), priority=priority
+            )
     headers = rate_limit_headers(await request.app[JOBS].check_room(run.tenant, run.model))
     return await _answer(request, await begin(storage, place, run, inputs), body, headers)
 
@@ -100,8 +101,9 @@ async def compact_response(request: web.Request) -> web.Response:
     parted = Parted.of([*await history(storage, place), *await new_inputs(storage, body, NewIds())])
     priority = priority_of(request, stream=False, service_tier=body.service_tier)
     job = summary_job(model, parted, body.instructions or "", tenant=tenant_of(request), priority=priority)
-    async with request.app[JOBS].attended(job) as events:
-        answer = await whole_answer(request, job.id, events)
+    with input_named():
+        async with request.app[JOBS].attended(job) as events:
+            answer = await whole_answer(request, job.id, events)
     assert isinstance(answer.body, bytes)
     answer.body = orjson.dumps(compacted(answer.body, parted))
     return answer
@@ -167,6 +169,7 @@ async def _answer(
     try:
         if not body.background:
             run = await _until_over(request, run, starts=True)
+            await raise_if_refused(request.app[STORAGE], run)
         elif not is_over:
             await request.app[RUNS].start(run)
         return json_response(await stored_response(request.app[STORAGE], run), headers=headers)

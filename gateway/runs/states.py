@@ -32,6 +32,10 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 } | dict.fromkeys(TERMINAL, frozenset())
 
 
+CONTEXT_LENGTH = "context_length_exceeded"
+"""The code that a run keeps for an input that its model has no room for. OpenAI's runs have no word for it."""
+
+
 def may_become(old: Status, new: Status) -> bool:
     """Whether a run may go from one status to another in one step."""
     return new in TRANSITIONS[old]
