@@ -167,7 +167,8 @@ class JobQueue:
                     keys.log(taken.lease.id), min=f"{len(entries) + 1}-0", max=f"{taken.published}-0", count=_PAGE
                 ),
             )
-            if not page or page[0][0] != b"%d-0" % (len(entries) + 1):
+            numbers = range(len(entries) + 1, len(entries) + len(page) + 1)
+            if not page or [number for number, _ in page] != [b"%d-0" % number for number in numbers]:
                 return None
             entries += page
         return [jobs_pb2.JobEvent.FromString(fields[b"p"]) for _, fields in entries]
@@ -239,12 +240,14 @@ class JobQueue:
         return None if payload is None else jobs_pb2.Job.FromString(payload)
 
     async def is_known(self, job_id: str) -> bool:
-        """Whether Redis remembers the job; False after it expired or Redis was emptied.
+        """Whether Redis remembers the job; False after it expired, Redis was emptied, or a part of its log was lost.
 
         A job that is remembered is also where it belongs, in its line or in a worker's hands, if a part of that was
         forgotten: so whoever waits for it need only ask now and then.
         """
-        return bool(await self._scripts.check(keys=[keys.job(job_id), keys.leases(LeaseKind.JOB)], args=[job_id]))
+        given_up = _given_up("").SerializeToString()
+        job_keys = [keys.job(job_id), keys.leases(LeaseKind.JOB)]
+        return bool(await self._scripts.check(keys=job_keys, args=[job_id, given_up]))
 
     async def is_retold(self, job_id: str) -> bool:
         """Whether the job's log is told anew, so that numbers from before mean nothing. Raises redis.RedisError."""

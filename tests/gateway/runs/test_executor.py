@@ -69,6 +69,26 @@ async def test_a_gateway_that_stops_hands_its_runs_over(
         assert len(steps["data"]) == 1
 
 
+@pytest.mark.parametrize("lost", [["2-0"], ["1-0", "2-0", "3-0", "4-0"]])
+async def test_a_run_whose_answer_lost_a_part_is_asked_anew(
+    storage_server: StorageServer, redis_server: RedisServer, redis: Redis, worker: ScriptedWorker, lost: list[str]
+) -> None:
+    """Its job is known still, so nobody else would ask it again."""
+    write_model(storage_server.janroot)
+    async with running_gateway(storage_server, redis_server) as first:
+        thread_id = await new_thread(first, "Hi")
+        run = await start(first, thread_id)
+        job = await worker.take()
+        await job.begin()
+        await job.say("first ")
+    await job.finish()
+    await redis.xdel(keys.log(job.job.id), *lost)
+    async with running_gateway(storage_server, redis_server) as second:
+        await worker.answer(["second"])
+        assert (await until_ended(second, run))["status"] == "completed"
+        assert await texts(second, thread_id) == [("user", "Hi"), ("assistant", "second")]
+
+
 async def test_a_frozen_gateways_run_is_taken_over_and_its_events_stay_in_order(
     two_gateways: tuple[Gateway, Gateway], worker: ScriptedWorker
 ) -> None:

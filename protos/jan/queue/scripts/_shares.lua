@@ -100,6 +100,15 @@ local function ring(kind, id)
   keep(BELL)
 end
 
+-- A job or run goes with its log. A clock of Redis that jumps may end one of the two alone, a power cut may take the end
+-- of either, and going on would leave a gap that nobody is told of.
+local function forget(holder, leases, id)
+  local name = redis.call('HGET', holder, 'queue')
+  if name then redis.call('ZREM', RUNNING, id .. ' ' .. model_of(name)) end
+  redis.call('DEL', holder, log_key(id))
+  redis.call('HDEL', leases, id)
+end
+
 -- End a job that no worker holds with one last event.
 local function end_job(job, id, event, ttl)
   local fields = redis.call('HMGET', job, 'events', 'generation')

@@ -3,8 +3,8 @@
 -- KEYS for each log: holder hash, log, leases
 -- ARGV for each log: id, token, number of the first event, '1' when the last one ends the log, tokens that an ended job
 --      really used ('' when that is not known), how many payloads, the payloads
--- Returns for each log the number of its last event; -1 when the token does not hold it, or when Redis forgot the log:
--- the job or run is forgotten with it then; or what went wrong, in words.
+-- Returns for each log the number of its last event; -1 when the token does not hold it, or when Redis forgot the log or
+-- what stood last in it: the job or run is forgotten with it then; or what went wrong, in words.
 local PAYLOADS = 6  -- arguments of a log in front of its payloads
 
 -- A job has ended: charge its tenant for what it really used, and remember how long it took.
@@ -24,15 +24,6 @@ local function settle(holder, id, spent)
   redis.call('ZREM', RUNNING, id .. ' ' .. model_of(name))
 end
 
--- The job or run goes with its log. A clock of Redis that jumps may end one of the two alone, and going on would leave
--- a gap that nobody is told of.
-local function forget(holder, leases, id)
-  local name = redis.call('HGET', holder, 'queue')
-  if name then redis.call('ZREM', RUNNING, id .. ' ' .. model_of(name)) end
-  redis.call('DEL', holder)
-  redis.call('HDEL', leases, id)
-end
-
 -- Add one event; false when the log should be there and is not.
 local function add(log, number, ...)
   if number == 1 then return redis.call('XADD', log, 'MAXLEN', '~', LOG_MAX_EVENTS, '1-0', ...) end
@@ -50,6 +41,11 @@ local function append(holder, log, leases, id, token, first, ends, spent, from, 
     return -1
   end
 
+  -- A Redis that came back without its last second does not know what was published then.
+  if first > before + 1 then
+    forget(holder, leases, id)
+    return -1
+  end
   if before == 0 then redis.call('DEL', log) end
   for number = math.max(first, before + 1), last do
     local payload, added = ARGV[from + number - first], nil
