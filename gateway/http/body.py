@@ -28,6 +28,8 @@ MAX_ECHO = 200
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _UNKNOWN = "extra_forbidden"
+# What pydantic puts in front of a message that is a schema's own.
+_OUR_OWN = "Value error, "
 # pydantic's reasons that OpenAI has a code for.
 _CODES = {
     "missing": "missing_required_parameter",
@@ -73,7 +75,8 @@ def validate(value: dict[str, Any], model: type[ModelT]) -> ModelT:
     except ValidationError as error:
         first = _at_fault(error.errors(include_url=False, include_context=False, include_input=False))
         param = _param(first["loc"], is_sent=first["type"] == _UNKNOWN)[:MAX_ECHO]
-        reason = f"Invalid '{param}': {first['msg']}." if param else f"{first['msg']}."
+        told = first["msg"].removeprefix(_OUR_OWN)
+        reason = f"Invalid '{param}': {told}." if param else f"{told}."
         raise InvalidArgumentError(
             f"Unknown parameter: '{param}'." if first["type"] == _UNKNOWN else reason,
             param=param,
