@@ -135,13 +135,22 @@ def test_what_openai_takes_is_taken(body: dict[str, Any]) -> None:
         {"type": "web_browsing"},
         {
             "type": "function",
-            "function": {"name": "f", "parameters": {"x": [1, None]}, "strict": None, "model_dump": 1},
+            "function": {"name": "f", "parameters": {"x": [1, None]}, "model_dump": 1},
         },
     ],
 )
 def test_a_tool_is_kept_as_it_was_sent(tool: dict[str, Any]) -> None:
     body = validate({"model": "m", "tools": [tool]}, CreateAssistant)
     assert [kept.as_sent() for kept in body.tools or []] == [tool]
+
+
+def test_null_in_a_tool_means_absent() -> None:
+    """But for what is within its parameters, which are the model's to read."""
+    function = {"name": "f", "parameters": {"x": None}}
+    body = validate(
+        {"model": "m", "tools": [{"type": "function", "function": function | {"strict": None}}]}, CreateAssistant
+    )
+    assert [kept.as_sent() for kept in body.tools or []] == [{"type": "function", "function": function}]
 
 
 def test_modifying_knows_which_fields_were_sent() -> None:
