@@ -84,15 +84,18 @@ class JobClient:
                     (self._cancel_late if events.is_named else self.cancel_in_background)(job.id)
 
     @asynccontextmanager
-    async def followed(self, job_id: str, *, after: int = 0) -> AsyncIterator[JobEvents]:
+    async def followed(self, job_id: str, *, after: int = 0, generation: bytes = b"") -> AsyncIterator[JobEvents]:
         """Follow a job from just after an event, submitted or not yet; leaving does not end it.
+
+        generation: of the log that `after` is a number of; another log under this id is not gone on with.
 
         Raises UnavailableError: the queue does not answer; or, out of whatever is done meanwhile and lets it through,
         too much was left unread.
         """
         async with AsyncExitStack() as stack:
             try:
-                subscription = await stack.enter_async_context(self._follower.follow(job_id, after=after))
+                following = self._follower.follow(job_id, after=after, generation=generation)
+                subscription = await stack.enter_async_context(following)
             except (RedisError, OSError) as error:
                 raise _unavailable(error) from None
             try:

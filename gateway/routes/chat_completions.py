@@ -135,7 +135,7 @@ async def resume_chat(
     if bounds.ended and after == bounds.last:
         async with stream:
             return stream.response
-    async with request.app[JOBS].followed(id_, after=after) as events, stream:
+    async with request.app[JOBS].followed(id_, after=after, generation=bounds.generation) as events, stream:
         events.before_end = settled
         room = WaitingRoom(request, id_)
         await relay(stream, events, room.batches(events), room)

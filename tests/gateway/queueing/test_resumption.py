@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from gateway.keys import FOLLOWER, RECORDED
+from gateway.keys import FOLLOWER, KEEPER, RECORDED
 from jan import keys
 from jan.queue.jobs import MAX_LOST_WORKERS, JobQueue
-from jan.queue.leases import StalledLease
+from jan.queue.leases import LeaseKind, StalledLease
 from jan.queue.scripts import Scripts
 from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
@@ -106,6 +106,22 @@ async def test_a_chat_goes_on_and_is_taken_up_on_another_gateway(
     assert said(heard + rest) == "".join(WORDS)
     for after in range(7):
         assert [number for number, _ in await read(first, path, after)] == list(range(after + 1, 7))
+
+
+async def test_a_chat_is_not_gone_on_with_in_another_that_begins_in_this_very_moment(
+    gateway: Gateway, worker: ScriptedWorker, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at its log and the first read of it."""
+    job, heard = await leave_after_two_words(gateway, worker, chat(), **NUMBERS)
+
+    async def begin_anew(_: object) -> None:
+        await redis.delete(keys.job(job.job.id), keys.log(job.job.id), keys.leases(LeaseKind.JOB))
+        await JobQueue(redis, worker.scripts).submit(job.job)
+        await worker.answer(["Quite", " another", " answer"])
+
+    monkeypatch.setattr(gateway.app[KEEPER], "take_up", begin_anew)
+    [(_, told)] = await read(gateway, f"{CHAT}/{job.job.id}", len(heard))
+    assert json.loads(told)["error"]["code"] == "job_lost"
 
 
 async def test_a_browser_takes_up_where_it_stopped(gateway: Gateway, worker: ScriptedWorker) -> None:
