@@ -43,6 +43,7 @@ def new_job(
     the answer repeats of it; empty for nothing.
     """
     encoded = orjson.dumps(body)
+    prompt_tokens = min(_MAX_COST, _prompt_tokens(body, len(encoded)))
     job = jobs_pb2.Job(
         id=job_id,
         request_id=request_id_var.get(),
@@ -52,11 +53,12 @@ def new_job(
         endpoint=endpoint,
         body=encoded,
         stream=stream,
-        cost_tokens=min(_MAX_COST, _prompt_tokens(body, len(encoded)) + answer_tokens),
+        cost_tokens=min(_MAX_COST, prompt_tokens + answer_tokens),
         response_id=response_id,
         response_created=int(time.time()),
         answer_must_fit=answer_must_fit,
         service_tier=service_tier,
+        prompt_tokens=prompt_tokens,
     )
     job.timeout.FromSeconds(timeout_seconds)
     return job

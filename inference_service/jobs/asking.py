@@ -160,7 +160,9 @@ class Asking:
         events = EventReader()
         said: list[bytes] = []
         async for piece in content.iter_any():
-            more, done = hear(events.feed(piece), answer)
+            heard = events.feed(piece)
+            self._telling.heard(len(heard))
+            more, done = hear(heard, answer)
             said += more
             if done:
                 break

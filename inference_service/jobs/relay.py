@@ -59,7 +59,7 @@ class Relay:
         self._job = taken.job
         self._queue = queue
         self._models = models
-        self._telling = Telling(log)
+        self._telling = Telling(log, taken.job.prompt_tokens, taken.published)
         self._host = host
         self._waits = waits
         self.not_here: JanError | None = None
@@ -114,6 +114,7 @@ class Relay:
         async with self._waits.model() as running:
             self._continuable = is_plain(request) and running.engine.continues("")
             self._happened(Happening.ASKED)
+            self._telling.asked()
             asking = Asking(self.taken, request, running, self._telling, self._spoke)
             try:
                 await asking.answer(said)

@@ -17,11 +17,22 @@ _CANCELLED: Final = jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled()).SerializeT
 class Telling:
     """Tells one job's answer. Once an end was told, no other may be."""
 
-    def __init__(self, log: PublishedLog) -> None:
-        """`log` is the job's, open under its lease."""
+    def __init__(self, log: PublishedLog, prompt_tokens: int, published: int) -> None:
+        """`log` is the job's, open under its lease, with `published` events of earlier attempts."""
         self._log = log
+        self._prompt_tokens = prompt_tokens
+        self._heard_tokens = published
+        self._was_asked = bool(published)
         self.is_ending = False
         """Whether the end is on its way: unless the lease is lost it will stand in the log, and be the only one."""
+
+    def asked(self) -> None:
+        """An engine works on it from here on, which its tenant is charged for however it ends."""
+        self._was_asked = True
+
+    def heard(self, events: int) -> None:
+        """The engine said so much: about a token in each event, told or kept for a whole answer."""
+        self._heard_tokens += events
 
     async def say(self, chunks: Sequence[bytes]) -> None:
         """Tell more of the answer. Raises LeaseLostError."""
@@ -36,16 +47,16 @@ class Telling:
         )
         completed = jobs_pb2.JobEvent(completed=jobs_pb2.Completed(finish_reason=finish_reason, usage=cost))
         spent_tokens = usage.prompt_tokens + usage.completion_tokens or None
-        await self._end([*map(_chunk_event, chunks), completed.SerializeToString()], spent_tokens)
+        await self._end([*map(_chunk_event, chunks), completed.SerializeToString()], spent_tokens, is_whole=True)
 
     async def fail(self, detail: ErrorDetail) -> None:
         """End with an error. Raises LeaseLostError."""
         failed = jobs_pb2.JobEvent(failed=jobs_pb2.Failed(error=detail))
-        await self._end([failed.SerializeToString()])
+        await self._break_off(failed.SerializeToString())
 
     async def cancelled(self) -> None:
         """End because somebody asked for it. Raises LeaseLostError."""
-        await self._end([_CANCELLED])
+        await self._break_off(_CANCELLED)
 
     async def rest(self) -> None:
         """Return when all that was told stands in the log. Raises LeaseLostError."""
@@ -55,12 +66,16 @@ class Telling:
         """Tell nothing more."""
         self._log.close()
 
-    async def _end(self, events: list[bytes], spent_tokens: int | None = None) -> None:
+    async def _break_off(self, event: bytes) -> None:
+        spent_tokens = self._prompt_tokens + self._heard_tokens if self._was_asked else 0
+        await self._end([event], spent_tokens, is_whole=False)
+
+    async def _end(self, events: list[bytes], spent_tokens: int | None, *, is_whole: bool) -> None:
         if self.is_ending:
             await self._log.flush()
             return
         self.is_ending = True
-        await self._log.end(events, spent_tokens=spent_tokens)
+        await self._log.end(events, spent_tokens=spent_tokens, is_whole=is_whole)
 
 
 def _chunk_event(data: bytes) -> bytes:

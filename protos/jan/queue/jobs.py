@@ -106,6 +106,7 @@ class JobQueue:
                     bounds.of_tenant,
                     bounds.in_all,
                     job.attended_by,
+                    job.prompt_tokens,
                 ],
             ),
         )

@@ -17,7 +17,7 @@ class LogWrite:
     """Events for one log, the first of which has the number `first`.
 
     ends: the last one closes the log and the lease. spent_tokens: what an ended job really used, prompt and answer: its
-    tenant's share is put right by it.
+    tenant's share is put right by it. is_whole: it ended with its answer, so that its time says how long answers take.
     """
 
     lease: Lease
@@ -25,6 +25,14 @@ class LogWrite:
     payloads: Sequence[bytes]
     ends: bool = False
     spent_tokens: int | None = None
+    is_whole: bool = True
+
+    @property
+    def ending(self) -> str:
+        """How the log ends with it, in the script's words."""
+        if not self.ends:
+            return "0"
+        return "1" if self.is_whole else "2"
 
 
 async def append(scripts: Scripts, writes: Sequence[LogWrite]) -> list[LeaseLostError | RedisError | None]:
@@ -41,7 +49,7 @@ async def append(scripts: Scripts, writes: Sequence[LogWrite]) -> list[LeaseLost
         lease = write.lease
         script_keys += (lease.holder_key, keys.log(lease.id), keys.leases(lease.kind))
         spent: str | int = "" if write.spent_tokens is None else write.spent_tokens
-        arguments += (lease.id, lease.token, write.first, "1" if write.ends else "0", spent, len(write.payloads))
+        arguments += (lease.id, lease.token, write.first, write.ending, spent, len(write.payloads))
         arguments += write.payloads
     answers = await scripts.publish(keys=script_keys, args=arguments)
     return [_trouble(write.lease, answer) for write, answer in zip(writes, answers, strict=True)]
@@ -66,12 +74,19 @@ class LogWriter:
         """The number of the last event known to be in the log."""
         return self._published
 
-    async def publish(self, payloads: Sequence[bytes], *, ends: bool = False, spent_tokens: int | None = None) -> None:
+    async def publish(
+        self,
+        payloads: Sequence[bytes],
+        *,
+        ends: bool = False,
+        spent_tokens: int | None = None,
+        is_whole: bool = True,
+    ) -> None:
         """Append events in one round trip; with `ends` the last one closes the log and the lease. See `LogWrite`.
 
         Raises LeaseLostError, redis.RedisError: see `append`.
         """
-        write = LogWrite(self._lease, self._published + 1, payloads, ends, spent_tokens)
+        write = LogWrite(self._lease, self._published + 1, payloads, ends, spent_tokens, is_whole)
         [trouble] = await append(self._scripts, [write])
         if trouble is not None:
             raise trouble

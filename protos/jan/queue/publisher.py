@@ -124,6 +124,7 @@ class PublishedLog:
         self._unwritten_bytes = 0
         self._ends = False
         self._spent_tokens: int | None = None
+        self._is_whole = True
         self._begun = self._closed = False
         self._lost: LeaseLostError | None = None
         self._settled = asyncio.Event()
@@ -138,12 +139,12 @@ class PublishedLog:
         if self._unwritten_bytes > MOST_UNWRITTEN_BYTES:
             await self.flush()
 
-    async def end(self, payloads: Sequence[bytes], *, spent_tokens: int | None = None) -> None:
+    async def end(self, payloads: Sequence[bytes], *, spent_tokens: int | None = None, is_whole: bool = True) -> None:
         """Hand over the last events, and return when they are written. A caller who leaves takes nothing back.
 
-        spent_tokens: see `LogWrite`. Raises LeaseLostError.
+        spent_tokens, is_whole: see `LogWrite`. Raises LeaseLostError.
         """
-        self._ends, self._spent_tokens = True, spent_tokens
+        self._ends, self._spent_tokens, self._is_whole = True, spent_tokens, is_whole
         self._take_over(payloads)
         await self.flush()
 
@@ -160,7 +161,8 @@ class PublishedLog:
 
     def next_write(self) -> LogWrite:
         """All that is unwritten."""
-        return LogWrite(self._lease, self._first, tuple(self._unwritten), self._ends, self._spent_tokens)
+        payloads = tuple(self._unwritten)
+        return LogWrite(self._lease, self._first, payloads, self._ends, self._spent_tokens, self._is_whole)
 
     def note(self, write: LogWrite, lost: LeaseLostError | None) -> None:
         """Learn that a write was made, or refused for good."""

@@ -11,9 +11,10 @@ from redis.exceptions import RedisError
 import inference_service.jobs.worker
 from inference_service.models.model import ModelState
 from jan import keys
+from jan.inference.v1 import jobs_pb2
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.queue.bell import Bell, Signal, SignalKind
-from jan.queue.jobs import CancelOutcome, JobQueue, TakenJob
+from jan.queue.jobs import CancelOutcome, JobQueue, TakenJob, queue_name
 from jan.queue.leases import Lease, LeaseKind, LeaseState
 from jan.queue.scripts import Scripts
 from tests.inference_service.bench import Bench, remote
@@ -71,6 +72,44 @@ async def test_a_cancelled_job_leaves_the_engine(bench: Bench, scripted: Scripte
         assert await bench.queue.cancel(job) is CancelOutcome.CANCELLING
         await scripted.until_active(0)
         assert (await bench.read(job)).end == "cancelled"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_cancelled_job_is_charged_for_its_prompt_and_what_the_engine_said(
+    bench: Bench, scripted: ScriptedEngine, stream: bool
+) -> None:
+    scripted.hold(after_tokens=2)
+    async with bench.worker():
+        job = await bench.submit(
+            remote(scripted.url), ENDLESS, stream=stream, cost_tokens=1_000_000, prompt_tokens=5000
+        )
+        await scripted.until_active(1)
+        await bench.queue.cancel(job)
+        assert (await bench.read(job)).end == "cancelled"
+    assert 5000 <= await charged(bench, "remote") < 5010
+
+
+async def test_a_refused_job_is_charged_for_its_prompt(bench: Bench, scripted: ScriptedEngine) -> None:
+    messages = [{"role": "user", "content": "word " * 2000}]
+    costs = {"cost_tokens": 1_000_000, "prompt_tokens": 5000}
+    async with bench.worker():
+        assert (await bench.ask(remote(scripted.url), {"messages": messages}, **costs)).end == "failed"
+    assert await charged(bench, "remote") == 5000
+
+
+async def test_a_job_that_reached_no_engine_costs_nothing(bench: Bench) -> None:
+    async with bench.worker():
+        said = await bench.ask(ModelSpec(id="m", engine="openai"), cost_tokens=1_000_000, prompt_tokens=5000)
+    assert said.end == "failed"
+    assert await charged(bench, "m") == 0
+
+
+async def charged(bench: Bench, model: str) -> float:
+    """What Ann was charged for her first job, asked of this model."""
+    queue = queue_name(jobs_pb2.Job(model=ModelSpec(id=model)))
+    charge = await bench.redis.zscore(keys.virtual_times(queue), "t:ann")
+    assert charge is not None
+    return charge
 
 
 async def test_a_job_whose_gateway_is_gone_leaves_the_engine(bench: Bench, scripted: ScriptedEngine) -> None:

@@ -24,6 +24,7 @@ class ModelJob:
     sequence: int
     state: str = "queued"
     attempt: int = 0
+    prompt: int = 0
     failures: int = 0
     events: int = 0
     started: int = 0
@@ -117,8 +118,9 @@ class QueueModel:
     def waiting(self, tenant: str | None = None) -> int:
         return sum(job.state == "queued" and tenant in (None, job.tenant) for job in self.jobs.values())
 
-    def submit(self, id_: str, queue: str, tenant: str, cost: int, weight: float) -> None:
-        job = self.jobs[id_] = ModelJob(id_, queue, tenant, cost, weight, self._next(), enqueued=self.now_ms)
+    def submit(self, id_: str, queue: str, tenant: str, cost: int, weight: float, *, prompt: int) -> None:
+        job = ModelJob(id_, queue, tenant, cost, weight, self._next(), enqueued=self.now_ms, prompt=prompt)
+        self.jobs[id_] = job
         self.queues[queue].stand_in_line(job, arrives=True, now_ms=self.now_ms)
 
     def take(self, full: Collection[str], elsewhere: Collection[str], in_hand: Collection[str]) -> ModelJob | None:
@@ -153,6 +155,12 @@ class QueueModel:
         if spent is not None:
             self.queues[job.queue].charge(job.tenant, (spent - job.cost) / job.weight)
 
+    def _charge_said(self, job: ModelJob) -> None:
+        """A taken job ends without its worker."""
+        spent = job.prompt + job.events if job.events else 0
+        self.queues[job.queue].charge(job.tenant, (spent - job.cost) / job.weight)
+        job.events += 1
+
     def wait(self, job: ModelJob, *, waits: bool) -> None:
         """A holder tells that its job waits for its model; or that it waits no more, and its time begins."""
         if job.waits and not waits:
@@ -163,11 +171,13 @@ class QueueModel:
         job.waits = False
         if job.cancelled:
             job.state = "ended"
+            self._charge_said(job)
             return "ended"
         if lost:
             job.failures += 1
             if job.failures >= MAX_LOST_WORKERS:
                 job.state = "dead"
+                self._charge_said(job)
                 return "ended"
         job.state = "queued"
         job.attempt -= not tried
@@ -206,7 +216,7 @@ class QueueModel:
         if job.state != "dead":
             return False
         job.state, job.failures, job.cancelled, job.sequence = "queued", 0, False, self._next()
-        job.attempt, job.enqueued, job.not_here = 0, self.now_ms, set()
+        job.attempt, job.events, job.enqueued, job.not_here = 0, 0, self.now_ms, set()
         self.queues[job.queue].stand_in_line(job, arrives=True, now_ms=self.now_ms)
         return True
 

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from jan import keys
 from jan.inference.v1 import jobs_pb2
 from jan.queue.bounds import Weights
-from jan.queue.jobs import JobQueue
+from jan.queue.jobs import JobQueue, ReleaseOutcome
 from jan.queue.log import LogWriter
 from jan.queue.look import look
 from jan.queue.waits import Wait, WaitKind, tell_wait
@@ -255,3 +255,35 @@ async def test_nothing_is_estimated_before_anything_is_known(time: VirtualTime, 
         ("first", 1, None),
         ("second", 2, None),
     ]
+
+
+@pytest.mark.parametrize("said", [0, 3])
+@pytest.mark.parametrize("how", ["handed back", "passed on", "lost"])
+async def test_a_job_that_ends_without_its_worker_is_charged_for_what_was_said(
+    redis: Redis, time: VirtualTime, queue: JobQueue, how: str, said: int
+) -> None:
+    model = jobs_pb2.ModelSpec(id="m")
+    await queue.submit(jobs_pb2.Job(id="j", tenant="ann", model=model, cost_tokens=8000, prompt_tokens=50))
+    taken = await queue.take()
+    assert taken is not None
+    if said:
+        await LogWriter(time.scripts, taken.lease).publish([b"said"] * said)
+    if how == "lost":
+        while await queue.lose_engine(taken) is ReleaseOutcome.RELEASED:
+            taken = await queue.take()
+            assert taken is not None
+    else:
+        await queue.cancel("j")
+        await (queue.hand_back(taken) if how == "handed back" else queue.pass_on(taken, "here", "no room"))
+    assert await redis.zscore(keys.virtual_times("2:m"), "t:ann") == (50 + said if said else 0)
+
+
+async def test_what_ended_early_says_nothing_of_how_long_answers_take(
+    redis: Redis, time: VirtualTime, queue: JobQueue
+) -> None:
+    await queue.submit(job("j", "ann"))
+    taken = await queue.take()
+    assert taken is not None
+    await LogWriter(time.scripts, taken.lease).publish([b"end"], ends=True, spent_tokens=7, is_whole=False)
+    assert await redis.zscore(keys.virtual_times("2:m"), "t:ann") == 7
+    assert not await redis.exists(keys.pace("m"))

@@ -80,6 +80,7 @@ class QueueMachine(RuleBasedStateMachine):
             model=jobs_pb2.ModelSpec(id=model),
             priority=priority,
             cost_tokens=cost,
+            prompt_tokens=cost // 2,
         )
         if self._model.waiting(tenant) >= 4 or self._model.waiting() >= 8:
             with pytest.raises(ResourceExhaustedError) as refused:
@@ -89,7 +90,7 @@ class QueueMachine(RuleBasedStateMachine):
         room = self._do(self._queue.submit_within(job, BOUNDS))
         assert room is not None
         assert self._do(self._queue.submit_within(job, BOUNDS)) is None  # as after a lost reply
-        self._model.submit(job.id, f"{priority}:{model}", tenant, cost, WEIGHTS.of(tenant))
+        self._model.submit(job.id, f"{priority}:{model}", tenant, cost, WEIGHTS.of(tenant), prompt=cost // 2)
         assert room.remaining == min(4 - self._model.waiting(tenant), 8 - self._model.waiting())
         assert room.limit in (4, 8)
 
@@ -111,13 +112,23 @@ class QueueMachine(RuleBasedStateMachine):
         self._tokens.append(taken)
 
     @precondition(lambda self: self._taken)
-    @rule(data=st.data(), spent=st.one_of(st.none(), st.integers(0, 9000)))
-    def finish(self, data: st.DataObject, spent: int | None) -> None:
+    @rule(data=st.data(), events=st.integers(1, 3))
+    def say(self, data: st.DataObject, events: int) -> None:
+        taken = self._taken[data.draw(st.sampled_from([*self._taken]))]
+        job = self._model.jobs[taken.job.id]
+        writer = LogWriter(self._time.scripts, taken.lease, published=job.events)
+        self._do(writer.publish([b"said"] * events))
+        job.events += events
+
+    @precondition(lambda self: self._taken)
+    @rule(data=st.data(), spent=st.one_of(st.none(), st.integers(0, 9000)), is_whole=st.booleans())
+    def finish(self, data: st.DataObject, spent: int | None, is_whole: bool) -> None:
         taken = self._pick(data)
+        job = self._model.jobs[taken.job.id]
         for _ in range(2):  # the second as after a lost reply
-            writer = LogWriter(self._time.scripts, taken.lease, published=taken.published)
-            self._do(writer.publish([b"end"], ends=True, spent_tokens=spent))
-        self._model.finish(self._model.jobs[taken.job.id], spent)
+            writer = LogWriter(self._time.scripts, taken.lease, published=job.events)
+            self._do(writer.publish([b"end"], ends=True, spent_tokens=spent, is_whole=is_whole))
+        self._model.finish(job, spent)
 
     @rule(host=st.sampled_from(HOSTS))
     def host_comes_or_goes(self, host: str) -> None:

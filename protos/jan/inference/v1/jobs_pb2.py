@@ -27,31 +27,31 @@ from jan.type.v1 import error_pb2 as jan_dot_type_dot_v1_dot_error__pb2
 from jan.type.v1 import usage_pb2 as jan_dot_type_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bjan/inference/v1/jobs.proto\x12\x10jan.inference.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17jan/type/v1/error.proto\x1a\x17jan/type/v1/usage.proto\"\xc3\x01\n\tModelSpec\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\t\x12\x15\n\rsettings_json\x18\x04 \x01(\t\x12\r\n\x05\x66iles\x18\x05 \x03(\t\x12\x12\n\nsource_url\x18\x06 \x01(\t\x12\x0e\n\x06\x66older\x18\x07 \x01(\t\x12\x15\n\rconfiguration\x18\x08 \x01(\t\x12)\n\x04\x62\x61se\x18\t \x01(\x0b\x32\x1b.jan.inference.v1.BaseModel\"F\n\tBaseModel\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\r\n\x05\x66iles\x18\x03 \x03(\t\x12\x0e\n\x06\x66older\x18\x04 \x01(\t\"\xb3\x03\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12,\n\x08priority\x18\x04 \x01(\x0e\x32\x1a.jan.inference.v1.Priority\x12*\n\x05model\x18\x05 \x01(\x0b\x32\x1b.jan.inference.v1.ModelSpec\x12,\n\x08\x65ndpoint\x18\x06 \x01(\x0e\x32\x1a.jan.inference.v1.Endpoint\x12\x0c\n\x04\x62ody\x18\x07 \x01(\x0c\x12\x0e\n\x06stream\x18\x08 \x01(\x08\x12\x13\n\x0b\x63ost_tokens\x18\t \x01(\r\x12*\n\x07timeout\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bresponse_id\x18\x0b \x01(\t\x12\x18\n\x10response_created\x18\x0c \x01(\x03\x12\x17\n\x0f\x61nswer_must_fit\x18\r \x01(\x08\x12\x14\n\x0cservice_tier\x18\x0e \x01(\t\x12\x13\n\x0b\x61ttended_by\x18\x0f \x01(\t\x12\x11\n\tthread_id\x18\x10 \x01(\t\x12\x0f\n\x07prefill\x18\x11 \x01(\t\"\xcd\x01\n\x08JobEvent\x12(\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x17.jan.inference.v1.ChunkH\x00\x12\x30\n\tcompleted\x18\x02 \x01(\x0b\x32\x1b.jan.inference.v1.CompletedH\x00\x12*\n\x06\x66\x61iled\x18\x03 \x01(\x0b\x32\x18.jan.inference.v1.FailedH\x00\x12\x30\n\tcancelled\x18\x04 \x01(\x0b\x32\x1b.jan.inference.v1.CancelledH\x00\x42\x07\n\x05\x65vent\"\x15\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"E\n\tCompleted\x12\x15\n\rfinish_reason\x18\x01 \x01(\t\x12!\n\x05usage\x18\x02 \x01(\x0b\x32\x12.jan.type.v1.Usage\"1\n\x06\x46\x61iled\x12\'\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x18.jan.type.v1.ErrorDetail\"\x0b\n\tCancelled*g\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x12\n\x0ePRIORITY_BATCH\x10\x03*v\n\x08\x45ndpoint\x12\x18\n\x14\x45NDPOINT_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45NDPOINT_CHAT_COMPLETIONS\x10\x01\x12\x17\n\x13\x45NDPOINT_EMBEDDINGS\x10\x02\x12\x18\n\x14\x45NDPOINT_COMPLETIONS\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bjan/inference/v1/jobs.proto\x12\x10jan.inference.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17jan/type/v1/error.proto\x1a\x17jan/type/v1/usage.proto\"\xc3\x01\n\tModelSpec\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\t\x12\x15\n\rsettings_json\x18\x04 \x01(\t\x12\r\n\x05\x66iles\x18\x05 \x03(\t\x12\x12\n\nsource_url\x18\x06 \x01(\t\x12\x0e\n\x06\x66older\x18\x07 \x01(\t\x12\x15\n\rconfiguration\x18\x08 \x01(\t\x12)\n\x04\x62\x61se\x18\t \x01(\x0b\x32\x1b.jan.inference.v1.BaseModel\"F\n\tBaseModel\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\r\n\x05\x66iles\x18\x03 \x03(\t\x12\x0e\n\x06\x66older\x18\x04 \x01(\t\"\xca\x03\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12,\n\x08priority\x18\x04 \x01(\x0e\x32\x1a.jan.inference.v1.Priority\x12*\n\x05model\x18\x05 \x01(\x0b\x32\x1b.jan.inference.v1.ModelSpec\x12,\n\x08\x65ndpoint\x18\x06 \x01(\x0e\x32\x1a.jan.inference.v1.Endpoint\x12\x0c\n\x04\x62ody\x18\x07 \x01(\x0c\x12\x0e\n\x06stream\x18\x08 \x01(\x08\x12\x13\n\x0b\x63ost_tokens\x18\t \x01(\r\x12*\n\x07timeout\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bresponse_id\x18\x0b \x01(\t\x12\x18\n\x10response_created\x18\x0c \x01(\x03\x12\x17\n\x0f\x61nswer_must_fit\x18\r \x01(\x08\x12\x14\n\x0cservice_tier\x18\x0e \x01(\t\x12\x13\n\x0b\x61ttended_by\x18\x0f \x01(\t\x12\x11\n\tthread_id\x18\x10 \x01(\t\x12\x0f\n\x07prefill\x18\x11 \x01(\t\x12\x15\n\rprompt_tokens\x18\x12 \x01(\r\"\xcd\x01\n\x08JobEvent\x12(\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x17.jan.inference.v1.ChunkH\x00\x12\x30\n\tcompleted\x18\x02 \x01(\x0b\x32\x1b.jan.inference.v1.CompletedH\x00\x12*\n\x06\x66\x61iled\x18\x03 \x01(\x0b\x32\x18.jan.inference.v1.FailedH\x00\x12\x30\n\tcancelled\x18\x04 \x01(\x0b\x32\x1b.jan.inference.v1.CancelledH\x00\x42\x07\n\x05\x65vent\"\x15\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"E\n\tCompleted\x12\x15\n\rfinish_reason\x18\x01 \x01(\t\x12!\n\x05usage\x18\x02 \x01(\x0b\x32\x12.jan.type.v1.Usage\"1\n\x06\x46\x61iled\x12\'\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x18.jan.type.v1.ErrorDetail\"\x0b\n\tCancelled*g\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x12\n\x0ePRIORITY_BATCH\x10\x03*v\n\x08\x45ndpoint\x12\x18\n\x14\x45NDPOINT_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45NDPOINT_CHAT_COMPLETIONS\x10\x01\x12\x17\n\x13\x45NDPOINT_EMBEDDINGS\x10\x02\x12\x18\n\x14\x45NDPOINT_COMPLETIONS\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jan.inference.v1.jobs_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRIORITY']._serialized_start=1205
-  _globals['_PRIORITY']._serialized_end=1308
-  _globals['_ENDPOINT']._serialized_start=1310
-  _globals['_ENDPOINT']._serialized_end=1428
+  _globals['_PRIORITY']._serialized_start=1228
+  _globals['_PRIORITY']._serialized_end=1331
+  _globals['_ENDPOINT']._serialized_start=1333
+  _globals['_ENDPOINT']._serialized_end=1451
   _globals['_MODELSPEC']._serialized_start=132
   _globals['_MODELSPEC']._serialized_end=327
   _globals['_BASEMODEL']._serialized_start=329
   _globals['_BASEMODEL']._serialized_end=399
   _globals['_JOB']._serialized_start=402
-  _globals['_JOB']._serialized_end=837
-  _globals['_JOBEVENT']._serialized_start=840
-  _globals['_JOBEVENT']._serialized_end=1045
-  _globals['_CHUNK']._serialized_start=1047
-  _globals['_CHUNK']._serialized_end=1068
-  _globals['_COMPLETED']._serialized_start=1070
-  _globals['_COMPLETED']._serialized_end=1139
-  _globals['_FAILED']._serialized_start=1141
-  _globals['_FAILED']._serialized_end=1190
-  _globals['_CANCELLED']._serialized_start=1192
-  _globals['_CANCELLED']._serialized_end=1203
+  _globals['_JOB']._serialized_end=860
+  _globals['_JOBEVENT']._serialized_start=863
+  _globals['_JOBEVENT']._serialized_end=1068
+  _globals['_CHUNK']._serialized_start=1070
+  _globals['_CHUNK']._serialized_end=1091
+  _globals['_COMPLETED']._serialized_start=1093
+  _globals['_COMPLETED']._serialized_end=1162
+  _globals['_FAILED']._serialized_start=1164
+  _globals['_FAILED']._serialized_end=1213
+  _globals['_CANCELLED']._serialized_start=1215
+  _globals['_CANCELLED']._serialized_end=1226
 # @@protoc_insertion_point(module_scope)

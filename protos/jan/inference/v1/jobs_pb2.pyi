@@ -195,6 +195,7 @@ class Job(_message.Message):
     ATTENDED_BY_FIELD_NUMBER: _builtins.int
     THREAD_ID_FIELD_NUMBER: _builtins.int
     PREFILL_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The job's id, unique for ever: submitting it again changes nothing."""
     request_id: _builtins.str
@@ -227,6 +228,8 @@ class Job(_message.Message):
     """What the client wrote of the answer to a chat: the model goes on behind it, and only what follows is told. Where the
     engine cannot, the job fails as invalid. Empty for an answer that is begun by the model.
     """
+    prompt_tokens: _builtins.int
+    """How many of cost_tokens are the prompt's: what is charged of an answer that ends before it is whole, with what was said."""
     @_builtins.property
     def model(self) -> Global___ModelSpec:
         """The model to answer with."""
@@ -255,10 +258,11 @@ class Job(_message.Message):
         attended_by: _builtins.str = ...,
         thread_id: _builtins.str = ...,
         prefill: _builtins.str = ...,
+        prompt_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_must_fit", b"answer_must_fit", "attended_by", b"attended_by", "body", b"body", "cost_tokens", b"cost_tokens", "endpoint", b"endpoint", "id", b"id", "model", b"model", "prefill", b"prefill", "priority", b"priority", "request_id", b"request_id", "response_created", b"response_created", "response_id", b"response_id", "service_tier", b"service_tier", "stream", b"stream", "tenant", b"tenant", "thread_id", b"thread_id", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_must_fit", b"answer_must_fit", "attended_by", b"attended_by", "body", b"body", "cost_tokens", b"cost_tokens", "endpoint", b"endpoint", "id", b"id", "model", b"model", "prefill", b"prefill", "priority", b"priority", "prompt_tokens", b"prompt_tokens", "request_id", b"request_id", "response_created", b"response_created", "response_id", b"response_id", "service_tier", b"service_tier", "stream", b"stream", "tenant", b"tenant", "thread_id", b"thread_id", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

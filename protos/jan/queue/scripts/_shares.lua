@@ -43,6 +43,15 @@ local function charge(name, tenant, amount)
   keep(times)
 end
 
+-- A job that was taken ends without its worker: charge its tenant for what was said, with the prompt, and for nothing
+-- where nothing was said.
+local function charge_said(job)
+  local fields = redis.call('HMGET', job, 'queue', 'tenant', 'cost', 'weight', 'prompt', 'events')
+  local said = tonumber(fields[6])
+  local spent = said > 0 and (fields[5] or 0) + said or 0
+  charge(fields[1], fields[2], (spent - fields[3]) / fields[4])
+end
+
 -- Put a job into its tenant's line. A newly arrived one starts no earlier than the virtual now; one that comes back
 -- brings the time since when its queue was passed over as it was taken: a take that came to nothing was no turn.
 -- Nothing follows from a line for its tenant or the other way round: when Redis's clock jumps, it may forget one alone.

@@ -20,10 +20,12 @@ redis.call('HDEL', leases, id)
 redis.call('ZREM', RUNNING, id .. ' ' .. model_of(name))
 
 if fields[9] then
+  charge_said(job)
   end_job(job, id, cancelled_event, ENDED_TTL_SECONDS)
   redis.call('HDEL', job, 'payload')
   return 'ended'
 elseif counts == 'loss' and redis.call('HINCRBY', job, 'failures', 1) >= tonumber(most) then
+  charge_said(job)
   end_job(job, id, failed_event, DEAD_TTL_SECONDS)
   redis.call('HSET', job, 'state', 'dead')
   redis.call('ZADD', DEAD, now_ms(), id)

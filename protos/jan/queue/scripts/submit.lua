@@ -1,7 +1,8 @@
 -- Enqueue a job once.
 -- KEYS job
 -- ARGV job id, queue name, tenant, cost, weight, payload, kind, generation of the log, most waiting of one tenant,
---      most waiting in all (-1: no bound), the gateway whose client must stay (empty: none)
+--      most waiting in all (-1: no bound), the gateway whose client must stay (empty: none), how many of the
+--      cost are the prompt's
 -- Returns {'known'}, or what `room_for` says; nothing changed unless that is 'room'.
 local job = KEYS[1]
 local id, name, tenant, cost, weight, payload, kind, generation = unpack(ARGV, 1, 8)
@@ -18,7 +19,7 @@ keep(SEQUENCE)
 local place = string.format('%.17g %s', charged, id)
 redis.call('HSET', job, 'payload', payload, 'kind', kind, 'queue', name, 'tenant', tenant, 'cost', cost,
            'weight', weight, 'sequence', sequence, 'place', place, 'enqueued', now(), 'state', 'queued',
-           'attempt', 0, 'failures', 0, 'events', 0, 'generation', generation, 'attended', ARGV[11])
+           'attempt', 0, 'failures', 0, 'events', 0, 'generation', generation, 'attended', ARGV[11], 'prompt', ARGV[12])
 begin_life(job)
 stand_in_line(name, tenant, sequence, place, true)
 -- A worker that found nothing sleeps; one that has not will look again by itself.
