@@ -231,7 +231,7 @@ BUGS: Final = (
         "protos/jan/queue/follower.py",
         "            if subscription.cursor >= start and subscription not in self._new:\n",
         "            if subscription not in self._new:\n",
-        f"{_FOLLOWER}::test_a_reader_that_comes_while_a_later_part_is_read_misses_nothing",
+        f"{_FOLLOWER}::test_what_was_read_from_behind_a_readers_place_waits_for_the_next_read",
     ),
     Bug(
         "what a reader leaves unread has no bound",

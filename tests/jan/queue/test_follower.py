@@ -88,6 +88,16 @@ async def test_a_reader_that_comes_while_a_later_part_is_read_misses_nothing(
     assert numbers == [1, 2, 3, 4, 5]
 
 
+async def test_what_was_read_from_behind_a_readers_place_waits_for_the_next_read(redis: Redis) -> None:
+    """Who came while the read was under way stands before where it began."""
+    follower, key = LogFollower(redis), keys.log("a")
+    async with follower.follow("a") as came_meanwhile:
+        follower._deliver(key, [(b"3-0", {b"g": b"", b"p": b"3"})], 2)
+        assert (came_meanwhile.cursor, came_meanwhile.is_dropped) == (0, False)
+        follower._deliver(key, [(b"%d-0" % number, {b"g": b"", b"p": b"x"}) for number in (1, 2, 3)], 0)
+        assert came_meanwhile.cursor == 3
+
+
 async def test_many_logs_do_not_mix(redis: Redis, follower: LogFollower) -> None:
     writers = [await open_log(redis, f"log{n}") for n in range(20)]
     readers = [asyncio.create_task(read_numbers(follower, f"log{n}")) for n in range(20)]
