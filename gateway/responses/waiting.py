@@ -15,6 +15,7 @@ from gateway.runs.executor import RunExecutor
 from gateway.runs.retelling import Batches
 from gateway.schemas.common import JsonObject
 from gateway.services.storage import StorageClient
+from jan.backoff import Backoff
 from jan.errors import DeadlineExceededError, UnavailableError
 from jan.queue.follower import LogFollower
 from jan.queue.subscription import LogRestartedError, LogSubscription, SlowReaderError
@@ -32,6 +33,7 @@ async def until_over(
     storage: StorageClient, follower: LogFollower, runs: RunExecutor, run: runs_pb2.Run, *, starts: bool = False
 ) -> runs_pb2.Run:
     """Wait until a response has ended; answers its run. starts: it was accepted by the caller."""
+    backoff = Backoff()
     while run.status in states.ACTIVE:
         async with follower.follow(run.id, waits_for_redis=True) as subscription:
             if starts:
@@ -44,6 +46,8 @@ async def until_over(
                 pass  # it is told anew: so it is listened to anew
         starts = False
         run = await storage.get_run(run.thread_id, run.id)
+        if run.status in states.ACTIVE:
+            await backoff.wait()  # its log has ended all the same, as after a restored backup
     return run
 
 

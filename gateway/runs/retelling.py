@@ -7,6 +7,7 @@ reader goes on from one to the other.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
 
 import orjson
 from redis.exceptions import RedisError
@@ -103,22 +104,18 @@ async def told_once(
     When Redis forgot the round before anything of its answer was told, the new telling is gone on with. Raises
     LogRestartedError: something was told, or the new telling differs. Whatever `read` raises.
     """
-    try:
-        async for batch in _behind(told, subscription, read):
-            yield batch
-        return
-    except LogRestartedError:
-        if not told.may_go_on:
-            raise
-    while True:
-        async with follower.follow(subscription.log_id, waits_for_redis=True) as again:
+    async with AsyncExitStack() as followed:
+        while True:
             try:
-                async for batch in _behind(told, again, read):
+                async for batch in _behind(told, subscription, read):
                     yield batch
                 return
             except LogRestartedError:
                 if not told.may_go_on:
                     raise
+            await followed.aclose()
+            again = follower.follow(subscription.log_id, waits_for_redis=True)
+            subscription = await followed.enter_async_context(again)
 
 
 async def _behind(

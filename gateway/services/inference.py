@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import TypeVar
 
 from grpc import aio
@@ -14,6 +14,7 @@ from jan.errors import JanError, UnavailableError
 from jan.inference.v1 import control_pb2, control_pb2_grpc
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.rpc import call, download, is_serving
+from jan.tasks import background
 
 # A state is an extra: nobody waits longer for it.
 _STATUS_SECONDS = 0.5
@@ -116,13 +117,10 @@ class InferenceClient:
         changes: Changes = asyncio.Queue(_MOST_WATCHED)
         self._watches.add(changes)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                following = [tasks.create_task(_follow(stub, changes), name="models") for stub in self._stubs]
-                try:
-                    yield changes
-                finally:
-                    for task in following:
-                        task.cancel()
+            async with AsyncExitStack() as following:
+                for stub in self._stubs:
+                    await following.enter_async_context(background(_follow(stub, changes), "models"))
+                yield changes
         finally:
             self._watches.discard(changes)
 

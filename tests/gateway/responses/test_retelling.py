@@ -8,11 +8,10 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.runs import executor as executor_module
-from jan.queue.waits import Wait, WaitKind, tell_wait
 from tests.fixtures.gateway import MODEL_ID, Gateway
 from tests.fixtures.worker import ScriptedWorker
 from tests.gateway.routes.test_runs import parse_events
-from tests.gateway.runs.test_retelling import read_until
+from tests.gateway.runs.test_retelling import answer_behind_a_load, read_until
 
 
 @pytest.fixture(autouse=True)
@@ -52,14 +51,7 @@ async def test_a_stream_that_told_nothing_of_the_answer_goes_on_with_the_new_one
 async def test_a_streams_comments_tell_how_its_model_loads(gateway: Gateway, worker: ScriptedWorker) -> None:
     body = {"model": MODEL_ID, "input": "Hi", "stream": True}
     async with gateway.client.post("/v1/responses", json=body) as response:
-        job = await worker.take()
-        await tell_wait(worker.scripts, job.lease, Wait(WaitKind.LOADING, 0.42, "loading weights 42%"))
-        while (line := await response.content.readline()) != b": loading progress=42 activity=loading weights 42%\n":
-            assert line
-        await tell_wait(worker.scripts, job.lease, None)
-        await job.begin()
-        await job.say("Hello")
-        await job.finish()
+        await answer_behind_a_load(worker, response)
         assert b"response.completed" in await response.content.read()
 
 

@@ -22,7 +22,7 @@ from jan.errors import InvalidArgumentError, StorageFullError, UnavailableError
 from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
-from tests.fixtures.worker import ScriptedWorker
+from tests.fixtures.worker import ScriptedWorker, TakenByTest
 from tests.gateway.routes.test_runs import NO_USAGE, new_thread, parse_events, start, texts, until_ended
 
 
@@ -50,9 +50,10 @@ async def nothing_held(gateway: Gateway) -> None:
     assert gateway.app[RUNS]._holdings._held == {}
 
 
-async def test_a_gateway_that_stops_hands_its_runs_over(
-    storage_server: StorageServer, redis_server: RedisServer, redis: Redis, worker: ScriptedWorker
-) -> None:
+async def begun_by_another(
+    storage_server: StorageServer, redis_server: RedisServer, worker: ScriptedWorker
+) -> tuple[dict[str, Any], TakenByTest]:
+    """A run whose gateway stopped when "first " of its answer was said, and its job."""
     write_model(storage_server.janroot)
     async with running_gateway(storage_server, redis_server) as first:
         thread_id = await new_thread(first, "Hi")
@@ -60,6 +61,14 @@ async def test_a_gateway_that_stops_hands_its_runs_over(
         job = await worker.take()
         await job.begin()
         await job.say("first ")
+    return run, job
+
+
+async def test_a_gateway_that_stops_hands_its_runs_over(
+    storage_server: StorageServer, redis_server: RedisServer, redis: Redis, worker: ScriptedWorker
+) -> None:
+    run, job = await begun_by_another(storage_server, redis_server, worker)
+    thread_id = run["thread_id"]
     async with running_gateway(storage_server, redis_server) as second:
         await job.say("second")
         await job.finish()
@@ -74,13 +83,8 @@ async def test_a_run_whose_answer_lost_a_part_is_asked_anew(
     storage_server: StorageServer, redis_server: RedisServer, redis: Redis, worker: ScriptedWorker, lost: list[str]
 ) -> None:
     """Its job is known still, so nobody else would ask it again."""
-    write_model(storage_server.janroot)
-    async with running_gateway(storage_server, redis_server) as first:
-        thread_id = await new_thread(first, "Hi")
-        run = await start(first, thread_id)
-        job = await worker.take()
-        await job.begin()
-        await job.say("first ")
+    run, job = await begun_by_another(storage_server, redis_server, worker)
+    thread_id = run["thread_id"]
     await job.finish()
     await redis.xdel(keys.log(job.job.id), *lost)
     async with running_gateway(storage_server, redis_server) as second:

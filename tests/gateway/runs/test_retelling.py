@@ -104,15 +104,20 @@ async def test_another_telling_must_begin_with_the_same_events_of_the_same_objec
 async def test_a_streams_comments_tell_how_its_model_loads(gateway: Gateway, worker: ScriptedWorker) -> None:
     thread_id = await new_thread(gateway, "Hi")
     async with streamed(gateway, thread_id) as response:
-        job = await worker.take()
-        await tell_wait(worker.scripts, job.lease, Wait(WaitKind.LOADING, 0.42, "loading weights 42%"))
-        while (line := await response.content.readline()) != b": loading progress=42 activity=loading weights 42%\n":
-            assert line
-        await tell_wait(worker.scripts, job.lease, None)
-        await job.begin()
-        await job.say("Hello")
-        await job.finish()
+        await answer_behind_a_load(worker, response)
         assert b"thread.run.completed" in await response.content.read()
+
+
+async def answer_behind_a_load(worker: ScriptedWorker, response: aiohttp.ClientResponse) -> None:
+    """Answer once the stream has told how far the load of its model is."""
+    job = await worker.take()
+    await tell_wait(worker.scripts, job.lease, Wait(WaitKind.LOADING, 0.42, "loading weights 42%"))
+    while (line := await response.content.readline()) != b": loading progress=42 activity=loading weights 42%\n":
+        assert line
+    await tell_wait(worker.scripts, job.lease, None)
+    await job.begin()
+    await job.say("Hello")
+    await job.finish()
 
 
 def deltas(events: list[tuple[str, Any]]) -> list[str]:
