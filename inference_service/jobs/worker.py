@@ -78,6 +78,7 @@ class Worker:
         self._unheard: deque[str] = deque(maxlen=_UNHEARD_CANCELS)
         self._job_ended = asyncio.Event()
         self._wake = asyncio.Event()
+        self._missed_signals = asyncio.Event()
         self._stopping = False
         self._over = False
         models.on_change(self._wake.set)
@@ -177,12 +178,17 @@ class Worker:
                     relay.interrupt(Happening.CANCELLED)
             # One of them may be on its way here from the take: its next renewal would tell, two seconds later.
             self._unheard.extend(cancelled)
+            if any(signal.kind is SignalKind.MISSED for signal in signals):
+                self._missed_signals.set()
             self._wake.set()
 
     async def _tend_leases(self) -> None:
         """Renew our own leases, then release those that stand still: after an outage all of them do, ours too."""
         while not self._over:
-            await asyncio.sleep(self._beat_seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._beat_seconds):
+                    await self._missed_signals.wait()  # a renewal tells which jobs were cancelled or forgotten
+            self._missed_signals.clear()
             try:
                 await self._renew()
                 await self._reclaim()

@@ -316,8 +316,8 @@ BUGS: Final = (
     Bug(
         "a job runs whose cancel came before it",
         f"{_SCRIPTS}/cancel.lua",
-        "  end_job(job, id, last_event, ENDED_TTL_SECONDS)\n  return 'unknown'\n",
-        "  redis.call('DEL', job)\n  return 'unknown'\n",
+        "  end_job(job, id, last_event, ENDED_TTL_SECONDS)\n  ring('cancelled', id)\n",
+        "  redis.call('DEL', job)\n",
         "tests/jan/queue/test_jobs.py::test_a_job_whose_cancel_came_first_never_runs",
     ),
     Bug(
@@ -337,9 +337,39 @@ BUGS: Final = (
     Bug(
         "a cancel is not rung, so it waits for the next renewal",
         f"{_SCRIPTS}/cancel.lua",
-        "  ring('cancelled', id)\n",
-        "",
+        "'1')\n  ring('cancelled', id)\n",
+        "'1')\n",
         f"{_JOBS}::test_cancelling_a_running_job_rings_for_its_worker",
+    ),
+    Bug(
+        "a worker goes by places in the bell that Redis, emptied and with a clock that went back, comes to in an hour",
+        "protos/jan/queue/bell.py",
+        "            if _moment(newest) < _moment(place):\n",
+        "            if False:\n",
+        "tests/jan/queue/test_bell.py"
+        "::test_a_listener_hears_what_is_rung_after_redis_was_emptied_and_its_clock_went_back[everything]",
+    ),
+    Bug(
+        "a worker that missed signals waits for its next renewal",
+        "inference_service/jobs/worker.py",
+        "                self._missed_signals.set()\n",
+        "                pass\n",
+        "tests/inference_service/jobs/test_worker.py"
+        "::test_a_cancelled_job_leaves_the_engine_though_the_clock_of_redis_went_back[signals]",
+    ),
+    Bug(
+        "the cancel of a job that Redis forgot is not rung",
+        f"{_SCRIPTS}/cancel.lua",
+        "  ring('cancelled', id)\n  return 'unknown'\n",
+        "  return 'unknown'\n",
+        "tests/jan/queue/test_bell.py::test_the_cancel_of_a_job_that_redis_forgot_is_rung_for_who_has_it_in_hand",
+    ),
+    Bug(
+        "a log reader is woken by Redis's clock",
+        "protos/jan/queue/follower.py",
+        """{"n": ""}, id=f"{next(self._pokes)}-0")""",
+        """{"n": ""})""",
+        f"{_FOLLOWER}::test_a_read_is_woken_for_a_new_log_whatever_redis_says_the_time_is",
     ),
     Bug(
         "a part of the queue that Redis forgot is not put right",

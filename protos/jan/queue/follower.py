@@ -6,6 +6,7 @@ thousand streams from one connection, and events that come together are delivere
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
@@ -81,6 +82,8 @@ class LogFollower:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._poke_key = keys.poke(secrets.token_hex(8))
+        # Not Redis's clock: one that goes back would have pokes wake nobody, once Redis was emptied.
+        self._pokes = itertools.count(1)
         self._subscriptions: dict[str, set[LogSubscription]] = defaultdict(set)
         self._new: set[LogSubscription] = set()
         """Those of which it is not known yet whether their logs hold more than should be delivered."""
@@ -165,8 +168,10 @@ class LogFollower:
 
     async def _poke(self, log_id: str) -> int:
         """Wake the blocked read, so that it takes the new log in; the number of the log's last event, 0 without any."""
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.xadd(self._poke_key, {"n": ""}, maxlen=1, approximate=False)
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            # Two may come in the wrong order, and each must be taken: the later one woke the read for both.
+            pipeline.delete(self._poke_key)
+            pipeline.xadd(self._poke_key, {"n": ""}, id=f"{next(self._pokes)}-0")
             pipeline.expire(self._poke_key, keys.IDLE_TTL_SECONDS)
             pipeline.xrevrange(keys.log(log_id), count=1)
             *_, newest = await pipeline.execute()

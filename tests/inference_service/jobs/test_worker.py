@@ -74,6 +74,21 @@ async def test_a_cancelled_job_leaves_the_engine(bench: Bench, scripted: Scripte
         assert (await bench.read(job)).end == "cancelled"
 
 
+@pytest.mark.parametrize("forgotten", ["signals", "everything"])
+async def test_a_cancelled_job_leaves_the_engine_though_the_clock_of_redis_went_back(
+    bench: Bench, scripted: ScriptedEngine, forgotten: str
+) -> None:
+    """The bell is rung at a place before those that the worker has heard, and no renewal comes to tell of it."""
+    scripted.hold(after_tokens=2)
+    async with bench.worker(lease_seconds=4000):
+        job = await bench.submit(remote(scripted.url), ENDLESS)
+        await scripted.until_active(1)
+        await bench.redis.xadd(keys.BELL, {SignalKind.SUBMITTED: "ahead"}, id="10000000000000-0")
+        await (bench.redis.flushall() if forgotten == "everything" else bench.redis.delete(keys.BELL))
+        await bench.queue.cancel(job, may_come=True)
+        await scripted.until_active(0)
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_cancelled_job_is_charged_for_its_prompt_and_what_the_engine_said(
     bench: Bench, scripted: ScriptedEngine, stream: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -153,6 +153,20 @@ async def test_a_log_that_lost_a_part_is_not_told_with_a_gap(redis: Redis, follo
         )  # and the second is not there
         with pytest.raises(LogRestartedError):
             await anext(batches)
+
+
+async def test_a_read_is_woken_for_a_new_log_whatever_redis_says_the_time_is(
+    redis: Redis, follower: LogFollower
+) -> None:
+    """Numbered by a clock that went back since Redis was emptied, a poke would come before those that were read."""
+    numbers = []
+    for log_id in ("a", "b", "c"):
+        await (await open_log(redis, log_id)).publish([b"x"], ends=True)
+        assert await read_numbers(follower, log_id) == [1]
+        [poke] = [key async for key in redis.scan_iter(keys.poke("*"))]
+        numbers += [number for number, _ in cast(list[StreamEntry], await redis.xrange(poke))]
+        await redis.flushall()
+    assert numbers == [b"1-0", b"2-0", b"3-0"]
 
 
 async def test_a_dropped_reader_is_not_read_for(redis: Redis, follower: LogFollower) -> None:

@@ -1,5 +1,6 @@
 -- Cancel a job. A waiting one ends at once with the given event; a running one is marked and its worker told. One that
--- is not known may be on its way still: with a generation it is noted as ended, so that its submit finds it and adds nothing.
+-- is not known may be on its way still: with a generation it is noted as ended, so that its submit finds it and adds
+-- nothing; or Redis forgot it, and a worker has it in hand, who is told too.
 -- KEYS job
 -- ARGV job id, last event, tenant ('' for any), generation of the log of one that is not known ('' leaves it unknown)
 -- Returns 'cancelled', 'cancelling', 'ended' when it was over, or 'unknown': also when it is another tenant's.
@@ -11,6 +12,7 @@ if not fields[1] and generation ~= '' then
   redis.call('DEL', log_key(id))
   redis.call('HSET', job, 'events', 0, 'generation', generation, 'cancelled', '1')
   end_job(job, id, last_event, ENDED_TTL_SECONDS)
+  ring('cancelled', id)
   return 'unknown'
 end
 if not fields[1] or (tenant ~= '' and fields[3] ~= tenant) then return 'unknown' end
