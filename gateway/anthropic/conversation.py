@@ -1,13 +1,16 @@
 """A conversation of Anthropic's blocks as chats know it. Pure.
 
 A result of a tool is a block of the person's turn there and a message of its own here; turns of one side that follow
-each other are one turn. What a model thought before earlier answers is not shown to it again.
+each other are one turn. What a model thought before earlier answers is not shown to it again. An image that a tool gave
+back stands at the beginning of the person's message behind the results, since those are texts in chats, and both places
+bear its number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, groupby
 
 import orjson
 
@@ -25,6 +28,8 @@ from jan.errors import InvalidArgumentError
 
 _BETWEEN_TEXTS = "\n\n"
 _FAILED = "Error: "
+_SHOWN_BELOW = "(See image {number} below.)"
+_NUMBERED = "Image {number}:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +82,23 @@ def without_begun_answer(messages: Sequence[Message]) -> tuple[Sequence[Message]
 
 
 def image_names(messages: Sequence[Message]) -> list[str]:
-    """What errors call each image; the chat shows them in the same order."""
-    return [
-        f"messages[{place}].content[{index}].source"
-        for place, message in enumerate(messages)
-        for index, block in enumerate(message.content)
-        if isinstance(block, ImageBlock)
-    ]
+    """What errors call each image, in the order in which the chat shows them."""
+    named: list[str] = []
+    for _, turn in groupby(enumerate(messages), key=lambda placed: placed[1].role):
+        blocks = [
+            (f"messages[{place}].content[{index}]", block)
+            for place, message in turn
+            for index, block in enumerate(message.content)
+        ]
+        named += [
+            f"{name}.content[{index}].source"
+            for name, result in blocks
+            if isinstance(result, ToolResultBlock)
+            for index, block in enumerate(result.content)
+            if isinstance(block, ImageBlock)
+        ]
+        named += [f"{name}.source" for name, block in blocks if isinstance(block, ImageBlock)]
+    return named
 
 
 def _turns(messages: Sequence[Message]) -> list[_Turn]:
@@ -137,17 +152,34 @@ def _call(block: ToolUseBlock) -> JsonObject:
 
 def _user(blocks: Sequence[object]) -> list[JsonObject]:
     """What tools gave back comes first: chat templates expect it right behind the calls."""
-    told = [_result(block) for block in blocks if isinstance(block, ToolResultBlock)]
+    results = [block for block in blocks if isinstance(block, ToolResultBlock)]
+    numbers = count(1)
+    told = [_result(result, numbers) for result in results]
+    shown = [part for number, image in enumerate(_images(results), 1) for part in _numbered(number, image)]
     said = [block for block in blocks if isinstance(block, TextBlock | ImageBlock)]
-    if any(isinstance(block, ImageBlock) for block in said):
-        return [*told, {"role": "user", "content": [_part(block) for block in said]}]
+    if shown or any(isinstance(block, ImageBlock) for block in said):
+        return [*told, {"role": "user", "content": [*shown, *map(_part, said)]}]
     return [*told, {"role": "user", "content": _text(said)}] if said else told
 
 
-def _result(block: ToolResultBlock) -> JsonObject:
-    text = _text(block.content)
-    content = f"{_FAILED}{text}" if block.is_error else text
-    return {"role": "tool", "tool_call_id": block.tool_use_id, "content": content}
+def _images(results: Iterable[ToolResultBlock]) -> Iterator[ImageBlock]:
+    return (block for result in results for block in result.content if isinstance(block, ImageBlock))
+
+
+def _result(result: ToolResultBlock, numbers: Iterator[int]) -> JsonObject:
+    """A result; in the place of each image stands which one it is. numbers: of the images to come."""
+    told = [
+        _SHOWN_BELOW.format(number=next(numbers)) if isinstance(block, ImageBlock) else block.text
+        for block in result.content
+        if isinstance(block, TextBlock | ImageBlock)
+    ]
+    text = _BETWEEN_TEXTS.join(told)
+    content = f"{_FAILED}{text}" if result.is_error else text
+    return {"role": "tool", "tool_call_id": result.tool_use_id, "content": content}
+
+
+def _numbered(number: int, image: ImageBlock) -> list[JsonObject]:
+    return [{"type": "text", "text": _NUMBERED.format(number=number)}, _part(image)]
 
 
 def _part(block: TextBlock | ImageBlock) -> JsonObject:

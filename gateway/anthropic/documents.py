@@ -5,10 +5,18 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
+from typing import Any
 
 from gateway.responses.files import errors_about
 from gateway.runs.conversation import told_file
-from gateway.schemas.anthropic_blocks import ContentSource, DocumentBlock, Message, PdfSource, TextBlock
+from gateway.schemas.anthropic_blocks import (
+    ContentSource,
+    DocumentBlock,
+    Message,
+    PdfSource,
+    TextBlock,
+    ToolResultBlock,
+)
 from gateway.services.storage import StorageClient
 from jan.errors import InvalidArgumentError
 from jan.storage.v1 import texts_pb2
@@ -17,21 +25,28 @@ _PDF_NAME = "document.pdf"
 
 
 async def with_documents_read(storage: StorageClient, messages: Sequence[Message]) -> list[Message]:
-    """The messages with a text in the place of each document.
+    """The messages with a text in the place of each document, also of those that tools gave back.
 
     Raises InvalidArgumentError: a document has no text, or too much.
     """
-    return [await _read(storage, message, f"messages[{place}]") for place, message in enumerate(messages)]
+    return [
+        message.model_copy(update={"content": await _read(storage, message.content, f"messages[{place}]")})
+        for place, message in enumerate(messages)
+    ]
 
 
-async def _read(storage: StorageClient, message: Message, name: str) -> Message:
-    if not any(isinstance(block, DocumentBlock) for block in message.content):
-        return message
-    content = []
-    for place, block in enumerate(message.content):
-        with errors_about(f"{name}.content[{place}].source"):
-            content.append(await _told(storage, block) if isinstance(block, DocumentBlock) else block)
-    return message.model_copy(update={"content": content})
+async def _read(storage: StorageClient, blocks: Sequence[Any], name: str) -> list[Any]:
+    """Blocks with their documents read. name: what the request calls what holds them."""
+    return [await _with_text(storage, block, f"{name}.content[{place}]") for place, block in enumerate(blocks)]
+
+
+async def _with_text(storage: StorageClient, block: Any, name: str) -> Any:
+    if isinstance(block, ToolResultBlock):
+        return block.model_copy(update={"content": await _read(storage, block.content, name)})
+    if not isinstance(block, DocumentBlock):
+        return block
+    with errors_about(f"{name}.source"):
+        return await _told(storage, block)
 
 
 async def _told(storage: StorageClient, document: DocumentBlock) -> TextBlock:

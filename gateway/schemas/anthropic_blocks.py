@@ -117,10 +117,17 @@ class UrlSource(Sent):
         return self.url
 
 
+class Transformations(Sent):
+    """What may be done to an image before it is shown; one that is too large is made smaller here."""
+
+    oversized_image: Literal["downsize"] | None = None
+
+
 class ImageBlock(Block):
     """An image, for a model that sees."""
 
     type: Literal["image"]
+    transformations: Transformations | None = None
     source: Annotated[
         Annotated[Base64Source, Tag("BASE64")] | Annotated[UrlSource, Tag("URL")],
         Discriminator(tag_of),
@@ -210,14 +217,20 @@ class ToolUseBlock(Block):
     caller: Caller | None = None
 
 
+ResultBlock = Annotated[
+    Annotated[TextBlock, Tag("TEXT")] | Annotated[ImageBlock, Tag("IMAGE")] | Annotated[DocumentBlock, Tag("DOCUMENT")],
+    Discriminator(tag_of),
+]
+
+
 class ToolResultBlock(Block):
     """What a tool that the client ran gave back."""
 
     type: Literal["tool_result"]
     tool_use_id: ToolId
-    content: Annotated[list[Annotated[TextBlock, only("text")]], Field(max_length=MAX_PARTS), AS_BLOCKS] = Field(
-        default=[]
-    )
+    content: Annotated[
+        list[Annotated[ResultBlock, only("text", "image", "document")]], Field(max_length=MAX_PARTS), AS_BLOCKS
+    ] = Field(default=[])
     is_error: bool | None = None
 
 

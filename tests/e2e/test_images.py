@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import openai
 import pytest
+from anthropic import Anthropic
 from openai import OpenAI
 
 from tests.fixtures.eyes import BLUE, IMAGE_TOKENS, RED, asking, data_url, mmproj, png
@@ -75,6 +76,25 @@ def test_a_run_sees_an_uploaded_image(stack: Stack, seeing: str) -> None:
         assert run.status in {"completed", "incomplete"}, run.last_error
         assert run.usage is not None
         assert run.usage.prompt_tokens > IMAGE_TOKENS
+
+
+def test_an_image_that_a_tool_gave_back_is_seen(stack: Stack, seeing: str) -> None:
+    call: Any = {"type": "tool_use", "id": "t1", "name": "screenshot", "input": {}}
+    tools: Any = [{"name": "screenshot", "input_schema": {"type": "object"}}]
+
+    def read(client: Anthropic, *content: Any) -> int:
+        messages: Any = [
+            {"role": "user", "content": "Look at the screen."},
+            {"role": "assistant", "content": [call]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": [*content]}]},
+        ]
+        usage = client.messages.create(model=seeing, max_tokens=4, tools=tools, messages=messages).usage
+        return usage.input_tokens + (usage.cache_read_input_tokens or 0)
+
+    data = data_url(png(RED)).partition("base64,")[2]
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
+    with Anthropic(base_url=stack.url, api_key="unused", max_retries=0, timeout=50) as client:
+        assert read(client, image) - read(client, {"type": "text", "text": "Nothing."}) >= IMAGE_TOKENS
 
 
 def test_addresses_are_not_fetched_unless_that_is_allowed(stack: Stack, seeing: str) -> None:

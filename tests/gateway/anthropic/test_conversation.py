@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.anthropic.answer import MessageAnswer, Wishes
-from gateway.anthropic.conversation import conversation
+from gateway.anthropic.conversation import conversation, image_names
 from gateway.http.body import validate
 from gateway.schemas.anthropic_messages import CountTokensRequest
 from jan.errors import InvalidArgumentError
@@ -36,6 +36,10 @@ def assistant(*content: Any) -> dict[str, Any]:
 
 def text(said: str) -> dict[str, Any]:
     return {"type": "text", "text": said}
+
+
+def image(name: str) -> dict[str, Any]:
+    return {"type": "image", "source": {"type": "url", "url": f"https://example.com/{name}"}}
 
 
 def told(*messages: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
@@ -95,9 +99,36 @@ def test_turns_of_one_side_are_one_turn() -> None:
 
 
 def test_an_image_keeps_its_place_among_the_texts() -> None:
-    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO\nRw0="}}
-    [message] = told(user(text("Look:"), image))
+    source = {"type": "base64", "media_type": "image/png", "data": "iVBO\nRw0="}
+    [message] = told(user(text("Look:"), {"type": "image", "source": source, "transformations": {}}))
     assert message["content"][1] == {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0="}}
+
+
+def test_images_that_tools_gave_back_are_shown_behind_the_results_with_their_numbers() -> None:
+    second = CALL | {"id": "t2"}
+    seen = RESULT | {"content": [text("Before."), image("a"), text("After."), image("b")]}
+    blind = RESULT | {"tool_use_id": "t2", "content": [image("c")], "is_error": True}
+    sent = [user(image("z")), assistant(CALL, second), user(image("d"), blind), user(seen, text("And?"))]
+    chat = told(*sent)
+    assert [one["content"] for one in chat if one["role"] == "tool"] == [
+        "Error: (See image 1 below.)",
+        "Before.\n\n(See image 2 below.)\n\nAfter.\n\n(See image 3 below.)",
+    ]
+    assert chat[-1]["role"] == "user"
+    assert [
+        part["text"] if part["type"] == "text" else part["image_url"]["url"][-1] for part in chat[-1]["content"]
+    ] == [
+        *("Image 1:", "c", "Image 2:", "a", "Image 3:", "b"),
+        *("d", "And?"),
+    ]
+    body = validate({"model": "m", "messages": sent}, CountTokensRequest)
+    assert image_names(body.messages) == [
+        "messages[0].content[0].source",
+        "messages[2].content[1].content[0].source",
+        "messages[3].content[0].content[1].source",
+        "messages[3].content[0].content[3].source",
+        "messages[2].content[0].source",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from anthropic import AsyncAnthropic
 
-from tests.fixtures.gateway import Gateway
+from tests.fixtures.gateway import Gateway, write_model
+from tests.fixtures.storage import StorageServer
 from tests.fixtures.worker import ScriptedWorker
 from tests.gateway.anthropic.test_messages import MESSAGES, asked
 from tests.storage_service.extraction.making import pdf
@@ -46,6 +47,52 @@ async def test_its_text_is_shown_under_its_title(worker: ScriptedWorker, anthrop
     assert told == "What is it?\n\nFrom the garden.\nFile 'unnamed':\nPlums\n(End of the file.)"
     blocks = {"type": "content", "content": [{"type": "text", "text": "One"}, {"type": "text", "text": "Two"}]}
     assert "One\nTwo" in await shown(anthropic_client, worker, source=blocks)
+
+
+def given_back(*content: Any, **fields: Any) -> dict[str, Any]:
+    """A conversation in which a tool gave this back."""
+    call = {"type": "tool_use", "id": "t1", "name": "look", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": [*content]}
+    turns = [{"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+    return asked(messages=[{"role": "user", "content": [QUESTION]}, *turns], **fields)
+
+
+async def test_a_tool_may_give_back_documents(worker: ScriptedWorker, anthropic_client: AsyncAnthropic) -> None:
+    document = {"type": "document", "source": encoded(pdf("Pears and plums")), "title": "Fruit"}
+    asking = asyncio.create_task(anthropic_client.messages.create(**given_back(QUESTION, document)))
+    [*_, result] = (await worker.answer()).body["messages"]
+    await asking
+    assert result["role"] == "tool"
+    assert result["content"].startswith("What is it?\n\nFile 'Fruit':\n")
+    assert "Pears and plums" in result["content"]
+
+
+@pytest.mark.parametrize(
+    ("block", "named"),
+    [
+        ({"type": "document", "source": encoded(b"%PDF-1.4 nonsense")}, "messages[2].content[0].content[1].source: "),
+        ({"type": "document", "source": {"type": "url", "url": "https://a.org"}}, "content[0].content[1].source"),
+        ({"type": "search_result", "source": "a", "title": "b", "content": []}, "messages[2].content[0].content[1]"),
+        ({"type": "tool_reference", "tool_name": "a"}, "messages[2].content[0].content[1]"),
+        ({"type": "image", "source": {"type": "file", "file_id": "a"}}, "messages[2].content[0].content[1].source"),
+    ],
+)
+async def test_what_a_tool_gave_back_is_refused_by_name(gateway: Gateway, block: Any, named: str) -> None:
+    answer = await gateway.json("POST", MESSAGES, given_back(QUESTION, block), status=400)
+    assert named in answer["error"]["message"]
+
+
+@pytest.mark.parametrize("path", [MESSAGES, f"{MESSAGES}/count_tokens"])
+async def test_an_image_that_a_tool_gave_back_is_for_models_that_see(
+    storage_server: StorageServer, gateway: Gateway, path: str
+) -> None:
+    write_model(storage_server.janroot, "blind", engine="llamacpp", format="gguf", sources=[])
+    image = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
+    body = given_back(QUESTION, image, model="blind")
+    if path != MESSAGES:
+        del body["max_tokens"]
+    answer = await gateway.json("POST", path, body, status=400)
+    assert answer["error"]["message"].startswith("messages[2].content[0].content[1].source: Model 'blind' cannot see")
 
 
 @pytest.mark.parametrize(
