@@ -11,7 +11,7 @@ from gateway.completions.parameters import layered, stored_parameters
 from gateway.convert.json_fields import from_text
 from gateway.images.shown import Images
 from gateway.models.lookup import model_spec
-from gateway.queueing.failures import failure_of
+from gateway.queueing.failures import failure_of, used_of
 from gateway.responses.events import ResponseEvents
 from gateway.responses.objects import may_cut, response_object
 from gateway.runs import derived_ids, states
@@ -23,6 +23,7 @@ from gateway.services.inference import InferenceClient
 from jan.errors import JanError
 from jan.inference.v1 import jobs_pb2
 from jan.storage.v1 import messages_pb2, models_pb2, runs_pb2
+from jan.type.v1.usage_pb2 import Usage
 
 
 class UnstoredAnswer:
@@ -44,7 +45,7 @@ class UnstoredAnswer:
     def hear(self, event: jobs_pb2.JobEvent) -> bytes:
         """The events that one of the job's makes."""
         if (error := failure_of(event)) is not None:
-            return self._fail(error)
+            return self._fail(error, used_of(event))
         if event.WhichOneof("event") == "completed":
             return self._end(event.completed)
         frames = b""
@@ -60,8 +61,10 @@ class UnstoredAnswer:
         status = "completed" if self._run.status == states.COMPLETED else "incomplete"
         return response_object(self._run, self._events.output(status))
 
-    def _fail(self, error: JanError) -> bytes:
+    def _fail(self, error: JanError, used: Usage | None) -> bytes:
         self._run.status = states.FAILED
+        if used is not None:
+            self._run.usage.CopyFrom(used)
         self._run.last_error.CopyFrom(runs_pb2.RunError(code="server_error", message=error.message))
         return self._events.end(self.whole)
 

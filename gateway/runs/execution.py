@@ -15,6 +15,7 @@ import orjson
 from gateway.convert.json_fields import from_text, to_text
 from gateway.convert.runs import run_from_proto, status_name
 from gateway.images.shown import Images
+from gateway.queueing.failures import used_of
 from gateway.queueing.jobs import JobClient
 from gateway.runs import derived_ids, states
 from gateway.runs.calls import Calls
@@ -192,10 +193,10 @@ class RunExecution:
                     await self._complete(event.completed.usage)
                 case "failed":
                     await self._log.emit(*frames)
-                    await self._fail(JanError.from_detail(event.failed.error))
+                    await self._fail(JanError.from_detail(event.failed.error), used_of(event))
                 case "cancelled":
                     await self._log.emit(*frames)
-                    await self._cancel()
+                    await self._cancel(used_of(event))
         if batch and batch[-1].HasField("chunk"):
             await self._log.emit(*frames)
 
@@ -215,11 +216,11 @@ class RunExecution:
             await self._change(states.IN_PROGRESS)
         await self._log.emit(self._frame("in_progress"))
 
-    async def _fail(self, error: JanError) -> None:
+    async def _fail(self, error: JanError, usage: Usage | None = None) -> None:
         last_error = _run_error(error)
         if self._turn is not None:
-            self._turn.fail(last_error)
-        await self._end(states.FAILED, None, last_error=last_error)
+            self._turn.fail(last_error, usage)
+        await self._end(states.FAILED, usage, last_error=last_error)
 
     async def _complete(self, usage: Usage) -> None:
         turn = self._turn or await self._begin()
@@ -240,19 +241,20 @@ class RunExecution:
         frames = await turn.store_message()
         await self._change(states.REQUIRES_ACTION, usage, required_action=calls.required_action, steps=[calls.step])
         if self._run.status != states.REQUIRES_ACTION:  # somebody cancelled it meanwhile
-            await self._cancel()
+            await self._cancel(usage)
             return
         await self._log.close(*frames, self._frame("requires_action"))
         self._ended = True
 
-    async def _cancel(self) -> None:
+    async def _cancel(self, usage: Usage | None = None) -> None:
+        """End the run as cancelled or expired. usage: what the round cost so far; None when nobody knows."""
         if self._expired:
             status, step_status, reason = states.EXPIRED, runs_pb2.RUN_STEP_STATUS_EXPIRED, "run_expired"
         else:
             status, step_status, reason = states.CANCELLED, runs_pb2.RUN_STEP_STATUS_CANCELLED, "run_cancelled"
         if self._turn is not None:
-            self._turn.cut(reason, step_status, None)
-        await self._end(status, None)
+            self._turn.cut(reason, step_status, usage)
+        await self._end(status, usage)
 
     async def _end(
         self,

@@ -74,15 +74,17 @@ class Turn:
         for answer in self._answers:
             answer.complete(usage if answer is self._answers[-1] else None)
 
-    def fail(self, error: runs_pb2.RunError) -> None:
-        """The round broke; what was said and called is kept, and its steps say why."""
-        self.cut("run_failed", runs_pb2.RUN_STEP_STATUS_FAILED, None)
+    def fail(self, error: runs_pb2.RunError, usage: Usage | None = None) -> None:
+        """The round broke; what was said and called is kept, and its steps say why. usage: see `cut`."""
+        self.cut("run_failed", runs_pb2.RUN_STEP_STATUS_FAILED, usage)
         for part in (*self._answers, self.calls):
             if part is not None and part.step.status == runs_pb2.RUN_STEP_STATUS_FAILED:
                 part.step.last_error.CopyFrom(error)
 
     def cut(self, reason: str, status: StepStatus, usage: Usage | None) -> None:
         """The round ended early; what was said and called is kept. reason: OpenAI's, for the message.
+
+        usage: what the round cost; None when nobody knows.
 
         What a response's model began something else behind is whole.
         """

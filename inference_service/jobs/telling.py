@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from inference_service.answers.shapes import Usage
 from jan.inference.v1 import jobs_pb2
 from jan.queue.publisher import PublishedLog
 from jan.type.v1.error_pb2 import ErrorDetail
 from jan.type.v1.usage_pb2 import Usage as UsageProto
-
-_CANCELLED: Final = jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled()).SerializeToString()
 
 
 class Telling:
@@ -51,12 +48,11 @@ class Telling:
 
     async def fail(self, detail: ErrorDetail) -> None:
         """End with an error. Raises LeaseLostError."""
-        failed = jobs_pb2.JobEvent(failed=jobs_pb2.Failed(error=detail))
-        await self._break_off(failed.SerializeToString())
+        await self._break_off(jobs_pb2.JobEvent(failed=jobs_pb2.Failed(error=detail, usage=self._used())))
 
     async def cancelled(self) -> None:
         """End because somebody asked for it. Raises LeaseLostError."""
-        await self._break_off(_CANCELLED)
+        await self._break_off(jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled(usage=self._used())))
 
     async def rest(self) -> None:
         """Return when all that was told stands in the log. Raises LeaseLostError."""
@@ -66,9 +62,16 @@ class Telling:
         """Tell nothing more."""
         self._log.close()
 
-    async def _break_off(self, event: bytes) -> None:
-        spent_tokens = self._prompt_tokens + self._heard_tokens if self._was_asked else 0
-        await self._end([event], spent_tokens, is_whole=False)
+    def _used(self) -> UsageProto:
+        """What was used of an answer that is broken off: its tenant is charged for it, and its client told."""
+        if not self._was_asked:
+            return UsageProto()
+        return UsageProto(prompt_tokens=self._prompt_tokens, completion_tokens=self._heard_tokens)
+
+    async def _break_off(self, event: jobs_pb2.JobEvent) -> None:
+        used = self._used()
+        spent_tokens = used.prompt_tokens + used.completion_tokens
+        await self._end([event.SerializeToString()], spent_tokens, is_whole=False)
 
     async def _end(self, events: list[bytes], spent_tokens: int | None, *, is_whole: bool) -> None:
         if self.is_ending:

@@ -9,6 +9,7 @@ import pytest
 from openai import APIStatusError, AsyncOpenAI, BadRequestError, omit
 
 from jan.errors import UnavailableError
+from jan.type.v1.usage_pb2 import Usage
 from tests.fixtures.gateway import MODEL_ID, Gateway
 from tests.fixtures.worker import ScriptedWorker
 from tests.gateway.responses.test_responses import respond
@@ -175,9 +176,11 @@ async def test_a_cancelled_response_keeps_what_was_said(worker: ScriptedWorker, 
         await openai_client.responses.delete(response.id)
     await until_status(openai_client, response, "in_progress")
     cancelling = asyncio.create_task(openai_client.responses.cancel(response.id))
-    await job.until_cancelled()
+    await job.until_cancelled(Usage(prompt_tokens=40, completion_tokens=2))
     cancelled = await cancelling
     assert (cancelled.status, cancelled.output_text) == ("cancelled", "Hel")
+    assert cancelled.usage is not None
+    assert (cancelled.usage.input_tokens, cancelled.usage.output_tokens) == (40, 2)
     assert await openai_client.responses.cancel(response.id) == cancelled
 
 

@@ -19,6 +19,7 @@ from gateway.runs import executor as executor_module
 from gateway.runs.turn import Turn
 from jan import keys
 from jan.errors import InvalidArgumentError, StorageFullError, UnavailableError
+from jan.type.v1.usage_pb2 import Usage
 from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
@@ -226,6 +227,30 @@ async def test_a_cancel_between_acceptance_and_the_first_word_ends_the_run(
     assert (step["status"], step["usage"]) == ("cancelled", NO_USAGE)
     assert step["created_at"] >= run["created_at"]
     await gateway.json("POST", f"/v1/threads/{thread_id}/messages", {"role": "user", "content": "again"})
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+@pytest.mark.parametrize("calls", [True, False])
+async def test_a_run_that_is_broken_off_tells_what_was_used(
+    gateway: Gateway, worker: ScriptedWorker, end: str, *, calls: bool
+) -> None:
+    thread_id = await new_thread(gateway, "Hi")
+    tools = [{"type": "function", "function": {"name": "weather"}}] if calls else []
+    run = await start(gateway, thread_id, tools=tools)
+    job = await worker.take()
+    await job.begin()
+    await (job.call(0, "weather", "{") if calls else job.say("One", " two"))
+    used = Usage(prompt_tokens=40, completion_tokens=2)
+    if end == "failed":
+        await job.fail(UnavailableError("The engine broke."), used)
+    else:
+        await gateway.json("POST", f"/v1/threads/{thread_id}/runs/{run['id']}/cancel")
+        await job.until_cancelled(used)
+    ended = await until_ended(gateway, run)
+    told = {"prompt_tokens": 40, "completion_tokens": 2, "total_tokens": 42}
+    assert (ended["status"], ended["usage"]) == (end, told)
+    [step] = (await gateway.json("GET", f"/v1/threads/{thread_id}/runs/{run['id']}/steps"))["data"]
+    assert (step["status"], step["usage"]) == (end, told)
 
 
 @pytest.mark.parametrize("cause", ["cancel", "expiry"])

@@ -17,6 +17,7 @@ from jan.queue.bell import Bell, Signal, SignalKind
 from jan.queue.jobs import CancelOutcome, JobQueue, TakenJob, queue_name
 from jan.queue.leases import Lease, LeaseKind, LeaseState
 from jan.queue.scripts import Scripts
+from jan.type.v1.usage_pb2 import Usage
 from tests.inference_service.bench import Bench, remote
 from tests.inference_service.scripted_engine import ScriptedEngine
 from tests.inference_service.scripted_words import text
@@ -100,15 +101,20 @@ async def test_a_cancelled_job_is_charged_for_its_prompt_and_what_the_engine_sai
         )
         await scripted.until_active(1)
         await bench.queue.cancel(job)
-        assert (await bench.read(job)).end == "cancelled"
-    assert 5000 <= await charged(bench, "remote") < 5010
+        said = await bench.read(job)
+        assert said.end == "cancelled"
+    used = said.events[-1].cancelled.usage
+    assert used.prompt_tokens == 5000
+    assert await charged(bench, "remote") == 5000 + used.completion_tokens < 5010
 
 
 async def test_a_refused_job_is_charged_for_its_prompt(bench: Bench, scripted: ScriptedEngine) -> None:
     messages = [{"role": "user", "content": "word " * 2000}]
     costs = {"cost_tokens": 1_000_000, "prompt_tokens": 5000}
     async with bench.worker():
-        assert (await bench.ask(remote(scripted.url), {"messages": messages}, **costs)).end == "failed"
+        said = await bench.ask(remote(scripted.url), {"messages": messages}, **costs)
+    assert said.end == "failed"
+    assert said.events[-1].failed.usage == Usage(prompt_tokens=5000)
     assert await charged(bench, "remote") == 5000
 
 
@@ -116,6 +122,8 @@ async def test_a_job_that_reached_no_engine_costs_nothing(bench: Bench) -> None:
     async with bench.worker():
         said = await bench.ask(ModelSpec(id="m", engine="openai"), cost_tokens=1_000_000, prompt_tokens=5000)
     assert said.end == "failed"
+    assert said.events[-1].failed.HasField("usage")
+    assert said.events[-1].failed.usage == Usage()
     assert await charged(bench, "m") == 0
 
 
