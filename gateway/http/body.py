@@ -8,43 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import jiter
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
+from gateway.http.refusals import MAX_ECHO, refusal_of
 from jan.errors import InvalidArgumentError, UnsupportedMediaTypeError
 
 MAX_JSON_BYTES = 32 * 1024 * 1024
 # A body of that size passes in this time at 9 Mbit/s; who sends a byte a second is let go.
 BODY_SECONDS = 30.0
-# How much of a stranger's text an error repeats.
-MAX_ECHO = 200
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-
-_UNKNOWN = "extra_forbidden"
-# What pydantic puts in front of a message that is a schema's own.
-_OUR_OWN = "Value error, "
-# pydantic's reasons that OpenAI has a code for.
-_CODES = {
-    "missing": "missing_required_parameter",
-    "greater_than": "integer_below_min_value",
-    "greater_than_equal": "integer_below_min_value",
-    "less_than": "integer_above_max_value",
-    "less_than_equal": "integer_above_max_value",
-    "string_too_long": "string_above_max_length",
-    "string_too_short": "empty_string",
-    "too_long": "array_above_max_length",
-    "too_short": "empty_array",
-    "literal_error": "invalid_value",
-    _UNKNOWN: "unknown_parameter",
-    **{code: code for code in ("invalid_function_parameters", "unsupported_content", "unsupported_parameter")},
-}
 
 
 async def read_body(request: web.Request, model: type[ModelT]) -> ModelT:
@@ -73,15 +51,7 @@ def validate(value: dict[str, Any], model: type[ModelT]) -> ModelT:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        first = _at_fault(error.errors(include_url=False, include_context=False, include_input=False))
-        param = _param(first["loc"], is_sent=first["type"] == _UNKNOWN)[:MAX_ECHO]
-        told = first["msg"].removeprefix(_OUR_OWN)
-        reason = f"Invalid '{param}': {told}." if param else f"{told}."
-        raise InvalidArgumentError(
-            f"Unknown parameter: '{param}'." if first["type"] == _UNKNOWN else reason,
-            param=param,
-            code=_CODES.get(first["type"], "invalid_type" if first["type"].endswith("_type") else "invalid_value"),
-        ) from None
+        raise refusal_of(error) from None
 
 
 def json_response(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -141,26 +111,3 @@ def _holds_infinity(value: Any) -> bool:
 
 def _beyond_64_bits() -> InvalidArgumentError:
     return InvalidArgumentError("The JSON body of your request holds a number beyond 64 bits.")
-
-
-def _at_fault(errors: Sequence[ErrorDetails]) -> ErrorDetails:
-    """The first error; but where a field is missing beside one that nobody knows, it was misspelt."""
-    first = errors[0]
-    if first["type"] != "missing":
-        return first
-    beside = (one for one in errors if one["type"] == _UNKNOWN and one["loc"][:-1] == first["loc"][:-1])
-    return next(beside, first)
-
-
-def _param(location: tuple[int | str, ...], *, is_sent: bool) -> str:
-    """`messages[0].role` from pydantic's location, without the names of union branches.
-
-    is_sent: the last part is a name out of the request, so it is told however it looks.
-    """
-    path = ""
-    for place, part in enumerate(location, 1):
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif (part.isidentifier() and part[0].islower()) or (is_sent and place == len(location)):
-            path += f".{part}" if path else part
-    return path

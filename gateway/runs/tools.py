@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from gateway.http.body import validate
 from gateway.runs.file_search import FILE_SEARCH
-from gateway.schemas.chat_tools import ChatTool, NamedTool, Tools
+from gateway.schemas.chat_tools import ChatTools, NamedTool, Tools
 from gateway.schemas.common import RequestModel
 from gateway.schemas.runs import NamedRunTool, RunToolChoice
 from jan.errors import InvalidArgumentError
@@ -18,7 +16,7 @@ from jan.errors import InvalidArgumentError
 class _Functions(RequestModel):
     """What models are told of: functions, whose schemas are bounded (docs/security.md S25)."""
 
-    tools: Annotated[list[ChatTool], Field(max_length=128)]
+    tools: ChatTools
 
 
 def check_tools(tools: Sequence[dict[str, Any]], choice: RunToolChoice | None) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.common import COUNTABLE, MAX_PARTS, JsonObject, RequestModel, Text
+from gateway.schemas.common import COUNTABLE, MAX_PARTS, JsonObject, RequestModel, Text, missing
 
 ToolId = Annotated[str, StringConstraints(pattern="^[a-zA-Z0-9_-]{1,128}$")]
 ToolName = Annotated[str, StringConstraints(pattern="^[a-zA-Z0-9_-]{1,128}$")]
@@ -59,7 +59,7 @@ def only(*known: str) -> BeforeValidator:
     def check(block: Any) -> Any:
         kind = block.get("type") if isinstance(block, dict) else ""
         if not isinstance(kind, str):
-            raise PydanticCustomError("missing", "Its 'type' is missing")
+            raise missing("type")
         if kind and kind not in known:
             raise refused("Type '{kind}' is not supported here by this server", kind=kind[:64])
         return block

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.schemas.anthropic_blocks import Block, Sent, ToolName, only, tag_of
-from gateway.schemas.chat_tools import ChatFunction, ChatTool, NamedFunction, NamedTool
+from gateway.schemas.chat_tools import ONE_OF_A_NAME, ChatFunction, ChatTool, NamedFunction, NamedTool
 from gateway.schemas.common import JsonObject, Text
 from gateway.schemas.response_format import check_schema
 
@@ -48,7 +48,7 @@ class ClientTool(Block):
         return ChatTool(type="function", function=function)
 
 
-Tools = Annotated[list[Annotated[ClientTool, BeforeValidator(_only_custom)]], Field(max_length=128)]
+Tools = Annotated[list[Annotated[ClientTool, BeforeValidator(_only_custom)]], Field(max_length=128), ONE_OF_A_NAME]
 
 
 class FreeChoice(Sent):

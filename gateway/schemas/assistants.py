@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from gateway.models.lookup import ANY_MODEL
 from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Temperature, TopP
 from gateway.schemas.response_format import ResponseFormat
-from gateway.schemas.tools import RESOURCES_PARTLY, FileReference, Tool, ToolResources
+from gateway.schemas.tools import ONE_OF_A_NAME, RESOURCES_PARTLY, FileReference, Tool, ToolResources
 from jan.errors import InvalidArgumentError
 from jan.ids import ModelId
 
@@ -51,7 +51,7 @@ class AssistantFields(RequestModel):
     name: Annotated[str, StringConstraints(max_length=256), NO_NUL] | None = None
     description: Annotated[str, StringConstraints(max_length=512), NO_NUL] | None = None
     instructions: Instructions | None = None
-    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tools: Annotated[list[Tool], Field(max_length=128), ONE_OF_A_NAME] | None = None
     tool_resources: ToolResources | None = None
     metadata: Metadata | None = None
     temperature: Temperature | None = None

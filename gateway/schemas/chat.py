@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from gateway.schemas.chat_messages import Conversation, check_eyes, for_engine
-from gateway.schemas.chat_tools import ChatFunction, ChatTools, FunctionChoice, ToolChoice, Tools
+from gateway.schemas.chat_tools import ONE_OF_A_NAME, ChatFunction, ChatTools, FunctionChoice, ToolChoice, Tools
 from gateway.schemas.common import JsonObject, Metadata, RequestModel
 from gateway.schemas.response_format import ResponseFormat
 from gateway.schemas.sampling import Sampling
@@ -65,7 +65,7 @@ class ChatCompletionRequest(Sampling):
     tools: ChatTools | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    functions: Annotated[list[ChatFunction], Field(max_length=128)] | None = None
+    functions: Annotated[list[ChatFunction], Field(max_length=128), ONE_OF_A_NAME] | None = None
     function_call: FunctionChoice | None = None
     modalities: list[Literal["text", "audio"]] | None = None
     audio: Any = None

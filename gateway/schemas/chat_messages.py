@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.common import COUNTABLE, JsonObject, RequestModel, Text
+from gateway.http.refusals import FIELD
+from gateway.schemas.common import COUNTABLE, JsonObject, RequestModel, Text, missing
 from jan.errors import InvalidArgumentError
 
 _UNREADABLE = {
@@ -49,7 +50,7 @@ class Part(RequestModel):
     @model_validator(mode="after")
     def _has_its_image(self) -> Self:
         if self.type == _IMAGE and self.image_url is None:
-            raise PydanticCustomError("missing", "A part of type 'image_url' needs 'image_url'")
+            raise missing(_IMAGE)
         return self
 
     @property
@@ -104,12 +105,14 @@ class ChatMessage(RequestModel):
         if self.audio:
             raise PydanticCustomError("unsupported_content", "'audio' of an earlier answer is not kept on this server")
         called = self.tool_calls or self.function_call or self.refusal
+        if self.content is None and not (self.role == "assistant" and called):
+            raise missing("content")
         if not self.content and not (self.role == "assistant" and called):
-            raise ValueError("a message needs content")
+            raise PydanticCustomError("too_short", "It needs a part at least", {FIELD: "content"})
         if self.role == "tool" and not self.tool_call_id:
-            raise ValueError("a tool message needs tool_call_id")
+            raise missing("tool_call_id")
         if self.role == "function" and not self.name:
-            raise ValueError("a function message needs the function's name")
+            raise missing("name")
         return self
 
     @property

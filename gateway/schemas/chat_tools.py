@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.common import JsonObject, RequestModel, Text
+from gateway.schemas.common import JsonObject, RequestModel, Text, once
 from gateway.schemas.response_format import check_schema
 from gateway.schemas.strict_schema import check_strict
 from jan.errors import InvalidArgumentError
@@ -89,7 +89,14 @@ def _no_custom_tool(value: Any) -> Any:
 NO_CUSTOM = BeforeValidator(_no_custom_tool)
 """For tools and choices of them: OpenAI's custom tools take free text, which no engine here can bind."""
 
-ChatTools = Annotated[list[Annotated[ChatTool, NO_CUSTOM]], Field(max_length=128)]
+ONE_OF_A_NAME = once(lambda tool: tool.name, ".name")
+"""For lists of functions."""
+
+ChatTools = Annotated[
+    list[Annotated[ChatTool, NO_CUSTOM]],
+    Field(max_length=128),
+    once(lambda tool: tool.function.name, ".function.name"),
+]
 ToolChoice = Annotated[Literal["none", "auto", "required"] | NamedTool | AllowedToolsChoice, NO_CUSTOM]
 FunctionChoice = Literal["none", "auto"] | NamedFunction
 

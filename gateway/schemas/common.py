@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
+
+from gateway.http.refusals import FIELD
 
 MetadataKey = Annotated[str, StringConstraints(max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
@@ -73,6 +76,29 @@ def one_of(*names: str) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+def missing(name: str) -> PydanticCustomError:
+    """The error of an object without a field that it needs in its case; for validators of the whole object."""
+    return PydanticCustomError("missing", "It is missing", {FIELD: name})
+
+
+def once(name_of: Callable[[Any], str | None], place: str) -> AfterValidator:
+    """For lists of tools: of two that go by one name nobody could tell which one a call means.
+
+    place: where a tool has its name, as `.function.name`.
+    """
+
+    def check(tools: list[Any]) -> list[Any]:
+        seen: set[str] = set()
+        for number, name in enumerate(map(name_of, tools)):
+            if name is not None and name in seen:
+                context = {"name": name, FIELD: f"[{number}]{place}"}
+                raise PydanticCustomError("invalid_value", "Another tool goes by the name '{name}'", context)
+            seen |= {name} if name is not None else set()
+        return tools
+
+    return AfterValidator(check)
 
 
 class SentObject(RequestModel):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
 
-from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Text
+from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Text, missing
 from gateway.schemas.tools import FileReference
 
 Detail = Literal["auto", "low", "high"]
@@ -54,7 +53,7 @@ class ContentPart(RequestModel):
     @model_validator(mode="after")
     def _has_its_value(self) -> Self:
         if getattr(self, self.type) is None:
-            raise PydanticCustomError("missing", "A part of type '{type}' needs '{type}'", {"type": self.type})
+            raise missing(self.type)
         return self
 
     def as_stored(self) -> JsonObject:

@@ -9,7 +9,7 @@ import orjson
 from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.common import JsonObject, RequestModel
+from gateway.schemas.common import JsonObject, RequestModel, missing
 from gateway.schemas.strict_schema import check_strict
 
 MAX_SCHEMA_BYTES = 64 * 1024
@@ -51,7 +51,7 @@ class ResponseFormat(RequestModel):
     @model_validator(mode="after")
     def _has_its_schema(self) -> Self:
         if self.type == "json_schema" and self.json_schema is None:
-            raise ValueError("json_schema is needed for this type")
+            raise missing("json_schema")
         return self
 
 

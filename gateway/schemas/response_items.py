@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.common import COUNTABLE, MAX_PARTS, NO_NUL, RequestModel, Text
+from gateway.schemas.common import COUNTABLE, MAX_PARTS, NO_NUL, RequestModel, Text, missing
 from gateway.schemas.compactions import unpack
 from jan.errors import InvalidArgumentError
 
@@ -58,7 +58,7 @@ class TextPart(RequestModel):
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if (self.refusal if self.type == "refusal" else self.text) is None:
-            raise PydanticCustomError("missing", "A part of this type needs its text")
+            raise missing("refusal" if self.type == "refusal" else "text")
         return self
 
     @property
@@ -78,7 +78,9 @@ class ImagePart(RequestModel):
     @model_validator(mode="after")
     def _says_where_it_is(self) -> Self:
         if (self.image_url is None) == (self.file_id is None):
-            raise PydanticCustomError("missing", "An image needs one of 'image_url' and 'file_id'")
+            raise PydanticCustomError(
+                "missing", "An image needs one of {names}", {"names": "'image_url' and 'file_id'"}
+            )
         return self
 
 
@@ -101,9 +103,9 @@ class FilePart(RequestModel):
             message = "Files are not fetched for a model: send 'file_data' or 'file_id', not 'file_url'"
             raise PydanticCustomError("unsupported_content", message)
         if (self.file_id is None) == (self.file_data is None):
-            raise PydanticCustomError("missing", "A file needs one of 'file_id' and 'file_data'")
+            raise PydanticCustomError("missing", "A file needs one of {names}", {"names": "'file_id' and 'file_data'"})
         if self.file_data is not None and not self.filename:
-            raise PydanticCustomError("missing", "The data of a file needs its 'filename'")
+            raise missing("filename")
         if self.file_data is not None and self._decoded() is None:
             raise PydanticCustomError("invalid_value", "'file_data' must be base64, or a data: URL of it")
         return self

@@ -13,7 +13,15 @@ from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from gateway.schemas.chat import StreamOptions, unsupported
-from gateway.schemas.chat_tools import AllowedTools, AllowedToolsChoice, ChatFunction, ChatTool, NamedTool, Tools
+from gateway.schemas.chat_tools import (
+    ONE_OF_A_NAME,
+    AllowedTools,
+    AllowedToolsChoice,
+    ChatFunction,
+    ChatTool,
+    NamedTool,
+    Tools,
+)
 from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Temperature, TopP
 from gateway.schemas.response_format import JsonSchemaFormat
 from gateway.schemas.response_items import Items
@@ -177,7 +185,7 @@ class CreateResponse(RequestModel):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     max_output_tokens: TokenLimit | None = None
     text: TextOptions | None = None
-    tools: Annotated[list[Annotated[FunctionTool, ONLY_FUNCTIONS]], Field(max_length=128)] | None = None
+    tools: Annotated[list[Annotated[FunctionTool, ONLY_FUNCTIONS]], Field(max_length=128), ONE_OF_A_NAME] | None = None
     tool_choice: ResponseToolChoice | None = None
     parallel_tool_calls: bool | None = None
     max_tool_calls: Annotated[int, Field(ge=1)] | None = None

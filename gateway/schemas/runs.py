@@ -9,10 +9,10 @@ from pydantic_core import PydanticCustomError
 
 from gateway.schemas.assistants import Instructions, ReasoningEffort, ResponseFormatOption
 from gateway.schemas.chat_tools import NamedFunction
-from gateway.schemas.common import COUNTABLE, NO_NUL, Metadata, RequestModel, Temperature, TopP
+from gateway.schemas.common import COUNTABLE, NO_NUL, Metadata, RequestModel, Temperature, TopP, missing
 from gateway.schemas.messages import CreateMessage
 from gateway.schemas.threads import CreateThread
-from gateway.schemas.tools import RESOURCES_PARTLY, Tool, ToolResources
+from gateway.schemas.tools import ONE_OF_A_NAME, RESOURCES_PARTLY, Tool, ToolResources
 
 # OpenAI's bound on what a run is given back, and more calls than one answer makes.
 MAX_OUTPUT_LENGTH = 512 * 1024
@@ -29,7 +29,7 @@ class TruncationStrategy(RequestModel):
     @model_validator(mode="after")
     def _counts_its_messages(self) -> Self:
         if self.type == "last_messages" and self.last_messages is None:
-            raise ValueError("last_messages is needed for this type")
+            raise missing("last_messages")
         return self
 
 
@@ -42,7 +42,7 @@ class NamedRunTool(RequestModel):
     @model_validator(mode="after")
     def _names_its_function(self) -> Self:
         if self.type == "function" and self.function is None:
-            raise PydanticCustomError("missing", "A choice of type 'function' needs 'function'")
+            raise missing("function")
         return self
 
 
@@ -55,7 +55,7 @@ class RunRequest(RequestModel):
     assistant_id: str
     model: str | None = None
     instructions: Instructions | None = None
-    tools: Annotated[list[Tool], Field(max_length=20)] | None = None
+    tools: Annotated[list[Tool], Field(max_length=20), ONE_OF_A_NAME] | None = None
     metadata: Metadata | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None

@@ -39,7 +39,7 @@ class TokenizeRequest(RequestModel):
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Self:
         if sum(value is not None for value in (self.messages, self.prompt, self.content)) != 1:
-            raise PydanticCustomError("missing_required_parameter", "Send one of messages, prompt and content")
+            raise PydanticCustomError("missing", "Send one of {names}", {"names": "messages, prompt and content"})
         return self
 
     def check_supported(self) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.common import NO_NUL, JsonObject, SentObject, Text
+from gateway.schemas.common import NO_NUL, JsonObject, SentObject, Text, missing, once
 
 FileReference = Annotated[str, StringConstraints(min_length=1, max_length=256), NO_NUL]
 """The id of an uploaded file or a vector store, as other objects mention it."""
@@ -50,12 +50,20 @@ class Tool(SentObject):
     @model_validator(mode="after")
     def _has_its_function(self) -> Self:
         if self.type == "function" and self.function is None:
-            raise PydanticCustomError("missing", "A tool of type 'function' needs 'function'")
+            raise missing("function")
         return self
 
     def as_sent(self) -> JsonObject:
         """Without null: it means absent, and OpenAI's tools have none."""
         return self.model_dump(exclude_unset=True, exclude_none=True)
+
+
+def _function_name(tool: Tool) -> str | None:
+    return tool.function.name if tool.type == "function" and tool.function is not None else None
+
+
+ONE_OF_A_NAME = once(_function_name, ".function.name")
+"""For lists of tools."""
 
 
 class CodeInterpreterResources(SentObject):

@@ -125,7 +125,7 @@ def test_errors_have_the_sdks_classes(seen: Seen, client: str) -> None:
 
     assert seen(client, "openai_chat", "errors") == {
         "model": error("NotFoundError", 404, "model_not_found", "model"),
-        "parameter": error("BadRequestError", 400, "integer_above_max_value", "temperature"),
+        "parameter": error("BadRequestError", 400, "decimal_above_max_value", "temperature"),
         "context": error("BadRequestError", 400, "context_length_exceeded", "messages"),
         "thread": error("NotFoundError", 404, None, None),
         "response": error("NotFoundError", 404, None, None),

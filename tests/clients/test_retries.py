@@ -102,7 +102,7 @@ def test_a_queue_that_gets_room_is_waited_for(saw: Saw) -> None:
 def test_what_is_wrong_is_sent_once(saw: Saw) -> None:
     failed = saw.part("wrong")
     assert {part: (error["status"], error["code"]) for part, error in failed.items()} == {
-        "parameter": (400, "integer_above_max_value"),
+        "parameter": (400, "decimal_above_max_value"),
         "thread": (404, None),
         "role": (400, "invalid_value"),
         "key": (422, "idempotency_key_reused"),

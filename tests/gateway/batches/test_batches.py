@@ -85,7 +85,7 @@ async def test_what_is_refused_stands_in_the_error_file(gateway: Gateway, worker
     assert told == {
         "no model": (404, "model_not_found"),
         "streamed": (400, "unsupported_parameter"),
-        "wrong": (400, "integer_above_max_value"),
+        "wrong": (400, "decimal_above_max_value"),
         "broken": (400, "context_length_exceeded"),
     }
 

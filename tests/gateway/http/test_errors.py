@@ -60,7 +60,7 @@ CASES = [
     Case("too deep", "POST", CHAT, 400, body=b'{"a":' + b"[" * 50_000),
     Case("another type", "POST", CHAT, 400, code="invalid_type", param="temperature", body=chat('"temperature":"1"')),
     Case("missing", "POST", CHAT, 400, code="missing_required_parameter", param="messages", body=b'{"model":"m"}'),
-    Case("too large", "POST", CHAT, 400, code="integer_above_max_value", param="top_p", body=chat('"top_p":2')),
+    Case("too large", "POST", CHAT, 400, code="decimal_above_max_value", param="top_p", body=chat('"top_p":2')),
     Case("too small", "POST", CHAT, 400, code="integer_below_min_value", param="n", body=chat('"n":0')),
     Case(
         "too many",

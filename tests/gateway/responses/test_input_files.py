@@ -85,7 +85,8 @@ async def test_a_conversation_keeps_documents(
 async def test_what_cannot_be_read(gateway: Gateway, file: dict[str, Any], status: int, code: str | None) -> None:
     body = {"model": MODEL_ID, "input": asking(**file)}
     told, error = await refusal(gateway.client, "POST", "/v1/responses", json=body)
-    assert (told, error["code"], error["param"]) == (status, code, "input[0].content[1]")
+    assert (told, error["code"]) == (status, code)
+    assert error["param"].startswith("input[0].content[1]")
     assert (await gateway.json("GET", "/v1/threads"))["data"] == []
 
 

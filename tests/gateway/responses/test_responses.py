@@ -220,7 +220,10 @@ async def test_an_input_that_was_taken_out_of_its_thread_is_not_listed(
         ({"reasoning": {"mode": "pro"}}, "reasoning.mode"),
         ({"reasoning": {"context": "all_turns"}}, "reasoning.context"),
         ({"tools": [FUNCTION | {"defer_loading": True}]}, "tools[0].defer_loading"),
-        ({"tools": [FUNCTION, FUNCTION | {"allowed_callers": ["programmatic"]}]}, "tools[1].allowed_callers"),
+        (
+            {"tools": [FUNCTION, FUNCTION | {"name": "other", "allowed_callers": ["programmatic"]}]},
+            "tools[1].allowed_callers",
+        ),
         ({"tools": [FUNCTION | {"output_schema": {}}]}, "tools[0].output_schema"),
         ({"input": [CALL | {"namespace": "web"}]}, "input[0].namespace"),
         ({"input": [CALL | {"caller": {"type": "program", "caller_id": "p"}}]}, "input[0].caller.type"),

@@ -201,7 +201,7 @@ async def test_a_person_is_told_by_either_name(gateway: Gateway, worker: Scripte
             "messages[0]",
             "unsupported_content",
         ),
-        ({"messages": [{"role": "function", "content": "a"}]}, "messages[0]", "invalid_value"),
+        ({"messages": [{"role": "function", "content": "a"}]}, "messages[0].name", "missing_required_parameter"),
     ],
 )
 async def test_what_cannot_be_honoured_is_refused_by_name(

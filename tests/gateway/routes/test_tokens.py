@@ -61,7 +61,7 @@ def _bytes(piece: str | list[int]) -> bytes:
         ({"messages": CHAT, "continue_final_message": True}, "continue_final_message"),
         ({"messages": CHAT, "add_special_tokens": True}, "add_special_tokens"),
         ({"content": "a", "parse_special": False}, "parse_special"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].image_url"),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content[0]"),
     ],
 )

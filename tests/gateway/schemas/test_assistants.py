@@ -11,6 +11,10 @@ from jan.errors import InvalidArgumentError
 FUNCTION = {"type": "function", "function": {"name": "add"}}
 
 
+def named(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
 def refused(body: dict[str, Any]) -> InvalidArgumentError:
     with pytest.raises(InvalidArgumentError) as caught:
         validate({"model": "m"} | body, CreateAssistant)
@@ -40,7 +44,7 @@ def refused(body: dict[str, Any]) -> InvalidArgumentError:
         ({"tools": {}}, "tools", "invalid_type"),
         ({"tools": [{}]}, "tools[0].type", "missing_required_parameter"),
         ({"tools": [{"type": "browser"}]}, "tools[0].type", "invalid_value"),
-        ({"tools": [{"type": "function"}]}, "tools[0]", "missing_required_parameter"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function", "missing_required_parameter"),
         ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name", "missing_required_parameter"),
         ({"tools": [{"type": "function", "function": {"name": "no spaces"}}]}, "tools[0].function.name", None),
         ({"tools": [{"type": "file_search", "file_search": {"max_num_results": 51}}]}, None, "integer_above_max_value"),
@@ -56,11 +60,11 @@ def refused(body: dict[str, Any]) -> InvalidArgumentError:
         ({"metadata": {"k": "v" * 513}}, "metadata.k", "string_above_max_length"),
         ({"metadata": {"k": 1}}, "metadata.k", "invalid_type"),
         ({"metadata": []}, "metadata", "invalid_type"),
-        ({"temperature": 2.1}, "temperature", "integer_above_max_value"),
-        ({"temperature": -1}, "temperature", "integer_below_min_value"),
+        ({"temperature": 2.1}, "temperature", "decimal_above_max_value"),
+        ({"temperature": -1}, "temperature", "decimal_below_min_value"),
         ({"temperature": "1"}, "temperature", "invalid_type"),
         ({"temperature": True}, "temperature", "invalid_type"),
-        ({"top_p": 1.1}, "top_p", "integer_above_max_value"),
+        ({"top_p": 1.1}, "top_p", "decimal_above_max_value"),
         ({"response_format": "json"}, "response_format", "invalid_type"),
         ({"response_format": {"type": "yaml"}}, "response_format.type", "invalid_value"),
         ({"reasoning_effort": "much"}, "reasoning_effort", "invalid_value"),
@@ -112,7 +116,12 @@ def test_models_that_are_not_here_may_be_named(model: str) -> None:
     [
         {field: None for field in CreateAssistant.model_fields if field != "model"},
         {"tools": [], "file_ids": [], "metadata": {}},
-        {"name": "n" * 256, "description": "d" * 512, "instructions": "i" * 256_000, "tools": [FUNCTION] * 128},
+        {
+            "name": "n" * 256,
+            "description": "d" * 512,
+            "instructions": "i" * 256_000,
+            "tools": [named(f"f{n}") for n in range(128)],
+        },
         {"name": "漢" * 256},  # characters count, not bytes
         {"temperature": 2, "top_p": 0, "reasoning_effort": "xhigh"},
         {"metadata": {f"{n:0>64}": "v" * 512 for n in range(16)}},

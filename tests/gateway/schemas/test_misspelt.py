@@ -13,7 +13,6 @@ from gateway.schemas.batches import CreateBatch
 from gateway.schemas.completions import CompletionRequest
 from gateway.schemas.embeddings import EmbeddingsRequest
 from gateway.schemas.files import read_fields
-from gateway.schemas.runs import CreateRun
 from gateway.schemas.uploads import CompleteUpload, CreateUpload
 from gateway.schemas.vector_stores import (
     CreateFileBatch,
@@ -191,10 +190,3 @@ def test_fields_of_a_form(fields: dict[str, str], param: str) -> None:
     with pytest.raises(InvalidArgumentError) as refusal:
         read_fields({"purpose": "assistants", **fields})
     assert (refusal.value.param, refusal.value.code) == (param, UNKNOWN)
-
-
-def test_a_schemas_own_words_are_told_as_they_are() -> None:
-    body = {"assistant_id": "jan", "truncation_strategy": {"type": "last_messages"}}
-    with pytest.raises(InvalidArgumentError) as caught:
-        validate(body, CreateRun)
-    assert caught.value.message == "Invalid 'truncation_strategy': last_messages is needed for this type."

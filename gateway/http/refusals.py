@@ -1,0 +1,109 @@
+"""What pydantic finds wrong with a request, as OpenAI's error: the field at fault, a code, and OpenAI's words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from jan.errors import InvalidArgumentError
+
+MAX_ECHO: Final = 200
+"""How much of a stranger's text an error repeats."""
+FIELD: Final = "field"
+"""In the context of an error that a schema raises itself: what of that which it checked is at fault, as `[1].name`."""
+
+_UNKNOWN: Final = "extra_forbidden"
+_MISSING: Final = "missing"
+# What pydantic puts in front of a message that is a schema's own.
+_OUR_OWN: Final = "Value error, "
+# pydantic's reasons that OpenAI has a code for.
+_CODES: Final = {
+    _MISSING: "missing_required_parameter",
+    "string_too_long": "string_above_max_length",
+    "string_too_short": "empty_string",
+    "too_long": "array_above_max_length",
+    "too_short": "empty_array",
+    "literal_error": "invalid_value",
+    **{code: code for code in ("invalid_function_parameters", "unsupported_content", "unsupported_parameter")},
+}
+# Where a number lies: the bound in pydantic's context, how OpenAI compares it, its code and its words.
+_BOUNDS: Final = {
+    "greater_than": ("gt", ">", "below_min", "below minimum"),
+    "greater_than_equal": ("ge", ">=", "below_min", "below minimum"),
+    "less_than": ("lt", "<", "above_max", "above maximum"),
+    "less_than_equal": ("le", "<=", "above_max", "above maximum"),
+}
+
+Path = Sequence[int | str]
+
+
+def refusal_of(error: ValidationError) -> InvalidArgumentError:
+    """The error that a client is told: of the first field at fault."""
+    fault = _at_fault(error.errors(include_url=False))
+    kind, context = fault["type"], fault.get("ctx", {})
+    param = _written(_path(fault))[:MAX_ECHO]
+    if kind == _UNKNOWN:
+        return InvalidArgumentError(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
+    if kind in _BOUNDS:
+        return _out_of_bounds(fault, param)
+    code = _CODES.get(kind, "invalid_type" if kind.endswith("_type") else "invalid_value")
+    if kind == _MISSING and (FIELD in context or not context):
+        return InvalidArgumentError(f"Missing required parameter: '{param}'.", param=param, code=code)
+    told = fault["msg"].removeprefix(_OUR_OWN)
+    return InvalidArgumentError(f"Invalid '{param}': {told}." if param else f"{told}.", param=param, code=code)
+
+
+def _out_of_bounds(fault: ErrorDetails, param: str) -> InvalidArgumentError:
+    name, sign, code, words = _BOUNDS[fault["type"]]
+    bound = fault["ctx"][name]
+    kind = "decimal" if isinstance(bound, float) else "integer"
+    got = f"{fault['input']}"[:MAX_ECHO]
+    message = (
+        f"Invalid '{param}': {kind} {words} value. Expected a value {sign} {_plain(bound)}, but got {got} instead."
+    )
+    return InvalidArgumentError(message, param=param, code=f"{kind}_{code}_value")
+
+
+def _plain(bound: Any) -> Any:
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
+
+
+def _at_fault(errors: Sequence[ErrorDetails]) -> ErrorDetails:
+    """The first error; but of a union's branches the one counts that came furthest, for that is the one meant.
+
+    Where a field is missing beside one that nobody knows, it was misspelt.
+    """
+    first = _path(errors[0])
+    fault = max((one for one in errors if _path(one)[: len(first)] == first), key=lambda one: len(_path(one)))
+    if fault["type"] != _MISSING:
+        return fault
+    beside = (one for one in errors if one["type"] == _UNKNOWN and one["loc"][:-1] == fault["loc"][:-1])
+    return next(beside, fault)
+
+
+def _path(error: ErrorDetails) -> Path:
+    """Where the fault lies, without the names of union branches.
+
+    A name that nobody knows comes out of the request, so it is told however it looks.
+    """
+    is_sent, last = error["type"] == _UNKNOWN, len(error["loc"])
+    path = [
+        part
+        for place, part in enumerate(error["loc"], 1)
+        if isinstance(part, int) or (part.isidentifier() and part[0].islower()) or (is_sent and place == last)
+    ]
+    return [*path, *filter(None, [error.get("ctx", {}).get(FIELD)])]
+
+
+def _written(path: Path) -> str:
+    """`messages[0].role`."""
+    return "".join(map(_step, path)).removeprefix(".")
+
+
+def _step(part: int | str) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    return part if part.startswith("[") else f".{part}"
