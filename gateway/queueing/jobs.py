@@ -87,7 +87,7 @@ class JobClient:
     async def followed(self, job_id: str, *, after: int = 0, generation: bytes = b"") -> AsyncIterator[JobEvents]:
         """Follow a job from just after an event, submitted or not yet; leaving does not end it.
 
-        generation: of the log that `after` is a number of; another log under this id is not gone on with.
+        generation: of the event `after`, or of the first one for 0, which what is read must go on with.
 
         Raises UnavailableError: the queue does not answer; or, out of whatever is done meanwhile and lets it through,
         too much was left unread.
@@ -99,7 +99,7 @@ class JobClient:
             except (RedisError, OSError) as error:
                 raise _unavailable(error) from None
             try:
-                yield JobEvents(self._queue, subscription)
+                yield JobEvents(self._queue, self._follower, subscription)
             except SlowReaderError:
                 raise _too_slow() from None
 
@@ -231,8 +231,9 @@ class JobClient:
 class JobEvents:
     """What one job says, in order, each event once."""
 
-    def __init__(self, queue: JobQueue, subscription: LogSubscription) -> None:
+    def __init__(self, queue: JobQueue, follower: LogFollower, subscription: LogSubscription) -> None:
         self._queue = queue
+        self._follower = follower
         self._subscription = subscription
         self.ended = False
         self.room: Room | None = None
@@ -284,6 +285,7 @@ class JobEvents:
     async def _check_alive(self) -> None:
         try:
             known = await self._queue.is_known(self._subscription.log_id)
+            known = known and await self._follower.holds(self._subscription)
         except (RedisError, OSError):
             if time.monotonic() - self._heard_at > REDIS_PATIENCE_SECONDS:
                 raise queue_unavailable() from None

@@ -66,10 +66,10 @@ def place_after(request: web.Request) -> Place | None:
     return place
 
 
-async def log_bounds(request: web.Request, log_id: str) -> LogBounds:
-    """What the log behind a stream holds. Raises UnavailableError."""
+async def log_bounds(request: web.Request, log_id: str, after: int = 0) -> LogBounds:
+    """What the log behind a stream holds; see `LogFollower.bounds`. Raises UnavailableError."""
     try:
-        return await request.app[FOLLOWER].bounds(log_id)
+        return await request.app[FOLLOWER].bounds(log_id, after=after)
     except (RedisError, OSError):
         raise queue_unavailable() from None
 

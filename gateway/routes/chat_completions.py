@@ -124,7 +124,7 @@ async def resume_chat(
     """
     await request.app[CHATS].check(id_, key_digest(request))
     gone = GoneError("The events of this chat are not kept any longer; send it again.", code="stream_expired")
-    bounds = await log_bounds(request, id_)
+    bounds = await log_bounds(request, id_, after)
     if bounds.last == 0 and not await request.app[JOBS].is_known(id_):
         raise gone
     check_place(bounds, after, gone)

@@ -7,7 +7,7 @@ reader goes on from one to the other.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import orjson
 from redis.exceptions import RedisError
@@ -107,7 +107,7 @@ async def told_once(
     async with AsyncExitStack() as followed:
         while True:
             try:
-                async for batch in _behind(told, subscription, read):
+                async for batch in _behind(follower, told, subscription, read):
                     yield batch
                 return
             except LogRestartedError:
@@ -118,10 +118,19 @@ async def told_once(
             subscription = await followed.enter_async_context(again)
 
 
+async def _check_held(follower: LogFollower, subscription: LogSubscription) -> None:
+    """Raise LogRestartedError when Redis has forgotten what was read last: perhaps nothing ever follows that."""
+    with suppress(RedisError, OSError):
+        if not await follower.holds(subscription):
+            raise LogRestartedError(subscription.log_id)
+
+
 async def _behind(
-    told: Told, subscription: LogSubscription, read: Callable[[LogSubscription], Batches]
+    follower: LogFollower, told: Told, subscription: LogSubscription, read: Callable[[LogSubscription], Batches]
 ) -> AsyncIterator[list[LogEntry]]:
     async for batch in read(subscription):
+        if not batch:
+            await _check_held(follower, subscription)
         fresh = told.continued_by(batch)
         if fresh is None:
             raise LogRestartedError(subscription.log_id)

@@ -65,7 +65,7 @@ async def resume_run(
     place = place or Place(run.round, 0)
     run, after, is_over = _in_round(run, place.round), place.number, states.is_over(run, place.round)
     log_id = round_id(run.id, run.round)
-    bounds = await log_bounds(request, log_id)
+    bounds = await log_bounds(request, log_id, after)
     if bounds.last == 0 and (is_over or after):
         raise _gone(run)
     check_place(bounds, after, _gone(run))

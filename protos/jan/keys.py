@@ -82,7 +82,10 @@ def job(job_id: str) -> str:
 
 
 def log(log_id: str) -> str:
-    """Stream of a job's or run's numbered events: entry `<n>-0`, fields `g` generation, `p` payload, `e` if last."""
+    """Stream of a job's or run's numbered events: entry `<n>-0`, fields `g` generation, `p` payload, `e` if last.
+
+    The first entry of another writer has `b` besides, the generation of the entry before.
+    """
     return f"{PREFIX}log:{log_id}"
 
 

@@ -201,9 +201,30 @@ BUGS: Final = (
     Bug(
         "a stream goes on with another answer when Redis forgot the first",
         "protos/jan/queue/subscription.py",
-        "        if not is_next:\n",
+        "        if self._generation and not goes_on:\n",
         "        if False:\n",
         f"{_FOLLOWER}::test_a_log_that_begins_anew_is_not_taken_for_its_predecessor",
+    ),
+    Bug(
+        "a worker goes on in the name of the one before, though Redis forgot what that one said last",
+        f"{_SCRIPTS}/publish.lua",
+        "add(log, number, 'g', token, 'p',",
+        "add(log, number, 'g', fields[4], 'p',",
+        "tests/jan/queue/test_rolled_back.py::test_a_reader_is_not_told_the_end_of_another_answer",
+    ),
+    Bug(
+        "any other writer is taken for the next one",
+        "protos/jan/queue/scripts/publish.lua",
+        "marks = {'b', follows}",
+        "marks = {'b', redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1][2][2]}",
+        "tests/jan/queue/test_rolled_back.py::test_a_reader_is_not_told_it_of_the_third_that_went_on_either",
+    ),
+    Bug(
+        "who has heard more than Redis remembers waits for what never comes",
+        "gateway/queueing/jobs.py",
+        "            known = known and await self._follower.holds(self._subscription)\n",
+        "",
+        "tests/gateway/queueing/test_resumption.py::test_a_chat_of_which_redis_forgot_the_last_words_is_lost",
     ),
     Bug(
         "a run's stream goes on behind what it told of an answer that Redis forgot",

@@ -42,7 +42,7 @@ ENTRY_BYTES = 1024
 class LogBounds:
     """The first and the last event that a log holds, and whether it has ended. Without events both numbers are 0.
 
-    generation: the log's own, see `LogEntry`; empty without events.
+    generation: of the event that was asked for, see `LogEntry`; empty when it is not there.
     """
 
     first: int
@@ -95,16 +95,33 @@ class LogFollower:
         async with background(self._read_for_ever(), "log-follower"):
             yield
 
-    async def bounds(self, log_id: str) -> LogBounds:
-        """What a log holds now. Raises redis.RedisError: Redis does not answer."""
+    async def bounds(self, log_id: str, *, after: int = 0) -> LogBounds:
+        """What a log holds now, and the generation of its event `after`, or of its first one for 0.
+
+        Raises redis.RedisError: Redis does not answer.
+        """
+        key, place = keys.log(log_id), f"{max(1, after)}-0"
         async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.xrange(keys.log(log_id), count=1)
-            pipeline.xrevrange(keys.log(log_id), count=1)
-            oldest, newest = cast(tuple[list[StreamEntry], list[StreamEntry]], await pipeline.execute())
+            pipeline.xrange(key, count=1)
+            pipeline.xrevrange(key, count=1)
+            pipeline.xrange(key, min=place, max=place)
+            oldest, newest, asked = cast(list[list[StreamEntry]], await pipeline.execute())
         if not oldest or not newest:
             return LogBounds(0, 0, ended=False)
         number, fields = newest[0]
-        return LogBounds(_number(oldest[0][0]), _number(number), b"e" in fields, fields[b"g"])
+        generation = asked[0][1][b"g"] if asked else b""
+        return LogBounds(_number(oldest[0][0]), _number(number), b"e" in fields, generation)
+
+    async def holds(self, subscription: LogSubscription) -> bool:
+        """Whether its log still holds what was delivered last: else nothing will follow that.
+
+        A Redis that came back with what it held earlier may have forgotten it. Raises redis.RedisError.
+        """
+        cursor, generation = subscription.cursor, subscription.generation
+        if not cursor or not generation:
+            return True
+        bounds = await self.bounds(subscription.log_id, after=cursor)
+        return bounds.last >= cursor and bounds.generation in (generation, b"")
 
     @asynccontextmanager
     async def follow(
@@ -112,7 +129,8 @@ class LogFollower:
     ) -> AsyncIterator[LogSubscription]:
         """Follow a log from just after a number; it may not exist yet.
 
-        generation: follow the log of that one alone; another under the same id is `LogRestartedError`.
+        generation: of the event `after`, or of the first one for 0, which what is read must go on with; else that is
+        `LogRestartedError`.
         waits_for_redis: follow it once Redis answers again; else redis.RedisError is raised when the follower could
         not be told, and nothing is followed.
         """
@@ -237,7 +255,10 @@ class LogFollower:
 
 
 def _entries(raw_entries: list[StreamEntry]) -> list[LogEntry]:
-    return [LogEntry(_number(raw_id), fields[b"g"], fields[b"p"], b"e" in fields) for raw_id, fields in raw_entries]
+    return [
+        LogEntry(_number(raw_id), fields[b"g"], fields[b"p"], b"e" in fields, fields.get(b"b", b""))
+        for raw_id, fields in raw_entries
+    ]
 
 
 def _number(raw_id: bytes) -> int:

@@ -25,13 +25,16 @@ class LogRestartedError(Exception):
 class LogEntry:
     """One event: its number (from 1), its payload, and whether it is the last of its log.
 
-    `generation` is the log's own: another one means another log under the same id.
+    generation: of whoever wrote it. Another one goes on with the same answer only where its first event, at the place
+    that it should have, names the `generation` before it, and that is the one which was read last. Else the log is
+    another one under the same id, or one whose end was lost and written anew.
     """
 
     number: int
     generation: bytes
     payload: bytes
     ends: bool
+    behind: bytes = b""
 
 
 Sink = Callable[[list[LogEntry]], bool]
@@ -53,7 +56,7 @@ class LogSubscription:
     """One reader's place in one log."""
 
     def __init__(self, log_id: str, after: int, generation: bytes = b"", *, backlog: Backlog | None = None) -> None:
-        """generation: of the log that `after` is a number of; empty when that makes no difference."""
+        """generation: of the event `after`, or of the first one for 0; empty when that makes no difference."""
         self.log_id = log_id
         self.cursor = after
         self._backlog = backlog or Backlog()
@@ -76,6 +79,11 @@ class LogSubscription:
     def pending_bytes(self) -> int:
         """How much was delivered and is not read yet."""
         return self._pending_bytes
+
+    @property
+    def generation(self) -> bytes:
+        """Of the event at the cursor; empty when none is known."""
+        return self._generation
 
     @property
     def waiting_seconds(self) -> float:
@@ -125,8 +133,8 @@ class LogSubscription:
                 self._arrived.set()
 
     def _take(self, entry: LogEntry) -> None:
-        is_next = not self._generation or (entry.generation == self._generation and entry.number == self.cursor + 1)
-        if not is_next:
+        goes_on = self._generation in (entry.generation, entry.behind) and entry.number == self.cursor + 1
+        if self._generation and not goes_on:
             self._failure = LogRestartedError
             return
         self._generation = entry.generation

@@ -273,3 +273,23 @@ async def test_a_chat_that_its_client_cannot_find_again_ends_when_it_leaves(
     await worker.answer(WORDS)
     async with await again as response:
         assert said(events_of(await response.text())) == "".join(WORDS)
+
+
+async def test_a_chat_of_which_redis_forgot_the_last_words_is_lost(
+    gateway: Gateway, worker: ScriptedWorker, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came back with less than the client has heard, and the worker is dead: what comes may never be as much."""
+    monkeypatch.setattr("gateway.queueing.waiting_room.KEEP_ALIVE_SECONDS", 0.05)
+    async with gateway.client.post(CHAT, json=chat()) as response:
+        job = await worker.take()
+        await job.begin()
+        kept = [keys.job(job.job.id), keys.log(job.job.id)]
+        saved = {key: await redis.dump(key) or b"" for key in kept}
+        await job.say(*WORDS)
+        text = ""
+        while WORDS[-1] not in text:
+            text += (await response.content.readline()).decode()
+        for key, value in saved.items():
+            await redis.restore(key, keys.IDLE_TTL_SECONDS * 1000, value, replace=True)
+        text += (await response.content.read()).decode()
+    assert '"code":"job_lost"' in text

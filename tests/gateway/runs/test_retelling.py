@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from gateway.runs import executor as executor_module
 from gateway.runs.retelling import Told
+from jan import keys
 from jan.queue.subscription import LogEntry
 from jan.queue.waits import Wait, WaitKind, tell_wait
 from tests.fixtures.gateway import Gateway
@@ -82,6 +83,27 @@ async def test_a_stream_does_not_mix_two_answers_when_redis_forgets(
     assert events[-2][1]["code"] == "stream_lost"
     assert "thread.message.completed" not in names
     assert "The capital is".startswith("".join(deltas(events)))
+
+
+async def test_a_stream_ends_when_redis_comes_back_with_less_than_was_told(
+    gateway: Gateway, worker: ScriptedWorker, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lost its last moments, and what is told anew may never come as far as this reader is."""
+    monkeypatch.setattr("gateway.runs.listening.KEEP_ALIVE_SECONDS", 0.05)
+    thread_id = await new_thread(gateway, "Hi")
+    async with streamed(gateway, thread_id) as response:
+        job = await worker.take()
+        await job.begin()
+        await job.say("The")
+        text = await read_until(response, "thread.message.delta")
+        saved = {key: await redis.dump(key) or b"" async for key in redis.scan_iter("jan:log:run_*")}
+        await job.say(" capital", " is")
+        while " is" not in text:
+            text += (await response.content.readline()).decode()
+        for key, value in saved.items():
+            await redis.restore(key, keys.IDLE_TTL_SECONDS * 1000, value, replace=True)
+        text += (await response.content.read()).decode()
+    assert [data.get("code") for name, data in parse_events(text) if name == "error"] == ["stream_lost"]
 
 
 async def test_another_telling_must_begin_with_the_same_events_of_the_same_objects() -> None:

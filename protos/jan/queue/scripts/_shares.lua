@@ -118,11 +118,17 @@ local function forget(holder, leases, id)
   redis.call('HDEL', leases, id)
 end
 
+-- Write the end of a job that no worker holds. It is a generation of its own behind the one before: should Redis have
+-- forgotten what came behind that, who has heard more knows by it.
+local function write_end(log, number, event, behind)
+  redis.call('XADD', log, number .. '-0', 'g', behind .. '.', 'b', behind, 'p', event, 'e', '1')
+end
+
 -- End a job that no worker holds with one last event.
 local function end_job(job, id, event, ttl)
   local fields = redis.call('HMGET', job, 'events', 'generation')
   local number, log = tonumber(fields[1]) + 1, log_key(id)
-  redis.call('XADD', log, number .. '-0', 'g', fields[2], 'p', event, 'e', '1')
+  write_end(log, number, event, fields[2])
   redis.call('HSET', job, 'state', 'ended', 'events', number)
   redis.call('EXPIRE', job, ttl)
   redis.call('EXPIRE', log, ENDED_TTL_SECONDS)

@@ -27,7 +27,7 @@ if state == 'queued' then
 elseif state == 'dead' then
   if not is_whole() then
     redis.call('DEL', log)
-    redis.call('XADD', log, events .. '-0', 'g', generation, 'p', failed_event, 'e', '1')
+    write_end(log, events, failed_event, generation)
     redis.call('EXPIRE', log, ENDED_TTL_SECONDS)
   end
 elseif not is_whole() then

@@ -49,21 +49,20 @@ local function append(holder, log, leases, id, token, first, ending, spent, from
     return -1
   end
   if before == 0 then redis.call('DEL', log) end
+  local follows = before > 0 and fields[4] ~= token and fields[4]
   for number = math.max(first, before + 1), last do
-    local payload, added = ARGV[from + number - first], nil
-    if ends and number == last then
-      added = add(log, number, 'g', fields[4], 'p', payload, 'e', '1')
-    else
-      added = add(log, number, 'g', fields[4], 'p', payload)
-    end
-    if not added then
+    local marks = {}
+    if follows then marks = {'b', follows} end
+    if ends and number == last then marks[#marks + 1] = 'e' marks[#marks + 1] = '1' end
+    if not add(log, number, 'g', token, 'p', ARGV[from + number - first], unpack(marks)) then
       forget(holder, leases, id)
       return -1
     end
+    follows = false
   end
 
   local count = math.max(before, last)
-  redis.call('HSET', holder, 'events', count)
+  redis.call('HSET', holder, 'events', count, 'generation', token)
   if ends then
     settle(holder, id, ending == '1', spent)
     redis.call('HSET', holder, 'state', 'ended')
