@@ -73,7 +73,7 @@ class BatchResponses:
         place = await place_for(storage, asked, "")
         model = await find_model(storage, asked.model)
         check_eyes(asked.input, model.id, sees=model.sees)
-        inputs = await new_inputs(storage, asked, ids)
+        inputs = await new_inputs(storage, asked, ids, place)
         run = new_run(asked, model, place, inputs, run_id=ids.next(RunId), tenant=self._tenant, priority=_PRIORITY)
         run.ClearField("thread_id")
         said = [*await history(storage, place), *inputs]
@@ -110,7 +110,7 @@ class BatchResponses:
         place = await place_for(storage, asked, made)
         model = await find_model(storage, asked.model)
         check_eyes(asked.input, model.id, sees=model.sees)
-        inputs = await new_inputs(storage, asked, ids)
+        inputs = await new_inputs(storage, asked, ids, place)
         run = new_run(asked, model, place, inputs, run_id=run_id, tenant=self._tenant, priority=_PRIORITY)
         run.expires_at.seconds = run.created_at.seconds + max(1, int(seconds_left))
         return await begin(storage, place, run, inputs)

@@ -14,13 +14,13 @@ from gateway.idempotency.new_ids import NewIds
 from gateway.schemas.common import JsonObject
 from gateway.schemas.compactions import pack
 from gateway.schemas.response_items import (
-    AnyItem,
     CompactionItem,
     FilePart,
     FunctionCallItem,
     FunctionOutputItem,
     ImagePart,
     MessageItem,
+    NewItem,
     ReadFilePart,
     ReasoningItem,
     TextPart,
@@ -47,7 +47,7 @@ _STATUSES = {
 }
 
 
-def new_item(item: AnyItem, ids: NewIds, thread_id: str = "") -> messages_pb2.Message:
+def new_item(item: NewItem, ids: NewIds) -> messages_pb2.Message:
     """The message that an item of a request becomes, with the next of `ids`."""
     match item:
         case MessageItem():
@@ -64,7 +64,6 @@ def new_item(item: AnyItem, ids: NewIds, thread_id: str = "") -> messages_pb2.Me
             role, parts = messages_pb2.MESSAGE_ROLE_USER, [{"type": COMPACTION, "summary": item.summary}]
     return messages_pb2.Message(
         id=ids.next(MessageId),
-        thread_id=thread_id,
         status=messages_pb2.MESSAGE_STATUS_COMPLETED,
         role=role,
         content_json=to_text(parts),

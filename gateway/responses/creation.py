@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from gateway.completions.parameters import stored_parameters
-from gateway.convert.items import new_item
 from gateway.convert.json_fields import to_text
 from gateway.convert.threads import DEFAULT_ASSISTANT, new_thread
 from gateway.idempotency.new_ids import NewIds
 from gateway.models.threads import assistant_of
 from gateway.queueing.priority import Priority, name_of, tier_told
 from gateway.responses.files import with_files_read
+from gateway.responses.inputs import copy_of, input_messages
 from gateway.responses.objects import asked_of, no_response, written
 from gateway.runs import states
 from gateway.runs.steps import now
@@ -116,9 +116,13 @@ def new_run(
     return run
 
 
-async def new_inputs(storage: StorageClient, body: CreateResponse, ids: NewIds) -> list[messages_pb2.Message]:
-    """The messages that a request's input becomes, oldest first. Raises as `with_files_read` does."""
-    return [new_item(item, ids) for item in await with_files_read(storage, body.input)]
+async def new_inputs(
+    storage: StorageClient, body: CreateResponse, ids: NewIds, place: Place
+) -> list[messages_pb2.Message]:
+    """The messages that a request's input becomes, oldest first. Raises as `with_files_read`, `input_messages`."""
+    items = await with_files_read(storage, body.input)
+    in_front = place.thread_id if place.to_make is None else place.to_make.messages
+    return await input_messages(storage, items, ids, in_front)
 
 
 async def begin(
@@ -175,15 +179,9 @@ async def _behind(storage: StorageClient, response_id: str, made: str) -> Place:
 
 
 async def _branch(storage: StorageClient, before: runs_pb2.Run, turn: set[str], made: str) -> Place:
-    copied: list[messages_pb2.Message] = []
     messages = await storage.all_messages(before.thread_id)
     last = max((place for place, message in enumerate(messages) if message.id in turn), default=-1)
-    for message in messages[: last + 1]:
-        copy = messages_pb2.Message()
-        copy.CopyFrom(message)
-        copy.ClearField("thread_id")
-        copy.ClearField("run_id")
-        copied.append(copy)
+    copied = [*map(copy_of, messages[: last + 1])]
     return Place(made, _new_thread(made, copied), assistant_id=before.assistant_id)
 
 

@@ -75,9 +75,10 @@ class _Call:
 class ResponseEvents:
     """Tells of one response: its items in the order in which the model began them."""
 
-    def __init__(self, run_id: str, *, after: int = -1) -> None:
-        """run_id: of the run that it is, stored or not. after: the last event that the client has."""
+    def __init__(self, run_id: str, thread_id: str = "", *, after: int = -1) -> None:
+        """Of the run that it is, and of its thread if it is stored. after: the last event that the client has."""
         self._run_id = run_id
+        self._thread_id = thread_id
         self._after = after
         self._number = -1
         self._items: list[_Said | _Call] = []
@@ -112,7 +113,7 @@ class ResponseEvents:
         call, frames = self._calls.get(index), b""
         if call is None:
             frames += self._close("completed")
-            item_id = derived_ids.call_item_id(self._run_id, 1, index)
+            item_id = derived_ids.call_item_id(self._run_id, 1, index, self._thread_id)
             call = _Call(item_id, len(self._items), delta.get("id") or "", function.get("name") or "")
             self._calls[index] = call
             self._items.append(call)
@@ -135,14 +136,14 @@ class ResponseEvents:
         """The items that were told, in order."""
         return [item.item(status) for item in self._items]
 
-    def _go_on(self, kind: _Kind, item_id: Callable[[str, int, int], str], text: str) -> bytes:
+    def _go_on(self, kind: _Kind, item_id: Callable[[str, int, int, str], str], text: str) -> bytes:
         """Go on with what is being said, or begin anew when that is of another kind, or over."""
         frames = b""
         said = self._said
         if said is None or said.kind is not kind:
             frames += self._close("completed")
             before = sum(isinstance(item, _Said) and item.kind is kind for item in self._items)
-            said = self._said = _Said(kind, item_id(self._run_id, 1, before), len(self._items))
+            said = self._said = _Said(kind, item_id(self._run_id, 1, before, self._thread_id), len(self._items))
             self._items.append(said)
             item = kind.item(said.id, "in_progress", [])
             frames += self._frame("response.output_item.added", output_index=said.place, item=item)

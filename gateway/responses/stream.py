@@ -43,7 +43,7 @@ class Teller:
     def __init__(self, storage: StorageClient, run: runs_pb2.Run, after: int) -> None:
         self._storage = storage
         self._run = run
-        self._events = ResponseEvents(run.id, after=after)
+        self._events = ResponseEvents(run.id, run.thread_id, after=after)
         self.run_id = run.id
         self.is_over = False
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
-from gateway.convert.items import item_from_message, new_item
+from gateway.convert.items import item_from_message
 from gateway.convert.json_fields import string_map, to_text
 from gateway.convert.threads import new_thread
 from gateway.convert.times import seconds
@@ -17,6 +17,7 @@ from gateway.http.path_ids import path_id
 from gateway.idempotency.key import new_ids
 from gateway.keys import STORAGE
 from gateway.responses.files import with_files_read
+from gateway.responses.inputs import input_messages
 from gateway.routes.threads import cancel_jobs
 from gateway.schemas.common import JsonObject
 from gateway.schemas.conversations import CreateConversation, CreateItems, UpdateConversation
@@ -36,7 +37,7 @@ async def create_conversation(request: web.Request) -> web.Response:
     draft = new_thread(None, ids)
     draft.thread.metadata_json = to_text(body.metadata or {})
     items = await with_files_read(request.app[STORAGE], body.items or (), field="items")
-    draft.messages.extend(new_item(item, ids) for item in items)
+    draft.messages.extend(await input_messages(request.app[STORAGE], items, ids, (), field="items"))
     return json_response(_conversation(await request.app[STORAGE].create_thread(draft)))
 
 
@@ -81,14 +82,17 @@ async def list_items(request: web.Request) -> web.Response:
 
 @routes.post("/v1/conversations/{conversation_id}/items")
 async def create_items(request: web.Request) -> web.Response:
-    """Append items in their order; 400 while a response is being written."""
+    """Append items in their order, all or none; 400 while a response is being written."""
     body = await read_body(request, CreateItems)
     check_include_of(request.query)
     thread_id, ids = _thread_id_of(request), new_ids(request)
-    items = await with_files_read(request.app[STORAGE], body.items, field="items")
-    messages = [new_item(item, ids, thread_id) for item in items]
+    storage = request.app[STORAGE]
     with _or_not_found(request):
-        stored = [await request.app[STORAGE].create_message(message) for message in messages]
+        await storage.get_thread(thread_id)
+    items = await with_files_read(storage, body.items, field="items")
+    messages = await input_messages(storage, items, ids, thread_id, field="items")
+    with _or_not_found(request):
+        stored = await storage.create_messages(thread_id, messages)
     return json_response(list_envelope([*map(item_from_message, stored)], has_more=False))
 
 

@@ -57,7 +57,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     check_eyes(body.input, model.id, sees=model.sees)
     # A person waits for a response, streamed or polled, as for a run.
     priority = priority_of(request, stream=True, service_tier=body.service_tier)
-    inputs = await new_inputs(storage, body, ids)
+    inputs = await new_inputs(storage, body, ids, place)
     tenant = tenant_of(request, body.person)
     run = new_run(body, model, place, inputs, run_id=run_id, tenant=tenant, priority=priority)
     if body.store is False:
@@ -80,8 +80,8 @@ async def count_input_tokens(request: web.Request) -> web.Response:
     model = await find_usable(request, body.model)
     check_eyes(body.input, model.id, sees=model.sees)
     storage = request.app[STORAGE]
-    inputs = await new_inputs(storage, body, NewIds())
     place = await place_for(storage, body, "")
+    inputs = await new_inputs(storage, body, NewIds(), place)
     run = new_run(body, model, place, inputs, run_id=RunId.new(), tenant="", priority=jobs_pb2.PRIORITY_INTERACTIVE)
     said = [*await history(storage, place), *inputs]
     names = [*image_names(body.input), "conversation" if place.in_conversation else "previous_response_id"]
@@ -98,7 +98,7 @@ async def compact_response(request: web.Request) -> web.Response:
     place = await place_for(storage, body, "")
     model = await find_usable(request, body.model)
     check_eyes(body.input, model.id, sees=model.sees)
-    parted = Parted.of([*await history(storage, place), *await new_inputs(storage, body, NewIds())])
+    parted = Parted.of([*await history(storage, place), *await new_inputs(storage, body, NewIds(), place)])
     priority = priority_of(request, stream=False, service_tier=body.service_tier)
     job = summary_job(model, parted, body.instructions or "", tenant=tenant_of(request), priority=priority)
     with input_named():

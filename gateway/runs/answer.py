@@ -13,6 +13,7 @@ from gateway.convert.runs import step_from_proto
 from gateway.runs import derived_ids
 from gateway.runs.file_search import Result, citations
 from gateway.runs.log import event_frame
+from gateway.runs.states import is_response
 from gateway.runs.steps import end_step, new_step, now, step_frame
 from jan.storage.v1 import messages_pb2, runs_pb2
 from jan.type.v1.usage_pb2 import Usage
@@ -29,7 +30,8 @@ class Answer:
         self.text = ""
         self._sources = sources
         self._cited = 0
-        message_id = derived_ids.message_id(run.id, run.round, place)
+        in_thread = run.thread_id if is_response(run) else ""
+        message_id = derived_ids.message_id(run.id, run.round, place, in_thread)
         self.step = new_step(
             run,
             derived_ids.step_id(run.id, run.round, place),

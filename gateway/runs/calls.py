@@ -80,7 +80,7 @@ class Calls:
         whole = self.step.status == runs_pb2.RUN_STEP_STATUS_COMPLETED
         function = call["function"]
         return messages_pb2.Message(
-            id=derived_ids.call_item_id(self._run.id, self._run.round, index),
+            id=derived_ids.call_item_id(self._run.id, self._run.round, index, self._run.thread_id),
             thread_id=self._run.thread_id,
             run_id=self._run.id,
             assistant_id=self._run.assistant_id,

@@ -7,11 +7,13 @@ work is repeated.
 from __future__ import annotations
 
 import hashlib
+import re
 
 from jan.ids import CompletionId, Id, JobId, MessageId, RunId, StepId
 
 # 96 bits, as many as a new id has.
 _DIGITS = 24
+_ITEM = re.compile(rf"(?:msg|fc|rs)_[0-9a-f]{{{_DIGITS}}}_(.+)", re.ASCII)
 
 
 def job_id(run_id: str, step: int) -> JobId:
@@ -49,19 +51,25 @@ def call_id(run_id: str, step: int, index: int) -> str:
     return f"call_{_digest(run_id, f'{step}.calls.{index}')}"
 
 
-def call_item_id(run_id: str, step: int, index: int) -> MessageId:
-    """The message that keeps a response's call."""
-    return MessageId(f"fc_{_digest(run_id, f'{step}.item.{index}')}")
+def call_item_id(run_id: str, step: int, index: int, thread_id: str = "") -> MessageId:
+    """The message that keeps a response's call. thread_id: see `_item`."""
+    return _item(f"fc_{_digest(run_id, f'{step}.item.{index}')}", thread_id)
 
 
-def reasoning_item_id(run_id: str, step: int, place: int = 0) -> MessageId:
-    """The message that keeps what a response's model thought; place: it may think several times."""
-    return MessageId(f"rs_{_digest(run_id, _at(f'{step}.reasoning', place))}")
+def reasoning_item_id(run_id: str, step: int, place: int = 0, thread_id: str = "") -> MessageId:
+    """The message that keeps what a response's model thought; place: it may think several times. See `_item`."""
+    return _item(f"rs_{_digest(run_id, _at(f'{step}.reasoning', place))}", thread_id)
 
 
-def message_id(run_id: str, step: int, place: int = 0) -> MessageId:
-    """The message that the step writes; place: a response may be several."""
-    return MessageId(_derived(MessageId, run_id, _at(str(step), place)))
+def message_id(run_id: str, step: int, place: int = 0, thread_id: str = "") -> MessageId:
+    """The message that the step writes; place: a response may be several. thread_id: of a response, see `_item`."""
+    return _item(_derived(MessageId, run_id, _at(str(step), place)), thread_id)
+
+
+def thread_of_item(item_id: str) -> str:
+    """The thread that the id of a response's item names; empty where it names none."""
+    named = _ITEM.fullmatch(item_id)
+    return named[1] if named else ""
 
 
 def completion_id(run_id: str, step: int) -> CompletionId:
@@ -72,6 +80,15 @@ def completion_id(run_id: str, step: int) -> CompletionId:
 def repetition_id(run_id: str) -> RunId:
     """The run that does a failed one once more."""
     return RunId(_derived(RunId, run_id, "again"))
+
+
+def _item(id_: str, thread_id: str) -> MessageId:
+    """The id of what a response says tells where it stands, so that others may refer to it by that alone.
+
+    A thread's name that is too long for that is left out.
+    """
+    told = f"{id_}_{thread_id}"
+    return MessageId(told if thread_id and len(told) <= MessageId.max_length else id_)
 
 
 def _at(what: str, place: int) -> str:

@@ -23,7 +23,7 @@ class Reasoning:
         """place: that among the round's thoughts; what was said or called lies between them."""
         self._text = ""
         self.message = messages_pb2.Message(
-            id=derived_ids.reasoning_item_id(run.id, run.round, place),
+            id=derived_ids.reasoning_item_id(run.id, run.round, place, run.thread_id),
             thread_id=run.thread_id,
             run_id=run.id,
             assistant_id=run.assistant_id,

@@ -15,7 +15,8 @@ from gateway.schemas.compactions import unpack
 from jan.errors import InvalidArgumentError
 
 CallId = Annotated[str, StringConstraints(min_length=1, max_length=256), NO_NUL]
-_KNOWN_ITEMS = ("message", "function_call", "function_call_output", "reasoning", "compaction")
+_REFERENCE = "item_reference"
+_KNOWN_ITEMS = ("message", "function_call", "function_call_output", "reasoning", "compaction", _REFERENCE)
 _FILE, _IMAGE = "input_file", "input_image"
 _KNOWN_PARTS = ("input_text", "output_text", "text", "refusal")
 
@@ -233,6 +234,13 @@ class CompactionItem(RequestModel):
         return unpack(self.encrypted_content) or ""
 
 
+class ItemReference(RequestModel):
+    """An item that was said before, by its id. OpenAI lets the type be left out."""
+
+    type: Literal["item_reference"] | None = None
+    id: Annotated[str, StringConstraints(min_length=1)]
+
+
 def image_names(items: Sequence[AnyItem]) -> list[str]:
     """What errors call each image."""
     return [
@@ -254,7 +262,9 @@ def check_eyes(items: Sequence[AnyItem], model_id: str, *, sees: bool) -> None:
 
 
 def _kind_of(item: Any) -> str:
-    return str(item.get("type") or "message") if isinstance(item, dict) else "message"
+    if not isinstance(item, dict):
+        return "message"
+    return str(item.get("type") or (_REFERENCE if "id" in item and "role" not in item else "message"))
 
 
 def _only_known(item: Any) -> Any:
@@ -275,10 +285,12 @@ Item = Annotated[
     | Annotated[FunctionCallItem, Tag("FUNCTION_CALL")]
     | Annotated[FunctionOutputItem, Tag("FUNCTION_CALL_OUTPUT")]
     | Annotated[ReasoningItem, Tag("REASONING")]
-    | Annotated[CompactionItem, Tag("COMPACTION")],
+    | Annotated[CompactionItem, Tag("COMPACTION")]
+    | Annotated[ItemReference, Tag("ITEM_REFERENCE")],
     Discriminator(_tag_of),
 ]
-AnyItem: TypeAlias = MessageItem | FunctionCallItem | FunctionOutputItem | ReasoningItem | CompactionItem
+NewItem: TypeAlias = MessageItem | FunctionCallItem | FunctionOutputItem | ReasoningItem | CompactionItem
+AnyItem: TypeAlias = NewItem | ItemReference
 
 
 def _as_items(value: Any) -> Any:

@@ -40,7 +40,7 @@ _NEVER_THERE = frozenset(
 
 # What of a parameter is there (docs/compatibility.md).
 _PARTLY: Final = {
-    "input": "texts, images, documents without `file_url`, function calls and outputs, reasoning, compactions",
+    "input": "texts, images, documents without `file_url`, calls and outputs, reasoning, compactions, references",
     "include": "`message.output_text.logprobs` is refused; of the others there is never anything",
     "max_tool_calls": "it counts built-in tools, of which there are none",
     "reasoning": "`effort`; of summaries `auto` alone, which gives none; `mode` standard, `context` auto",
@@ -289,7 +289,7 @@ class CountInputTokens(CreateResponse):
     )
     _partly: ClassVar[dict[str, str]] = {
         **_PARTLY,
-        "input": "texts, documents without `file_url`, function calls and outputs, reasoning, compactions; no images",
+        "input": _PARTLY["input"].replace(", images", ", no images"),
     }
 
     def check_supported(self) -> None:

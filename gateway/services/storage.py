@@ -154,6 +154,13 @@ class StorageClient:
             return stored
         return (await call(self._messages.CreateMessage, messages_pb2.CreateMessageRequest(message=message))).message
 
+    async def create_messages(
+        self, thread_id: str, messages: Sequence[messages_pb2.Message]
+    ) -> Sequence[messages_pb2.Message]:
+        """Append messages to a thread, all or none; harmless to repeat."""
+        request = messages_pb2.CreateMessagesRequest(thread_id=thread_id, messages=messages)
+        return (await call(self._messages.CreateMessages, request)).messages
+
     async def get_message(self, thread_id: str, message_id: str) -> messages_pb2.Message:
         """Read a message."""
         request = messages_pb2.GetMessageRequest(thread_id=thread_id, message_id=message_id)

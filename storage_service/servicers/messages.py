@@ -40,6 +40,15 @@ class MessageServicer(MessageServiceServicer):
         """See messages.proto."""
         return pb.CreateMessageResponse(message=await self._append(request.message))
 
+    async def CreateMessages(self, request: pb.CreateMessagesRequest, context: Context) -> pb.CreateMessagesResponse:
+        """See messages.proto."""
+        thread_id = ThreadId.parse(request.thread_id)
+        messages = [from_proto(thread_id, message) for message in request.messages]
+        stored = await self._access.run_alone(
+            thread_id, lambda: self._store.append(thread_id, messages, named="messages")
+        )
+        return pb.CreateMessagesResponse(messages=map(to_proto, stored))
+
     async def AppendMessages(
         self, request_iterator: AsyncIterable[pb.AppendMessagesRequest], context: Context
     ) -> AsyncGenerator[pb.AppendMessagesResponse, None]:

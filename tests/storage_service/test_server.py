@@ -145,6 +145,30 @@ async def test_appends_at_once_are_all_kept_in_order(storage_server: StorageServ
     assert [json.loads(line)["id"] for line in lines] == [item.id for item in listed]
 
 
+async def test_several_messages_are_added_together_or_not_at_all(storage_server: StorageServer) -> None:
+    thread = await create_thread(storage_server)
+    listing = messages_pb2.ListMessagesRequest(thread_id=thread.id, page=paging_pb2.PageRequest(page_size=9))
+
+    async def added(*names: str, run_id: str = "") -> list[str]:
+        """The last of them is of that run."""
+        asked = [message(thread, name).message for name in names]
+        asked[-1].run_id = run_id
+        request = messages_pb2.CreateMessagesRequest(thread_id=thread.id, messages=asked)
+        return [one.id for one in (await rpc.call(storage_server.messages.CreateMessages, request)).messages]
+
+    with pytest.raises(FailedPreconditionError):
+        await added("msg_1", "msg_2", "msg_3", run_id="run_unknown")
+    assert not (await rpc.call(storage_server.messages.ListMessages, listing)).messages
+    assert await added("msg_1", "msg_2") == ["msg_1", "msg_2"]
+    # Sent again after a crash that left the first of them.
+    assert await added("msg_1", "msg_2", "msg_3") == ["msg_1", "msg_2", "msg_3"]
+    kept = (await rpc.call(storage_server.messages.ListMessages, listing)).messages
+    assert [one.id for one in kept] == ["msg_3", "msg_2", "msg_1"]
+    lost = messages_pb2.CreateMessagesRequest(thread_id="jan_none", messages=[message(thread, "msg_4").message])
+    with pytest.raises(NotFoundError):
+        await rpc.call(storage_server.messages.CreateMessages, lost)
+
+
 async def test_a_run_lives_and_ends(storage_server: StorageServer) -> None:
     thread = await create_thread(storage_server)
     request = runs_pb2.CreateRunRequest(run=run(thread), additional_messages=[message(thread, "msg_1").message])

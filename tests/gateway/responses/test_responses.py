@@ -207,7 +207,7 @@ async def test_an_input_that_was_taken_out_of_its_thread_is_not_listed(
         ({"input": [{"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAAAABp"}]}, "input[0]"),
         ({"input": [{"type": "compaction", "encrypted_content": "janroot.1.%%%"}]}, "input[0]"),
         ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input[0].content[0]"),
-        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
+        ({"input": [{"type": "item_reference"}]}, "input[0].id"),
         ({"tools": [{"type": "web_search"}]}, "tools[0]"),
         ({"tools": [{"type": "mcp", "server_label": "x"}]}, "tools[0]"),
         ({"tool_choice": {"type": "file_search"}}, "tool_choice"),

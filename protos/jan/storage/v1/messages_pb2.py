@@ -27,47 +27,51 @@ from jan.storage.v1 import paging_pb2 as jan_dot_storage_dot_v1_dot_paging__pb2
 from jan.type.v1 import error_pb2 as jan_dot_type_dot_v1_dot_error__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djan/storage/v1/messages.proto\x12\x0ejan.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bjan/storage/v1/paging.proto\x1a\x17jan/type/v1/error.proto\"\xb1\x03\n\x07Message\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63ompleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rincomplete_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06status\x18\x06 \x01(\x0e\x32\x1d.jan.storage.v1.MessageStatus\x12\x19\n\x11incomplete_reason\x18\x07 \x01(\t\x12)\n\x04role\x18\x08 \x01(\x0e\x32\x1b.jan.storage.v1.MessageRole\x12\x14\n\x0c\x63ontent_json\x18\t \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\n \x01(\t\x12\x0e\n\x06run_id\x18\x0b \x01(\t\x12\x18\n\x10\x61ttachments_json\x18\x0c \x01(\t\x12\x15\n\rmetadata_json\x18\r \x01(\t\x12\x10\n\x08revision\x18\x0e \x01(\t\"@\n\x14\x43reateMessageRequest\x12(\n\x07message\x18\x01 \x01(\x0b\x32\x17.jan.storage.v1.Message\"A\n\x15\x43reateMessageResponse\x12(\n\x07message\x18\x01 \x01(\x0b\x32\x17.jan.storage.v1.Message\"Z\n\x15\x41ppendMessagesRequest\x12.\n\x07\x61ppends\x18\x01 \x03(\x0b\x32\x1d.jan.storage.v1.MessageAppend\x12\x11\n\twithdrawn\x18\x02 \x03(\x04\"]\n\rMessageAppend\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12(\n\x07message\x18\x03 \x01(\x0b\x32\x17.jan.storage.v1.Message\"I\n\x16\x41ppendMessagesResponse\x12/\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1d.jan.storage.v1.AppendOutcome\"\x81\x01\n\rAppendOutcome\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12*\n\x07message\x18\x02 \x01(\x0b\x32\x17.jan.storage.v1.MessageH\x00\x12)\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.jan.type.v1.ErrorDetailH\x00\x42\t\n\x07outcome\":\n\x11GetMessageRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\">\n\x12GetMessageResponse\x12(\n\x07message\x18\x01 \x01(\x0b\x32\x17.jan.storage.v1.Message\"c\n\x13ListMessagesRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12)\n\x04page\x18\x02 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"S\n\x14ListMessagesResponse\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.jan.storage.v1.Message\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"i\n\x14UpdateMessageRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x15\n\rmetadata_json\x18\x03 \x01(\t\x12\x13\n\x0bif_revision\x18\x04 \x03(\t\"A\n\x15UpdateMessageResponse\x12(\n\x07message\x18\x01 \x01(\x0b\x32\x17.jan.storage.v1.Message\"R\n\x14\x44\x65leteMessageRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x13\n\x0bif_revision\x18\x03 \x03(\t\"\x17\n\x15\x44\x65leteMessageResponse*\x8e\x01\n\x0bMessageRole\x12\x1c\n\x18MESSAGE_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11MESSAGE_ROLE_USER\x10\x01\x12\x1a\n\x16MESSAGE_ROLE_ASSISTANT\x10\x02\x12\x17\n\x13MESSAGE_ROLE_SYSTEM\x10\x03\x12\x15\n\x11MESSAGE_ROLE_TOOL\x10\x04*\x8c\x01\n\rMessageStatus\x12\x1e\n\x1aMESSAGE_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1aMESSAGE_STATUS_IN_PROGRESS\x10\x01\x12\x1c\n\x18MESSAGE_STATUS_COMPLETED\x10\x02\x12\x1d\n\x19MESSAGE_STATUS_INCOMPLETE\x10\x03\x32\xbf\x04\n\x0eMessageService\x12\\\n\rCreateMessage\x12$.jan.storage.v1.CreateMessageRequest\x1a%.jan.storage.v1.CreateMessageResponse\x12\x63\n\x0e\x41ppendMessages\x12%.jan.storage.v1.AppendMessagesRequest\x1a&.jan.storage.v1.AppendMessagesResponse(\x01\x30\x01\x12S\n\nGetMessage\x12!.jan.storage.v1.GetMessageRequest\x1a\".jan.storage.v1.GetMessageResponse\x12Y\n\x0cListMessages\x12#.jan.storage.v1.ListMessagesRequest\x1a$.jan.storage.v1.ListMessagesResponse\x12\\\n\rUpdateMessage\x12$.jan.storage.v1.UpdateMessageRequest\x1a%.jan.storage.v1.UpdateMessageResponse\x12\\\n\rDeleteMessage\x12$.jan.storage.v1.DeleteMessageRequest\x1a%.jan.storage.v1.DeleteMessageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djan/storage/v1/messages.proto\x12\x0ejan.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bjan/storage/v1/paging.proto\x1a\x17jan/type/v1/error.proto\"\xb1\x03\n\x07Message\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63ompleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rincomplete_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06status\x18\x06 \x01(\x0e\x32\x1d.jan.storage.v1.MessageStatus\x12\x19\n\x11incomplete_reason\x18\x07 \x01(\t\x12)\n\x04role\x18\x08 \x01(\x0e\x32\x1b.jan.storage.v1.MessageRole\x12\x14\n\x0c\x63ontent_json\x18\t \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\n \x01(\t\x12\x0e\n\x06run_id\x18\x0b \x01(\t\x12\x18\n\x10\x61ttachments_json\x18\x0c \x01(\t\x12\x15\n\rmetadata_json\x18\r \x01(\t\x12\x10\n\x08revision\x18\x0e \x01(\t\"@\n\x14\x43reateMessageRequest\x12(\n\x07message\x18\x01 \x01(\x0b\x32\x17.jan.storage.v1.Message\"A\n\x15\x43reateMessageResponse\x12(\n\x07message\x18\x01 \x01(\x0b\x32\x17.jan.storage.v1.Message\"U\n\x15\x43reateMessagesRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12)\n\x08messages\x18\x02 \x03(\x0b\x32\x17.jan.storage.v1.Message\"C\n\x16\x43reateMessagesResponse\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.jan.storage.v1.Message\"Z\n\x15\x41ppendMessagesRequest\x12.\n\x07\x61ppends\x18\x01 \x03(\x0b\x32\x1d.jan.storage.v1.MessageAppend\x12\x11\n\twithdrawn\x18\x02 \x03(\x04\"]\n\rMessageAppend\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12(\n\x07message\x18\x03 \x01(\x0b\x32\x17.jan.storage.v1.Message\"I\n\x16\x41ppendMessagesResponse\x12/\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1d.jan.storage.v1.AppendOutcome\"\x81\x01\n\rAppendOutcome\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12*\n\x07message\x18\x02 \x01(\x0b\x32\x17.jan.storage.v1.MessageH\x00\x12)\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.jan.type.v1.ErrorDetailH\x00\x42\t\n\x07outcome\":\n\x11GetMessageRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\">\n\x12GetMessageResponse\x12(\n\x07message\x18\x01 \x01(\x0b\x32\x17.jan.storage.v1.Message\"c\n\x13ListMessagesRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12)\n\x04page\x18\x02 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"S\n\x14ListMessagesResponse\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.jan.storage.v1.Message\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"i\n\x14UpdateMessageRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x15\n\rmetadata_json\x18\x03 \x01(\t\x12\x13\n\x0bif_revision\x18\x04 \x03(\t\"A\n\x15UpdateMessageResponse\x12(\n\x07message\x18\x01 \x01(\x0b\x32\x17.jan.storage.v1.Message\"R\n\x14\x44\x65leteMessageRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x13\n\x0bif_revision\x18\x03 \x03(\t\"\x17\n\x15\x44\x65leteMessageResponse*\x8e\x01\n\x0bMessageRole\x12\x1c\n\x18MESSAGE_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11MESSAGE_ROLE_USER\x10\x01\x12\x1a\n\x16MESSAGE_ROLE_ASSISTANT\x10\x02\x12\x17\n\x13MESSAGE_ROLE_SYSTEM\x10\x03\x12\x15\n\x11MESSAGE_ROLE_TOOL\x10\x04*\x8c\x01\n\rMessageStatus\x12\x1e\n\x1aMESSAGE_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1aMESSAGE_STATUS_IN_PROGRESS\x10\x01\x12\x1c\n\x18MESSAGE_STATUS_COMPLETED\x10\x02\x12\x1d\n\x19MESSAGE_STATUS_INCOMPLETE\x10\x03\x32\xa0\x05\n\x0eMessageService\x12\\\n\rCreateMessage\x12$.jan.storage.v1.CreateMessageRequest\x1a%.jan.storage.v1.CreateMessageResponse\x12_\n\x0e\x43reateMessages\x12%.jan.storage.v1.CreateMessagesRequest\x1a&.jan.storage.v1.CreateMessagesResponse\x12\x63\n\x0e\x41ppendMessages\x12%.jan.storage.v1.AppendMessagesRequest\x1a&.jan.storage.v1.AppendMessagesResponse(\x01\x30\x01\x12S\n\nGetMessage\x12!.jan.storage.v1.GetMessageRequest\x1a\".jan.storage.v1.GetMessageResponse\x12Y\n\x0cListMessages\x12#.jan.storage.v1.ListMessagesRequest\x1a$.jan.storage.v1.ListMessagesResponse\x12\\\n\rUpdateMessage\x12$.jan.storage.v1.UpdateMessageRequest\x1a%.jan.storage.v1.UpdateMessageResponse\x12\\\n\rDeleteMessage\x12$.jan.storage.v1.DeleteMessageRequest\x1a%.jan.storage.v1.DeleteMessageResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jan.storage.v1.messages_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MESSAGEROLE']._serialized_start=1693
-  _globals['_MESSAGEROLE']._serialized_end=1835
-  _globals['_MESSAGESTATUS']._serialized_start=1838
-  _globals['_MESSAGESTATUS']._serialized_end=1978
+  _globals['_MESSAGEROLE']._serialized_start=1849
+  _globals['_MESSAGEROLE']._serialized_end=1991
+  _globals['_MESSAGESTATUS']._serialized_start=1994
+  _globals['_MESSAGESTATUS']._serialized_end=2134
   _globals['_MESSAGE']._serialized_start=137
   _globals['_MESSAGE']._serialized_end=570
   _globals['_CREATEMESSAGEREQUEST']._serialized_start=572
   _globals['_CREATEMESSAGEREQUEST']._serialized_end=636
   _globals['_CREATEMESSAGERESPONSE']._serialized_start=638
   _globals['_CREATEMESSAGERESPONSE']._serialized_end=703
-  _globals['_APPENDMESSAGESREQUEST']._serialized_start=705
-  _globals['_APPENDMESSAGESREQUEST']._serialized_end=795
-  _globals['_MESSAGEAPPEND']._serialized_start=797
-  _globals['_MESSAGEAPPEND']._serialized_end=890
-  _globals['_APPENDMESSAGESRESPONSE']._serialized_start=892
-  _globals['_APPENDMESSAGESRESPONSE']._serialized_end=965
-  _globals['_APPENDOUTCOME']._serialized_start=968
-  _globals['_APPENDOUTCOME']._serialized_end=1097
-  _globals['_GETMESSAGEREQUEST']._serialized_start=1099
-  _globals['_GETMESSAGEREQUEST']._serialized_end=1157
-  _globals['_GETMESSAGERESPONSE']._serialized_start=1159
-  _globals['_GETMESSAGERESPONSE']._serialized_end=1221
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=1223
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=1322
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1324
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1407
-  _globals['_UPDATEMESSAGEREQUEST']._serialized_start=1409
-  _globals['_UPDATEMESSAGEREQUEST']._serialized_end=1514
-  _globals['_UPDATEMESSAGERESPONSE']._serialized_start=1516
-  _globals['_UPDATEMESSAGERESPONSE']._serialized_end=1581
-  _globals['_DELETEMESSAGEREQUEST']._serialized_start=1583
-  _globals['_DELETEMESSAGEREQUEST']._serialized_end=1665
-  _globals['_DELETEMESSAGERESPONSE']._serialized_start=1667
-  _globals['_DELETEMESSAGERESPONSE']._serialized_end=1690
-  _globals['_MESSAGESERVICE']._serialized_start=1981
-  _globals['_MESSAGESERVICE']._serialized_end=2556
+  _globals['_CREATEMESSAGESREQUEST']._serialized_start=705
+  _globals['_CREATEMESSAGESREQUEST']._serialized_end=790
+  _globals['_CREATEMESSAGESRESPONSE']._serialized_start=792
+  _globals['_CREATEMESSAGESRESPONSE']._serialized_end=859
+  _globals['_APPENDMESSAGESREQUEST']._serialized_start=861
+  _globals['_APPENDMESSAGESREQUEST']._serialized_end=951
+  _globals['_MESSAGEAPPEND']._serialized_start=953
+  _globals['_MESSAGEAPPEND']._serialized_end=1046
+  _globals['_APPENDMESSAGESRESPONSE']._serialized_start=1048
+  _globals['_APPENDMESSAGESRESPONSE']._serialized_end=1121
+  _globals['_APPENDOUTCOME']._serialized_start=1124
+  _globals['_APPENDOUTCOME']._serialized_end=1253
+  _globals['_GETMESSAGEREQUEST']._serialized_start=1255
+  _globals['_GETMESSAGEREQUEST']._serialized_end=1313
+  _globals['_GETMESSAGERESPONSE']._serialized_start=1315
+  _globals['_GETMESSAGERESPONSE']._serialized_end=1377
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=1379
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=1478
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1480
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1563
+  _globals['_UPDATEMESSAGEREQUEST']._serialized_start=1565
+  _globals['_UPDATEMESSAGEREQUEST']._serialized_end=1670
+  _globals['_UPDATEMESSAGERESPONSE']._serialized_start=1672
+  _globals['_UPDATEMESSAGERESPONSE']._serialized_end=1737
+  _globals['_DELETEMESSAGEREQUEST']._serialized_start=1739
+  _globals['_DELETEMESSAGEREQUEST']._serialized_end=1821
+  _globals['_DELETEMESSAGERESPONSE']._serialized_start=1823
+  _globals['_DELETEMESSAGERESPONSE']._serialized_end=1846
+  _globals['_MESSAGESERVICE']._serialized_start=2137
+  _globals['_MESSAGESERVICE']._serialized_end=2809
 # @@protoc_insertion_point(module_scope)

@@ -211,6 +211,58 @@ class CreateMessageResponse(_message.Message):
 Global___CreateMessageResponse: _TypeAlias = CreateMessageResponse  # noqa: Y015
 
 @_typing.final
+class CreateMessagesRequest(_message.Message):
+    """Asks for new messages at the end of a thread."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THREAD_ID_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    thread_id: _builtins.str
+    """The thread's id."""
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
+        """The messages in their order, each as for CreateMessage."""
+
+    def __init__(
+        self,
+        *,
+        thread_id: _builtins.str = ...,
+        messages: _abc.Iterable[Global___Message] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "thread_id", b"thread_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateMessagesRequest: _TypeAlias = CreateMessagesRequest  # noqa: Y015
+
+@_typing.final
+class CreateMessagesResponse(_message.Message):
+    """Answers CreateMessages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
+        """The messages as stored, in the order in which they were asked for."""
+
+    def __init__(
+        self,
+        *,
+        messages: _abc.Iterable[Global___Message] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateMessagesResponse: _TypeAlias = CreateMessagesResponse  # noqa: Y015
+
+@_typing.final
 class AppendMessagesRequest(_message.Message):
     """Some of the messages that a stream appends."""
 

@@ -40,6 +40,11 @@ class MessageServiceStub:
                 request_serializer=jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessageRequest.SerializeToString,
                 response_deserializer=jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessageResponse.FromString,
                 _registered_method=True)
+        self.CreateMessages = channel.unary_unary(
+                '/jan.storage.v1.MessageService/CreateMessages',
+                request_serializer=jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessagesRequest.SerializeToString,
+                response_deserializer=jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessagesResponse.FromString,
+                _registered_method=True)
         self.AppendMessages = channel.stream_stream(
                 '/jan.storage.v1.MessageService/AppendMessages',
                 request_serializer=jan_dot_storage_dot_v1_dot_messages__pb2.AppendMessagesRequest.SerializeToString,
@@ -74,6 +79,14 @@ class MessageServiceServicer:
     def CreateMessage(self, request, context):
         """Appends a message. The same id again answers the stored message and changes nothing.
         FAILED_PRECONDITION while a run other than the message's own is active on the thread.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateMessages(self, request, context):
+        """Appends several messages to one thread in one write: all of them, or none when one may not be appended. Those whose
+        ids the thread has are answered as stored, so asking again finishes what a crash cut short. Errors as CreateMessage's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,6 +138,11 @@ def add_MessageServiceServicer_to_server(servicer, server):
                     servicer.CreateMessage,
                     request_deserializer=jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessageRequest.FromString,
                     response_serializer=jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessageResponse.SerializeToString,
+            ),
+            'CreateMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateMessages,
+                    request_deserializer=jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessagesRequest.FromString,
+                    response_serializer=jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessagesResponse.SerializeToString,
             ),
             'AppendMessages': grpc.stream_stream_rpc_method_handler(
                     servicer.AppendMessages,
@@ -180,6 +198,33 @@ class MessageService:
             '/jan.storage.v1.MessageService/CreateMessage',
             jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessageRequest.SerializeToString,
             jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.storage.v1.MessageService/CreateMessages',
+            jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessagesRequest.SerializeToString,
+            jan_dot_storage_dot_v1_dot_messages__pb2.CreateMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

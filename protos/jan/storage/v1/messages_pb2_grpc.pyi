@@ -20,6 +20,10 @@ class MessageServiceStub:
     """Appends a message. The same id again answers the stored message and changes nothing.
     FAILED_PRECONDITION while a run other than the message's own is active on the thread.
     """
+    CreateMessages: _aio.UnaryUnaryMultiCallable[_messages_pb2.CreateMessagesRequest, _messages_pb2.CreateMessagesResponse]
+    """Appends several messages to one thread in one write: all of them, or none when one may not be appended. Those whose
+    ids the thread has are answered as stored, so asking again finishes what a crash cut short. Errors as CreateMessage's.
+    """
     AppendMessages: _aio.StreamStreamMultiCallable[_messages_pb2.AppendMessagesRequest, _messages_pb2.AppendMessagesResponse]
     """Does what CreateMessage does for many messages, as long as the stream is open. Each has an outcome of its own, told
     when it is reached, so none waits for another thread's. The service takes the stream with the initial metadata
@@ -47,6 +51,16 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_messages_pb2.CreateMessageResponse]:
         """Appends a message. The same id again answers the stored message and changes nothing.
         FAILED_PRECONDITION while a run other than the message's own is active on the thread.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateMessages(
+        self,
+        request: _messages_pb2.CreateMessagesRequest,
+        context: _aio.ServicerContext[_messages_pb2.CreateMessagesRequest, _abc.Awaitable[_messages_pb2.CreateMessagesResponse]],
+    ) -> _abc.Awaitable[_messages_pb2.CreateMessagesResponse]:
+        """Appends several messages to one thread in one write: all of them, or none when one may not be appended. Those whose
+        ids the thread has are answered as stored, so asking again finishes what a crash cut short. Errors as CreateMessage's.
         """
 
     @_abc_1.abstractmethod
