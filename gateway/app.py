@@ -52,6 +52,7 @@ from gateway.pulls.puller import Puller
 from gateway.queueing.jobs import JobClient
 from gateway.queueing.places import QueueClient
 from gateway.routes import (
+    anthropic_batches,
     anthropic_messages,
     archives,
     assistant_imports,
@@ -126,6 +127,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
         completions,
         embeddings,
         anthropic_messages,
+        anthropic_batches,
         tokens,
         queue,
         responses,

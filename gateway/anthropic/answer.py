@@ -18,12 +18,16 @@ _CHAT = "chatcmpl-"
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the request said about its answer. stops: those that are looked for here; none where the engine does."""
+    """What the request said about its answer.
+
+    stops: those that are looked for here; none where the engine does. tier: Anthropic's word for how it is served.
+    """
 
     model: str
     max_tokens: int
     stops: Sequence[str] = ()
     tells_thoughts: bool = True
+    tier: str = "standard"
 
 
 class MessageAnswer:
@@ -123,7 +127,7 @@ class MessageAnswer:
             "content": content,
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": {**_told(usage), "service_tier": "standard"},
+            "usage": {**_told(usage), "service_tier": self._wishes.tier},
         }
 
 

@@ -3,66 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import orjson
 from aiohttp import web
 
 from gateway.anthropic.answer import MessageAnswer
+from gateway.anthropic.asked import AskedMessage
 from gateway.anthropic.errors import error_data
-from gateway.anthropic.request import part_of_the_prompt
 from gateway.http.rate_limits import anthropic_rate_limit_headers
 from gateway.http.sse import EventStream, frame
 from gateway.queueing.failures import failure_of
 from gateway.queueing.jobs import JobEvents
 from gateway.queueing.waiting_room import WaitingRoom
 from gateway.routes.answers import raise_if_failed
-from gateway.services.inference import InferenceClient
 from jan.errors import JanError, ResourceExhaustedError
-from jan.inference.v1 import control_pb2, jobs_pb2
+from jan.inference.v1 import jobs_pb2
 from jan.queue.subscription import SlowReaderError
-from jan.telemetry import get_logger
-from jan.type.v1.usage_pb2 import Usage
-
-logger = get_logger(__name__)
 
 Batches = AsyncIterator[list[jobs_pb2.JobEvent]]
 
 
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """Counts what an answer cost whose job was left at a stop sequence: its end would have told."""
-
-    inference: InferenceClient
-    job: jobs_pb2.Job
-
-    async def count(self, text: str) -> Usage:
-        """The tokens of the prompt and of what was written; none where no host can count them now."""
-        chat = orjson.dumps(part_of_the_prompt(orjson.loads(self.job.body))).decode()
-        try:
-            prompt = await self._length(control_pb2.TokenizeRequest(chat_json=chat))
-            begun, written = [await self._length_of(one) for one in (self.job.prefill, text)]
-        except JanError as error:
-            logger.warning("tokens not counted", model=self.job.model.id, error=str(error))
-            return Usage()
-        return Usage(prompt_tokens=prompt + begun, completion_tokens=written)
-
-    async def _length_of(self, text: str) -> int:
-        return await self._length(control_pb2.TokenizeRequest(text=text, add_special=False)) if text else 0
-
-    async def _length(self, question: control_pb2.TokenizeRequest) -> int:
-        question.model.CopyFrom(self.job.model)
-        return len((await self.inference.tokenize(question)).tokens)
-
-
-async def whole_message(
-    request: web.Request, events: JobEvents, answer: MessageAnswer, counter: Counter
-) -> web.StreamResponse:
+async def whole_message(request: web.Request, events: JobEvents, asked: AskedMessage) -> web.StreamResponse:
     """The whole message. Raises what ended it early."""
-    room = WaitingRoom(request, counter.job.id)
+    room, answer = WaitingRoom(request, asked.job.id), asked.answer
     await _hear(room.batches(events), answer)
-    if not answer.is_over:
-        answer.end(await counter.count(answer.heard))
+    await asked.end()
     return web.Response(
         body=orjson.dumps(answer.whole()), content_type="application/json", headers=_headers(room, events)
     )
@@ -79,11 +44,9 @@ async def _hear(batches: Batches, answer: MessageAnswer) -> None:
             return
 
 
-async def streamed_message(
-    request: web.Request, events: JobEvents, answer: MessageAnswer, counter: Counter
-) -> web.StreamResponse:
+async def streamed_message(request: web.Request, events: JobEvents, asked: AskedMessage) -> web.StreamResponse:
     """The message as Anthropic's events. Raises what ended it before its first word; later, an event tells of it."""
-    room = WaitingRoom(request, counter.job.id)
+    room, answer = WaitingRoom(request, asked.job.id), asked.answer
     batches = room.batches(events)
     first: list[jobs_pb2.JobEvent] = await anext(batches, [])
     for event in first:
@@ -94,7 +57,7 @@ async def streamed_message(
             if not answer.found_stop:
                 await _relay(stream, batches, answer, room)
             if not answer.is_over:
-                await stream.write(answer.end(await counter.count(answer.heard)))
+                await stream.write(await asked.end())
         except SlowReaderError:
             slow = ResourceExhaustedError("You read more slowly than the model writes.", code="slow_reader")
             await stream.fail(frame(error_data(request, slow), event="error"))

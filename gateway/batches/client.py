@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from grpc import aio
 
+from gateway.batches.requests import MESSAGES
+from jan.errors import NotFoundError
 from jan.rpc import call
 from jan.storage.v1 import batches_pb2, batches_pb2_grpc, paging_pb2
 
@@ -30,9 +32,16 @@ class BatchClient:
         request = batches_pb2.GetBatchRequest(batch_id=batch_id)
         return (await call(self._stub.GetBatch, request, deadline_seconds=_READ_SECONDS)).batch
 
-    async def page(self, wanted: paging_pb2.PageRequest) -> batches_pb2.ListBatchesResponse:
-        """Read a page of them."""
-        request = batches_pb2.ListBatchesRequest(page=wanted)
+    async def delete(self, batch_id: str) -> None:
+        """Remove one that has come to its end, for good."""
+        request = batches_pb2.DeleteBatchRequest(batch_id=batch_id)
+        await call(self._stub.DeleteBatch, request, repeatable=False)
+
+    async def page(
+        self, wanted: paging_pb2.PageRequest, *, of_messages: bool = False
+    ) -> batches_pb2.ListBatchesResponse:
+        """Read a page of Anthropic's, or of the others."""
+        request = batches_pb2.ListBatchesRequest(page=wanted, of_messages=of_messages)
         return await call(self._stub.ListBatches, request, deadline_seconds=_READ_SECONDS)
 
     async def list_active(self) -> list[batches_pb2.Batch]:
@@ -53,3 +62,10 @@ class BatchClient:
         """The lines of the input whose requests have a result."""
         request = batches_pb2.ListBatchResultsRequest(batch_id=batch_id)
         return list((await call(self._stub.ListBatchResults, request, deadline_seconds=_READ_SECONDS)).lines)
+
+
+def check_kind(batch: batches_pb2.Batch, *, of_messages: bool = False) -> batches_pb2.Batch:
+    """A batch that is Anthropic's, or none of its: neither API knows the other's. Raises NotFoundError."""
+    if (batch.endpoint == MESSAGES) is not of_messages:
+        raise NotFoundError(f"No batch found with id '{batch.id}'.")
+    return batch

@@ -15,14 +15,26 @@ from contextlib import aclosing, suppress
 import orjson
 from redis.exceptions import RedisError
 
+from gateway.anthropic.asked import AskedMessage
+from gateway.anthropic.batch_results import MessageResults
 from gateway.batches.client import BatchClient
+from gateway.batches.hearing import AnswerAsMessage, AnswerAsResponse, AnswerAsSaid, Hearing
 from gateway.batches.lines import Line, read_lines
-from gateway.batches.requests import RESPONSES, BatchRequest, job_of, read_request
+from gateway.batches.requests import (
+    MESSAGES,
+    RESPONSES,
+    BatchRequest,
+    job_of,
+    read_request,
+    refuse_in_batches,
+)
 from gateway.batches.responses import BatchResponses, ResponseParts, read_response
-from gateway.batches.results import CANCELLED, EXPIRED, Recorder, answered, not_executed, refused
+from gateway.batches.results import OpenAIResults, Recorder, Results, Unanswered
 from gateway.batches.validation import examine
+from gateway.http.body import validate
+from gateway.models.lookup import find_model
 from gateway.queueing.failures import failure_of
-from gateway.responses.as_chat import UnstoredAnswer
+from gateway.schemas.anthropic_messages import MessagesRequest
 from gateway.schemas.common import JsonObject
 from jan.backoff import Backoff
 from jan.errors import (
@@ -57,14 +69,15 @@ class BatchExecution:
 
     def __init__(self, parts: ResponseParts, client: BatchClient, batch: batches_pb2.Batch, deadline: float) -> None:
         """`deadline`: when the batch expires, by `time.monotonic`."""
+        self._parts = parts
         self._storage = parts.storage
-        self._images = parts.images
         self._client = client
         self._jobs = parts.jobs
         self._responses = BatchResponses(parts, batch.id, batch.tenant)
         self._batch = batch
         self._deadline = deadline
         self._recorder = Recorder(client, batch.id)
+        self._results: Results = MessageResults() if batch.endpoint == MESSAGES else OpenAIResults()
         self._in_hand: set[str] = set()
         self._answering: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -85,7 +98,7 @@ class BatchExecution:
                 case batches_pb2.BATCH_STATUS_FINALIZING:
                     await self._move(batches_pb2.BATCH_STATUS_COMPLETED)
                 case batches_pb2.BATCH_STATUS_CANCELLING:
-                    await self._close(CANCELLED)
+                    await self._close(Unanswered.CANCELLED)
                     await self._move(batches_pb2.BATCH_STATUS_CANCELLED)
                 case _:
                     return
@@ -117,7 +130,7 @@ class BatchExecution:
             await self._jobs.cancel(job_id)
         self._in_hand.clear()
         if not self._stop.is_set():
-            await self._close(EXPIRED)
+            await self._close(Unanswered.EXPIRED)
             await self._move(batches_pb2.BATCH_STATUS_EXPIRED)
 
     async def _end_answered(self, answering: asyncio.Task[None]) -> None:
@@ -167,9 +180,10 @@ class BatchExecution:
                 continue
             break
         if isinstance(answer, JanError):
-            await self._recorder.keep(refused(line.number, request.custom_id, request_id, answer))
+            result = self._results.refused(line.number, request.custom_id, request_id, answer)
         else:
-            await self._recorder.keep(answered(line.number, request.custom_id, request_id, answer))
+            result = self._results.answered(line.number, request.custom_id, request_id, answer)
+        await self._recorder.keep(result)
 
     async def _ask_safely(self, line: int, tries: int, request: BatchRequest) -> bytes | JanError:
         """As `_ask`. A mistake of ours is the answer to this one request, and holds up no other one of the batch."""
@@ -190,9 +204,14 @@ class BatchExecution:
                 if asked.store is not False:
                     return await self._responses.answer(line, asked, self._deadline - time.monotonic())
                 job, response = await self._responses.job_of(job_id, asked)
+                hearing: Hearing = AnswerAsResponse(response)
+            elif self._batch.endpoint == MESSAGES:
+                message = await self._message(request.body)
+                job, hearing = message.job, AnswerAsMessage(message)
             else:
-                response = None
-                job = await job_of(self._storage, self._images, self._batch.endpoint, request.body, self._batch.tenant)
+                endpoint, tenant = self._batch.endpoint, self._batch.tenant
+                job = await job_of(self._storage, self._parts.images, endpoint, request.body, tenant)
+                hearing = AnswerAsSaid()
         except (*_PASSES, DeadlineExceededError):  # storage's
             raise
         except JanError as error:
@@ -200,12 +219,26 @@ class BatchExecution:
         job.id = job_id
         if job.response_id:
             job.response_id = _response_id(job)
-        return await self._answer_of(job, response)
+        return await self._answer_of(job, hearing)
 
-    async def _answer_of(self, job: jobs_pb2.Job, response: UnstoredAnswer | None) -> bytes | JanError:
-        """What a job's engine says; `response` puts it into the words of the Responses API."""
+    async def _message(self, body: JsonObject) -> AskedMessage:
+        """The message that a request asks for. Raises what its endpoint would answer with."""
+        refuse_in_batches(body, "stream")
+        asked = validate(body, MessagesRequest)
+        asked.check_supported()
+        return await AskedMessage.of(
+            self._storage,
+            self._parts.images,
+            self._parts.inference,
+            asked,
+            await find_model(self._storage, asked.model),
+            tenant=self._batch.tenant,
+            priority=jobs_pb2.PRIORITY_BATCH,
+        )
+
+    async def _answer_of(self, job: jobs_pb2.Job, hearing: Hearing) -> bytes | JanError:
+        """What a job's engine says, as `hearing` tells it. A job that need not be heard to its end is stopped."""
         self._in_hand.add(job.id)
-        answer = b""
         async with self._jobs.followed(job.id) as events:
             await self._jobs.submit(job)
             async for batch in events.batches():
@@ -213,14 +246,14 @@ class BatchExecution:
                     if (failure := failure_of(event)) is not None:
                         self._in_hand.discard(job.id)
                         return failure
-                    if response is None:
-                        answer += event.chunk.data
-                    else:
-                        response.hear(event)
+                    if hearing.hear(event):
+                        await self._jobs.cancel(job.id)
+                        self._in_hand.discard(job.id)
+                        return await hearing.whole()
         self._in_hand.discard(job.id)
-        return answer if response is None else orjson.dumps(response.whole)
+        return await hearing.whole()
 
-    async def _close(self, why: JsonObject) -> None:
+    async def _close(self, why: Unanswered) -> None:
         """Give every request that has no result one that says so."""
         done = set(await self._client.done(self._batch.id))
         left: list[batches_pb2.BatchResult] = []
@@ -236,15 +269,15 @@ class BatchExecution:
         if left:
             await self._recorder.keep(*left)
 
-    async def _settled(self, line: Line, why: JsonObject) -> batches_pb2.BatchResult:
+    async def _settled(self, line: Line, why: Unanswered) -> batches_pb2.BatchResult:
         """The result of a request that has none: a stored response may have been begun, or have ended."""
         request = read_request(line.data, self._batch.endpoint)
         if self._batch.endpoint == RESPONSES:
             with suppress(InvalidArgumentError):
                 asked = read_response(request.body)
                 if asked.store is not False and (answer := await self._responses.settle(line.number, asked)):
-                    return answered(line.number, request.custom_id, RequestId.new(), answer)
-        return not_executed(line.number, request.custom_id, why)
+                    return self._results.answered(line.number, request.custom_id, RequestId.new(), answer)
+        return self._results.not_executed(line.number, request.custom_id, why)
 
     async def _move(self, status: batches_pb2.BatchStatus.ValueType, *, total: int = 0, model: str = "") -> None:
         await self._request(batches_pb2.MoveBatchRequest(status=status, total=total, model=model))

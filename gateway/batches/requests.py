@@ -20,6 +20,7 @@ from jan.errors import InvalidArgumentError
 from jan.inference.v1 import jobs_pb2
 
 RESPONSES = "/v1/responses"
+MESSAGES = "/v1/messages"
 
 MAX_CUSTOM_ID_LENGTH = 512
 _PRIORITY = jobs_pb2.PRIORITY_BATCH
@@ -67,12 +68,8 @@ def read_request(data: bytes | None, endpoint: str) -> BatchRequest:
 
 
 async def job_of(storage: StorageClient, images: Images, endpoint: str, body: JsonObject, tenant: str) -> jobs_pb2.Job:
-    """The job that answers a request of any endpoint but `RESPONSES`. Raises what that would answer with."""
-    for name in ("stream", "store"):
-        if body.get(name):
-            raise InvalidArgumentError(
-                f"'{name}' is not supported in a batch.", param=name, code="unsupported_parameter"
-            )
+    """The job that answers a request of any endpoint but the two that have a name. Raises what it would answer with."""
+    refuse_in_batches(body, "stream", "store")
     match endpoint:
         case "/v1/chat/completions":
             return await _chat_job(storage, images, body, tenant)
@@ -90,3 +87,12 @@ async def _chat_job(storage: StorageClient, images: Images, body: dict[str, Any]
     model = await find_model(storage, chat.model)
     chat.check_supported(remote=model.engine == REMOTE_ENGINE, sees=model.sees)
     return await chat_completion_job(images, chat, model, tenant, _PRIORITY)
+
+
+def refuse_in_batches(body: JsonObject, *names: str) -> None:
+    """Raises InvalidArgumentError: a request has one of these set, which no batch can do."""
+    for name in names:
+        if body.get(name):
+            raise InvalidArgumentError(
+                f"'{name}' is not supported in a batch.", param=name, code="unsupported_parameter"
+            )

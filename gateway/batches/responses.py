@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 import orjson
 
+from gateway.batches.requests import refuse_in_batches
 from gateway.http.body import validate
 from gateway.idempotency.new_ids import NewIds
 from gateway.images.shown import Images
@@ -25,7 +26,7 @@ from gateway.schemas.response_items import check_eyes
 from gateway.schemas.responses import CreateResponse
 from gateway.services.inference import InferenceClient
 from gateway.services.storage import StorageClient
-from jan.errors import FailedPreconditionError, InvalidArgumentError
+from jan.errors import FailedPreconditionError
 from jan.ids import RunId, ThreadId
 from jan.inference.v1 import jobs_pb2
 from jan.queue.follower import LogFollower
@@ -48,11 +49,7 @@ class ResponseParts:
 
 def read_response(body: JsonObject) -> CreateResponse:
     """A line's request. Raises InvalidArgumentError, as its endpoint would, and for what no batch can do."""
-    for name in ("stream", "background"):
-        if body.get(name):
-            raise InvalidArgumentError(
-                f"'{name}' is not supported in a batch.", param=name, code="unsupported_parameter"
-            )
+    refuse_in_batches(body, "stream", "background")
     asked = validate(body, CreateResponse)
     asked.check_supported()
     return asked

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
+from typing import Protocol
 
 import orjson
 
@@ -17,11 +19,24 @@ from jan.type.v1.usage_pb2 import Usage
 # Results that travel together; one of them may hold an answer of megabytes.
 MOST_TOGETHER_BYTES = 16 * 1024 * 1024
 
-EXPIRED = {
-    "code": "batch_expired",
-    "message": "This request could not be executed before the completion window expired.",
+
+class Unanswered(Enum):
+    """Why a request never had its turn."""
+
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+_UNANSWERED = {
+    Unanswered.EXPIRED: {
+        "code": "batch_expired",
+        "message": "This request could not be executed before the completion window expired.",
+    },
+    Unanswered.CANCELLED: {
+        "code": "batch_cancelled",
+        "message": "The batch was cancelled before this request was executed.",
+    },
 }
-CANCELLED = {"code": "batch_cancelled", "message": "The batch was cancelled before this request was executed."}
 
 
 class ResultId(Id):
@@ -32,25 +47,40 @@ class ResultId(Id):
     prefix = "batch_req_"
 
 
-def answered(line: int, custom_id: str, request_id: RequestId, answer: bytes) -> batches_pb2.BatchResult:
-    """A request that was answered."""
-    body = orjson.loads(answer)
-    response = {"status_code": 200, "request_id": request_id, "body": body}
-    return batches_pb2.BatchResult(
-        line=line, answered=True, result_json=_line(custom_id, response=response), usage=_usage(body)
-    )
+class Results(Protocol):
+    """The form of a batch's results."""
+
+    def answered(self, line: int, custom_id: str, request_id: RequestId, answer: bytes) -> batches_pb2.BatchResult:
+        """A request that was answered with this body."""
+
+    def refused(self, line: int, custom_id: str, request_id: RequestId, error: JanError) -> batches_pb2.BatchResult:
+        """A request that was refused, or that failed."""
+
+    def not_executed(self, line: int, custom_id: str, why: Unanswered) -> batches_pb2.BatchResult:
+        """A request whose turn never came."""
 
 
-def refused(line: int, custom_id: str, request_id: RequestId, error: JanError) -> batches_pb2.BatchResult:
-    """A request that was refused, or that failed."""
-    body = orjson.loads(jan_error_body(error))
-    response = {"status_code": status_of(error), "request_id": request_id, "body": body}
-    return batches_pb2.BatchResult(line=line, result_json=_line(custom_id, response=response))
+class OpenAIResults:
+    """OpenAI's form of results."""
 
+    def answered(self, line: int, custom_id: str, request_id: RequestId, answer: bytes) -> batches_pb2.BatchResult:
+        """See `Results`."""
+        body = orjson.loads(answer)
+        response = {"status_code": 200, "request_id": request_id, "body": body}
+        return batches_pb2.BatchResult(
+            line=line, answered=True, result_json=_line(custom_id, response=response), usage=_usage(body)
+        )
 
-def not_executed(line: int, custom_id: str, why: JsonObject) -> batches_pb2.BatchResult:
-    """A request whose turn never came: `EXPIRED` or `CANCELLED`."""
-    return batches_pb2.BatchResult(line=line, result_json=_line(custom_id, error=why))
+    def refused(self, line: int, custom_id: str, request_id: RequestId, error: JanError) -> batches_pb2.BatchResult:
+        """See `Results`."""
+        body = orjson.loads(jan_error_body(error))
+        response = {"status_code": status_of(error), "request_id": request_id, "body": body}
+        return batches_pb2.BatchResult(line=line, result_json=_line(custom_id, response=response))
+
+    def not_executed(self, line: int, custom_id: str, why: Unanswered) -> batches_pb2.BatchResult:
+        """See `Results`."""
+        told = _line(custom_id, error=_UNANSWERED[why])
+        return batches_pb2.BatchResult(line=line, result_json=told, skipped=True)
 
 
 class Recorder:

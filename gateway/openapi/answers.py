@@ -13,7 +13,7 @@ from gateway.openapi import anthropic_objects, model_objects, objects
 from gateway.openapi.reading import anonymous
 
 JSON, EVENTS, BYTES = "application/json", "text/event-stream", "application/octet-stream"
-MARKDOWN, PLAIN, ZIP = "text/markdown", "text/plain", "application/zip"
+MARKDOWN, PLAIN, ZIP, JSONL = "text/markdown", "text/plain", "application/zip", "application/x-jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,12 @@ OURS: Final[Mapping[str, Answer]] = {
         events=(own(anthropic_objects.AnthropicEvent), own(anthropic_objects.AnthropicError)),
     ),
     "POST /v1/messages/count_tokens": Answer(own(anthropic_objects.AnthropicTokens)),
+    "POST /v1/messages/batches": Answer(own(anthropic_objects.AnthropicBatch)),
+    "GET /v1/messages/batches": Answer(own(anthropic_objects.AnthropicBatches)),
+    "GET /v1/messages/batches/{}": Answer(own(anthropic_objects.AnthropicBatch)),
+    "GET /v1/messages/batches/{}/results": Answer(files=(JSONL,)),
+    "POST /v1/messages/batches/{}/cancel": Answer(own(anthropic_objects.AnthropicBatch)),
+    "DELETE /v1/messages/batches/{}": Answer(own(anthropic_objects.AnthropicDeletedBatch)),
     "POST /v1/tokenize": Answer(own(model_objects.Tokens)),
     "POST /v1/detokenize": Answer(own(model_objects.Text)),
     "GET /v1/queue": Answer(lists=own(objects.Job)),

@@ -14,7 +14,7 @@ class AnthropicUsage(TypedDict):
     cache_creation_input_tokens: int
     cache_read_input_tokens: int
     output_tokens: int
-    service_tier: NotRequired[Literal["standard"]]
+    service_tier: NotRequired[Literal["standard", "batch"]]
 
 
 class AnthropicBlock(TypedDict):
@@ -62,6 +62,47 @@ class AnthropicTokens(TypedDict):
     """How many tokens a model would read."""
 
     input_tokens: int
+
+
+class AnthropicCounts(TypedDict):
+    """What became of a batch's requests; all are `processing` until it has ended."""
+
+    processing: int
+    succeeded: int
+    errored: int
+    canceled: int
+    expired: int
+
+
+class AnthropicBatch(TypedDict):
+    """A batch of messages. `results_url` is a path on this server."""
+
+    id: str
+    type: Literal["message_batch"]
+    processing_status: Literal["in_progress", "canceling", "ended"]
+    request_counts: AnthropicCounts
+    created_at: str
+    expires_at: str
+    cancel_initiated_at: str | None
+    ended_at: str | None
+    archived_at: None
+    results_url: str | None
+
+
+class AnthropicBatches(TypedDict):
+    """A page of them, the newest first."""
+
+    data: list[AnthropicBatch]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class AnthropicDeletedBatch(TypedDict):
+    """A batch that is gone."""
+
+    id: str
+    type: Literal["message_batch_deleted"]
 
 
 class AnthropicModel(TypedDict):

@@ -29,6 +29,9 @@ _EXTENDED: Final[Mapping[str, type]] = {
     "DeleteModelResponse": objects.DeletedFields,
 }
 _OWN: Final[tuple[type, ...]] = (
+    anthropic_objects.AnthropicBatch,
+    anthropic_objects.AnthropicBatches,
+    anthropic_objects.AnthropicDeletedBatch,
     anthropic_objects.AnthropicError,
     anthropic_objects.AnthropicEvent,
     anthropic_objects.AnthropicMessage,

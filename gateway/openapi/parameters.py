@@ -53,6 +53,7 @@ QUERY: Final[Mapping[str, tuple[dict[str, Any], str]]] = {
 # Where the bounds are others.
 _LIMITS: Final = {
     "GET /v1/models": _number(1000, 20),
+    "GET /v1/messages/batches": _number(1000, 20),
     "GET /v1/files": _number(10_000, 10_000),
     "GET /v1/queue": _number(1000, 100),
     "GET /v1/queue/dead": _number(1000, 100),

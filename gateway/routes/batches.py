@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from aiohttp import web
 
+from gateway.batches.client import check_kind
 from gateway.convert.batches import batch_from_proto
 from gateway.convert.json_fields import to_text
 from gateway.http.body import json_response, read_body
@@ -57,15 +58,15 @@ async def list_batches(request: web.Request) -> web.Response:
 @routes.get("/v1/batches/{batch_id}")
 async def get_batch(request: web.Request) -> web.Response:
     """How far a batch has come; 404 when it is unknown."""
-    return json_response(batch_from_proto(await request.app[BATCHES].client.get(_batch_id(request))))
+    return json_response(batch_from_proto(await _batch(request)))
 
 
 @routes.post("/v1/batches/{batch_id}/cancel")
 async def cancel_batch(request: web.Request) -> web.Response:
     """Stop a batch: `cancelling` until its files hold what there is. 400 when it is past that."""
-    cancelling = batches_pb2.BATCH_STATUS_CANCELLING
-    executor = request.app[BATCHES]
-    moved = await executor.client.move(batches_pb2.MoveBatchRequest(batch_id=_batch_id(request), status=cancelling))
+    batch, executor = await _batch(request), request.app[BATCHES]
+    asked = batches_pb2.MoveBatchRequest(batch_id=batch.id, status=batches_pb2.BATCH_STATUS_CANCELLING)
+    moved = await executor.client.move(asked)
     executor.stop(moved)
     return json_response(batch_from_proto(moved))
 
@@ -82,5 +83,5 @@ async def _check_input(request: web.Request, file_id: str) -> None:
         raise InvalidArgumentError(message, param="input_file_id", code="file_too_large")
 
 
-def _batch_id(request: web.Request) -> BatchId:
-    return path_id(request, "batch_id", BatchId)
+async def _batch(request: web.Request) -> batches_pb2.Batch:
+    return check_kind(await request.app[BATCHES].client.get(path_id(request, "batch_id", BatchId)))

@@ -192,6 +192,14 @@ class BatchId(Id):
         return "." not in text and super()._is_valid(text)
 
 
+class MessageBatchId(BatchId):
+    """One of Anthropic's, in the same folder."""
+
+    __slots__ = ()
+    kind = "message batch"
+    prefix = "msgbatch_"
+
+
 class UploadId(Id):
     """A file that comes in parts."""
 

@@ -37,10 +37,16 @@ class BatchServicer(BatchServiceServicer):
         batch_id = BatchId.parse(request.batch_id)
         return pb.GetBatchResponse(batch=to_proto(await self._access.run(lambda: self._batches.get(batch_id))))
 
+    async def DeleteBatch(self, request: pb.DeleteBatchRequest, context: Context) -> pb.DeleteBatchResponse:
+        """See batches.proto."""
+        batch_id = BatchId.parse(request.batch_id)
+        await self._access.run_alone(batch_id, lambda: self._batches.delete(batch_id))
+        return pb.DeleteBatchResponse()
+
     async def ListBatches(self, request: pb.ListBatchesRequest, context: Context) -> pb.ListBatchesResponse:
         """See batches.proto."""
         query = values.page_query(request.page)
-        page = await self._access.run(lambda: self._batches.page(query))
+        page = await self._access.run(lambda: self._batches.page(query, of_messages=request.of_messages))
         return pb.ListBatchesResponse(batches=map(to_proto, page.items), has_more=page.has_more)
 
     async def ListActiveBatches(
@@ -71,6 +77,7 @@ class BatchServicer(BatchServiceServicer):
                 one.answered,
                 values.load_object(one.result_json.decode(), "result"),
                 Tokens(one.usage.prompt_tokens, one.usage.cached_tokens, one.usage.completion_tokens),
+                skipped=one.skipped,
             )
             for one in request.results
         ]
@@ -105,6 +112,7 @@ def to_proto(batch: Batch) -> pb.Batch:
         total=batch.total,
         completed=counts.completed,
         failed=counts.failed,
+        skipped=counts.skipped,
         usage=Usage(
             prompt_tokens=counts.tokens.prompt,
             cached_tokens=counts.tokens.cached,
@@ -126,6 +134,7 @@ def from_proto(batch: pb.Batch) -> Batch:
         metadata=values.load_object(batch.metadata_json, "metadata"),
         lifetime_seconds=batch.lifetime_seconds,
         output_expires_after_seconds=batch.output_expires_after_seconds,
+        total=batch.total,
     )
 
 

@@ -89,6 +89,25 @@ def test_an_answer_obeys_a_schema(client: Anthropic) -> None:
     assert "Paris" in answer.content[0].text
 
 
+def test_a_batch(client: Anthropic) -> None:
+    params: Any = {"model": MODEL, "messages": COUNT, "max_tokens": 4, **GREEDY}
+    requests: Any = [{"custom_id": f"request-{number}", "params": params} for number in range(3)]
+    batch = client.messages.batches.create(requests=requests)
+    while (batch := client.messages.batches.retrieve(batch.id)).processing_status != "ended":
+        pass
+    assert batch.request_counts.succeeded == 3
+    found = {one.custom_id: one.result for one in client.messages.batches.results(batch.id)}
+    assert found.keys() == {"request-0", "request-1", "request-2"}
+    alone = client.messages.create(model=MODEL, messages=COUNT, max_tokens=4, extra_body=GREEDY)
+    for result in found.values():
+        assert result.type == "succeeded"
+        assert result.message.content == alone.content
+        assert result.message.usage.output_tokens == 4
+    assert batch.id in [one.id for one in client.messages.batches.list()]
+    client.messages.batches.delete(batch.id)
+    assert batch.id not in [one.id for one in client.messages.batches.list()]
+
+
 def test_refusals_are_the_clients_classes(client: Anthropic) -> None:
     with pytest.raises(anthropic.NotFoundError, match="does not exist"):
         client.messages.create(model="no-such-model", messages=COUNT, max_tokens=5)

@@ -63,6 +63,8 @@ class Objects:
             ("/v1/uploads/{upload_id}/complete", self.upload_with_its_part),
             ("/v1/uploads/", self.upload),
             ("/v1/batches/", self.batch),
+            ("/v1/messages/batches/{message_batch_id}/cancel", self.message_batch_under_way),
+            ("/v1/messages/batches/", self.message_batch_that_ended),
             ("/v1/trash/", self.trash),
             ("/v1/vector_stores/{vector_store_id}/file_batches/", self.file_batch),
             ("/v1/vector_stores/", self.vector_store),
@@ -185,6 +187,20 @@ class Objects:
     def batch(self) -> Ids:
         body = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
         return {"batch_id": self._make("/batches", body | {"input_file_id": self.batch_file()["file_id"]})["id"]}
+
+    def message_batch_under_way(self) -> Ids:
+        return self._message_batch(SILENT)
+
+    def message_batch_that_ended(self) -> Ids:
+        made = self._message_batch(KNOWN)
+        while self._get(f"/messages/batches/{made['message_batch_id']}")["processing_status"] != "ended":
+            pass
+        return made
+
+    def _message_batch(self, model: str) -> Ids:
+        params = {"model": model, "max_tokens": 4, "messages": [HI]}
+        made = self._make("/messages/batches", {"requests": [{"custom_id": "a", "params": params}]})
+        return {"message_batch_id": made["id"]}
 
     def trash(self) -> Ids:
         self._api.delete(f"/threads/{self._make('/threads', {})['id']}", cast_to=object)

@@ -91,6 +91,9 @@ _FIXED: Final[dict[str, Body]] = {
     "POST /v1/embeddings": {"model": EMBEDS, "input": "Hi"},
     "POST /v1/messages": {"model": KNOWN, "max_tokens": 4, "messages": [HI]},
     "POST /v1/messages/count_tokens": {"model": REAL, "messages": [HI]},
+    "POST /v1/messages/batches": {
+        "requests": [{"custom_id": "a", "params": {"model": KNOWN, "max_tokens": 4, "messages": [HI]}}]
+    },
     "POST /v1/tokenize": {"model": REAL, "prompt": "Hi"},
     "POST /v1/detokenize": {"model": REAL, "tokens": [1]},
     "POST /v1/responses": {"model": KNOWN, "input": "Hi"},

@@ -1,7 +1,8 @@
 """Batches: `batches/<id>.json` says how far one has come, `batches/<id>.results.jsonl` holds what there is of it.
 
 At its end the results become files of the purpose `batch_output`, under ids that follow from the batch's own: an end
-that a crash cut short is made again, and makes the same files.
+that a crash cut short is made again, and makes the same files. OpenAI's batches have one of answers and one of what
+failed, Anthropic's one of both.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
@@ -23,6 +25,7 @@ from storage_service.store.paging import Page, PageQuery, cut
 from storage_service.store.records import File, JsonObject
 
 OUTPUT_PURPOSE = "batch_output"
+MAX_LIMIT = 1000
 
 _ENDING = ".json"
 _DIGITS = 24  # of a file's id
@@ -70,11 +73,29 @@ class Batches:
             raise NotFoundError(f"No batch found with id '{batch_id}'.")
         return self._with_counts(found)
 
-    def page(self, query: PageQuery) -> Page[Batch]:
-        """One page, in order of creation. Raises InvalidArgumentError: see `paging.cut`."""
-        listed = sorted(self._all(), key=_age)
+    def delete(self, batch_id: BatchId) -> None:
+        """Remove a batch that has come to its end, with its input and its results, for good. Durable on return.
+
+        Raises NotFoundError. FailedPreconditionError: it has not come to its end.
+        """
+        batch = self.get(batch_id)
+        if not batch.is_over:
+            raise FailedPreconditionError(f"The batch {batch_id} has not ended; cancel it first.")
+        for file_id in filter(None, (batch.input_file_id, batch.output_file_id, batch.error_file_id)):
+            with suppress(NotFoundError, InvalidArgumentError):
+                self._files.delete(FileId.parse(file_id))
+        self._layout.batch_results(batch_id).unlink(missing_ok=True)
+        self._layout.batch(batch_id).unlink(missing_ok=True)  # last: until then it can be deleted again
+        atomic.sync_dir(self._layout.batches)
+
+    def page(self, query: PageQuery, *, of_messages: bool = False) -> Page[Batch]:
+        """One page of Anthropic's batches or of the others, in order of creation; up to 1,000.
+
+        Raises InvalidArgumentError: see `paging.cut`.
+        """
+        listed = sorted((batch for batch in self._all() if batch.is_of_messages is of_messages), key=_age)
         index: dict[str, int] = {batch.id: position for position, batch in enumerate(listed)}
-        page = cut(listed, query, index.get)
+        page = cut(listed, query, index.get, max_limit=MAX_LIMIT)
         return Page(tuple(map(self._with_counts, page.items)), page.has_more)
 
     def active(self) -> list[Batch]:
@@ -132,6 +153,10 @@ class Batches:
     def _with_files(self, batch: Batch) -> Batch:
         """Write the files of a batch that ends; one that would be empty is left out."""
         results = self._results_of(batch.id)
+        if batch.is_of_messages:
+            return replace(
+                batch, counts=results.counts, output_file_id=self._make_file(batch, "results", results.all())
+            )
         return replace(
             batch,
             counts=results.counts,

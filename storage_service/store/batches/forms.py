@@ -23,7 +23,12 @@ def from_json(batch_id: BatchId, raw: JsonObject) -> Batch:
         errors=tuple(fields.objects(raw, "errors")),
         model=fields.text(raw, "model"),
         total=_count(counts, "total"),
-        counts=Counts(_count(counts, "completed"), _count(counts, "failed"), _tokens(fields.obj(raw, "usage"))),
+        counts=Counts(
+            _count(counts, "completed"),
+            _count(counts, "failed"),
+            _tokens(fields.obj(raw, "usage")),
+            _count(counts, "skipped"),
+        ),
         output_file_id=fields.text(raw, "output_file_id"),
         error_file_id=fields.text(raw, "error_file_id"),
         steps=tuple(
@@ -55,6 +60,7 @@ def to_json(batch: Batch) -> JsonObject:
             "total": batch.total,
             "completed": batch.counts.completed,
             "failed": batch.counts.failed,
+            "skipped": batch.counts.skipped,
         },
         "usage": _tokens_to_json(batch.counts.tokens),
         "output_file_id": batch.output_file_id,
@@ -69,7 +75,8 @@ def result_from_json(raw: JsonObject) -> Result | None:
     value = fields.optional_obj(raw, "result")
     if line is None or line < 1 or value is None:
         return None
-    return Result(line, raw.get("answered") is True, value, _tokens(fields.obj(raw, "usage")))
+    tokens = _tokens(fields.obj(raw, "usage"))
+    return Result(line, raw.get("answered") is True, value, tokens, skipped=raw.get("skipped") is True)
 
 
 def result_to_json(result: Result) -> JsonObject:
@@ -77,6 +84,7 @@ def result_to_json(result: Result) -> JsonObject:
     return {
         "line": result.line,
         "answered": result.answered,
+        "skipped": result.skipped,
         "usage": _tokens_to_json(result.tokens),
         "result": result.value,
     }

@@ -1,4 +1,4 @@
-"""A batch as it is kept, and its life cycle as a table (OpenAI's Batch API)."""
+"""A batch as it is kept, and its life cycle as a table (OpenAI's Batch API; Anthropic's has the same life)."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,6 +20,8 @@ class BatchStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+# What answers the requests of Anthropic's batches.
+MESSAGES = "/v1/messages"
 ENDS = frozenset({BatchStatus.FAILED, BatchStatus.COMPLETED, BatchStatus.EXPIRED, BatchStatus.CANCELLED})
 NEXT: dict[BatchStatus, frozenset[BatchStatus]] = {
     BatchStatus.VALIDATING: frozenset(
@@ -49,11 +51,15 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many requests were answered, how many have ended otherwise, and what it cost."""
+    """How many requests were answered, how many have ended otherwise, and what it cost.
+
+    skipped: how many of those never had their turn.
+    """
 
     completed: int = 0
     failed: int = 0
     tokens: Tokens = field(default_factory=Tokens)
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,11 @@ class Batch:
         """Whether it has come to an end."""
         return self.status in ENDS
 
+    @property
+    def is_of_messages(self) -> bool:
+        """Whether it is one of Anthropic's."""
+        return self.endpoint == MESSAGES
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -91,3 +102,4 @@ class Result:
     answered: bool
     value: JsonObject
     tokens: Tokens = field(default_factory=Tokens)
+    skipped: bool = False

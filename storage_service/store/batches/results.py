@@ -59,4 +59,5 @@ class Results:
             before.completed + result.answered,
             before.failed + (not result.answered),
             before.tokens.plus(result.tokens),
+            before.skipped + result.skipped,
         )

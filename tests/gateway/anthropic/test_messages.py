@@ -384,7 +384,7 @@ async def test_the_person_of_the_metadata_is_the_tenant(gateway: Gateway, worker
 async def test_unknown_urls_and_methods_have_anthropics_form(gateway: Gateway) -> None:
     for method, path, status, kind in (
         ("GET", MESSAGES, 405, "invalid_request_error"),
-        ("POST", f"{MESSAGES}/batches", 404, "not_found_error"),
+        ("POST", f"{MESSAGES}/nothing", 404, "not_found_error"),
     ):
         assert (await gateway.json(method, path, status=status))["error"]["type"] == kind
     assert "param" in (await gateway.json("GET", "/v1/nothing", status=404))["error"]

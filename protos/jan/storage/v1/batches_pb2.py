@@ -27,49 +27,53 @@ from jan.storage.v1 import paging_pb2 as jan_dot_storage_dot_v1_dot_paging__pb2
 from jan.type.v1 import usage_pb2 as jan_dot_type_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cjan/storage/v1/batches.proto\x12\x0ejan.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bjan/storage/v1/paging.proto\x1a\x17jan/type/v1/usage.proto\"`\n\tBatchStep\x12+\n\x06status\x18\x01 \x01(\x0e\x32\x1b.jan.storage.v1.BatchStatus\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd2\x03\n\x05\x42\x61tch\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.jan.storage.v1.BatchStatus\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x15\n\rinput_file_id\x18\x04 \x01(\t\x12\x0e\n\x06tenant\x18\x05 \x01(\t\x12\x15\n\rmetadata_json\x18\x06 \x01(\t\x12$\n\x1coutput_expires_after_seconds\x18\x07 \x01(\x03\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10lifetime_seconds\x18\t \x01(\x03\x12\x13\n\x0b\x65rrors_json\x18\n \x01(\t\x12\r\n\x05model\x18\x0b \x01(\t\x12\r\n\x05total\x18\x0c \x01(\r\x12\x11\n\tcompleted\x18\r \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x0e \x01(\r\x12!\n\x05usage\x18\x0f \x01(\x0b\x32\x12.jan.type.v1.Usage\x12\x16\n\x0eoutput_file_id\x18\x10 \x01(\t\x12\x15\n\rerror_file_id\x18\x11 \x01(\t\x12(\n\x05steps\x18\x12 \x03(\x0b\x32\x19.jan.storage.v1.BatchStep\"e\n\x0b\x42\x61tchResult\x12\x0c\n\x04line\x18\x01 \x01(\r\x12\x10\n\x08\x61nswered\x18\x02 \x01(\x08\x12\x13\n\x0bresult_json\x18\x03 \x01(\x0c\x12!\n\x05usage\x18\x04 \x01(\x0b\x32\x12.jan.type.v1.Usage\":\n\x12\x43reateBatchRequest\x12$\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x15.jan.storage.v1.Batch\";\n\x13\x43reateBatchResponse\x12$\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x15.jan.storage.v1.Batch\"#\n\x0fGetBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\"8\n\x10GetBatchResponse\x12$\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x15.jan.storage.v1.Batch\"?\n\x12ListBatchesRequest\x12)\n\x04page\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\"O\n\x13ListBatchesResponse\x12&\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x15.jan.storage.v1.Batch\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\x1a\n\x18ListActiveBatchesRequest\"C\n\x19ListActiveBatchesResponse\x12&\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x15.jan.storage.v1.Batch\"\x84\x01\n\x10MoveBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.jan.storage.v1.BatchStatus\x12\r\n\x05total\x18\x03 \x01(\r\x12\r\n\x05model\x18\x04 \x01(\t\x12\x13\n\x0b\x65rrors_json\x18\x05 \x01(\t\"9\n\x11MoveBatchResponse\x12$\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x15.jan.storage.v1.Batch\"[\n\x19\x41ppendBatchResultsRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12,\n\x07results\x18\x02 \x03(\x0b\x32\x1b.jan.storage.v1.BatchResult\"\x1c\n\x1a\x41ppendBatchResultsResponse\"+\n\x17ListBatchResultsRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\")\n\x18ListBatchResultsResponse\x12\r\n\x05lines\x18\x01 \x03(\r*\x8b\x02\n\x0b\x42\x61tchStatus\x12\x1c\n\x18\x42\x41TCH_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x42\x41TCH_STATUS_VALIDATING\x10\x01\x12\x17\n\x13\x42\x41TCH_STATUS_FAILED\x10\x02\x12\x1c\n\x18\x42\x41TCH_STATUS_IN_PROGRESS\x10\x03\x12\x1b\n\x17\x42\x41TCH_STATUS_FINALIZING\x10\x04\x12\x1a\n\x16\x42\x41TCH_STATUS_COMPLETED\x10\x05\x12\x18\n\x14\x42\x41TCH_STATUS_EXPIRED\x10\x06\x12\x1b\n\x17\x42\x41TCH_STATUS_CANCELLING\x10\x07\x12\x1a\n\x16\x42\x41TCH_STATUS_CANCELLED\x10\x08\x32\x9d\x05\n\x0c\x42\x61tchService\x12V\n\x0b\x43reateBatch\x12\".jan.storage.v1.CreateBatchRequest\x1a#.jan.storage.v1.CreateBatchResponse\x12M\n\x08GetBatch\x12\x1f.jan.storage.v1.GetBatchRequest\x1a .jan.storage.v1.GetBatchResponse\x12V\n\x0bListBatches\x12\".jan.storage.v1.ListBatchesRequest\x1a#.jan.storage.v1.ListBatchesResponse\x12h\n\x11ListActiveBatches\x12(.jan.storage.v1.ListActiveBatchesRequest\x1a).jan.storage.v1.ListActiveBatchesResponse\x12P\n\tMoveBatch\x12 .jan.storage.v1.MoveBatchRequest\x1a!.jan.storage.v1.MoveBatchResponse\x12k\n\x12\x41ppendBatchResults\x12).jan.storage.v1.AppendBatchResultsRequest\x1a*.jan.storage.v1.AppendBatchResultsResponse\x12\x65\n\x10ListBatchResults\x12\'.jan.storage.v1.ListBatchResultsRequest\x1a(.jan.storage.v1.ListBatchResultsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cjan/storage/v1/batches.proto\x12\x0ejan.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bjan/storage/v1/paging.proto\x1a\x17jan/type/v1/usage.proto\"`\n\tBatchStep\x12+\n\x06status\x18\x01 \x01(\x0e\x32\x1b.jan.storage.v1.BatchStatus\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe3\x03\n\x05\x42\x61tch\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.jan.storage.v1.BatchStatus\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x15\n\rinput_file_id\x18\x04 \x01(\t\x12\x0e\n\x06tenant\x18\x05 \x01(\t\x12\x15\n\rmetadata_json\x18\x06 \x01(\t\x12$\n\x1coutput_expires_after_seconds\x18\x07 \x01(\x03\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10lifetime_seconds\x18\t \x01(\x03\x12\x13\n\x0b\x65rrors_json\x18\n \x01(\t\x12\r\n\x05model\x18\x0b \x01(\t\x12\r\n\x05total\x18\x0c \x01(\r\x12\x11\n\tcompleted\x18\r \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x0e \x01(\r\x12!\n\x05usage\x18\x0f \x01(\x0b\x32\x12.jan.type.v1.Usage\x12\x16\n\x0eoutput_file_id\x18\x10 \x01(\t\x12\x15\n\rerror_file_id\x18\x11 \x01(\t\x12(\n\x05steps\x18\x12 \x03(\x0b\x32\x19.jan.storage.v1.BatchStep\x12\x0f\n\x07skipped\x18\x13 \x01(\r\"v\n\x0b\x42\x61tchResult\x12\x0c\n\x04line\x18\x01 \x01(\r\x12\x10\n\x08\x61nswered\x18\x02 \x01(\x08\x12\x13\n\x0bresult_json\x18\x03 \x01(\x0c\x12!\n\x05usage\x18\x04 \x01(\x0b\x32\x12.jan.type.v1.Usage\x12\x0f\n\x07skipped\x18\x05 \x01(\x08\":\n\x12\x43reateBatchRequest\x12$\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x15.jan.storage.v1.Batch\";\n\x13\x43reateBatchResponse\x12$\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x15.jan.storage.v1.Batch\"#\n\x0fGetBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\"8\n\x10GetBatchResponse\x12$\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x15.jan.storage.v1.Batch\"&\n\x12\x44\x65leteBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteBatchResponse\"T\n\x12ListBatchesRequest\x12)\n\x04page\x18\x01 \x01(\x0b\x32\x1b.jan.storage.v1.PageRequest\x12\x13\n\x0bof_messages\x18\x02 \x01(\x08\"O\n\x13ListBatchesResponse\x12&\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x15.jan.storage.v1.Batch\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\x1a\n\x18ListActiveBatchesRequest\"C\n\x19ListActiveBatchesResponse\x12&\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x15.jan.storage.v1.Batch\"\x84\x01\n\x10MoveBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.jan.storage.v1.BatchStatus\x12\r\n\x05total\x18\x03 \x01(\r\x12\r\n\x05model\x18\x04 \x01(\t\x12\x13\n\x0b\x65rrors_json\x18\x05 \x01(\t\"9\n\x11MoveBatchResponse\x12$\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x15.jan.storage.v1.Batch\"[\n\x19\x41ppendBatchResultsRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12,\n\x07results\x18\x02 \x03(\x0b\x32\x1b.jan.storage.v1.BatchResult\"\x1c\n\x1a\x41ppendBatchResultsResponse\"+\n\x17ListBatchResultsRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\")\n\x18ListBatchResultsResponse\x12\r\n\x05lines\x18\x01 \x03(\r*\x8b\x02\n\x0b\x42\x61tchStatus\x12\x1c\n\x18\x42\x41TCH_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x42\x41TCH_STATUS_VALIDATING\x10\x01\x12\x17\n\x13\x42\x41TCH_STATUS_FAILED\x10\x02\x12\x1c\n\x18\x42\x41TCH_STATUS_IN_PROGRESS\x10\x03\x12\x1b\n\x17\x42\x41TCH_STATUS_FINALIZING\x10\x04\x12\x1a\n\x16\x42\x41TCH_STATUS_COMPLETED\x10\x05\x12\x18\n\x14\x42\x41TCH_STATUS_EXPIRED\x10\x06\x12\x1b\n\x17\x42\x41TCH_STATUS_CANCELLING\x10\x07\x12\x1a\n\x16\x42\x41TCH_STATUS_CANCELLED\x10\x08\x32\xf5\x05\n\x0c\x42\x61tchService\x12V\n\x0b\x43reateBatch\x12\".jan.storage.v1.CreateBatchRequest\x1a#.jan.storage.v1.CreateBatchResponse\x12M\n\x08GetBatch\x12\x1f.jan.storage.v1.GetBatchRequest\x1a .jan.storage.v1.GetBatchResponse\x12V\n\x0b\x44\x65leteBatch\x12\".jan.storage.v1.DeleteBatchRequest\x1a#.jan.storage.v1.DeleteBatchResponse\x12V\n\x0bListBatches\x12\".jan.storage.v1.ListBatchesRequest\x1a#.jan.storage.v1.ListBatchesResponse\x12h\n\x11ListActiveBatches\x12(.jan.storage.v1.ListActiveBatchesRequest\x1a).jan.storage.v1.ListActiveBatchesResponse\x12P\n\tMoveBatch\x12 .jan.storage.v1.MoveBatchRequest\x1a!.jan.storage.v1.MoveBatchResponse\x12k\n\x12\x41ppendBatchResults\x12).jan.storage.v1.AppendBatchResultsRequest\x1a*.jan.storage.v1.AppendBatchResultsResponse\x12\x65\n\x10ListBatchResults\x12\'.jan.storage.v1.ListBatchResultsRequest\x1a(.jan.storage.v1.ListBatchResultsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jan.storage.v1.batches_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BATCHSTATUS']._serialized_start=1670
-  _globals['_BATCHSTATUS']._serialized_end=1937
+  _globals['_BATCHSTATUS']._serialized_start=1788
+  _globals['_BATCHSTATUS']._serialized_end=2055
   _globals['_BATCHSTEP']._serialized_start=135
   _globals['_BATCHSTEP']._serialized_end=231
   _globals['_BATCH']._serialized_start=234
-  _globals['_BATCH']._serialized_end=700
-  _globals['_BATCHRESULT']._serialized_start=702
-  _globals['_BATCHRESULT']._serialized_end=803
-  _globals['_CREATEBATCHREQUEST']._serialized_start=805
-  _globals['_CREATEBATCHREQUEST']._serialized_end=863
-  _globals['_CREATEBATCHRESPONSE']._serialized_start=865
-  _globals['_CREATEBATCHRESPONSE']._serialized_end=924
-  _globals['_GETBATCHREQUEST']._serialized_start=926
-  _globals['_GETBATCHREQUEST']._serialized_end=961
-  _globals['_GETBATCHRESPONSE']._serialized_start=963
-  _globals['_GETBATCHRESPONSE']._serialized_end=1019
-  _globals['_LISTBATCHESREQUEST']._serialized_start=1021
-  _globals['_LISTBATCHESREQUEST']._serialized_end=1084
-  _globals['_LISTBATCHESRESPONSE']._serialized_start=1086
-  _globals['_LISTBATCHESRESPONSE']._serialized_end=1165
-  _globals['_LISTACTIVEBATCHESREQUEST']._serialized_start=1167
-  _globals['_LISTACTIVEBATCHESREQUEST']._serialized_end=1193
-  _globals['_LISTACTIVEBATCHESRESPONSE']._serialized_start=1195
-  _globals['_LISTACTIVEBATCHESRESPONSE']._serialized_end=1262
-  _globals['_MOVEBATCHREQUEST']._serialized_start=1265
-  _globals['_MOVEBATCHREQUEST']._serialized_end=1397
-  _globals['_MOVEBATCHRESPONSE']._serialized_start=1399
-  _globals['_MOVEBATCHRESPONSE']._serialized_end=1456
-  _globals['_APPENDBATCHRESULTSREQUEST']._serialized_start=1458
-  _globals['_APPENDBATCHRESULTSREQUEST']._serialized_end=1549
-  _globals['_APPENDBATCHRESULTSRESPONSE']._serialized_start=1551
-  _globals['_APPENDBATCHRESULTSRESPONSE']._serialized_end=1579
-  _globals['_LISTBATCHRESULTSREQUEST']._serialized_start=1581
-  _globals['_LISTBATCHRESULTSREQUEST']._serialized_end=1624
-  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_start=1626
-  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_end=1667
-  _globals['_BATCHSERVICE']._serialized_start=1940
-  _globals['_BATCHSERVICE']._serialized_end=2609
+  _globals['_BATCH']._serialized_end=717
+  _globals['_BATCHRESULT']._serialized_start=719
+  _globals['_BATCHRESULT']._serialized_end=837
+  _globals['_CREATEBATCHREQUEST']._serialized_start=839
+  _globals['_CREATEBATCHREQUEST']._serialized_end=897
+  _globals['_CREATEBATCHRESPONSE']._serialized_start=899
+  _globals['_CREATEBATCHRESPONSE']._serialized_end=958
+  _globals['_GETBATCHREQUEST']._serialized_start=960
+  _globals['_GETBATCHREQUEST']._serialized_end=995
+  _globals['_GETBATCHRESPONSE']._serialized_start=997
+  _globals['_GETBATCHRESPONSE']._serialized_end=1053
+  _globals['_DELETEBATCHREQUEST']._serialized_start=1055
+  _globals['_DELETEBATCHREQUEST']._serialized_end=1093
+  _globals['_DELETEBATCHRESPONSE']._serialized_start=1095
+  _globals['_DELETEBATCHRESPONSE']._serialized_end=1116
+  _globals['_LISTBATCHESREQUEST']._serialized_start=1118
+  _globals['_LISTBATCHESREQUEST']._serialized_end=1202
+  _globals['_LISTBATCHESRESPONSE']._serialized_start=1204
+  _globals['_LISTBATCHESRESPONSE']._serialized_end=1283
+  _globals['_LISTACTIVEBATCHESREQUEST']._serialized_start=1285
+  _globals['_LISTACTIVEBATCHESREQUEST']._serialized_end=1311
+  _globals['_LISTACTIVEBATCHESRESPONSE']._serialized_start=1313
+  _globals['_LISTACTIVEBATCHESRESPONSE']._serialized_end=1380
+  _globals['_MOVEBATCHREQUEST']._serialized_start=1383
+  _globals['_MOVEBATCHREQUEST']._serialized_end=1515
+  _globals['_MOVEBATCHRESPONSE']._serialized_start=1517
+  _globals['_MOVEBATCHRESPONSE']._serialized_end=1574
+  _globals['_APPENDBATCHRESULTSREQUEST']._serialized_start=1576
+  _globals['_APPENDBATCHRESULTSREQUEST']._serialized_end=1667
+  _globals['_APPENDBATCHRESULTSRESPONSE']._serialized_start=1669
+  _globals['_APPENDBATCHRESULTSRESPONSE']._serialized_end=1697
+  _globals['_LISTBATCHRESULTSREQUEST']._serialized_start=1699
+  _globals['_LISTBATCHRESULTSREQUEST']._serialized_end=1742
+  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_start=1744
+  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_end=1785
+  _globals['_BATCHSERVICE']._serialized_start=2058
+  _globals['_BATCHSERVICE']._serialized_end=2815
 # @@protoc_insertion_point(module_scope)

@@ -122,12 +122,15 @@ class Batch(_message.Message):
     OUTPUT_FILE_ID_FIELD_NUMBER: _builtins.int
     ERROR_FILE_ID_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The batch's id, which is its name on disk too."""
     status: Global___BatchStatus.ValueType
     """How far it has come."""
     endpoint: _builtins.str
-    """What answers its requests, `/v1/chat/completions` for example."""
+    """What answers its requests, `/v1/chat/completions` for example. `/v1/messages` makes it one of Anthropic's: its input
+    belongs to it, all its results are in one file, and the lists of others do not have it.
+    """
     input_file_id: _builtins.str
     """The file with the requests."""
     tenant: _builtins.str
@@ -149,9 +152,11 @@ class Batch(_message.Message):
     failed: _builtins.int
     """How many of them have ended otherwise."""
     output_file_id: _builtins.str
-    """The file of the answers; empty while, or when, there is none."""
+    """The file of the answers, of Anthropic's batches of all results; empty while, or when, there is none."""
     error_file_id: _builtins.str
     """The file of the other results; empty while, or when, there is none."""
+    skipped: _builtins.int
+    """How many of `failed` never had their turn."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was made, by storage's clock."""
@@ -185,10 +190,11 @@ class Batch(_message.Message):
         output_file_id: _builtins.str = ...,
         error_file_id: _builtins.str = ...,
         steps: _abc.Iterable[Global___BatchStep] | None = ...,
+        skipped: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "created_at", b"created_at", "endpoint", b"endpoint", "error_file_id", b"error_file_id", "errors_json", b"errors_json", "failed", b"failed", "id", b"id", "input_file_id", b"input_file_id", "lifetime_seconds", b"lifetime_seconds", "metadata_json", b"metadata_json", "model", b"model", "output_expires_after_seconds", b"output_expires_after_seconds", "output_file_id", b"output_file_id", "status", b"status", "steps", b"steps", "tenant", b"tenant", "total", b"total", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "created_at", b"created_at", "endpoint", b"endpoint", "error_file_id", b"error_file_id", "errors_json", b"errors_json", "failed", b"failed", "id", b"id", "input_file_id", b"input_file_id", "lifetime_seconds", b"lifetime_seconds", "metadata_json", b"metadata_json", "model", b"model", "output_expires_after_seconds", b"output_expires_after_seconds", "output_file_id", b"output_file_id", "skipped", b"skipped", "status", b"status", "steps", b"steps", "tenant", b"tenant", "total", b"total", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -204,12 +210,15 @@ class BatchResult(_message.Message):
     ANSWERED_FIELD_NUMBER: _builtins.int
     RESULT_JSON_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
     line: _builtins.int
     """The line of the input file that holds the request, from 1."""
     answered: _builtins.bool
     """Whether it was answered; the result belongs into the output file then, else into the error file."""
     result_json: _builtins.bytes
     """The line of that file, a JSON object in OpenAI's form."""
+    skipped: _builtins.bool
+    """Whether the request never had its turn: the batch was cancelled or has expired before."""
     @_builtins.property
     def usage(self) -> _usage_pb2.Usage:
         """What the answer cost."""
@@ -221,10 +230,11 @@ class BatchResult(_message.Message):
         answered: _builtins.bool = ...,
         result_json: _builtins.bytes = ...,
         usage: _usage_pb2.Usage | None = ...,
+        skipped: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "line", b"line", "result_json", b"result_json", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "line", b"line", "result_json", b"result_json", "skipped", b"skipped", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -239,7 +249,7 @@ class CreateBatchRequest(_message.Message):
     BATCH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def batch(self) -> Global___Batch:
-        """Its id and what was asked for; the rest is storage's."""
+        """Its id and what was asked for, and how many requests that is if it is known; the rest is storage's."""
 
     def __init__(
         self,
@@ -325,24 +335,67 @@ class GetBatchResponse(_message.Message):
 Global___GetBatchResponse: _TypeAlias = GetBatchResponse  # noqa: Y015
 
 @_typing.final
+class DeleteBatchRequest(_message.Message):
+    """Asks for a batch's removal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    batch_id: _builtins.str
+    """Its id."""
+    def __init__(
+        self,
+        *,
+        batch_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteBatchRequest: _TypeAlias = DeleteBatchRequest  # noqa: Y015
+
+@_typing.final
+class DeleteBatchResponse(_message.Message):
+    """Answers DeleteBatch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteBatchResponse: _TypeAlias = DeleteBatchResponse  # noqa: Y015
+
+@_typing.final
 class ListBatchesRequest(_message.Message):
     """Asks for a page of batches."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_FIELD_NUMBER: _builtins.int
+    OF_MESSAGES_FIELD_NUMBER: _builtins.int
+    of_messages: _builtins.bool
+    """Anthropic's batches; others otherwise."""
     @_builtins.property
     def page(self) -> _paging_pb2.PageRequest:
-        """Which page."""
+        """Which page; up to 1,000 batches."""
 
     def __init__(
         self,
         *,
         page: _paging_pb2.PageRequest | None = ...,
+        of_messages: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["of_messages", b"of_messages", "page", b"page"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,6 +45,11 @@ class BatchServiceStub:
                 request_serializer=jan_dot_storage_dot_v1_dot_batches__pb2.GetBatchRequest.SerializeToString,
                 response_deserializer=jan_dot_storage_dot_v1_dot_batches__pb2.GetBatchResponse.FromString,
                 _registered_method=True)
+        self.DeleteBatch = channel.unary_unary(
+                '/jan.storage.v1.BatchService/DeleteBatch',
+                request_serializer=jan_dot_storage_dot_v1_dot_batches__pb2.DeleteBatchRequest.SerializeToString,
+                response_deserializer=jan_dot_storage_dot_v1_dot_batches__pb2.DeleteBatchResponse.FromString,
+                _registered_method=True)
         self.ListBatches = channel.unary_unary(
                 '/jan.storage.v1.BatchService/ListBatches',
                 request_serializer=jan_dot_storage_dot_v1_dot_batches__pb2.ListBatchesRequest.SerializeToString,
@@ -85,6 +90,13 @@ class BatchServiceServicer:
 
     def GetBatch(self, request, context):
         """Reads one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBatch(self, request, context):
+        """Removes one that has come to its end, with its files, for good. FAILED_PRECONDITION before that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,6 +151,11 @@ def add_BatchServiceServicer_to_server(servicer, server):
                     servicer.GetBatch,
                     request_deserializer=jan_dot_storage_dot_v1_dot_batches__pb2.GetBatchRequest.FromString,
                     response_serializer=jan_dot_storage_dot_v1_dot_batches__pb2.GetBatchResponse.SerializeToString,
+            ),
+            'DeleteBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBatch,
+                    request_deserializer=jan_dot_storage_dot_v1_dot_batches__pb2.DeleteBatchRequest.FromString,
+                    response_serializer=jan_dot_storage_dot_v1_dot_batches__pb2.DeleteBatchResponse.SerializeToString,
             ),
             'ListBatches': grpc.unary_unary_rpc_method_handler(
                     servicer.ListBatches,
@@ -221,6 +238,33 @@ class BatchService:
             '/jan.storage.v1.BatchService/GetBatch',
             jan_dot_storage_dot_v1_dot_batches__pb2.GetBatchRequest.SerializeToString,
             jan_dot_storage_dot_v1_dot_batches__pb2.GetBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.storage.v1.BatchService/DeleteBatch',
+            jan_dot_storage_dot_v1_dot_batches__pb2.DeleteBatchRequest.SerializeToString,
+            jan_dot_storage_dot_v1_dot_batches__pb2.DeleteBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

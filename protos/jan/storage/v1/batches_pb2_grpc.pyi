@@ -20,6 +20,8 @@ class BatchServiceStub:
     """Keeps a new batch, `validating`. The id of one that is kept changes nothing, and answers that."""
     GetBatch: _aio.UnaryUnaryMultiCallable[_batches_pb2.GetBatchRequest, _batches_pb2.GetBatchResponse]
     """Reads one."""
+    DeleteBatch: _aio.UnaryUnaryMultiCallable[_batches_pb2.DeleteBatchRequest, _batches_pb2.DeleteBatchResponse]
+    """Removes one that has come to its end, with its files, for good. FAILED_PRECONDITION before that."""
     ListBatches: _aio.UnaryUnaryMultiCallable[_batches_pb2.ListBatchesRequest, _batches_pb2.ListBatchesResponse]
     """Lists them in order of creation."""
     ListActiveBatches: _aio.UnaryUnaryMultiCallable[_batches_pb2.ListActiveBatchesRequest, _batches_pb2.ListActiveBatchesResponse]
@@ -53,6 +55,14 @@ class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_batches_pb2.GetBatchRequest, _abc.Awaitable[_batches_pb2.GetBatchResponse]],
     ) -> _abc.Awaitable[_batches_pb2.GetBatchResponse]:
         """Reads one."""
+
+    @_abc_1.abstractmethod
+    def DeleteBatch(
+        self,
+        request: _batches_pb2.DeleteBatchRequest,
+        context: _aio.ServicerContext[_batches_pb2.DeleteBatchRequest, _abc.Awaitable[_batches_pb2.DeleteBatchResponse]],
+    ) -> _abc.Awaitable[_batches_pb2.DeleteBatchResponse]:
+        """Removes one that has come to its end, with its files, for good. FAILED_PRECONDITION before that."""
 
     @_abc_1.abstractmethod
     def ListBatches(

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from jan.errors import FailedPreconditionError, NotFoundError
+from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from jan.ids import BatchId, FileId
 from storage_service.store.batches.batches import Batches
-from storage_service.store.batches.records import Batch, BatchStatus, Result, Tokens
+from storage_service.store.batches.records import MESSAGES, Batch, BatchStatus, Result, Tokens
 from storage_service.store.files import OpenFile
 from storage_service.store.paging import PageQuery
+from storage_service.store.records import File
 from storage_service.store.store import Store
 
 
-def new() -> Batch:
-    return Batch(BatchId.new(), "/v1/chat/completions", "file-a", "key:a", {"name": "a"}, lifetime_seconds=60)
+def new(endpoint: str = "/v1/chat/completions", file_id: str = "file-a") -> Batch:
+    return Batch(BatchId.new(), endpoint, file_id, "key:a", {"name": "a"}, lifetime_seconds=60)
 
 
 def result(line: int, *, answered: bool = True, said: str = "") -> Result:
@@ -143,6 +145,69 @@ def test_what_an_end_left_behind_goes_at_the_next_start(tmp_path: Path) -> None:
         assert store.batches.active() == []
         assert not left.exists()
         assert store.batches.get(batch_id).errors == ({"code": "empty_file"},)
+    finally:
+        store.close()
+
+
+def test_all_results_of_messages_are_in_one_file_and_those_without_a_turn_are_counted(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    batch_id = store.batches.create(replace(new(MESSAGES), total=3)).id
+    assert store.batches.get(batch_id).total == 3
+    store.batches.move(batch_id, BatchStatus.IN_PROGRESS, total=3)
+    store.batches.append(batch_id, [result(1), result(2, answered=False)])
+    store.batches.move(batch_id, BatchStatus.CANCELLING)
+    store.batches.append(batch_id, [replace(result(3, answered=False), skipped=True)])
+    store.close()
+    store = Store.open(tmp_path)
+    try:
+        ended = store.batches.move(batch_id, BatchStatus.CANCELLED)
+        assert (ended.counts.completed, ended.counts.failed, ended.counts.skipped) == (1, 2, 1)
+        assert store.batches.get(batch_id) == ended
+        assert len(content(store, ended.output_file_id).splitlines()) == 3
+        assert ended.error_file_id == ""
+    finally:
+        store.close()
+
+
+def test_each_list_has_its_own_batches(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    try:
+        chats, messages = store.batches.create(new()), store.batches.create(new(MESSAGES))
+        assert [batch.id for batch in store.batches.page(_all()).items] == [chats.id]
+        assert [batch.id for batch in store.batches.page(_all(), of_messages=True).items] == [messages.id]
+        with pytest.raises(InvalidArgumentError):
+            store.batches.page(PageQuery(after=chats.id), of_messages=True)
+    finally:
+        store.close()
+
+
+def test_a_batch_is_deleted_with_its_files_also_when_that_was_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.open(tmp_path)
+    upload = store.files.begin()
+    upload.write(b"{}")
+    file_id = store.files.finish(upload, File(FileId.new(), "in", "batch", size_bytes=0, created_ms=0)).id
+    batch_id = store.batches.create(new(MESSAGES, file_id)).id
+    with pytest.raises(FailedPreconditionError, match="not ended"):
+        store.batches.delete(batch_id)
+    store.batches.move(batch_id, BatchStatus.IN_PROGRESS, total=1)
+    store.batches.append(batch_id, [result(1)])
+    store.batches.move(batch_id, BatchStatus.FINALIZING)
+    store.batches.move(batch_id, BatchStatus.COMPLETED)
+    with monkeypatch.context() as crashing:
+        crashing.setattr(type(store.files), "delete", _crash)
+        with pytest.raises(KeyboardInterrupt):
+            store.batches.delete(batch_id)
+    store.files.delete(file_id)
+    store.close()
+    store = Store.open(tmp_path)
+    try:
+        store.batches.delete(batch_id)
+        with pytest.raises(NotFoundError):
+            store.batches.delete(batch_id)
+        assert store.files.page(_all()).items == ()
+        assert [*(tmp_path / "batches").iterdir()] == []
     finally:
         store.close()
 

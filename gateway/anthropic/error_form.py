@@ -1,0 +1,40 @@
+"""Anthropic's form of an error: the one table from a status to its word. Pure."""
+
+from __future__ import annotations
+
+from gateway.http.errors import status_of
+from gateway.schemas.common import JsonObject
+from jan.errors import JanError
+
+_OVERLOADED = 529
+# Our status -> Anthropic's, where it has one of its own.
+_STATUSES = {503: _OVERLOADED}
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    _OVERLOADED: "overloaded_error",
+}
+
+
+def error_object(error: JanError, request_id: str | None) -> JsonObject:
+    """Anthropic's object for an error."""
+    status = status_of(error)
+    return told_object(request_id, anthropics_status(status), error.message, error.param)
+
+
+def told_object(request_id: str | None, status: int, message: str, param: str | None) -> JsonObject:
+    """Anthropic's error object. It has no place for the field at fault, so the message names it."""
+    if param and param not in message:
+        message = f"{param}: {message}"
+    type_ = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    error = {"type": type_, "message": message}
+    return {"type": "error", "error": error, "request_id": request_id}
+
+
+def anthropics_status(status: int) -> int:
+    """Anthropic's status for one of ours."""
+    return _STATUSES.get(status, status)
