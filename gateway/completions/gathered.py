@@ -16,13 +16,30 @@ _HEAD = ("id", "created", "model", "system_fingerprint", "service_tier")
 
 
 @dataclass(slots=True)
-class _Choice:
-    """One choice as far as it was heard."""
+class _Function:
+    """A call's function, in the pieces that came: joined once, since a chat may be megabytes long."""
 
-    texts: dict[str, str] = field(default_factory=dict)
-    calls: dict[int, JsonObject] = field(default_factory=dict)
-    function: JsonObject | None = None
-    logprobs: JsonObject | None = None
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+    def hear(self, delta: Mapping[str, Any]) -> None:
+        """Take in what a chunk says of it."""
+        self.name = self.name or delta.get("name") or ""
+        self.arguments.append(delta.get("arguments") or "")
+
+    def whole(self) -> JsonObject:
+        """OpenAI's object."""
+        return {"name": self.name, "arguments": "".join(self.arguments)}
+
+
+@dataclass(slots=True)
+class _Choice:
+    """One choice as far as it was heard, in pieces."""
+
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    calls: dict[int, tuple[str | None, _Function]] = field(default_factory=dict)
+    function: _Function | None = None
+    logprobs: dict[str, list[Any] | None] | None = None
     finish_reason: str | None = None
 
     def hear(self, choice: Mapping[str, Any]) -> None:
@@ -30,34 +47,39 @@ class _Choice:
         delta = choice["delta"]
         for name in _TEXTS:
             if delta.get(name) is not None:
-                self.texts[name] = self.texts.get(name, "") + delta[name]
+                self.texts.setdefault(name, []).append(delta[name])
         for call in delta.get("tool_calls", ()):
-            self._hear_call(call)
+            self.calls.setdefault(call["index"], (call.get("id"), _Function()))[1].hear(call["function"])
         if (function := delta.get("function_call")) is not None:
-            self.function = _joined(self.function, function)
+            self.function = self.function or _Function()
+            self.function.hear(function)
         for name, entries in (choice.get("logprobs") or {}).items():
-            told = self.logprobs = self.logprobs or {"content": None, "refusal": None}
-            told[name] = [*(told[name] or ()), *entries] if entries is not None else told[name]
+            self._hear_logprobs(name, entries)
         self.finish_reason = choice["finish_reason"] or self.finish_reason
 
-    def _hear_call(self, delta: Mapping[str, Any]) -> None:
-        call = self.calls.setdefault(delta["index"], {"id": delta.get("id"), "type": "function", "function": None})
-        call["function"] = _joined(call["function"], delta["function"])
+    def _hear_logprobs(self, name: str, entries: list[Any] | None) -> None:
+        told = self.logprobs = self.logprobs or {"content": None, "refusal": None}
+        if entries is not None:
+            told[name] = heard = told.get(name) or []
+            heard += entries
 
     def whole(self, index: int) -> JsonObject:
         """The choice of a whole answer."""
-        message: JsonObject = {
-            "role": "assistant",
-            "content": self.texts.get("content"),
-            "refusal": self.texts.get("refusal"),
-        }
+        message: JsonObject = {"role": "assistant", "content": self._text("content"), "refusal": self._text("refusal")}
         if "reasoning_content" in self.texts:
-            message["reasoning_content"] = self.texts["reasoning_content"]
+            message["reasoning_content"] = self._text("reasoning_content")
         if self.calls:
-            message["tool_calls"] = [self.calls[place] for place in sorted(self.calls)]
+            message["tool_calls"] = [
+                {"id": call_id, "type": "function", "function": function.whole()}
+                for _, (call_id, function) in sorted(self.calls.items())
+            ]
         if self.function is not None:
-            message["function_call"] = self.function
+            message["function_call"] = self.function.whole()
         return {"index": index, "message": message, "logprobs": self.logprobs, "finish_reason": self.finish_reason}
+
+    def _text(self, name: str) -> str | None:
+        pieces = self.texts.get(name)
+        return None if pieces is None else "".join(pieces)
 
 
 class GatheredChat:
@@ -85,12 +107,6 @@ class GatheredChat:
     def _whole(self, completed: jobs_pb2.Completed) -> JsonObject:
         choices = [choice.whole(index) for index, choice in sorted(self._choices.items())]
         return {**self._head, "object": "chat.completion", "choices": choices, "usage": _usage(completed)}
-
-
-def _joined(before: JsonObject | None, delta: Mapping[str, Any]) -> JsonObject:
-    if before is None:
-        return {"name": delta.get("name", ""), "arguments": delta.get("arguments", "")}
-    return {**before, "arguments": before["arguments"] + delta.get("arguments", "")}
 
 
 def _usage(completed: jobs_pb2.Completed) -> JsonObject:
