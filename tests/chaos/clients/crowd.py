@@ -15,9 +15,10 @@ from pathlib import Path
 import aiohttp
 import psutil
 
+from tests.chaos.clients import engine
 from tests.chaos.engines.scripted_vllm import answer_to
 from tests.chaos.oracle import Finding
-from tests.chaos.queue.engine import MODEL, KnownEngine
+from tests.chaos.queue.engine import MODEL
 from tests.fixtures.gateway import write_model
 from tests.fixtures.stack import Stack
 
@@ -72,9 +73,9 @@ class Crowd:
         """Start everything, and the asking; stop it again."""
         with tempfile.TemporaryDirectory(prefix="jan-chaos-") as folder:
             stack = Stack(Path(folder))
-            async with KnownEngine().serving() as engine, aiohttp.ClientSession(stack.url) as session:
+            async with engine.serving() as url, aiohttp.ClientSession(stack.url) as session:
                 settings = {"continue_final_message": True, "n_parallel": 400}
-                write_model(stack.janroot, MODEL, sources=[{"url": engine.url}], settings=settings)
+                write_model(stack.janroot, MODEL, sources=[{"url": url}], settings=settings)
                 await asyncio.to_thread(stack.start_all)
                 crowd = cls(stack, session)
                 asking = [asyncio.create_task(crowd._ask_for_ever(), name="person") for _ in range(PEOPLE)]
