@@ -52,6 +52,7 @@ async def streamed_message(request: web.Request, events: JobEvents, asked: Asked
     for event in first:
         raise_if_failed(event)
     async with EventStream(request, headers=_headers(room, events)) as stream:
+        events.when_dropped(stream.hurry)
         try:
             await stream.write(b"".join(map(answer.hear, first)) or room.comment)
             if not answer.found_stop:

@@ -263,6 +263,10 @@ class JobEvents:
         with self._subscription.pouring(sink):
             yield
 
+    def when_dropped(self, hurry: Callable[[], None]) -> None:
+        """Have `hurry` called at once when too much was left unread; the reader hears of it by `batches`."""
+        self._subscription.on_drop = hurry
+
     async def batches(self, idle_seconds: float | None = None) -> AsyncIterator[list[jobs_pb2.JobEvent]]:
         """Yield events as they come, those that came together as one list, an empty one in silence; ends with the job.
 

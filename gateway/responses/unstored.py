@@ -65,6 +65,7 @@ async def _streamed(request: web.Request, job_id: str, events: JobEvents, answer
     for event in first:
         raise_if_failed(event)
     async with EventStream(request, headers={**room.headers, **rate_limit_headers(events.room)}) as stream:
+        events.when_dropped(stream.hurry)
         try:
             await stream.write(answer.opening() + b"".join(map(answer.hear, first)))
             async for batch in batches:

@@ -65,6 +65,7 @@ async def relay(
     def take(batch: list[jobs_pb2.JobEvent], first: int) -> bool:
         return spoken and stream.write_now(_frames(batch, first, room))
 
+    events.when_dropped(stream.hurry)
     try:
         with events.pouring(take):
             async for batch in batches:

@@ -69,6 +69,8 @@ class LogSubscription:
         self._generation = generation
         self._failure: type[SlowReaderError | LogRestartedError] | None = None
         self._arrived = asyncio.Event()
+        self.on_drop: Callable[[], None] | None = None
+        """Called when this is dropped, for a reader that cannot hear of it yet because it is still writing."""
 
     @property
     def is_dropped(self) -> bool:
@@ -99,6 +101,8 @@ class LogSubscription:
         self._failure = self._failure or SlowReaderError
         self.give_up()
         self._arrived.set()
+        if self.on_drop is not None:
+            self.on_drop()
 
     def give_up(self) -> None:
         """Hold nothing any more."""

@@ -60,6 +60,7 @@ class Deliveries:
 async def test_readers_that_never_read_cost_a_bounded_amount_each(
     gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("gateway.http.sse.LAST_WORDS_SECONDS", 0.5)
     deliveries = Deliveries(monkeypatch)
     async with AsyncExitStack() as stack:
         for _ in range(READERS):

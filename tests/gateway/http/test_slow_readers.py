@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,9 +41,13 @@ async def connected(gateway: Gateway) -> AsyncIterator[socket.socket]:
         yield client
 
 
-async def ask(client: socket.socket) -> None:
-    body = json.dumps({"model": MODEL_ID, "stream": True, "messages": [{"role": "user", "content": "Hi"}]})
-    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+async def ask(
+    client: socket.socket,
+    path: str = "/v1/chat/completions",
+    fields: Mapping[str, Any] = MappingProxyType({"messages": [{"role": "user", "content": "Hi"}]}),
+) -> None:
+    body = json.dumps({"model": MODEL_ID, "stream": True, **fields})
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
     await asyncio.get_running_loop().sock_sendall(client, request)
 
@@ -83,6 +88,8 @@ async def say_until_cancelled_when_dropped(job: TakenByTest, gateway: Gateway) -
         if subscription.is_dropped:
             return
         await job.say(PIECE)
+        async with gateway.client.get("/healthz"):  # meanwhile the gateway writes what its sockets take
+            pass
     raise AssertionError("a reader that reads nothing was not dropped")
 
 
@@ -91,7 +98,7 @@ def subscription_of(gateway: Gateway, job: TakenByTest) -> LogSubscription:
     return next(iter(gateway.app[FOLLOWER]._subscriptions[keys.log(job.job.id)]))
 
 
-@pytest.mark.parametrize(
+each_unstored = pytest.mark.parametrize(
     ("path", "fields"),
     [
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}),
@@ -100,6 +107,24 @@ def subscription_of(gateway: Gateway, job: TakenByTest) -> LogSubscription:
         ("/v1/messages", {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5}),
     ],
 )
+
+
+@each_unstored
+async def test_a_dropped_reader_is_not_waited_for_as_a_slow_one_is(
+    gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch, path: str, fields: dict[str, Any]
+) -> None:
+    """It holds an engine's slot, for an answer that nobody will be told."""
+    monkeypatch.setattr(subscription, "MAX_PENDING_BYTES", 256 * 1024)
+    monkeypatch.setattr("gateway.http.sse.WRITE_SECONDS", 3600.0)
+    monkeypatch.setattr("gateway.http.sse.LAST_WORDS_SECONDS", 0.1)
+    async with connected(gateway) as client:
+        await ask(client, path, fields)
+        job = await worker.take()
+        await say_until_cancelled_when_dropped(job, gateway)
+        await job.until_cancelled()
+
+
+@each_unstored
 async def test_a_whole_answer_that_the_gateway_did_not_read_in_time_may_be_asked_for_again(
     gateway: Gateway, worker: ScriptedWorker, path: str, fields: dict[str, Any]
 ) -> None:
