@@ -154,12 +154,13 @@ class Relay:
 
     async def _give_back(self) -> None:
         """Have the job run again. That this worker stops does not count as one of its tries."""
+        spent_tokens = self._telling.spent_tokens
         if self._engine_died:
-            await self._persist(partial(self._queue.lose_engine, self.taken, self._cause))
+            await self._persist(partial(self._queue.lose_engine, self.taken, self._cause, spent_tokens=spent_tokens))
         elif self._interruption is Happening.DRAINED:
-            await self._persist(partial(self._queue.hand_back, self.taken))
+            await self._persist(partial(self._queue.hand_back, self.taken, spent_tokens=spent_tokens))
         else:
-            await self._persist(partial(self._queue.try_again, self.taken))
+            await self._persist(partial(self._queue.try_again, self.taken, spent_tokens=spent_tokens))
 
     async def _pass_on(self) -> None:
         """Give the job back for another host; when no living host can serve it, end it with the reasons."""

@@ -23,6 +23,12 @@ class Telling:
         self.is_ending = False
         """Whether the end is on its way: unless the lease is lost it will stand in the log, and be the only one."""
 
+    @property
+    def spent_tokens(self) -> int:
+        """What was used so far: the prompt and what the engine said of it, if one was asked."""
+        used = self._used()
+        return used.prompt_tokens + used.completion_tokens
+
     def asked(self) -> None:
         """An engine works on it from here on, which its tenant is charged for however it ends."""
         self._was_asked = True
@@ -69,9 +75,7 @@ class Telling:
         return UsageProto(prompt_tokens=self._prompt_tokens, completion_tokens=self._heard_tokens)
 
     async def _break_off(self, event: jobs_pb2.JobEvent) -> None:
-        used = self._used()
-        spent_tokens = used.prompt_tokens + used.completion_tokens
-        await self._end([event.SerializeToString()], spent_tokens, is_whole=False)
+        await self._end([event.SerializeToString()], self.spent_tokens, is_whole=False)
 
     async def _end(self, events: list[bytes], spent_tokens: int | None, *, is_whole: bool) -> None:
         if self.is_ending:

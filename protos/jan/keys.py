@@ -76,7 +76,7 @@ def job(job_id: str) -> str:
     """Hash of a job.
 
     Fields: payload kind queue tenant cost weight sequence place enqueued started since state attempt holder failures
-    events generation retold cancelled not_here waits. The payload goes when the job has ended.
+    events generation retold cancelled not_here waits used. The payload goes when the job has ended.
     """
     return f"{PREFIX}job:{job_id}"
 

@@ -67,6 +67,9 @@ async def test_every_field_is_described_and_every_described_one_exists(redis: Re
     assert await queue.requeue("j")
     taken = await queue.take()
     assert taken is not None
+    await queue.hand_back(taken, spent_tokens=3)
+    taken = await queue.take()
+    assert taken is not None
     await Hosts(redis, scripts, "other").beat((), ())
     assert await queue.pass_on(taken, "here", "no memory") == []
     taken = await queue.take()

@@ -151,9 +151,17 @@ BUGS: Final = (
     Bug(
         "shares follow estimates, not what was used",
         f"{_SCRIPTS}/publish.lua",
-        "  if spent then charge(name, job[2], (spent - job[3]) / job[4]) end\n",
+        "  if spent then charge(name, job[2], (math.max(spent, job[7] or 0) - job[3]) / job[4]) end\n",
         "",
         f"{_SHARES}::test_shares_of_a_minute_follow_weights_though_estimates_are_wrong",
+    ),
+    Bug(
+        "what an engine has read is free if nothing was told of it",
+        f"{_SCRIPTS}/release.lua",
+        "note_used(job, tonumber(spent) or (fields[11] and 0 or (fields[12] or 0) + fields[13]))\n",
+        "",
+        f"{_SHARES}"
+        "::test_a_job_that_an_engine_was_asked_costs_its_prompt_though_nothing_was_told_of_it[cancelled waiting]",
     ),
     Bug(
         "weights mean nothing",

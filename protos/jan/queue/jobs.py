@@ -174,26 +174,28 @@ class JobQueue:
             entries += page
         return [jobs_pb2.JobEvent.FromString(fields[b"p"]) for _, fields in entries]
 
-    async def hand_back(self, taken: TakenJob) -> None:
+    async def hand_back(self, taken: TakenJob, *, spent_tokens: int = 0) -> None:
         """Put a taken job back at its old place, as a worker does that stops; neither the attempt counts nor a failure.
 
-        A job that was cancelled meanwhile ends as cancelled.
+        A job that was cancelled meanwhile ends as cancelled. spent_tokens: what was used of it, at this try and before;
+        its tenant is charged for that should it end before it is answered.
         """
-        await self._release(taken.lease.id, taken.lease.token, counts="nothing")
+        await self._release(taken.lease.id, taken.lease.token, counts="nothing", spent=spent_tokens)
 
-    async def try_again(self, taken: TakenJob) -> None:
+    async def try_again(self, taken: TakenJob, *, spent_tokens: int = 0) -> None:
         """Put a taken job back at its old place after its engine broke off; the attempt counts, but no failure.
 
-        A job that was cancelled meanwhile ends as cancelled.
+        Else as `hand_back`.
         """
-        await self._release(taken.lease.id, taken.lease.token, counts="attempt")
+        await self._release(taken.lease.id, taken.lease.token, counts="attempt", spent=spent_tokens)
 
-    async def lose_engine(self, taken: TakenJob, cause: str = "") -> ReleaseOutcome:
+    async def lose_engine(self, taken: TakenJob, cause: str = "", *, spent_tokens: int = 0) -> ReleaseOutcome:
         """Put a taken job back at its old place after its engine died, on it or while it loaded for it.
 
         Counts as `reclaim` does. cause: how the engine died, in a sentence for the client if this was the last time.
+        spent_tokens: see `hand_back`.
         """
-        return await self._release(taken.lease.id, taken.lease.token, counts="loss", cause=cause)
+        return await self._release(taken.lease.id, taken.lease.token, counts="loss", cause=cause, spent=spent_tokens)
 
     async def pass_on(self, taken: TakenJob, host: str, why: str) -> list[str]:
         """Put a taken job back for another host, because `host` cannot serve it; the attempt does not count.
@@ -211,7 +213,7 @@ class JobQueue:
         """Release a job whose worker went silent.
 
         The third loss of a worker or engine ends it `failed` with code `poison`, as a dead letter. A job that was
-        cancelled meanwhile ends as cancelled.
+        cancelled meanwhile ends as cancelled. It counts as one that an engine has read, unless it waited for its model.
         """
         return await self._release(stalled.id, stalled.token, counts="loss", seen=stalled.seen)
 
@@ -255,13 +257,14 @@ class JobQueue:
         return bool(await self._redis.hexists(keys.job(job_id), "retold"))
 
     async def _release(
-        self, job_id: str, token: str, *, counts: _Counts, seen: str = "", cause: str = ""
+        self, job_id: str, token: str, *, counts: _Counts, seen: str = "", cause: str = "", spent: int | None = None
     ) -> ReleaseOutcome:
         outcome = await self._scripts.release(
             keys=[keys.job(job_id), keys.leases(LeaseKind.JOB)],
             args=[
                 *(job_id, token, seen, counts, MAX_LOST_WORKERS),
                 *(_given_up(cause).SerializeToString(), _CANCELLED.SerializeToString()),
+                "" if spent is None else spent,
             ],
         )
         return ReleaseOutcome(outcome.decode())

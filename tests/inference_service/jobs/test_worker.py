@@ -108,6 +108,19 @@ async def test_a_cancelled_job_is_charged_for_its_prompt_and_what_the_engine_sai
     assert await charged(bench, "remote") == 5000 + used.completion_tokens < 5010
 
 
+async def test_a_job_that_is_handed_back_and_cancelled_is_charged_for_its_prompt(
+    bench: Bench, scripted: ScriptedEngine
+) -> None:
+    """The engine had read it, though nothing was told of its answer."""
+    scripted.hold()
+    async with bench.worker(drain_seconds=0.05) as worker:
+        job = await bench.submit(remote(scripted.url), ENDLESS, stream=False, cost_tokens=1_000_000, prompt_tokens=5000)
+        await scripted.until_active(1)
+        await worker.drain()
+    assert await bench.queue.cancel(job) is CancelOutcome.CANCELLED
+    assert await charged(bench, "remote") == 5000
+
+
 async def test_a_refused_job_is_charged_for_its_prompt(bench: Bench, scripted: ScriptedEngine) -> None:
     messages = [{"role": "user", "content": "word " * 2000}]
     costs = {"cost_tokens": 1_000_000, "prompt_tokens": 5000}

@@ -25,6 +25,7 @@ class ModelJob:
     state: str = "queued"
     attempt: int = 0
     prompt: int = 0
+    used: int = 0
     failures: int = 0
     events: int = 0
     started: int = 0
@@ -153,12 +154,14 @@ class QueueModel:
         job.state, job.waits = "ended", False
         job.events += 1
         if spent is not None:
-            self.queues[job.queue].charge(job.tenant, (spent - job.cost) / job.weight)
+            self.queues[job.queue].charge(job.tenant, (max(spent, job.used) - job.cost) / job.weight)
 
-    def _charge_said(self, job: ModelJob) -> None:
+    def _used(self, job: ModelJob) -> int:
+        return max(job.used, job.prompt + job.events if job.events else 0)
+
+    def _charge_used(self, job: ModelJob) -> None:
         """A taken job ends without its worker."""
-        spent = job.prompt + job.events if job.events else 0
-        self.queues[job.queue].charge(job.tenant, (spent - job.cost) / job.weight)
+        self.queues[job.queue].charge(job.tenant, (self._used(job) - job.cost) / job.weight)
         job.events += 1
 
     def wait(self, job: ModelJob, *, waits: bool) -> None:
@@ -167,17 +170,20 @@ class QueueModel:
             job.started = self.now_ms
         job.waits = waits
 
-    def release(self, job: ModelJob, *, lost: bool, tried: bool = True) -> str:
+    def release(self, job: ModelJob, *, lost: bool, tried: bool = True, spent: int | None = 0) -> str:
+        if spent is None:  # its worker is gone
+            spent = 0 if job.waits else job.prompt + job.events
+        job.used = max(spent, self._used(job))
         job.waits = False
         if job.cancelled:
             job.state = "ended"
-            self._charge_said(job)
+            self._charge_used(job)
             return "ended"
         if lost:
             job.failures += 1
             if job.failures >= MAX_LOST_WORKERS:
                 job.state = "dead"
-                self._charge_said(job)
+                self._charge_used(job)
                 return "ended"
         job.state = "queued"
         job.attempt -= not tried
@@ -201,6 +207,8 @@ class QueueModel:
             return "unknown"
         if job.state == "queued":
             self.queues[job.queue].leave(job)
+            if used := self._used(job):
+                self.queues[job.queue].charge(job.tenant, used / job.weight)
             job.state = "ended"
             return "cancelled"
         if job.state == "running":
@@ -216,7 +224,7 @@ class QueueModel:
         if job.state != "dead":
             return False
         job.state, job.failures, job.cancelled, job.sequence = "queued", 0, False, self._next()
-        job.attempt, job.events, job.enqueued, job.not_here = 0, 0, self.now_ms, set()
+        job.attempt, job.events, job.used, job.enqueued, job.not_here = 0, 0, 0, self.now_ms, set()
         self.queues[job.queue].stand_in_line(job, arrives=True, now_ms=self.now_ms)
         return True
 

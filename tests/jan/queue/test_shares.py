@@ -15,6 +15,7 @@ from jan import keys
 from jan.inference.v1 import jobs_pb2
 from jan.queue.bounds import Weights
 from jan.queue.jobs import JobQueue, ReleaseOutcome
+from jan.queue.leases import StalledLease
 from jan.queue.log import LogWriter
 from jan.queue.look import look
 from jan.queue.waits import Wait, WaitKind, tell_wait
@@ -276,6 +277,50 @@ async def test_a_job_that_ends_without_its_worker_is_charged_for_what_was_said(
         await queue.cancel("j")
         await (queue.hand_back(taken) if how == "handed back" else queue.pass_on(taken, "here", "no room"))
     assert await redis.zscore(keys.virtual_times("2:m"), "t:ann") == (50 + said if said else 0)
+
+
+@pytest.mark.parametrize("end", ["cancelled waiting", "cancelled in another try", "given up", "lost before the engine"])
+async def test_a_job_that_an_engine_was_asked_costs_its_prompt_though_nothing_was_told_of_it(
+    redis: Redis, time: VirtualTime, queue: JobQueue, end: str
+) -> None:
+    model = jobs_pb2.ModelSpec(id="m")
+    await queue.submit(jobs_pb2.Job(id="j", tenant="ann", model=model, cost_tokens=8000, prompt_tokens=50))
+    taken = await queue.take()
+    assert taken is not None
+    if end in ("given up", "lost before the engine"):
+        for _ in range(3):
+            if end == "lost before the engine":
+                await tell_wait(time.scripts, taken.lease, Wait(WaitKind.LOADING))
+            await queue.reclaim(StalledLease("j", f"{taken.lease.token}:0"))
+            taken = await queue.take() or taken
+    else:
+        await queue.hand_back(taken, spent_tokens=57)
+        again = await queue.take() if end == "cancelled in another try" else None
+        await queue.cancel("j")
+        if again is not None:  # before it has asked an engine itself
+            await LogWriter(time.scripts, again.lease).publish([b"end"], ends=True, spent_tokens=0, is_whole=False)
+    costs = {"given up": 50, "lost before the engine": 0}.get(end, 57)
+    assert await redis.zscore(keys.virtual_times("2:m"), "t:ann") == costs
+
+
+async def test_a_job_that_was_forgotten_costs_what_was_used_of_it(
+    redis: Redis, time: VirtualTime, queue: JobQueue
+) -> None:
+    """Asked anew, it is charged again, for what is used then: not twice for all that it might have cost."""
+    model = jobs_pb2.ModelSpec(id="m")
+    asked = jobs_pb2.Job(id="j", tenant="ann", model=model, cost_tokens=8000, prompt_tokens=50)
+    for used in (53, 110):
+        await queue.submit(asked)
+        taken = await queue.take()
+        assert taken is not None
+        writer = LogWriter(time.scripts, taken.lease)
+        await writer.publish([b"said"] * 3)
+        if used == 53:
+            await redis.delete(keys.log("j"))
+            assert not await queue.is_known("j")
+        else:
+            await writer.publish([b"end"], ends=True, spent_tokens=57)
+        assert await redis.zscore(keys.virtual_times("2:m"), "t:ann") == used
 
 
 async def test_what_ended_early_says_nothing_of_how_long_answers_take(

@@ -150,17 +150,26 @@ class QueueMachine(RuleBasedStateMachine):
             del self._taken[job.id]
 
     @precondition(lambda self: self._taken)
-    @rule(data=st.data(), how=st.sampled_from(("handed back", "broken off", "engine lost", "worker lost")))
-    def release(self, data: st.DataObject, how: str) -> None:
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(("handed back", "broken off", "engine lost", "worker lost")),
+        spent=st.sampled_from((0, 3, 9000)),
+    )
+    def release(self, data: st.DataObject, how: str, spent: int) -> None:
         taken = self._pick(data)
         job = self._model.jobs[taken.job.id]
-        expected = self._model.release(job, lost=how in ("engine lost", "worker lost"), tried=how != "handed back")
+        expected = self._model.release(
+            job,
+            lost=how in ("engine lost", "worker lost"),
+            tried=how != "handed back",
+            spent=None if how == "worker lost" else spent,
+        )
         if how in ("handed back", "broken off"):
             give_back = self._queue.hand_back if how == "handed back" else self._queue.try_again
-            self._do(give_back(taken))
+            self._do(give_back(taken, spent_tokens=spent))
             return
         if how == "engine lost":
-            assert self._do(self._queue.lose_engine(taken)) == expected
+            assert self._do(self._queue.lose_engine(taken, spent_tokens=spent)) == expected
             return
         seen = self._ask("HGET", keys.leases("jobs"), taken.job.id)
         assert self._do(self._queue.reclaim(StalledLease(taken.job.id, seen.decode()))) == expected

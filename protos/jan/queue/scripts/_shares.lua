@@ -43,13 +43,21 @@ local function charge(name, tenant, amount)
   keep(times)
 end
 
--- A job that was taken ends without its worker: charge its tenant for what was said, with the prompt, and for nothing
--- where nothing was said.
-local function charge_said(job)
-  local fields = redis.call('HMGET', job, 'queue', 'tenant', 'cost', 'weight', 'prompt', 'events')
-  local said = tonumber(fields[6])
-  local spent = said > 0 and (fields[5] or 0) + said or 0
-  charge(fields[1], fields[2], (spent - fields[3]) / fields[4])
+-- What a job has used that no worker can tell of any more: what was noted at its tries, or what was said of it and the
+-- prompt; nothing where no engine was asked.
+local function used_of(job)
+  local fields = redis.call('HMGET', job, 'used', 'prompt', 'events')
+  local said = tonumber(fields[3])
+  return math.max(tonumber(fields[1] or '0'), said > 0 and (fields[2] or 0) + said or 0)
+end
+local function note_used(job, tokens)
+  if tokens > used_of(job) then redis.call('HSET', job, 'used', tokens) end
+end
+
+-- A job that was taken ends without its worker: its tenant is charged for what it used instead of what it may cost.
+local function charge_used(job)
+  local fields = redis.call('HMGET', job, 'queue', 'tenant', 'cost', 'weight')
+  charge(fields[1], fields[2], (used_of(job) - fields[3]) / fields[4])
 end
 
 -- Put a job into its tenant's line. A newly arrived one starts no earlier than the virtual now; one that comes back
@@ -110,10 +118,12 @@ local function ring(kind, id)
 end
 
 -- A job or run goes with its log. A clock of Redis that jumps may end one of the two alone, a power cut may take the end
--- of either, and going on would leave a gap that nobody is told of.
+-- of either, and going on would leave a gap that nobody is told of. What the job has used stays charged, and what it did
+-- not does not: asked anew, it is charged as any other.
 local function forget(holder, leases, id)
-  local name = redis.call('HGET', holder, 'queue')
-  if name then redis.call('ZREM', RUNNING, id .. ' ' .. model_of(name)) end
+  local fields = redis.call('HMGET', holder, 'queue', 'state')
+  if fields[1] then redis.call('ZREM', RUNNING, id .. ' ' .. model_of(fields[1])) end
+  if fields[1] and fields[2] == 'running' then charge_used(holder) end
   redis.call('DEL', holder, log_key(id))
   redis.call('HDEL', leases, id)
 end

@@ -7,7 +7,7 @@
 local job = KEYS[1]
 local id, last_event, tenant, generation = unpack(ARGV)
 
-local fields = redis.call('HMGET', job, 'state', 'queue', 'tenant', 'place')
+local fields = redis.call('HMGET', job, 'state', 'queue', 'tenant', 'place', 'weight')
 if not fields[1] and generation ~= '' then
   redis.call('DEL', log_key(id))
   redis.call('HSET', job, 'events', 0, 'generation', generation, 'cancelled', '1')
@@ -19,6 +19,9 @@ if not fields[1] or (tenant ~= '' and fields[3] ~= tenant) then return 'unknown'
 if fields[1] == 'queued' then
   if redis.call('ZREM', line_key(fields[2], fields[3]), fields[4]) == 1 then one_less() end
   tidy_line(fields[2], fields[3])
+  -- One that was put back into its line costs nothing there.
+  local used = used_of(job)
+  if used > 0 then charge(fields[2], fields[3], used / fields[5]) end
   end_job(job, id, last_event, ENDED_TTL_SECONDS)
   redis.call('HDEL', job, 'payload')
   return 'cancelled'

@@ -28,7 +28,7 @@ end
 redis.call('HDEL', leases, id)
 redis.call('ZREM', RUNNING, id .. ' ' .. model_of(name))
 if fields[9] then
-  charge_said(job)
+  charge_used(job)
   end_job(job, id, cancelled_event, ENDED_TTL_SECONDS)
   redis.call('HDEL', job, 'payload')
   return {'ended'}

@@ -10,10 +10,10 @@ local PAYLOADS = 6  -- arguments of a log in front of its payloads
 
 -- A job has ended: charge its tenant for what it really used, and remember how long it took.
 local function settle(holder, id, is_whole, spent)
-  local job = redis.call('HMGET', holder, 'queue', 'tenant', 'cost', 'weight', 'started', 'cancelled')
+  local job = redis.call('HMGET', holder, 'queue', 'tenant', 'cost', 'weight', 'started', 'cancelled', 'used')
   local name = job[1]
   if not name then return end  -- a run's log
-  if spent then charge(name, job[2], (spent - job[3]) / job[4]) end
+  if spent then charge(name, job[2], (math.max(spent, job[7] or 0) - job[3]) / job[4]) end
   local pace, took = PREFIX .. 'queue:pace:' .. model_of(name), now_ms() - job[5]
   local sums = redis.call('HMGET', pace, 'jobs', 'ms', 'tokens')
   -- What failed or was cancelled took less than it takes, or a load's time; and Redis's clock may have gone back.

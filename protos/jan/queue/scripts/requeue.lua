@@ -17,7 +17,7 @@ if generation == '' then
 end
 redis.call('HSET', job, 'state', 'queued', 'holder', '', 'sequence', sequence, 'enqueued', now_ms(), 'failures', 0,
            'attempt', 0, 'events', 0, 'generation', generation, 'retold', 1)
-redis.call('HDEL', job, 'cancelled', 'not_here', 'waits')
+redis.call('HDEL', job, 'cancelled', 'not_here', 'waits', 'used')
 keep(job)
 stand_in_line(fields[2], fields[3], sequence, fields[4], true)
 ring('submitted', id)
