@@ -301,7 +301,7 @@ BUGS: Final = (
         "no deadline for a body that comes byte by byte",
         "gateway/http/body.py",
         "        async with asyncio.timeout(BODY_SECONDS):\n            return await request.read()\n",
-        "        async with asyncio.timeout(None) as self._writing:\n            return await request.read()\n",
+        "        async with asyncio.timeout(None):\n            return await request.read()\n",
         f"{_HOSTILE}::test_others_are_served_beside_bodies_that_come_byte_by_byte",
     ),
     # Sent again, it is not done again.
