@@ -75,14 +75,18 @@ class MessageAnswer:
         if usage is not None:
             self._usage.CopyFrom(usage)
         frames = self._say_held() + self._blocks.end()
-        stop = {"stop_reason": self._stop_reason, "stop_sequence": self._stops.found}
-        frames += event("message_delta", delta=stop, usage=_told(self._usage))
+        frames += event("message_delta", delta=self._stop(), usage=_told(self._usage))
         return frames + event("message_stop")
 
     def whole(self) -> JsonObject:
         """The message."""
-        stop = {"stop_reason": self._stop_reason, "stop_sequence": self._stops.found}
-        return self._message(self._blocks.whole(), self._usage) | stop
+        return self._message(self._blocks.whole(), self._usage) | self._stop()
+
+    def _stop(self) -> JsonObject:
+        """Why it ended."""
+        reason = self._stop_reason
+        details = {"type": "refusal", "category": None, "explanation": None} if reason == "refusal" else None
+        return {"stop_reason": reason, "stop_sequence": self._stops.found, "stop_details": details}
 
     @property
     def _stop_reason(self) -> str:
@@ -127,6 +131,8 @@ class MessageAnswer:
             "content": content,
             "stop_reason": None,
             "stop_sequence": None,
+            "stop_details": None,
+            "container": None,
             "usage": {**_told(usage), "service_tier": self._wishes.tier},
         }
 

@@ -1,4 +1,7 @@
-"""Which requests are Anthropic's: by their route or, where OpenAI has one of the same path, by the header they bear."""
+"""Which requests are Anthropic's: by their route or, where OpenAI has one of the same path, by the header they bear.
+
+And which of its headers ask for what is not here.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,11 @@ from typing import Final
 
 from aiohttp import web
 
+from jan.errors import InvalidArgumentError
+
 VERSION_HEADER: Final = "anthropic-version"
+# Anthropic's clients send these parameters so; both promise what nobody here keeps.
+_NOT_BUILT: Final = ("anthropic-workspace-id", "anthropic-user-profile-id")
 _MESSAGES: Final = "/v1/messages"
 _SHARED: Final = frozenset({"/v1/models", "/v1/models/{model_id}"})
 
@@ -21,3 +28,11 @@ def asks_for_anthropics_models(request: web.Request) -> bool:
     resource = request.match_info.route.resource
     is_read = request.method in ("GET", "HEAD")
     return is_read and VERSION_HEADER in request.headers and resource is not None and resource.canonical in _SHARED
+
+
+def check_headers(request: web.Request) -> None:
+    """Raises InvalidArgumentError: a header asks for what this server does not have."""
+    for name in _NOT_BUILT:
+        if request.headers.get(name):
+            message = f"The header '{name}' is not supported by this server; leave it out."
+            raise InvalidArgumentError(message, param=name, code="unsupported_parameter")

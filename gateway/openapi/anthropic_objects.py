@@ -23,6 +23,14 @@ class AnthropicBlock(TypedDict):
     type: Literal["text", "thinking", "tool_use"]
 
 
+class AnthropicRefusal(TypedDict):
+    """What is known of a refusal: no more than that it is one."""
+
+    type: Literal["refusal"]
+    category: None
+    explanation: None
+
+
 class AnthropicMessage(TypedDict):
     """What a model answered."""
 
@@ -36,6 +44,8 @@ class AnthropicMessage(TypedDict):
         | None
     )
     stop_sequence: str | None
+    stop_details: AnthropicRefusal | None
+    container: None
     usage: AnthropicUsage
 
 

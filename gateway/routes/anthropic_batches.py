@@ -9,6 +9,7 @@ from datetime import timedelta
 import orjson
 from aiohttp import web
 
+from gateway.anthropic.routes import check_headers
 from gateway.batches.client import check_kind
 from gateway.batches.lines import MAX_LINE_BYTES
 from gateway.batches.requests import MESSAGES
@@ -37,6 +38,7 @@ _CURSORS = {"after": "after_id", "before": "before_id"}
 @routes.post("/v1/messages/batches")
 async def create_message_batch(request: web.Request) -> web.Response:
     """Accept a batch, which survives the death of any process from here on. Each request is looked at in its turn."""
+    check_headers(request)
     body = await read_body(request, CreateMessageBatch)
     body.check_supported()
     lines = [_line(place, one) for place, one in enumerate(body.requests)]
@@ -58,6 +60,7 @@ async def create_message_batch(request: web.Request) -> web.Response:
 @routes.get("/v1/messages/batches")
 async def list_message_batches(request: web.Request) -> web.Response:
     """A page of batches, the newest first."""
+    check_headers(request)
     page = paging_pb2.PageRequest(
         page_size=read_limit(request.query.get("limit"), DEFAULT_LIMIT, MAX_LIMIT),
         order=paging_pb2.ORDER_DESC,
@@ -115,6 +118,7 @@ async def delete_message_batch(request: web.Request) -> web.Response:
 
 
 async def _batch(request: web.Request) -> batches_pb2.Batch:
+    check_headers(request)
     batch_id = path_id(request, "message_batch_id", MessageBatchId)
     return check_kind(await request.app[BATCHES].client.get(batch_id), of_messages=True)
 

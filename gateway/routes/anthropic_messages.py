@@ -9,6 +9,7 @@ from gateway.anthropic.answering import streamed_message, whole_message
 from gateway.anthropic.asked import AskedMessage
 from gateway.anthropic.documents import with_documents_read
 from gateway.anthropic.request import counted_chat, without_prefill
+from gateway.anthropic.routes import check_headers
 from gateway.http.body import json_response, read_body
 from gateway.keys import IMAGES, INFERENCE, JOBS, STORAGE
 from gateway.models.coming import find_usable
@@ -24,6 +25,7 @@ routes = web.RouteTableDef()
 @routes.post("/v1/messages")
 async def create_message(request: web.Request) -> web.StreamResponse:
     """Answer a conversation; a client that leaves frees its place in the queue or the engine."""
+    check_headers(request)
     body = await read_body(request, MessagesRequest)
     body.check_supported()
     model = await find_usable(request, body.model)
@@ -45,6 +47,7 @@ async def create_message(request: web.Request) -> web.StreamResponse:
 @routes.post("/v1/messages/count_tokens")
 async def count_tokens(request: web.Request) -> web.Response:
     """How many tokens the model would read, by its own tokenizer and chat template; it is loaded for that."""
+    check_headers(request)
     body = await read_body(request, CountTokensRequest)
     body.check_supported()
     model = await find_usable(request, body.model)

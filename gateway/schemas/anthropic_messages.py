@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Discriminator, Field, StringConstraints, Tag
 
-from gateway.schemas.anthropic_blocks import CacheControl, Messages, PlainTexts, Sent, TextBlock
+from gateway.schemas.anthropic_blocks import (
+    CacheControl,
+    Messages,
+    PlainTexts,
+    Sent,
+    TextBlock,
+    only,
+    tag_of,
+)
 from gateway.schemas.anthropic_tools import NamedChoice, ToolChoice, Tools
 from gateway.schemas.chat import unsupported
 from gateway.schemas.common import NO_NUL, JsonObject, TopP
@@ -27,24 +35,51 @@ class MessageMetadata(Sent):
     user_id: Annotated[str, StringConstraints(max_length=256)] | None = None
 
 
-class Thinking(Sent):
-    """Whether the model shall think, how much, and whether its thoughts are told."""
+class TellingThinking(Sent):
+    """A model that may think; `display` says whether its thoughts are told."""
 
-    type: Literal["enabled", "disabled", "adaptive"]
-    budget_tokens: Annotated[int, Field(ge=_MIN_BUDGET_TOKENS)] | None = None
     display: Literal["summarized", "omitted"] | None = None
-
-    @property
-    def effort(self) -> str | None:
-        """The nearest that chat templates know; None where the model decides."""
-        if self.type == "enabled" and self.budget_tokens is not None:
-            return "high" if self.budget_tokens >= 4096 else "medium" if self.budget_tokens >= 2048 else "low"
-        return "none" if self.type == "disabled" else None
 
     @property
     def is_told(self) -> bool:
         """Whether thoughts are told."""
-        return self.type != "disabled" and self.display != "omitted"
+        return self.display != "omitted"
+
+
+class EnabledThinking(TellingThinking):
+    """The model shall think, so much."""
+
+    type: Literal["enabled"]
+    budget_tokens: Annotated[int, Field(ge=_MIN_BUDGET_TOKENS)]
+
+    @property
+    def effort(self) -> str:
+        """The nearest that chat templates know."""
+        return "high" if self.budget_tokens >= 4096 else "medium" if self.budget_tokens >= 2048 else "low"
+
+
+class AdaptiveThinking(TellingThinking):
+    """The model decides."""
+
+    type: Literal["adaptive"]
+    effort: ClassVar[None] = None
+
+
+class DisabledThinking(Sent):
+    """The model shall not think."""
+
+    type: Literal["disabled"]
+    effort: ClassVar[str] = "none"
+    is_told: ClassVar[bool] = False
+
+
+Thinking = Annotated[
+    Annotated[EnabledThinking, Tag("ENABLED")]
+    | Annotated[AdaptiveThinking, Tag("ADAPTIVE")]
+    | Annotated[DisabledThinking, Tag("DISABLED")],
+    Discriminator(tag_of),
+    only("enabled", "adaptive", "disabled"),
+]
 
 
 class OutputFormat(Sent):
@@ -166,11 +201,8 @@ class MessagesRequest(Prompt):
     def check_supported(self) -> None:
         """Refuse what would change the answer and is not built. Raises InvalidArgumentError, naming the parameter."""
         super().check_supported()
-        if self.thinking is None or self.thinking.type != "enabled":
-            return
-        budget = self.thinking.budget_tokens
-        if budget is None or budget >= self.max_tokens:
-            message = "'thinking.budget_tokens' is needed, and must be less than 'max_tokens'."
+        if isinstance(self.thinking, EnabledThinking) and self.thinking.budget_tokens >= self.max_tokens:
+            message = "'thinking.budget_tokens' must be less than 'max_tokens'."
             raise InvalidArgumentError(message, param="thinking.budget_tokens")
 
     @property

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import anthropic
 import pytest
 from anthropic import Anthropic
+from pydantic import BaseModel
 
 from tests.fixtures.stack import MODEL, Stack
 
@@ -87,6 +88,19 @@ def test_an_answer_obeys_a_schema(client: Anthropic) -> None:
     answer = client.messages.create(model=MODEL, messages=COUNT, max_tokens=40, extra_body=GREEDY, output_config=config)
     assert answer.content[0].type == "text"
     assert "Paris" in answer.content[0].text
+
+
+class Town(BaseModel):
+    """What the client makes a schema of."""
+
+    name: Literal["Paris"]
+
+
+def test_the_clients_helpers_parse_an_answer(client: Anthropic) -> None:
+    asked: Any = {"model": MODEL, "messages": COUNT, "max_tokens": 40, "extra_body": GREEDY, "output_format": Town}
+    assert client.messages.parse(**asked).parsed_output == Town(name="Paris")
+    with client.messages.stream(**asked) as stream:
+        assert stream.get_final_message().parsed_output == Town(name="Paris")
 
 
 def test_a_batch(client: Anthropic) -> None:
