@@ -205,13 +205,14 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
             storage_client,
             inference=inference,
             jobs=jobs,
+            queue=app[QUEUE],
             searcher=searcher,
             images=images,
             metrics=app[METRICS],
         )
         await stack.enter_async_context(executor.running())
         parts = ResponseParts(storage_client, inference, jobs, executor, follower, images)
-        batch_executor = app[BATCHES] = BatchExecutor(redis, scripts, BatchClient(storage_channel), parts)
+        batch_executor = app[BATCHES] = BatchExecutor(redis, scripts, BatchClient(storage_channel), parts, app[QUEUE])
         await stack.enter_async_context(batch_executor.running())
         # Last, so that what is answered for clients who left has everything until its end.
         recorded = app[RECORDED] = RecordedAnswers(redis, scripts, attendance)

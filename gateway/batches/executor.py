@@ -18,8 +18,11 @@ from gateway.batches.client import BatchClient
 from gateway.batches.execution import BatchExecution
 from gateway.batches.responses import ResponseParts
 from gateway.queueing.holdings import Holdings
+from gateway.queueing.leftovers import LeftJobs
+from gateway.queueing.places import QueueClient
 from jan.backoff import Backoff
 from jan.errors import JanError, NotFoundError
+from jan.ids import BatchId
 from jan.queue.leases import Lease, LeaseKind, LeaseWatch
 from jan.queue.runs import RunLeases
 from jan.queue.scripts import Scripts
@@ -30,13 +33,24 @@ from jan.telemetry import get_logger
 logger = get_logger(__name__)
 
 RECONCILE_SECONDS = 5.0
+_ENDED = frozenset(
+    {
+        batches_pb2.BATCH_STATUS_COMPLETED,
+        batches_pb2.BATCH_STATUS_FAILED,
+        batches_pb2.BATCH_STATUS_EXPIRED,
+        batches_pb2.BATCH_STATUS_CANCELLED,
+    }
+)
 
 
 class BatchExecutor:
     """Executes batches in tasks of its own."""
 
-    def __init__(self, redis: Redis, scripts: Scripts, client: BatchClient, parts: ResponseParts) -> None:
+    def __init__(
+        self, redis: Redis, scripts: Scripts, client: BatchClient, parts: ResponseParts, queue: QueueClient
+    ) -> None:
         self._parts = parts
+        self._left_jobs = LeftJobs(queue, parts.jobs, BatchId.prefix)
         self.client = client
         """Storage's batches."""
         self._leases = RunLeases(redis, scripts)
@@ -114,7 +128,11 @@ class BatchExecutor:
             await asyncio.sleep(RECONCILE_SECONDS)
 
     async def _reconcile(self) -> None:
-        """Take over batches whose lease stood still, start those that nobody ever took, stop those that are to."""
+        """Take over batches whose lease stood still, start those that nobody ever took, stop those that are to.
+
+        And end the jobs of batches that are over.
+        """
+        jobs = await self._left_jobs.look()
         active = await self.client.list_active()
         stalled = {lease.id: lease.seen for lease in await self._watch.stalled()} if active else {}
         for batch in active:
@@ -123,6 +141,16 @@ class BatchExecutor:
                 await self._take(batch, stalled.get(batch.id, ""))
         for batch_id in set(self._deadlines).difference(batch.id for batch in active).difference(self._executions):
             del self._deadlines[batch_id]
+        worked_on = {batch.id for batch in active}
+        await self._left_jobs.end([job_id for job_id in jobs if _batch_of(job_id) not in worked_on], self._is_over)
+
+    async def _is_over(self, job_id: str) -> bool:
+        """Whether the batch has ended that a job was for. Raises NotFoundError: it is gone."""
+        return (await self.client.get(_batch_of(job_id))).status in _ENDED
+
+
+def _batch_of(job_id: str) -> str:
+    return job_id.partition(".")[0]
 
 
 def _deadline_by_wall_clock(batch: batches_pb2.Batch) -> float:

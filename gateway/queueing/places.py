@@ -81,7 +81,7 @@ class QueueClient:
         return await _answered(self._queue.forget_dead(job_id))
 
     async def asked(self, job_id: str) -> jobs_pb2.Job | None:
-        """What a dead letter asks for."""
+        """What a job that has not ended, or a dead letter, asks for; None for others."""
         return await _answered(self._queue.asked(job_id))
 
 

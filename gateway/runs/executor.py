@@ -18,6 +18,8 @@ from gateway.http.metrics import GatewayMetrics
 from gateway.images.shown import Images
 from gateway.queueing.holdings import Holdings
 from gateway.queueing.jobs import JobClient
+from gateway.queueing.leftovers import LeftJobs
+from gateway.queueing.places import QueueClient
 from gateway.runs import derived_ids, states
 from gateway.runs.execution import TEMPORARY, RoundOverError, RunExecution
 from gateway.runs.log import RunLog, error_frame
@@ -28,6 +30,7 @@ from gateway.services.storage import StorageClient
 from gateway.vector_stores.search import ChunkSearcher
 from jan.backoff import Backoff
 from jan.errors import ConflictError, FailedPreconditionError, InternalError, JanError, NotFoundError
+from jan.ids import RunId
 from jan.queue.leases import RENEW_SECONDS, LeaseKind, LeaseLostError, LeaseWatch
 from jan.queue.log import LogWriter
 from jan.queue.runs import HeldRun, RunLeases
@@ -54,6 +57,7 @@ class RunExecutor:
         *,
         inference: InferenceClient,
         jobs: JobClient,
+        queue: QueueClient,
         searcher: ChunkSearcher,
         images: Images,
         metrics: GatewayMetrics,
@@ -62,6 +66,8 @@ class RunExecutor:
         self._scripts = scripts
         self._storage = storage
         self._jobs = jobs
+        self._queue = queue
+        self._left_jobs = LeftJobs(queue, jobs, RunId.prefix)
         self._searcher = searcher
         self._images = images
         self._metrics = metrics
@@ -198,7 +204,11 @@ class RunExecutor:
             await asyncio.sleep(RECONCILE_SECONDS)
 
     async def _reconcile(self) -> None:
-        """Take over runs whose lease stood still, start those that nobody ever took, end those that waited too long."""
+        """Take over runs whose lease stood still, start those that nobody ever took, end those that waited too long.
+
+        And end the jobs of runs that are over.
+        """
+        jobs = await self._left_jobs.look()
         stalled = {lease.id: lease.seen for lease in await self._watch.stalled()}
         known = list(self._deadlines)
         active = await self._storage.list_active_runs()
@@ -212,6 +222,16 @@ class RunExecutor:
                 await self._expire(run)
         for run_id in set(known).difference(run.id for run in active):
             self._deadlines.pop(run_id, None)
+        worked_on = {derived_ids.job_id(run.id, run.round) for run in active}
+        await self._left_jobs.end([job_id for job_id in jobs if job_id not in worked_on], self._is_over)
+
+    async def _is_over(self, job_id: str) -> bool:
+        """Whether the round of a run is over that a job was for. Raises NotFoundError: the run is gone."""
+        asked = await self._queue.asked(job_id)
+        if asked is None:  # it has ended by now
+            return False
+        run_id, _, round_ = job_id.rpartition(".")
+        return states.is_over(await self._storage.get_run(asked.thread_id, run_id), int(round_))
 
     async def _expire(self, run: runs_pb2.Run) -> None:
         """Nobody brought the outputs in time."""

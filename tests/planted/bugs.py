@@ -120,6 +120,13 @@ BUGS: Final = (
         f"{_EXECUTOR}::test_a_redis_that_forgot_everything_loses_no_run",
     ),
     Bug(
+        "a job goes on whose run is over",
+        "gateway/queueing/leftovers.py",
+        "                await self._jobs.cancel(job_id)\n",
+        "                pass\n",
+        f"{_EXECUTOR}::test_the_job_of_a_run_that_is_over_ends_though_its_gateway_died_before_it_cancelled_it[failed]",
+    ),
+    Bug(
         "an answer is begun anew behind what was said of it",
         "inference_service/jobs/relay.py",
         "said = without_echo(text, request) if text is not None else None\n",

@@ -140,6 +140,17 @@ async def test_a_cancelled_batch_keeps_what_there_is(gateway: Gateway, worker: S
     assert (status, error["message"]) == (400, "A batch with status 'cancelled' cannot become 'cancelling'.")
 
 
+async def test_the_jobs_of_a_cancelled_batch_end_though_its_gateway_died_before_it_cancelled_them(
+    another: Gateway, storage_server: StorageServer, redis_server: RedisServer, worker: ScriptedWorker
+) -> None:
+    async with running_gateway(storage_server, redis_server) as first:
+        batch = await new_batch(first, lines(map(line, "a")))
+        running = await worker.take()
+    await another.json("POST", f"/v1/batches/{batch['id']}/cancel")
+    await running.until_cancelled()
+    assert (await until(another, batch))["status"] == "cancelled"
+
+
 async def test_a_batch_whose_time_is_up_expires(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.routes.batches.LIFETIME", timedelta(seconds=0))
     ended = await until(gateway, await new_batch(gateway, lines(map(line, "ab"))))

@@ -206,6 +206,26 @@ async def test_an_answer_for_a_thread_that_a_restore_replaced_ends_the_work_on_i
     assert await texts(gateway, thread_id) == [("user", "Hi")]
 
 
+@pytest.mark.parametrize("end", ["failed", "deleted"])
+async def test_the_job_of_a_run_that_is_over_ends_though_its_gateway_died_before_it_cancelled_it(
+    gateway: Gateway, worker: ScriptedWorker, end: str
+) -> None:
+    thread_id = await new_thread(gateway, "Hi")
+    run = await start(gateway, thread_id)
+    job = await worker.take()
+    await job.begin()
+    await seen_by_executor(gateway, run["id"], status="in_progress")
+    freeze(gateway)
+    if end == "failed":
+        storage = gateway.app[STORAGE]
+        record = await storage.get_run(thread_id, run["id"])
+        record.status = states.FAILED
+        await storage.update_run(record)
+    else:
+        await gateway.json("DELETE", f"/v1/threads/{thread_id}")
+    await job.until_cancelled()
+
+
 async def test_a_cancel_between_acceptance_and_the_first_word_ends_the_run(
     gateway: Gateway, worker: ScriptedWorker
 ) -> None:
