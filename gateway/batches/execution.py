@@ -34,6 +34,7 @@ from gateway.batches.validation import examine
 from gateway.http.body import validate
 from gateway.models.lookup import find_model
 from gateway.queueing.failures import failure_of
+from gateway.responses.removal import about_input
 from gateway.schemas.anthropic_messages import MessagesRequest
 from gateway.schemas.common import JsonObject
 from jan.backoff import Backoff
@@ -245,7 +246,7 @@ class BatchExecution:
                 for event in batch:
                     if (failure := failure_of(event)) is not None:
                         self._in_hand.discard(job.id)
-                        return failure
+                        return about_input(failure) if self._batch.endpoint == RESPONSES else failure
                     if hearing.hear(event):
                         await self._jobs.cancel(job.id)
                         self._in_hand.discard(job.id)

@@ -9,7 +9,7 @@ from gateway.convert.json_fields import to_text
 from gateway.responses.objects import asked_of, written
 from gateway.runs import states
 from gateway.services.storage import StorageClient
-from jan.errors import ConflictError, InvalidArgumentError, NotFoundError
+from jan.errors import ConflictError, InvalidArgumentError, JanError, NotFoundError
 from jan.storage.v1 import messages_pb2, paging_pb2, runs_pb2
 
 
@@ -55,13 +55,21 @@ async def raise_if_refused(storage: StorageClient, run: runs_pb2.Run) -> None:
 
 @contextlib.contextmanager
 def input_named() -> Iterator[None]:
-    """Errors about an input that its model has no room for name it as these requests do."""
+    """Errors of an engine about what it is shown name the input, which is all of that which these requests know."""
     try:
         yield
     except InvalidArgumentError as error:
-        if error.code != states.CONTEXT_LENGTH:
-            raise
-        raise too_long(error.message) from error
+        raise about_input(error) from error
+
+
+def about_input(error: JanError) -> JanError:
+    """The same error where the messages of a chat are called the input."""
+    if not isinstance(error, InvalidArgumentError):
+        return error
+    if error.code == states.CONTEXT_LENGTH:
+        return too_long(error.message)
+    param = "input" if error.param.startswith("messages") else error.param
+    return InvalidArgumentError(error.message, code=error.code, param=param)
 
 
 def too_long(message: str) -> InvalidArgumentError:

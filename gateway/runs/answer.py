@@ -28,6 +28,7 @@ class Answer:
         place: that among the round's messages; only a response has several.
         """
         self.text = ""
+        self._is_told = False
         self._sources = sources
         self._cited = 0
         in_thread = run.thread_id if is_response(run) else ""
@@ -72,7 +73,9 @@ class Answer:
         return frames
 
     def complete(self, usage: Usage | None) -> None:
-        """The answer is whole."""
+        """The answer is whole; nothing happens when it was."""
+        if self.message.status == messages_pb2.MESSAGE_STATUS_COMPLETED:
+            return
         self.message.status = messages_pb2.MESSAGE_STATUS_COMPLETED
         self.message.completed_at.CopyFrom(now())
         self._write_content()
@@ -87,7 +90,10 @@ class Answer:
         end_step(self.step, step_status, usage)
 
     def ended_frames(self) -> list[bytes]:
-        """The events behind the last delta."""
+        """The events behind the last delta, once."""
+        if self._is_told:
+            return []
+        self._is_told = True
         complete = self.message.status == messages_pb2.MESSAGE_STATUS_COMPLETED
         return [
             event_frame(

@@ -40,6 +40,7 @@ class Turn:
         self._blank = ""
         self._is_response = is_response(run)
         self._parts: list[Part] = []
+        self._stored = 0
         self._said: Answer | Reasoning | None = None
         self.calls: Calls | None = None
         self.finish_reason = ""
@@ -103,15 +104,7 @@ class Turn:
 
     async def store(self) -> list[bytes]:
         """Store what has ended; returns the events that tell of it."""
-        frames: list[bytes] = []
-        for part in self._parts:
-            match part:
-                case Answer():
-                    frames += await self._store_answer(part)
-                case Reasoning():
-                    await self._storage.create_message(part.message)
-                case _:
-                    await self._store_call(part)
+        frames = await self._store_parts()
         if self.calls is not None:
             await self._storage.put_run_step(self.calls.step)
             frames += self.calls.ended_frames()
@@ -120,6 +113,20 @@ class Turn:
     async def store_message(self) -> list[bytes]:
         """Store the message, if there is one, and its step."""
         return [frame for answer in self._answers for frame in await self._store_answer(answer)]
+
+    async def _store_parts(self) -> list[bytes]:
+        """Store what was begun, in that order, each once."""
+        frames: list[bytes] = []
+        for part in self._parts[self._stored :]:
+            match part:
+                case Answer():
+                    frames += await self._store_answer(part)
+                case Reasoning():
+                    await self._storage.create_message(part.message)
+                case _:
+                    await self._store_call(part)
+            self._stored += 1
+        return frames
 
     @property
     def _answers(self) -> list[Answer]:
@@ -171,10 +178,22 @@ class Turn:
                 self._said = None
         return frames
 
+    async def _complete_message(self) -> list[bytes]:
+        """The message in front is whole when another one begins: clients hear of one at a time.
+
+        It is stored before that is told, unless a call stands in front of it: calls may go on until the end, and items
+        are stored in their order.
+        """
+        if not self._answers:
+            return []
+        self._answers[-1].complete(None)
+        return self._answers[-1].ended_frames() if self.calls is not None else await self._store_parts()
+
     async def _begin_answer(self) -> tuple[Answer, list[bytes]]:
+        frames = await self._complete_message()
         answer = Answer(self._run, self._sources, place=len(self._answers))
         self._said = answer
         self._parts.append(answer)
         stored = await self._storage.put_run_step(answer.step)
         answer.begun_at(stored.created_at)
-        return answer, answer.begun_frames()
+        return answer, frames + answer.begun_frames()

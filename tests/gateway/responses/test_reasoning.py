@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiohttp import ClientResponse
 from openai import AsyncOpenAI
 
 from jan.errors import UnavailableError
@@ -13,6 +14,7 @@ from tests.fixtures.gateway import MODEL_ID, Gateway
 from tests.fixtures.worker import ScriptedWorker
 from tests.gateway.responses.test_responses import respond
 from tests.gateway.responses.test_streams import TEXT_EVENTS, TOOLS, events_of
+from tests.gateway.routes.test_runs import parse_events
 
 THINKING = [
     "response.output_item.added",
@@ -219,13 +221,62 @@ async def test_a_run_neither_keeps_nor_tells_thoughts(gateway: Gateway, worker: 
     assert [part["type"] for part in message["content"]] == ["text"]
 
 
+async def test_a_responses_messages_are_told_one_at_a_time(
+    gateway: Gateway, worker: ScriptedWorker, openai_client: AsyncOpenAI
+) -> None:
+    """Where its run is followed as an Assistants client does: helpers know one message at a time."""
+    response = await openai_client.responses.create(model=MODEL_ID, input="Hi", tools=TOOLS, background=True)
+    path = run_path(response)
+    job = await worker.take()
+    await job.begin()
+    async with gateway.client.get(f"{path}?stream=true") as answer:
+        await job.say("One")
+        await job.think("Hm")
+        await job.say("Two")
+        told = await until_told(answer, b'"Two"')
+        kept = (await gateway.json("GET", f"{path.partition('/runs')[0]}/messages?order=asc"))["data"]
+        assert [part["type"] for message in kept[1:] for part in message["content"]] == ["text", "reasoning"]
+        await job.call(0, "weather", "{}")
+        await job.say("Three")
+        await job.finish("tool_calls")
+        told += await answer.content.read()
+    events = parse_events(told.decode())
+    lives = [
+        (name.rpartition(".")[2], data["id"])
+        for name, data in events
+        if name in ("thread.message.created", "thread.message.completed")
+    ]
+    assert [name for name, _ in lives] == ["created", "completed"] * 3
+    assert [id_ for _, id_ in lives[::2]] == [id_ for _, id_ in lives[1::2]]
+    ended = [data["content"][0]["text"]["value"] for name, data in events if name == "thread.message.completed"]
+    assert ended == ["One", "Two", "Three"]
+    steps = [data["id"] for name, data in events if name == "thread.run.step.completed"]
+    assert len(steps) == len(set(steps)) == 4
+    whole = await openai_client.responses.retrieve(response.id)
+    assert [item.type for item in whole.output] == ["message", "reasoning", "message", "function_call", "message"]
+    assert [item.status for item in whole.output if item.type == "message"] == ["completed"] * 3
+
+
+def run_path(response: Any) -> str:
+    """The run that a response is."""
+    thread_id = response.model_dump()["thread_id"]
+    run_id = response.id.replace("resp_", "run_").partition(f"_{thread_id}")[0]
+    return f"/v1/threads/{thread_id}/runs/{run_id}"
+
+
+async def until_told(answer: ClientResponse, words: bytes) -> bytes:
+    """A stream up to some words."""
+    told = b""
+    while words not in told:
+        told += await answer.content.readany()
+    return told
+
+
 async def test_a_responses_run_is_followed_without_its_thoughts(
     gateway: Gateway, worker: ScriptedWorker, openai_client: AsyncOpenAI
 ) -> None:
     first, _ = await asyncio.gather(openai_client.responses.create(model=MODEL_ID, input="Hi"), think_and_say(worker))
-    thread_id = first.model_dump()["thread_id"]
-    run_id = first.id.replace("resp_", "run_").partition(f"_{thread_id}")[0]
-    async with gateway.client.get(f"/v1/threads/{thread_id}/runs/{run_id}?stream=true") as answer:
+    async with gateway.client.get(f"{run_path(first)}?stream=true") as answer:
         told = await answer.text()
     assert "Hello" in told
     assert "response.reasoning" not in told

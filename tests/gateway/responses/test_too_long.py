@@ -43,6 +43,18 @@ async def test_it_is_a_status(
 
 
 @pytest.mark.parametrize("stream", [True, False])
+async def test_whatever_an_engine_says_of_its_messages_is_said_of_the_input(
+    worker: ScriptedWorker, openai_client: AsyncOpenAI, stream: bool
+) -> None:
+    asking = asyncio.create_task(openai_client.responses.create(model=MODEL_ID, input="Hi", store=False, stream=stream))
+    blind = InvalidArgumentError("I see nothing.", code="unsupported_content", param="messages[0].content[1]")
+    await (await worker.take()).fail(blind)
+    with pytest.raises(BadRequestError) as caught:
+        await asking
+    assert (caught.value.code, caught.value.param) == ("unsupported_content", "input")
+
+
+@pytest.mark.parametrize("stream", [True, False])
 async def test_what_was_there_before_stays_as_it_was(
     gateway: Gateway, worker: ScriptedWorker, openai_client: AsyncOpenAI, stream: bool
 ) -> None:
