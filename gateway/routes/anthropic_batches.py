@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from datetime import timedelta
@@ -22,7 +23,7 @@ from gateway.idempotency.key import new_ids
 from gateway.keys import BATCHES, STORAGE
 from gateway.queueing.tenant import tenant_of
 from gateway.schemas.anthropic_batches import BatchedMessage, CreateMessageBatch
-from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, StorageFullError
 from jan.ids import FileId, MessageBatchId
 from jan.storage.v1 import batches_pb2, files_pb2, paging_pb2
 
@@ -41,18 +42,23 @@ async def create_message_batch(request: web.Request) -> web.Response:
     check_headers(request)
     body = await read_body(request, CreateMessageBatch)
     body.check_supported()
-    lines = [_line(place, one) for place, one in enumerate(body.requests)]
     ids, storage, client = new_ids(request), request.app[STORAGE], request.app[BATCHES].client
     batch = batches_pb2.Batch(
         id=ids.next(MessageBatchId),
         endpoint=MESSAGES,
         tenant=tenant_of(request),
         lifetime_seconds=int(LIFETIME.total_seconds()),
-        total=len(lines),
+        total=len(body.requests),
     )
     new = files_pb2.NewFile(id=ids.next(FileId), filename=f"{batch.id}_requests.jsonl", purpose="batch")
-    batch.input_file_id = (await storage.create_file(_parts(new, lines))).id
-    kept = await client.create(batch)
+    batch.input_file_id = (
+        await storage.create_file(_parts(new, itertools.starmap(_line, enumerate(body.requests))))
+    ).id
+    try:
+        kept = await client.create(batch)
+    except StorageFullError:
+        await storage.delete_file(batch.input_file_id)
+        raise
     await request.app[BATCHES].start(kept)
     return json_response(message_batch_from_proto(kept))
 

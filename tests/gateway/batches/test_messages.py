@@ -14,8 +14,9 @@ from anthropic.types.messages import MessageBatch
 from redis.asyncio import Redis
 
 from gateway.batches import executor as executor_module
+from gateway.keys import BATCHES as BATCHES_KEY
 from gateway.queueing import holdings as holdings_module
-from jan.errors import InvalidArgumentError, UnavailableError
+from jan.errors import InvalidArgumentError, StorageFullError, UnavailableError
 from jan.inference.v1 import jobs_pb2
 from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
@@ -242,6 +243,26 @@ async def test_what_cannot_be_asked_for(gateway: Gateway, body: Any, named: str)
     assert named in answer["error"]["message"]
     assert (await gateway.json("GET", BATCHES))["data"] == []
     assert (await gateway.json("GET", "/v1/files"))["data"] == []
+
+
+async def test_a_full_disk_keeps_nothing_of_it(
+    gateway: Gateway, client: AsyncAnthropic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> None:
+        raise StorageFullError("The disk is full.")
+
+    monkeypatch.setattr(gateway.app[BATCHES_KEY].client, "create", full)
+    with pytest.raises(anthropic.InternalServerError, match="full"):
+        await client.messages.batches.create(requests=[asking("a")])
+    assert (await gateway.json("GET", "/v1/files"))["data"] == []
+
+
+async def test_a_long_request_comes_whole(worker: ScriptedWorker, client: AsyncAnthropic) -> None:
+    text = "a\n\u00fc" * 200_000
+    messages: Any = [{"role": "user", "content": text}]
+    batch = await client.messages.batches.create(requests=[asking("a", messages=messages), asking("b", model="nobody")])
+    assert (await worker.answer()).body["messages"] == messages
+    assert counts(await until_ended(client, batch)) == {"succeeded": 1, "errored": 1}
 
 
 async def test_a_batch_goes_on_at_another_gateway(
