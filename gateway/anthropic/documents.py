@@ -1,4 +1,4 @@
-"""Documents in a message: their text takes their place, taken out by storage within limits."""
+"""Documents and search results in a message: their text takes their place, that of files taken out by storage."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gateway.schemas.anthropic_blocks import (
     DocumentBlock,
     Message,
     PdfSource,
+    SearchResultBlock,
     TextBlock,
     ToolResultBlock,
 )
@@ -25,7 +26,7 @@ _PDF_NAME = "document.pdf"
 
 
 async def with_documents_read(storage: StorageClient, messages: Sequence[Message]) -> list[Message]:
-    """The messages with a text in the place of each document, also of those that tools gave back.
+    """The messages with a text in the place of each document and search result, also of those that tools gave back.
 
     Raises InvalidArgumentError: a document has no text, or too much.
     """
@@ -43,10 +44,18 @@ async def _read(storage: StorageClient, blocks: Sequence[Any], name: str) -> lis
 async def _with_text(storage: StorageClient, block: Any, name: str) -> Any:
     if isinstance(block, ToolResultBlock):
         return block.model_copy(update={"content": await _read(storage, block.content, name)})
+    if isinstance(block, SearchResultBlock):
+        return _found(block)
     if not isinstance(block, DocumentBlock):
         return block
     with errors_about(f"{name}.source"):
         return await _told(storage, block)
+
+
+def _found(result: SearchResultBlock) -> TextBlock:
+    text = "\n".join(block.text for block in result.content)
+    told = f"Search result '{result.title}' from {result.source}:\n{text}\n(End of the search result.)"
+    return TextBlock(type="text", text=told)
 
 
 async def _told(storage: StorageClient, document: DocumentBlock) -> TextBlock:

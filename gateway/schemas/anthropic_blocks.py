@@ -186,6 +186,16 @@ class DocumentBlock(Block):
     citations: CitationsConfig | None = None
 
 
+class SearchResultBlock(Block):
+    """What a search found, whose text the model is shown."""
+
+    type: Literal["search_result"]
+    source: Said
+    title: Said
+    content: PlainTexts
+    citations: CitationsConfig | None = None
+
+
 class ThinkingBlock(Sent):
     """What a model thought before an earlier answer; taken, and not shown to it again."""
 
@@ -218,7 +228,10 @@ class ToolUseBlock(Block):
 
 
 ResultBlock = Annotated[
-    Annotated[TextBlock, Tag("TEXT")] | Annotated[ImageBlock, Tag("IMAGE")] | Annotated[DocumentBlock, Tag("DOCUMENT")],
+    Annotated[TextBlock, Tag("TEXT")]
+    | Annotated[ImageBlock, Tag("IMAGE")]
+    | Annotated[DocumentBlock, Tag("DOCUMENT")]
+    | Annotated[SearchResultBlock, Tag("SEARCH_RESULT")],
     Discriminator(tag_of),
 ]
 
@@ -229,7 +242,9 @@ class ToolResultBlock(Block):
     type: Literal["tool_result"]
     tool_use_id: ToolId
     content: Annotated[
-        list[Annotated[ResultBlock, only("text", "image", "document")]], Field(max_length=MAX_PARTS), AS_BLOCKS
+        list[Annotated[ResultBlock, only("text", "image", "document", "search_result")]],
+        Field(max_length=MAX_PARTS),
+        AS_BLOCKS,
     ] = Field(default=[])
     is_error: bool | None = None
 
@@ -238,6 +253,7 @@ UserBlock = Annotated[
     Annotated[TextBlock, Tag("TEXT")]
     | Annotated[ImageBlock, Tag("IMAGE")]
     | Annotated[DocumentBlock, Tag("DOCUMENT")]
+    | Annotated[SearchResultBlock, Tag("SEARCH_RESULT")]
     | Annotated[ToolResultBlock, Tag("TOOL_RESULT")],
     Discriminator(tag_of),
 ]
@@ -255,7 +271,9 @@ class UserMessage(Sent):
 
     role: Literal["user"]
     content: Annotated[
-        list[Annotated[UserBlock, only("text", "image", "document", "tool_result")]], Field(min_length=1), AS_BLOCKS
+        list[Annotated[UserBlock, only("text", "image", "document", "search_result", "tool_result")]],
+        Field(min_length=1),
+        AS_BLOCKS,
     ]
 
 

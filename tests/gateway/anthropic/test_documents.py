@@ -18,6 +18,17 @@ from tests.storage_service.extraction.making import pdf
 QUESTION: Any = {"type": "text", "text": "What is it?"}
 
 
+FOUND: Any = {
+    "type": "search_result",
+    "source": "https://example.org/fruit",
+    "title": "Fruit",
+    "content": [{"type": "text", "text": "Pears"}, {"type": "text", "text": "Plums"}],
+}
+
+
+SHOWN = "Search result 'Fruit' from https://example.org/fruit:\nPears\nPlums\n(End of the search result.)"
+
+
 def about(source: Any, **fields: Any) -> dict[str, Any]:
     """A question about a document."""
     return asked(messages=[{"role": "user", "content": [QUESTION, {"type": "document", "source": source, **fields}]}])
@@ -59,12 +70,21 @@ def given_back(*content: Any, **fields: Any) -> dict[str, Any]:
 
 async def test_a_tool_may_give_back_documents(worker: ScriptedWorker, anthropic_client: AsyncAnthropic) -> None:
     document = {"type": "document", "source": encoded(pdf("Pears and plums")), "title": "Fruit"}
-    asking = asyncio.create_task(anthropic_client.messages.create(**given_back(QUESTION, document)))
+    asking = asyncio.create_task(anthropic_client.messages.create(**given_back(QUESTION, document, FOUND)))
     [*_, result] = (await worker.answer()).body["messages"]
     await asking
     assert result["role"] == "tool"
     assert result["content"].startswith("What is it?\n\nFile 'Fruit':\n")
     assert "Pears and plums" in result["content"]
+    assert result["content"].endswith(SHOWN)
+
+
+async def test_search_results_are_shown(worker: ScriptedWorker, anthropic_client: AsyncAnthropic) -> None:
+    messages: Any = [{"role": "user", "content": [FOUND | {"citations": {"enabled": False}}, QUESTION]}]
+    asking = asyncio.create_task(anthropic_client.messages.create(**asked(messages=messages)))
+    [said] = (await worker.answer()).body["messages"]
+    await asking
+    assert said["content"] == f"{SHOWN}\n\nWhat is it?"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +92,9 @@ async def test_a_tool_may_give_back_documents(worker: ScriptedWorker, anthropic_
     [
         ({"type": "document", "source": encoded(b"%PDF-1.4 nonsense")}, "messages[2].content[0].content[1].source: "),
         ({"type": "document", "source": {"type": "url", "url": "https://a.org"}}, "content[0].content[1].source"),
-        ({"type": "search_result", "source": "a", "title": "b", "content": []}, "messages[2].content[0].content[1]"),
+        ({"type": "search_result", "source": "a", "title": "b", "content": []}, "content[0].content[1].content"),
+        (FOUND | {"citations": {"enabled": True}}, "messages[2].content[0].content[1].citations"),
+        (FOUND | {"content": [{"type": "image"}]}, "messages[2].content[0].content[1].content[0]"),
         ({"type": "tool_reference", "tool_name": "a"}, "messages[2].content[0].content[1]"),
         ({"type": "image", "source": {"type": "file", "file_id": "a"}}, "messages[2].content[0].content[1].source"),
     ],
