@@ -22,6 +22,7 @@ from gateway.routes.threads import thread_id_of
 from gateway.runs import states
 from gateway.runs.cancelling import cancel_run as cancel
 from gateway.runs.creation import find_assistant, model_named, new_run
+from gateway.runs.including import wants_content
 from gateway.runs.log import event_frame
 from gateway.runs.stream import resume_run, stream_run
 from gateway.runs.waiting import take_outputs
@@ -29,15 +30,13 @@ from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun, RunRe
 from gateway.services.storage import StorageClient
 from gateway.vector_stores.attachments import search_attachments
 from gateway.vector_stores.resources import check_resources
-from jan.errors import ConflictError, InvalidArgumentError, NotFoundError
+from jan.errors import ConflictError, NotFoundError
 from jan.ids import RunId, StepId
 from jan.queue.bounds import Room
 from jan.storage.v1 import assistants_pb2, runs_pb2, threads_pb2
 
 routes = web.RouteTableDef()
 
-# OpenAI's name for the texts that a search of files found.
-_FOUND_TEXTS = "step_details.tool_calls[*].file_search.results[*].content"
 # The SDKs' poll helpers ask again after this time instead of a second.
 POLL_AFTER = {"openai-poll-after-ms": "200"}
 
@@ -45,6 +44,7 @@ POLL_AFTER = {"openai-poll-after-ms": "200"}
 @routes.post("/v1/threads/{thread_id}/runs")
 async def create_run(request: web.Request) -> web.StreamResponse:
     """Have an assistant answer a thread; 400 while another run is active on it."""
+    wants_content(request)
     body = await read_body(request, CreateRun)
     storage = request.app[STORAGE]
     ids = new_ids(request)
@@ -103,6 +103,7 @@ async def get_run(request: web.Request) -> web.StreamResponse:
     """Read a run; tells poll helpers to come back soon while it is active. `stream=true` gives its events instead."""
     streamed = wants_stream(request)
     place = place_after(request) if streamed else None
+    wants_content(request)
     run = await request.app[STORAGE].get_run(thread_id_of(request), run_id_of(request))
     if streamed:
         return await resume_run(request, run, place)
@@ -154,7 +155,7 @@ async def list_run_steps(request: web.Request) -> web.Response:
             thread_id=thread_id_of(request), run_id=run_id_of(request), page=read_page(request, StepId)
         )
     )
-    with_content = _wants_content(request)
+    with_content = wants_content(request)
     steps = [step_from_proto(step, with_content=with_content) for step in listed.steps]
     return json_response(list_envelope(steps, has_more=listed.has_more))
 
@@ -164,15 +165,7 @@ async def get_run_step(request: web.Request) -> web.Response:
     """Read a step."""
     step_id = path_id(request, "step_id", StepId)
     step = await request.app[STORAGE].get_run_step(thread_id_of(request), run_id_of(request), step_id)
-    return json_response(step_from_proto(step, with_content=_wants_content(request)))
-
-
-def _wants_content(request: web.Request) -> bool:
-    """Whether the texts that a search of files found are to be shown. Raises InvalidArgumentError: anything else is."""
-    asked = [*request.query.getall("include[]", ()), *request.query.getall("include", ())]
-    if set(asked) - {_FOUND_TEXTS}:
-        raise InvalidArgumentError(f"There is nothing to include but '{_FOUND_TEXTS}'.", param="include")
-    return bool(asked)
+    return json_response(step_from_proto(step, with_content=wants_content(request)))
 
 
 def run_id_of(request: web.Request) -> RunId:

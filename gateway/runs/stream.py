@@ -18,6 +18,7 @@ from gateway.queueing.resumption import STARTING_AFTER, Place, check_place, log_
 from gateway.queueing.waiting_room import WaitingRoom
 from gateway.runs import reasoning, states
 from gateway.runs.derived_ids import job_id, round_id
+from gateway.runs.including import wants_content, with_content
 from gateway.runs.listening import heard
 from gateway.runs.log import DONE, error_frame, event_frame
 from gateway.runs.retelling import ALIKE, Told, told_once
@@ -99,14 +100,13 @@ async def _relay_until_ended(
     request: web.Request, run: runs_pb2.Run, subscription: LogSubscription, stream: EventStream, told: Told
 ) -> None:
     """Relay a round to its end. Raises LogRestartedError: see `told_once`."""
-    with_numbers = wants_numbers(request)
     room = WaitingRoom(request, job_id(run.id, run.round))
     silent_end, looked_at = False, time.monotonic()
     batches = told_once(request.app[FOLLOWER], subscription, told, partial(heard, room=room))
     async with aclosing(batches):
         async for batch in batches:
             if batch:
-                await stream.write(_frames(run, batch, with_numbers=with_numbers))
+                await stream.write(await _frames(request, run, batch))
                 looked_at = time.monotonic()
                 continue
             await stream.write(room.comment)
@@ -120,11 +120,14 @@ async def _relay_until_ended(
             silent_end = bool(last_frames)
 
 
-def _frames(run: runs_pb2.Run, batch: Sequence[LogEntry], *, with_numbers: bool) -> bytes:
-    told = [entry for entry in batch if not entry.payload.startswith(_UNTOLD)]
-    if with_numbers:
-        return b"".join(numbered(entry.number, entry.payload, round_=run.round) for entry in told)
-    return b"".join(entry.payload for entry in told)
+async def _frames(request: web.Request, run: runs_pb2.Run, batch: Sequence[LogEntry]) -> bytes:
+    """What a client is told of a batch, with what it asked for: numbers, and the texts that a search found."""
+    told = [(entry.number, entry.payload) for entry in batch if not entry.payload.startswith(_UNTOLD)]
+    if wants_content(request):
+        told = [(number, await with_content(request.app[STORAGE], run, frame)) for number, frame in told]
+    if wants_numbers(request):
+        return b"".join(numbered(number, frame, round_=run.round) for number, frame in told)
+    return b"".join(frame for _, frame in told)
 
 
 async def _last_frames(request: web.Request, run: runs_pb2.Run) -> bytes:

@@ -281,6 +281,9 @@ class CreateResponse(RequestModel):
 class CountInputTokens(CreateResponse):
     """POST /v1/responses/input_tokens: the same request, as far as the model's prompt depends on it."""
 
+    personality: Any = None
+
+    _not_built: ClassVar[tuple[str, ...]] = ("prompt", "moderation", "context_management", "personality")
     _counted: ClassVar[frozenset[str]] = frozenset(
         {
             *("model", "input", "instructions", "previous_response_id", "conversation", "tools", "tool_choice"),

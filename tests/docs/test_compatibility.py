@@ -19,15 +19,9 @@ def test_the_page_is_fresh() -> None:
     assert markdown.read("docs/compatibility.md") == compatibility.page(), "run `make compatibility`"
 
 
-def test_no_parameter_of_a_chat_or_a_completion_is_ignored() -> None:
-    for name in (
-        "POST /chat/completions",
-        "POST /completions",
-        "GET /chat/completions",
-        "POST /chat/completions/{completion_id}",
-        "GET /chat/completions/{completion_id}/messages",
-    ):
-        assert IGNORED not in words(name).values(), name
+def test_no_parameter_is_ignored() -> None:
+    for name, endpoint in FOUND.items():
+        assert IGNORED not in endpoint.parameters.values(), name
 
 
 def test_the_words_are_read_from_the_code() -> None:

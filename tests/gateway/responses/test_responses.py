@@ -283,6 +283,12 @@ async def test_only_what_the_prompt_depends_on_is_counted(gateway: Gateway) -> N
     assert (status, error["param"], error["code"]) == (400, "temperature", "unsupported_parameter")
 
 
+async def test_a_personality_is_refused_by_name(gateway: Gateway) -> None:
+    body = {"model": MODEL_ID, "input": "Hi", "personality": "friendly"}
+    status, error = await refusal(gateway.client, "POST", "/v1/responses/input_tokens", json=body)
+    assert (status, error["param"], error["code"]) == (400, "personality", "unsupported_parameter")
+
+
 async def test_answers_say_how_many_more_may_wait(gateway: Gateway, worker: ScriptedWorker) -> None:
     for fields in ({"background": True}, {"stream": True}, {"store": False}):
         asking = asyncio.create_task(

@@ -18,7 +18,7 @@ from storage_service import ingestion
 from tests.fixtures.gateway import MODEL_ID, Gateway
 from tests.fixtures.worker import ScriptedWorker
 from tests.gateway.client import upload
-from tests.gateway.routes.test_runs import read_events, start, until_ended
+from tests.gateway.routes.test_runs import parse_events, read_events, start, until_ended
 
 TOOL = {"type": "file_search"}
 CONTENT = "step_details.tool_calls[*].file_search.results[*].content"
@@ -113,6 +113,27 @@ async def test_a_stream_tells_of_the_search_first(gateway: Gateway, worker: Scri
     assert events[3][1]["step_details"] == {"type": "tool_calls", "tool_calls": []}
     assert events[3][1]["usage"] is None
     assert "content" not in events[6][1]["step_details"]["tool_calls"][0]["file_search"]["results"][0]
+
+
+async def test_a_stream_tells_the_texts_that_were_found_to_who_asks_for_them(
+    gateway: Gateway, worker: ScriptedWorker
+) -> None:
+    store_id, _ = await new_store(gateway, a="Plant tomatoes in May")
+    path = f"/v1/threads/{await asking_thread(gateway, store_id)}/runs"
+    body = {"assistant_id": "jan", "model": MODEL_ID, "tools": [TOOL]}
+    refused = await gateway.json("POST", f"{path}?include[]=everything", body, status=400)
+    assert refused["error"]["param"] == "include"
+    assert (await gateway.json("GET", path))["data"] == []
+    answering = asyncio.create_task(worker.answer(), name="answer")
+    streamed = await read_events(gateway, f"{path}?include[]={CONTENT}", {"tools": [TOOL]})
+    await answering
+    run_id = streamed[0][1]["id"]
+    async with gateway.client.get(f"{path}/{run_id}?stream=true&include={CONTENT}") as answer:
+        again = parse_events(await answer.text())
+    for events in (streamed, again):
+        searched = next(data for name, data in events if name == "thread.run.step.completed")
+        [result] = searched["step_details"]["tool_calls"][0]["file_search"]["results"]
+        assert result["content"] == [{"type": "text", "text": "Plant tomatoes in May"}]
 
 
 class Heard(AsyncAssistantEventHandler):
