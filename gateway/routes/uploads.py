@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.convert.uploads import part_from_proto, upload_from_proto
 from gateway.http.body import json_response, read_body
+from gateway.http.mentions import mentioned_in
 from gateway.http.path_ids import path_id
 from gateway.http.uploads import Form, label
 from gateway.idempotency.key import new_ids
@@ -48,6 +49,9 @@ async def add_upload_part(request: web.Request) -> web.Response:
 async def complete_upload(request: web.Request) -> web.Response:
     """Make a file of the parts, in the order named; 400 when its length or MD5 is not what was said."""
     body = await read_body(request, CompleteUpload)
+    for place, part_id in enumerate(body.part_ids):
+        with mentioned_in(f"part_ids[{place}]"):
+            UploadPartId.parse(part_id)
     made = await request.app[UPLOADS].complete(_upload_id(request), body.part_ids, body.md5 or "")
     return json_response(upload_from_proto(made))
 

@@ -92,7 +92,7 @@ class ChatCompletionRequest(Sampling):
         *("chat_template", "chat_template_kwargs", "prompt_embeds", "best_of"),
     )
     _partly: ClassVar[dict[str, str]] = {
-        "messages": "text; images for models that see; no audio, no files",
+        "messages": "text; images for models that see; no audio, no files; `prompt_cache_breakpoint` changes nothing",
         "metadata": "kept with `store`",
         "modalities": "`text` alone",
         "stream_options": "`include_obfuscation` is refused",

@@ -9,7 +9,7 @@ from openai.types.beta import Thread
 from yarl import URL
 
 from tests.fixtures.storage import StorageServer
-from tests.gateway.client import Api, ask, refusal
+from tests.gateway.client import Api, ask, refusal, upload
 
 
 async def test_a_thread_lives_and_dies(api: Api) -> None:
@@ -65,7 +65,7 @@ async def test_a_thread_is_named_after_its_first_assistant(api: Api) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 async def test_null_clears_what_is_named_and_nothing_else(api: Api, method: str) -> None:
-    resources = {"code_interpreter": {"file_ids": ["file-1"]}}
+    resources = {"code_interpreter": {"file_ids": [(await upload(api))["id"]]}}
     made = await ask(
         api,
         "POST",

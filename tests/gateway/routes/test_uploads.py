@@ -78,6 +78,10 @@ async def test_what_is_not_as_announced_makes_no_file(api: Api, names: list[int]
     body = {"part_ids": [parts[name] for name in names], "md5": md5}
     status, error = await refusal(api, "POST", f"/v1/uploads/{upload_id}/complete", json=body)
     assert (status, error["param"]) == (400, param)
+    status, error = await refusal(
+        api, "POST", f"/v1/uploads/{upload_id}/complete", json={"part_ids": [parts[0], "../x"]}
+    )
+    assert (status, error["param"], error["code"]) == (400, "part_ids[1]", "invalid_id")
     assert await files(api) == []
     assert (await ask(api, "POST", f"/v1/uploads/{upload_id}/complete", {"part_ids": parts[:2]}))["file"]["bytes"] == 4
 

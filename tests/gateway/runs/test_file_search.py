@@ -241,6 +241,20 @@ async def test_a_store_that_is_not_there_is_refused_by_name(gateway: Gateway, un
     assert await gateway.json("GET", f"/v1/assistants/{assistant['id']}") == assistant
 
 
+async def test_a_file_that_is_not_there_is_refused_by_name(gateway: Gateway) -> None:
+    there = (await upload(gateway.client))["id"]
+
+    def resources(*file_ids: str) -> dict[str, Any]:
+        return {"tool_resources": {"code_interpreter": {"file_ids": list(file_ids)}}}
+
+    for path, fields in (("assistants", {"model": MODEL_ID}), ("threads", {})):
+        await gateway.json("POST", f"/v1/{path}", fields | resources(there))
+        for unknown in ("file-0123456789abcdef01234567", "../x"):
+            error = (await gateway.json("POST", f"/v1/{path}", fields | resources(there, unknown), status=400))["error"]
+            assert error["param"] == "tool_resources.code_interpreter.file_ids[1]"
+            assert error["message"] == f"No file found with id '{unknown}'."
+
+
 @pytest.fixture
 def held_back(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """No file of a vector store is processed until it is set."""
