@@ -56,7 +56,7 @@ class JobClient:
         Raises ResourceExhaustedError: too much waits already, and nothing was submitted. Raises UnavailableError: the
         queue does not answer. Raises DeadlineExceededError: no end within ten minutes.
         """
-        async with self.followed(job.id) as events:
+        async with self.followed(job.id, gathers=not job.stream) as events:
             try:
                 async with asyncio.timeout(ATTENDED_SECONDS):
                     await self._attend(job)
@@ -84,17 +84,20 @@ class JobClient:
                     (self._cancel_late if events.is_named else self.cancel_in_background)(job.id)
 
     @asynccontextmanager
-    async def followed(self, job_id: str, *, after: int = 0, generation: bytes = b"") -> AsyncIterator[JobEvents]:
+    async def followed(
+        self, job_id: str, *, after: int = 0, generation: bytes = b"", gathers: bool = False
+    ) -> AsyncIterator[JobEvents]:
         """Follow a job from just after an event, submitted or not yet; leaving does not end it.
 
-        generation: of the event `after`, or of the first one for 0, which what is read must go on with.
+        generation: of the event `after`, or of the first one for 0, which what is read must go on with. gathers: the
+        answer is kept until its end, whatever its size.
 
         Raises UnavailableError: the queue does not answer; or, out of whatever is done meanwhile and lets it through,
         too much was left unread.
         """
         async with AsyncExitStack() as stack:
             try:
-                following = self._follower.follow(job_id, after=after, generation=generation)
+                following = self._follower.follow(job_id, after=after, generation=generation, gathers=gathers)
                 subscription = await stack.enter_async_context(following)
             except (RedisError, OSError) as error:
                 raise _unavailable(error) from None

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.planted.bugs import ROOT, Bug
+from tests.planted.bug import ROOT, Bug
 
 _PARTS = ("gateway", "inference_service", "storage_service", "protos", "tests", "deploy", "pyproject.toml")
 _ENDS = re.compile(r"(\d+) (passed|failed|errors?)")

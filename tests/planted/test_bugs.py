@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.planted.bugs import BUGS, ROOT, Bug
+from tests.planted.bug import ROOT, Bug
+from tests.planted.bugs import BUGS
 
 PAGE = ROOT / "docs/promises.md"
 

@@ -125,7 +125,13 @@ class LogFollower:
 
     @asynccontextmanager
     async def follow(
-        self, log_id: str, *, after: int = 0, generation: bytes = b"", waits_for_redis: bool = False
+        self,
+        log_id: str,
+        *,
+        after: int = 0,
+        generation: bytes = b"",
+        waits_for_redis: bool = False,
+        gathers: bool = False,
     ) -> AsyncIterator[LogSubscription]:
         """Follow a log from just after a number; it may not exist yet.
 
@@ -133,8 +139,11 @@ class LogFollower:
         `LogRestartedError`.
         waits_for_redis: follow it once Redis answers again; else redis.RedisError is raised when the follower could
         not be told, and nothing is followed.
+        gathers: the reader keeps all that is delivered until the log ends, as for a whole answer: it waits for no
+        client, so it is never dropped, and what it leaves unread for a moment drops nobody else.
         """
-        subscription = LogSubscription(log_id, after, generation, backlog=self._backlog)
+        backlog = None if gathers else self._backlog
+        subscription = LogSubscription(log_id, after, generation, backlog=backlog, gathers=gathers)
         self._subscriptions[keys.log(log_id)].add(subscription)
         self._new.add(subscription)
         try:
@@ -226,7 +235,7 @@ class LogFollower:
         """Let those go who have read nothing for longest, as long as all together hold too much."""
         if self._backlog.held <= MAX_BACKLOG_BYTES:
             return
-        readers = [reader for readers in self._subscriptions.values() for reader in readers]
+        readers = [reader for readers in self._subscriptions.values() for reader in readers if not reader.gathers]
         for reader in sorted(readers, key=lambda reader: reader.waiting_seconds, reverse=True):
             if self._backlog.held <= MAX_BACKLOG_BYTES:
                 break

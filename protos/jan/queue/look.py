@@ -52,16 +52,22 @@ class Pace:
     def starts(self, costs: Iterable[float]) -> Iterator[float | None]:
         """After how many seconds each of the waiting jobs, of these costs, begins; None when nothing tells.
 
-        A job begins when one ends. One that runs longer than its cost says is taken to end any moment.
+        A job begins when one ends. One that runs longer than its cost says is taken to need a quarter of that more:
+        the machine may be slower now than it was lately.
         """
         if self.token_seconds is None or not self.running:
             yield from (None for _ in costs)
             return
-        ends = [max(0.0, cost * self.token_seconds - seconds) for cost, seconds in self.running]
+        ends = [_left(cost * self.token_seconds, seconds) for cost, seconds in self.running]
         heapq.heapify(ends)
         for cost in costs:
             yield ends[0]
             heapq.heapreplace(ends, ends[0] + cost * self.token_seconds)
+
+
+def _left(usual_seconds: float, seconds: float) -> float:
+    """How long a job still runs that has run for some seconds."""
+    return max(usual_seconds / 4, usual_seconds - seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,22 @@ class Backlog:
 class LogSubscription:
     """One reader's place in one log."""
 
-    def __init__(self, log_id: str, after: int, generation: bytes = b"", *, backlog: Backlog | None = None) -> None:
-        """generation: of the event `after`, or of the first one for 0; empty when that makes no difference."""
+    def __init__(
+        self,
+        log_id: str,
+        after: int,
+        generation: bytes = b"",
+        *,
+        backlog: Backlog | None = None,
+        gathers: bool = False,
+    ) -> None:
+        """generation: of the event `after`, or of the first one for 0; empty when that makes no difference.
+
+        gathers: see `LogFollower.follow`.
+        """
         self.log_id = log_id
         self.cursor = after
+        self.gathers = gathers
         self._backlog = backlog or Backlog()
         self._next_page: NextPage | None = None
         self._sink: Sink | None = None
@@ -123,7 +135,7 @@ class LogSubscription:
         arriving = sum(len(entry.payload) for entry in fresh)
         if not self._pending:
             self._waits_since = self._clock()
-        elif self._pending_bytes + arriving > MAX_PENDING_BYTES:
+        elif not self.gathers and self._pending_bytes + arriving > MAX_PENDING_BYTES:
             self.drop()
         for entry in fresh:
             if self._failure is None:
@@ -181,8 +193,8 @@ class LogSubscription:
                     await self._arrived.wait()
             except TimeoutError:
                 if self._clock() >= self._heard_at + idle_seconds:  # else a sink was given something meanwhile
-                    self._heard_at = self._clock()
                     yield []
+                    self._heard_at = self._clock()  # not before: who tells of it tells no more often than that
                 continue
             batch = self._next_batch()
             if batch:

@@ -19,6 +19,7 @@ from gateway.runs import executor as executor_module
 from gateway.runs.turn import Turn
 from jan import keys
 from jan.errors import InvalidArgumentError, StorageFullError, UnavailableError
+from jan.queue.leases import LeaseKind
 from jan.type.v1.usage_pb2 import Usage
 from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
@@ -69,6 +70,7 @@ async def test_a_gateway_that_stops_hands_its_runs_over(
     storage_server: StorageServer, redis_server: RedisServer, redis: Redis, worker: ScriptedWorker
 ) -> None:
     run, job = await begun_by_another(storage_server, redis_server, worker)
+    assert not await redis.exists(keys.leases(LeaseKind.RUN))  # it need not be missed first
     thread_id = run["thread_id"]
     async with running_gateway(storage_server, redis_server) as second:
         await job.say("second")
@@ -204,26 +206,6 @@ async def test_an_answer_for_a_thread_that_a_restore_replaced_ends_the_work_on_i
     assert asked == [run["id"]]
     await nothing_held(gateway)
     assert await texts(gateway, thread_id) == [("user", "Hi")]
-
-
-@pytest.mark.parametrize("end", ["failed", "deleted"])
-async def test_the_job_of_a_run_that_is_over_ends_though_its_gateway_died_before_it_cancelled_it(
-    gateway: Gateway, worker: ScriptedWorker, end: str
-) -> None:
-    thread_id = await new_thread(gateway, "Hi")
-    run = await start(gateway, thread_id)
-    job = await worker.take()
-    await job.begin()
-    await seen_by_executor(gateway, run["id"], status="in_progress")
-    freeze(gateway)
-    if end == "failed":
-        storage = gateway.app[STORAGE]
-        record = await storage.get_run(thread_id, run["id"])
-        record.status = states.FAILED
-        await storage.update_run(record)
-    else:
-        await gateway.json("DELETE", f"/v1/threads/{thread_id}")
-    await job.until_cancelled()
 
 
 async def test_a_cancel_between_acceptance_and_the_first_word_ends_the_run(

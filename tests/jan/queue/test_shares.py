@@ -220,6 +220,21 @@ async def test_no_time_is_told_while_the_model_loads_for_all_who_were_taken(time
     assert (last.eta_seconds == pytest.approx(JOB_MS / 1000), last.wait) == (True, None)
 
 
+async def test_nobody_is_told_to_begin_at_once_while_what_runs_takes_longer_than_usual(
+    time: VirtualTime, queue: JobQueue
+) -> None:
+    """The machine has more to do than it had lately: it was told `eta=0` for as long as that went on."""
+    host = SimulatedHost(time, queue, 2, duration_ms=lambda _: JOB_MS)
+    await queue.submit(job("before", "ann"))
+    await host.work_until(2 * JOB_MS)
+    for number in range(4):
+        await queue.submit(job(f"j{number}", "ann"))
+    await take(queue, 2)
+    await time.be(12 * JOB_MS)
+    waiting = (await look(time.scripts)).waiting
+    assert [one.eta_seconds for one in waiting] == pytest.approx([JOB_MS / 4000, JOB_MS / 4000])
+
+
 async def told_and_true(
     time: VirtualTime, queue: JobQueue, host: SimulatedHost, costs: Sequence[int]
 ) -> list[tuple[float, float]]:
