@@ -41,15 +41,13 @@ class ForcedCall:
         return None
 
     @property
-    def response_format(self) -> dict[str, Any]:
+    def schema(self) -> Mapping[str, Any]:
         """The schema of an answer that is the call: the arguments alone where the function is certain."""
         if self.only_name is not None:
-            schema = _parameters(self.functions[0])
-        else:
-            calls = [_call_schema(function["name"]) for function in self.functions]
-            definitions = {f["name"]: _moved(_parameters(f), f"#/$defs/{f['name']}") for f in self.functions}
-            schema = {"anyOf": calls, "$defs": definitions}
-        return {"type": "json_schema", "json_schema": {"name": "call", "strict": True, "schema": schema}}
+            return _parameters(self.functions[0])
+        calls = [_call_schema(function["name"]) for function in self.functions]
+        definitions = {f["name"]: _moved(_parameters(f), f"#/$defs/{f['name']}") for f in self.functions}
+        return {"anyOf": calls, "$defs": definitions}
 
     @property
     def only_name(self) -> str | None:

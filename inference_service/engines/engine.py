@@ -9,11 +9,13 @@ Codes of the errors raised here, finer than their kind: `engine_unsupported`, `e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from inference_service.answers.binding import Binding, Grammar
+from inference_service.answers.bound_answer import BoundAnswer
 from inference_service.answers.forced_calls import Answer, ForcedCall, ForcedCallAnswer
 from inference_service.answers.tokens import TokenQuestion, Tokens
 from inference_service.engines.traffic import Traffic
@@ -40,16 +42,30 @@ class Connection:
 class ChatCall:
     """One chat request in the engine's own terms; `streams` says whether the engine answers with chunks.
 
-    forced: the answer's text will be this tool call, to be shaped back (`forced_calls.py`).
+    forced: the answer's text will be this tool call, to be shaped back (`forced_calls.py`). binding: the schema that
+    the answer must keep to; the fields that `binds_by` makes of it tell the engine, and the answer streams.
     """
 
     body: Mapping[str, Any]
     streams: bool
     forced: ForcedCall | None = None
+    binding: Binding | None = None
+    binds_by: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    _grammar: Grammar | None = None
+
+    async def bound(self) -> ChatCall:
+        """The call with what holds the engine to its schema. Raises InvalidArgumentError: what of it does not bind."""
+        if self.binding is None:
+            return self
+        grammar = await self.binding.grammar()
+        return replace(self, body={**self.body, **self.binds_by(grammar.schema)}, _grammar=grammar)
 
     def read_by(self, answer: Answer) -> Answer:
         """What is to be fed with the engine's chunks, so that `answer` is told what the client asked for."""
-        return answer if self.forced is None else ForcedCallAnswer(answer, self.forced)
+        reader = answer if self.forced is None else ForcedCallAnswer(answer, self.forced)
+        if self._grammar is None:
+            return reader
+        return BoundAnswer(reader, self._grammar, may_be_cut=bool(self.body.get("stop")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""How much a JSON schema makes llama.cpp think, told beforehand (docs/security.md S25). Pure.
+"""How much the schema of a tool that may be called makes llama.cpp think, told beforehand (docs/security.md S25). Pure.
 
-llama.cpp follows every way in which a text may go on at once, for each token of the vocabulary, in the one thread that
-writes everybody's answers: a choice among 3000 words held up all others for five seconds, and eighteen repeated choices
-in one pattern for sixteen (SmolLM2-135M, two cores). Lengths and numbers of items cost nothing.
+Its own grammars bind the calls that a model decides on; for all else see `answers/schema_cost.py`. They follow
+every way in which a text may go on at once, for each token of the vocabulary, in the one thread that writes everybody's
+answers: a choice among 3000 words held up all others for five seconds, and eighteen repeated choices in one pattern for
+sixteen (SmolLM2-135M, two cores). Lengths and numbers of items cost nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +23,10 @@ _ASIDE: Final = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\(\?", re.DOTALL)  # escap
 _REPEATS: Final = re.compile(r"[*+?{]")
 
 
-def check_request(request: Mapping[str, Any]) -> None:
-    """Look at the schemas of a chat: the answer's, and each tool's. Raises InvalidArgumentError: one costs too much."""
-    response_format = request.get("response_format")
-    if response_format and response_format.get("json_schema"):
-        _check(response_format["json_schema"].get("schema"), "response_format")
+def check_tools(request: Mapping[str, Any]) -> None:
+    """Look at the schema of each tool of a chat. Raises InvalidArgumentError: one costs too much."""
     for tool in request.get("tools") or ():
-        _check(tool["function"].get("parameters"), "tools")
+        _check(tool["function"].get("parameters"))
 
 
 def choices(schema: Any) -> int:
@@ -87,14 +85,14 @@ def _length(value: object) -> int:
     return len(value) if isinstance(value, Sequence) and not isinstance(value, str) else 0
 
 
-def _check(schema: Any, param: str) -> None:
+def _check(schema: Any) -> None:
     count = choices(schema)
     if count > MAX_CHOICES:
         message = (
             f"This schema offers {_told(count)} choices (values of enums, branches, optional properties, repetitions "
             f"in patterns); this model's engine takes at most {MAX_CHOICES}."
         )
-        raise InvalidArgumentError(message, param=param, code="schema_too_complex")
+        raise InvalidArgumentError(message, param="tools", code="schema_too_complex")
 
 
 def _told(count: int) -> str:

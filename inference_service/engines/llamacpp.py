@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from inference_service.answers.binding import Binding
 from inference_service.answers.continuation import CHAT_FIELDS, keeps
 from inference_service.answers.embeddings import batches
 from inference_service.answers.forced_calls import ForcedCall
@@ -20,11 +21,12 @@ from inference_service.devices.memory import resident_bytes
 from inference_service.engines import llamacpp_tokens
 from inference_service.engines.client import EngineClient
 from inference_service.engines.engine import ChatCall, CompletionCall, Connection, EmbedCall
-from inference_service.engines.grammar_cost import check_request
+from inference_service.engines.grammar_cost import check_tools
 from inference_service.engines.images import check_images
 from inference_service.engines.llamacpp_fim import FimTokens, find_fim, with_suffix
 from inference_service.engines.llamacpp_log import cause_of, unknown_architecture
 from inference_service.engines.llamacpp_server import KEY_VARIABLE, POOLINGS
+from inference_service.engines.llamacpp_thoughts import Thoughts
 from inference_service.engines.log import log_name
 from inference_service.engines.model_settings import ModelSettings
 from inference_service.engines.plain_text import PlainText
@@ -59,7 +61,7 @@ SAMPLING: Final = (
 _FIELDS: Final = frozenset(
     {
         *("messages", "max_tokens", "n", "stop", "seed", "temperature", "top_p", "logprobs", "top_logprobs"),
-        *("presence_penalty", "frequency_penalty", "logit_bias", "response_format"),
+        *("presence_penalty", "frequency_penalty", "logit_bias"),
         *("tools", "tool_choice", "parallel_tool_calls"),
         *SAMPLING,
         *CHAT_FIELDS,
@@ -173,6 +175,7 @@ class LlamaCppEngine:
         self._connection = Connection("http://engine/v1", self._socket, {"Authorization": f"Bearer {key}"})
         self._load_timeout = load_timeout
         self._template_has_tools = False
+        self._thoughts = Thoughts()
         self._plain = PlainText()
         self._metadata: Mapping[str, Any] = {}
         self._fim: FimTokens | None = None
@@ -236,12 +239,13 @@ class LlamaCppEngine:
                 raise self._start_failed(exited) from None
             try:
                 properties = await client.get_json("/props")
+                self._template = str(properties.get("chat_template", ""))
+                self._thoughts = await Thoughts.of(client, self._template)
                 self._fim = await find_fim(client, self._metadata)
             except UnavailableError as silent:
                 await self.stop()
                 message = self._ended("The engine started, but does not answer.", [str(silent.__cause__)])
                 raise UnavailableError(message, code="engine_start_failed", retry_after_seconds=5) from None
-        self._template = str(properties.get("chat_template", ""))
         self._template_has_tools = bool(properties.get("chat_template_caps", {}).get("supports_tool_calls"))
         return self._connection
 
@@ -260,10 +264,9 @@ class LlamaCppEngine:
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """A chat request for llama.cpp; always streamed, because only then does a closed connection free the slot.
 
-        Raises InvalidArgumentError: more choices than slots, a schema that would hold up everybody, or an image that
+        Raises InvalidArgumentError: more choices than slots, a tool that would hold up everybody, or an image that
         cannot be seen.
         """
-        check_request(request)
         check_images(request["messages"], self._model_id, sees=self._sees)
         body = {key: value for key, value in request.items() if key in _FIELDS and value is not None}
         if request.get("max_completion_tokens") is not None:
@@ -273,20 +276,24 @@ class LlamaCppEngine:
             # The two names that chat templates of thinking models know; others look at neither.
             body["chat_template_kwargs"] = {"reasoning_effort": effort, "enable_thinking": effort != "none"}
         forced = ForcedCall.of(request)
+        binding = Binding.of(request, forced, compact=self._thoughts.are_known)
         if forced is not None:
             # It binds a call only for templates it was taught, so the schema does. The tools are shown all the same.
-            body["response_format"] = forced.response_format
             if self._template_has_tools:
                 body["tool_choice"] = "none"
             else:
                 for field in ("tools", "tool_choice", "parallel_tool_calls"):
                     body.pop(field, None)
                 body["messages"] = forced.told_to(request["messages"])
-        else:
+        elif binding is None:
+            check_tools(request)
             add_stops(body, self._settings.chat_template.stops)
+        elif body.get("tools"):
+            body["tool_choice"] = "none"  # it takes no grammar for an answer that may be a call
         body = self._plain.chat(body)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-        return ChatCall(body, streams=True, forced=forced)
+        binds_by = partial(self._thoughts.bind, wanted=effort != "none")
+        return ChatCall(body, streams=True, forced=forced, binding=binding, binds_by=binds_by)
 
     def continues(self, said: str) -> bool:
         """Unless the template trims it."""

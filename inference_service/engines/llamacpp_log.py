@@ -19,6 +19,10 @@ _CAUSES: Final = (
         ),
     ),
     ("chat template", "llama.cpp cannot use the model's prompt_template."),
+    (
+        "built without llguidance",
+        "This build of llama.cpp (the wheel xllamacpp) has no llguidance, which binds answers to schemas.",
+    ),
     ("No module named 'xllamacpp'", "The llama.cpp engine is not installed here (the wheel xllamacpp)."),
 )
 _UNKNOWN_ARCHITECTURE: Final = re.compile(r"unknown model architecture: '([\w.-]{1,64})'")

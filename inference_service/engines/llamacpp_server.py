@@ -61,7 +61,16 @@ def main(argv: Sequence[str]) -> None:
 
 def _serve(args: argparse.Namespace) -> object:
     # Imported late: the parent imports this module for KEY_VARIABLE and must not load 140 MB of libraries for it.
-    from xllamacpp import CommonAdapterLoraInfo, CommonParams, Server, ggml_type  # noqa: PLC0415
+    from xllamacpp import (  # noqa: PLC0415
+        CommonAdapterLoraInfo,
+        CommonParams,
+        Server,
+        ggml_type,
+        json_schema_to_grammar,
+    )
+
+    if not json_schema_to_grammar({}).startswith("%llguidance"):
+        sys.exit("llama.cpp was built without llguidance")  # its server would end at the first bound answer
 
     params = CommonParams()
     params.model.path = str(args.model)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from inference_service.answers.binding import Binding
 from inference_service.answers.continuation import CHAT_FIELDS
 from inference_service.answers.embeddings import batches
 from inference_service.answers.forced_calls import ForcedCall
@@ -19,7 +20,7 @@ from jan.errors import InvalidArgumentError
 _FIELDS: Final = frozenset(
     {
         *("messages", "max_tokens", "n", "stop", "seed", "temperature", "top_p", "logprobs", "top_logprobs"),
-        *("presence_penalty", "frequency_penalty", "logit_bias", "response_format", "reasoning_effort"),
+        *("presence_penalty", "frequency_penalty", "logit_bias", "reasoning_effort"),
         *("top_k", "min_p", "min_tokens", "ignore_eos"),
         *("cache_salt", *CHAT_FIELDS),  # ours, never a client's: `relay.py` writes them
     }
@@ -74,7 +75,8 @@ class VllmRequests:
             body["top_logprobs"] = body.get("top_logprobs", 0) + 1
         _allow_equal_choices(body)
         forced = ForcedCall.of(request)
-        if forced is None:
+        binding = Binding.of(request, forced)
+        if binding is None:
             add_stops(body, self.stops)
         if forced is not None:
             self._force(body, request, forced)
@@ -84,10 +86,10 @@ class VllmRequests:
             if request.get("parallel_tool_calls") is not None:
                 body["parallel_tool_calls"] = request["parallel_tool_calls"]
         body = self.plain.chat(body)
-        streams = bool(request.get("stream")) or forced is not None
+        streams = bool(request.get("stream")) or binding is not None
         if streams:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        return ChatCall(body, streams=streams, forced=forced)
+        return ChatCall(body, streams=streams, forced=forced, binding=binding, binds_by=_format_of)
 
     def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
         """Translate a validated request. Raises InvalidArgumentError: this model writes no text, or has a suffix."""
@@ -130,11 +132,14 @@ class VllmRequests:
             raise InvalidArgumentError(message, param="tool_choice", code="unsupported_parameter")
 
     def _force(self, body: dict[str, Any], request: Mapping[str, Any], forced: ForcedCall) -> None:
-        body["response_format"] = forced.response_format
         if self.template_has_tools and self.parses_tools:
             body |= {"tools": request["tools"], "tool_choice": "none"}  # shown to the model, while the schema binds
         else:
             body["messages"] = forced.told_to(request["messages"])
+
+
+def _format_of(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}}
 
 
 def _allow_equal_choices(body: dict[str, Any]) -> None:

@@ -121,4 +121,4 @@ class VllmSettings:
 
 def structured_outputs() -> str:
     """How vLLM keeps to a schema: without free whitespace, of which small models write until their limit."""
-    return "--structured-outputs-config=" + json.dumps({"backend": "xgrammar", "disable_any_whitespace": True})
+    return "--structured-outputs-config=" + json.dumps({"backend": "guidance", "disable_any_whitespace": True})

@@ -114,7 +114,7 @@ class Asking:
         return Begun(said, len(tokens.ids), prefill=prefill)
 
     async def _chat(self, begun: Begun) -> None:
-        call = self._running.engine.chat_call(begun.request(self._request))
+        call = await self._running.engine.chat_call(begun.request(self._request)).bound()
         head, wishes = head_of(self._job), AnswerWishes.of(self._request)
         await self._check_fits(call.body)
         async with told_exactly(self._running, call.body), self._running.client.chat(call.body) as content:

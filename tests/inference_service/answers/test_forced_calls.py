@@ -47,13 +47,12 @@ def test_a_free_choice_forces_nothing(choice: object) -> None:
 
 def test_one_function_is_asked_for_its_arguments() -> None:
     call = forced(tool("f", properties={"a": {"$ref": "#/$defs/x"}}), tool("g"), choice=named("f"))
-    schema = call.response_format["json_schema"]["schema"]
-    assert schema == {"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}}
+    assert call.schema == {"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}}
 
 
 def test_among_several_the_name_comes_first_and_references_still_hold() -> None:
-    schema = forced(tool("f", properties={"a": {"$ref": "#/$defs/x"}, "self": {"$ref": "#"}}), tool("g"))
-    schema = schema.response_format["json_schema"]["schema"]
+    call = forced(tool("f", properties={"a": {"$ref": "#/$defs/x"}, "self": {"$ref": "#"}}), tool("g"))
+    schema = call.schema
     assert [list(one["properties"]) for one in schema["anyOf"]] == [["name", "arguments"]] * 2
     properties = schema["$defs"]["f"]["properties"]
     assert properties == {"a": {"$ref": "#/$defs/f/$defs/x"}, "self": {"$ref": "#/$defs/f"}}
@@ -63,14 +62,14 @@ def test_among_several_the_name_comes_first_and_references_still_hold() -> None:
 def test_a_function_without_parameters_takes_none(left_out: dict[str, Any]) -> None:
     call = forced({"type": "function", "function": {"name": "f", **left_out}})
     none = {"type": "object", "properties": {}, "additionalProperties": False}
-    assert call.response_format["json_schema"]["schema"] == none
+    assert call.schema == none
     among_others = forced({"type": "function", "function": {"name": "f", **left_out}}, tool("g"))
-    assert among_others.response_format["json_schema"]["schema"]["$defs"]["f"] == none
+    assert among_others.schema["$defs"]["f"] == none
 
 
 def test_arguments_are_an_object_even_without_a_type() -> None:
     call = forced({"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {}}}}})
-    assert call.response_format["json_schema"]["schema"] == {"type": "object", "properties": {"a": {}}}
+    assert call.schema == {"type": "object", "properties": {"a": {}}}
 
 
 def test_two_tools_of_one_name_are_one() -> None:

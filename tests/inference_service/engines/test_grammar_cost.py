@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from inference_service.engines.grammar_cost import MAX_CHOICES, check_request, choices
+from inference_service.engines.grammar_cost import MAX_CHOICES, check_tools, choices
 from jan.errors import InvalidArgumentError
 
 
-def formatted(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}
+def told(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]}
 
 
 def in_object(schema: dict[str, Any]) -> dict[str, Any]:
@@ -34,9 +34,7 @@ UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
     ],
 )
 def test_what_people_ask_for_passes(schema: dict[str, Any]) -> None:
-    check_request(
-        {**formatted(schema), "tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]}
-    )
+    check_tools(told(schema))
 
 
 @pytest.mark.parametrize(
@@ -63,13 +61,10 @@ def test_what_people_ask_for_passes(schema: dict[str, Any]) -> None:
         },
     ],
 )
-@pytest.mark.parametrize("place", ["response_format", "tools"])
-def test_what_holds_up_everybody_is_refused(schema: dict[str, Any], place: str) -> None:
-    function = {"type": "function", "function": {"name": "f", "parameters": schema}}
-    request = formatted(schema) if place == "response_format" else {"tools": [function]}
+def test_what_holds_up_everybody_is_refused(schema: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError, match=f"takes at most {MAX_CHOICES}") as caught:
-        check_request(request)
-    assert (caught.value.param, caught.value.code) == (place, "schema_too_complex")
+        check_tools(told(schema))
+    assert (caught.value.param, caught.value.code) == ("tools", "schema_too_complex")
 
 
 @pytest.mark.parametrize(
@@ -81,4 +76,4 @@ def test_what_is_no_schema_is_for_the_engine_to_refuse(schema: object) -> None:
 
 def test_many_tools_are_not_one_large_one() -> None:
     function = {"name": "f", "parameters": in_object({"enum": list(range(100))})}
-    check_request({"tools": [{"type": "function", "function": function}] * 128})
+    check_tools({"tools": [{"type": "function", "function": function}] * 128})

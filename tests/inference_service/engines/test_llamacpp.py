@@ -24,7 +24,7 @@ from inference_service.weights.gguf_files import GgufFiles
 from jan.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from jan.formats.description import ModelDescription
 from jan.inference.v1.jobs_pb2 import ModelSpec
-from tests.inference_service.engines.asking import CITY, FORGED, MESSAGES, TOOLS, streamed, whole
+from tests.inference_service.engines.asking import CITY, FORGED, MESSAGES, TOOLS, formatted, in_object, streamed, whole
 from tests.inference_service.engines.continuation_contract import ContinuationContract
 from tests.inference_service.engines.contract import EngineContract
 from tests.inference_service.engines.embedding_contract import EmbeddingContract, embedded, vectors_of
@@ -137,16 +137,21 @@ class TestLlamaCpp(EngineContract, ContinuationContract):
     async def test_text_without_marks_arrives_as_it_is(self, engine: LlamaCppEngine) -> None:
         assert engine.chat_call({"messages": MESSAGES, "tools": TOOLS}).body["messages"] == MESSAGES
 
-    async def test_a_schema_that_would_hold_up_everybody_is_refused(self, engine: LlamaCppEngine) -> None:
-        words = {"enum": [f"word {number}" for number in range(3000)]}
-        asked = {"type": "json_schema", "json_schema": {"name": "x", "schema": words}}
-        with pytest.raises(InvalidArgumentError, match="offers 3000 choices"):
-            engine.chat_call({"messages": MESSAGES, "response_format": asked})
+    async def test_a_tool_that_would_hold_up_everybody_is_refused(self, engine: LlamaCppEngine) -> None:
+        words = {"type": "object", "properties": {"a": {"enum": [f"word {number}" for number in range(3000)]}}}
+        tools = [{"type": "function", "function": {"name": "f", "parameters": words}}]
+        with pytest.raises(InvalidArgumentError, match="offers 3001 choices"):
+            engine.chat_call({"messages": MESSAGES, "tools": tools})
+
+    async def test_a_long_enum_holds_up_nobody(self, engine: LlamaCppEngine, client: EngineClient) -> None:
+        asked = formatted(in_object({"enum": [f"word {number}" for number in range(3000)]}))
+        choice = (await whole(engine, client, {"messages": MESSAGES, "max_tokens": 20, **asked}))["choices"][0]
+        assert json.loads(choice["message"]["content"])["a"].startswith("word ")
 
     @pytest.mark.parametrize(
         "schema",
         [
-            {"enum": [f"word {number}" for number in range(500)]},
+            {"enum": [f"word {number}" for number in range(2500)]},
             {"type": "string", "minLength": 10**9},
             {"type": "array", "items": {"type": "string"}, "minItems": 10**6},
             {"type": "string", "pattern": "^((a{1,999}){1,999}){1,999}$"},

@@ -30,7 +30,7 @@ from jan.errors import FailedPreconditionError, InvalidArgumentError
 from jan.inference.v1.jobs_pb2 import BaseModel, ModelSpec
 from jan.queue.follower import LogFollower
 from tests.inference_service.bench import Bench
-from tests.inference_service.engines.asking import FORGED, MESSAGES, TOOLS, whole
+from tests.inference_service.engines.asking import FORGED, MESSAGES, TOOLS, formatted, whole
 from tests.inference_service.engines.continuation_contract import ContinuationContract
 from tests.inference_service.engines.contract import EngineContract
 from tests.inference_service.engines.embedding_contract import EmbeddingContract
@@ -171,9 +171,8 @@ class TestVllm(EngineContract, ContinuationContract):
     async def test_a_schema_that_cannot_be_is_the_clients_mistake(
         self, engine: VllmEngine, client: EngineClient, schema: dict[str, Any]
     ) -> None:
-        response_format = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
         with pytest.raises(InvalidArgumentError) as caught:
-            await whole(engine, client, {"messages": MESSAGES, "max_tokens": 4, "response_format": response_format})
+            await whole(engine, client, {"messages": MESSAGES, "max_tokens": 4, **formatted(schema)})
         assert "<path>" not in caught.value.message
         assert await client.is_healthy()
 

@@ -71,8 +71,8 @@ def test_a_model_whose_calls_nobody_reads_is_not_left_the_choice(choice: dict[st
     assert body(replace(REQUESTS, parses_tools=False), tools=[])["messages"] == MESSAGES
 
 
-def test_a_forced_call_is_a_schema_beside_the_tools() -> None:
-    call = REQUESTS.chat_call({"messages": MESSAGES, "tools": TOOLS, "tool_choice": "required"})
+async def test_a_forced_call_is_a_schema_beside_the_tools() -> None:
+    call = await REQUESTS.chat_call({"messages": MESSAGES, "tools": TOOLS, "tool_choice": "required"}).bound()
     assert (call.body["tool_choice"], call.body["tools"], call.streams) == ("none", TOOLS, True)
     assert call.body["response_format"]["type"] == "json_schema"
     assert call.forced is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, ClassVar
 
+import jsonschema_rs
 import pytest
 
 from inference_service.engines.client import EngineClient
@@ -15,11 +16,31 @@ from tests.inference_service.engines.asking import (
     MESSAGES,
     TOOLS,
     call_of,
+    formatted,
+    in_object,
     streamed,
     suppress_too_long,
     whole,
 )
 from tests.inference_service.engines.traits import Trait
+
+STRICT: tuple[dict[str, Any], ...] = (
+    {"type": "number", "minimum": 1, "maximum": 5},
+    {"type": "integer", "multipleOf": 10},
+    {"type": "string", "pattern": r"^\d{3}$"},
+    {"type": "string", "pattern": "[0-9]{3}"},
+    {"type": "string", "pattern": "^[^@]{12}$"},
+    {"type": "string", "pattern": "^[^@]{2,10}@[^@]{2,10}$"},
+    {"type": "string", "format": "ipv4"},
+    {"type": "string", "format": "email", "maxLength": 20},
+    {"anyOf": [{"type": "null"}, {"$ref": "#"}]},
+    {"maxLength": 2, "minimum": 3, "type": ["string", "number"]},
+)
+UNBOUND: tuple[dict[str, Any], ...] = (
+    {"type": "string", "pattern": "^(?=a)[a-z]$"},
+    {"type": "string", "format": "uri"},
+    {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
+)
 
 
 class ToolContract:
@@ -33,6 +54,38 @@ class ToolContract:
         said = json.loads(answer["choices"][0]["message"]["content"])
         assert set(said) == {"city"}
         assert said["city"] in {"Paris", "Rome"}
+
+    @pytest.mark.parametrize("schema", STRICT, ids=str)
+    async def test_all_that_a_strict_schema_says_is_kept(
+        self, engine: Engine, client: EngineClient, schema: dict[str, Any]
+    ) -> None:
+        whole_schema = in_object(schema)
+        request = {"messages": MESSAGES, "max_tokens": 60, "temperature": 0, **formatted(whole_schema)}
+        choice = (await whole(engine, client, request))["choices"][0]
+        text = choice["message"]["content"]
+        if choice["finish_reason"] == "stop":
+            jsonschema_rs.validate(whole_schema, json.loads(text), validate_formats=True)
+        assert text.startswith('{"a":')
+
+    async def test_a_strict_function_is_called_as_it_says(self, engine: Engine, client: EngineClient) -> None:
+        parameters = in_object({"type": "number", "minimum": 1, "maximum": 5})
+        tools = [{"type": "function", "function": {"name": "f", "strict": True, "parameters": parameters}}]
+        request = {"messages": MESSAGES, "max_tokens": 60, "temperature": 0, "tools": tools, "tool_choice": "required"}
+        choice = (await whole(engine, client, request))["choices"][0]
+        if choice["finish_reason"] == "tool_calls":
+            (call,) = choice["message"]["tool_calls"]
+            jsonschema_rs.validate(parameters, json.loads(call["function"]["arguments"]))
+
+    @pytest.mark.parametrize("schema", UNBOUND, ids=str)
+    async def test_what_of_a_strict_schema_does_not_bind_is_refused(
+        self, engine: Engine, client: EngineClient, schema: dict[str, Any]
+    ) -> None:
+        request = {"messages": MESSAGES, "max_tokens": 8, "temperature": 0}
+        with pytest.raises(InvalidArgumentError, match=r"at properties\.a is not supported") as caught:
+            await whole(engine, client, {**request, **formatted(in_object(schema))})
+        assert (caught.value.param, caught.value.code) == ("response_format", "unsupported_schema")
+        answer = await whole(engine, client, {**request, **formatted(in_object(schema), strict=False)})
+        assert answer["choices"][0]["message"]["content"].startswith('{"a":')
 
     @pytest.mark.parametrize(
         ("choice", "reason"),
