@@ -59,17 +59,14 @@ class Binding:
     @classmethod
     def of(cls, request: Mapping[str, Any], forced: ForcedCall | None, *, compact: bool = True) -> Self | None:
         """What a validated chat request binds its answer to; None when the model may write what it likes."""
+        schema = answer_schema(request)
+        asked = (request.get("response_format") or {}).get("json_schema") or {}
+        demands = (Demand(schema, "response_format"),) if schema is not None and asked.get("strict") else ()
         if forced is not None:
             field = "functions" if request.get("answers_functions") else "tools"
-            return cls(forced.schema, field, tuple(_strict_tools(request["tools"], forced, field)), compact)
-        asked = request.get("response_format") or {}
-        if asked.get("type") == "json_object":
-            return cls(_OBJECT, "response_format", compact=compact)
-        if asked.get("type") != "json_schema":
-            return None
-        schema = asked["json_schema"].get("schema") or {}
-        demands = (Demand(schema, "response_format"),) if asked["json_schema"].get("strict") else ()
-        return cls(schema, "response_format", demands, compact)
+            of_calls = tuple(_strict_tools(request["tools"], forced, field))
+            return cls(forced.schema, field, of_calls if forced.or_answer is None else (*demands, *of_calls), compact)
+        return None if schema is None else cls(schema, "response_format", demands, compact)
 
     async def grammar(self) -> Grammar:
         """What engines are told. Where nothing is strict, what does not bind is left out of it.
@@ -107,6 +104,18 @@ class Binding:
     def _told(self, schema: Mapping[str, Any], *, lenient: bool = True) -> dict[str, Any]:
         """The schema with options of ours, never with a client's."""
         return {**schema, _OPTIONS: {"whitespace_flexible": not self.compact, "lenient": lenient}}
+
+
+def answer_schema(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The schema that a validated chat request asks its answer to keep to; None when it asks for text."""
+    asked = request.get("response_format") or {}
+    match asked.get("type"):
+        case "json_object":
+            return _OBJECT
+        case "json_schema":
+            schema: Mapping[str, Any] = asked["json_schema"].get("schema") or {}
+            return schema
+    return None
 
 
 def lark(schema: Mapping[str, Any], before: str = "", rules: str = "") -> str:

@@ -3,6 +3,9 @@
 With OpenAI `tool_choice` binds. Engines bind it loosely: llama.cpp ignores it when the model's chat template knows no
 tools, and vLLM lets a function that is not `strict` be called with any JSON value, `"gaben"` for one. A JSON schema
 they both obey, so the call is asked for as an answer of that schema, and what they write is told as the call it is.
+
+Nor do engines let a model choose between a call and an answer that has a schema of its own (`tools` beside
+`response_format`): they bind the answer, and it never calls. So it is asked for by a schema that allows both.
 """
 
 from __future__ import annotations
@@ -10,27 +13,36 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 from uuid import uuid4
 
 import orjson
 
+from inference_service.answers.call_or_answer import CallOrAnswer
 from inference_service.answers.shapes import Usage
 
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"([a-zA-Z0-9_-]+)"\s*,\s*"arguments"\s*:\s*(?=\{)')
+_ANSWER: Final = "#/$defs/the.answer"  # no function's name holds a dot
 _NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
 @dataclass(frozen=True, slots=True)
 class ForcedCall:
-    """What must be called: one function, or one of several. `by_name` says that the client named it."""
+    """What must be called: one function, or one of several.
+
+    by_name: the client named it. or_answer: the schema of an answer that may be given instead.
+    """
 
     functions: tuple[Mapping[str, Any], ...]
     by_name: bool
+    or_answer: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, request: Mapping[str, Any]) -> Self | None:
-        """What a validated chat request demands; None when the model may choose not to call anything."""
+    def of(cls, request: Mapping[str, Any], answer: Mapping[str, Any] | None = None) -> Self | None:
+        """What a validated chat request demands; None when the model may write text, or must not call.
+
+        answer: the schema of the answer that the request asks for, if it has one.
+        """
         choice = request.get("tool_choice")
         functions = tuple({tool["function"]["name"]: tool["function"] for tool in request.get("tools") or ()}.values())
         if choice == "required":
@@ -38,6 +50,8 @@ class ForcedCall:
         if isinstance(choice, Mapping):
             name = choice["function"]["name"]
             return cls(tuple(function for function in functions if function["name"] == name), by_name=True)
+        if functions and answer is not None and choice != "none":
+            return cls(functions, by_name=False, or_answer=answer)
         return None
 
     @property
@@ -47,19 +61,29 @@ class ForcedCall:
             return _parameters(self.functions[0])
         calls = [_call_schema(function["name"]) for function in self.functions]
         definitions = {f["name"]: _moved(_parameters(f), f"#/$defs/{f['name']}") for f in self.functions}
+        if self.or_answer is not None:
+            calls.append({"$ref": _ANSWER})
+            definitions[_ANSWER.rpartition("/")[2]] = _moved(self.or_answer, _ANSWER)
         return {"anyOf": calls, "$defs": definitions}
 
     @property
     def only_name(self) -> str | None:
         """The function that will be called; None while the model may choose."""
-        name: str | None = self.functions[0]["name"] if len(self.functions) == 1 else None
+        is_certain = len(self.functions) == 1 and self.or_answer is None
+        name: str | None = self.functions[0]["name"] if is_certain else None
         return name
 
     def told_to(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """The conversation for a model whose chat template knows no tools: they are explained in its first message."""
         lines = [orjson.dumps(function).decode() for function in self.functions]
         shape = "its arguments" if self.only_name else '{"name": <function>, "arguments": <object>}'
-        told = f"Call one of these functions for the user. Answer with {shape} as JSON only.\n" + "\n".join(lines)
+        told = f"Call one of these functions for the user. Answer with {shape} as JSON only."
+        if self.or_answer is not None:
+            schema = orjson.dumps(self.or_answer).decode()
+            told = (
+                f"Answer as JSON of this schema: {schema}\nBefore, you may call one of these functions: write {shape}."
+            )
+        told = "\n".join([told, *lines])
         first = messages[0]
         if first["role"] == "system":
             return [{**first, "content": f"{first.get('content') or ''}\n\n{told}"}, *messages[1:]]
@@ -89,15 +113,16 @@ class Answer(Protocol):
 
 
 class ForcedCallAnswer:
-    """An answer whose text is a forced call, told to `inner` as that call."""
+    """An answer whose text is a forced call, told to `inner` as that call; or as it is, where it may answer instead."""
 
-    __slots__ = ("_forced", "_inner", "_readers")
+    __slots__ = ("_forced", "_inner", "_kinds", "_readers")
 
     def __init__(self, inner: Answer, forced: ForcedCall) -> None:
         """`inner` writes OpenAI's form, as for a call that the engine shaped itself."""
         self._inner = inner
         self._forced = forced
         self._readers: dict[int, _CallReader] = {}
+        self._kinds: dict[int, CallOrAnswer] = {}
 
     @property
     def usage(self) -> Usage:
@@ -106,7 +131,8 @@ class ForcedCallAnswer:
 
     def feed(self, chunk: Mapping[str, Any]) -> list[bytes]:
         """See `Answer.feed`."""
-        return self._inner.feed({**chunk, "choices": [self._choice(choice) for choice in chunk["choices"]]})
+        choices = [told for choice in chunk["choices"] for told in self._told(choice)]
+        return self._inner.feed({**chunk, "choices": choices})
 
     def end(self) -> list[bytes]:
         """See `Answer.end`."""
@@ -122,7 +148,16 @@ class ForcedCallAnswer:
         """See `Answer.finish_reason`."""
         return self._inner.finish_reason
 
-    def _choice(self, choice: Mapping[str, Any]) -> dict[str, Any]:
+    def _told(self, choice: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        if self._forced.or_answer is None:
+            return [self._call(choice)]
+        kind = self._kinds.get(choice["index"])
+        if kind is None:
+            kind = self._kinds[choice["index"]] = CallOrAnswer(f["name"] for f in self._forced.functions)
+        held = kind.hear(choice)
+        return [self._call(said) for said in held] if kind.is_call else held
+
+    def _call(self, choice: Mapping[str, Any]) -> dict[str, Any]:
         delta = dict(choice.get("delta") or {})
         text = delta.pop("content", None)
         reader = self._readers.get(choice["index"])

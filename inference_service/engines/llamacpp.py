@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from inference_service.answers.binding import Binding
+from inference_service.answers.binding import Binding, answer_schema
 from inference_service.answers.continuation import CHAT_FIELDS, keeps
 from inference_service.answers.embeddings import batches
 from inference_service.answers.forced_calls import ForcedCall
@@ -275,7 +275,7 @@ class LlamaCppEngine:
         if (effort := request.get("reasoning_effort")) is not None:
             # The two names that chat templates of thinking models know; others look at neither.
             body["chat_template_kwargs"] = {"reasoning_effort": effort, "enable_thinking": effort != "none"}
-        forced = ForcedCall.of(request)
+        forced = ForcedCall.of(request, answer_schema(request))
         binding = Binding.of(request, forced, compact=self._thoughts.are_known)
         if forced is not None:
             # It binds a call only for templates it was taught, so the schema does. The tools are shown all the same.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from inference_service.answers.binding import Binding
+from inference_service.answers.binding import Binding, answer_schema
 from inference_service.answers.continuation import CHAT_FIELDS
 from inference_service.answers.embeddings import batches
 from inference_service.answers.forced_calls import ForcedCall
@@ -74,7 +74,7 @@ class VllmRequests:
             # likeliest are kept (`shapes.logprobs_of`).
             body["top_logprobs"] = body.get("top_logprobs", 0) + 1
         _allow_equal_choices(body)
-        forced = ForcedCall.of(request)
+        forced = ForcedCall.of(request, answer_schema(request))
         binding = Binding.of(request, forced)
         if binding is None:
             add_stops(body, self.stops)

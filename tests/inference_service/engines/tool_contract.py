@@ -120,6 +120,16 @@ class ToolContract:
         (call,) = (await whole(engine, client, request))["choices"][0]["message"]["tool_calls"]
         assert (call["function"]["name"], json.loads(call["function"]["arguments"])) == ("clock", {})
 
+    async def test_may_call_although_its_answer_has_a_schema(self, engine: Engine, client: EngineClient) -> None:
+        """Which of both it does is up to the model; what it does is whole."""
+        request = {"messages": MESSAGES, "max_tokens": 60, "temperature": 0, "tools": TOOLS, **formatted(CITY)}
+        choice = (await whole(engine, client, request))["choices"][0]
+        calls = choice["message"].get("tool_calls")
+        assert choice["finish_reason"] == ("tool_calls" if calls else "stop")
+        assert (choice["message"]["content"] is None) is bool(calls)
+        said = calls[0]["function"]["arguments"] if calls else choice["message"]["content"]
+        assert json.loads(said)["city"] in {"Paris", "Rome"}
+
     async def test_tools_that_it_may_call_do_no_harm(self, engine: Engine, client: EngineClient) -> None:
         request = {"messages": MESSAGES, "max_tokens": 4, "temperature": 0, "tools": TOOLS, "tool_choice": "auto"}
         if Trait.REFUSES_TO_CHOOSE_TOOLS in self.traits:
