@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import openai
 import pytest
 from openai import OpenAI
-from pydantic import BaseModel
+from openai.lib._parsing._completions import type_to_response_format_param
+from pydantic import BaseModel, Field
 
 from tests.fixtures.stack import MODEL, Stack
 
@@ -87,6 +88,37 @@ def test_an_answer_is_parsed_by_the_sdk(client: OpenAI) -> None:
     except openai.LengthFinishReasonError:
         pytest.fail("the answer did not end")
     assert isinstance(answer.choices[0].message.parsed, City)
+
+
+class Rated(BaseModel):
+    """What the answer shall hold, in bounds."""
+
+    label: Annotated[str, Field(pattern="^[a-z]{3}-[0-9]$")]
+    stars: Annotated[float, Field(ge=1, le=5, multiple_of=0.5)]
+    colour: Literal["red", "green"]
+
+
+def test_bounds_and_patterns_hold_for_what_the_sdk_parses(client: OpenAI) -> None:
+    parameters: Any = {"model": MODEL, "messages": QUESTION, "max_tokens": 100, "temperature": 0}
+    answer = client.chat.completions.parse(**parameters, response_format=Rated)
+    assert isinstance(answer.choices[0].message.parsed, Rated)
+    with client.chat.completions.stream(**parameters, response_format=Rated) as stream:
+        assert isinstance(stream.get_final_completion().choices[0].message.parsed, Rated)
+
+
+class Draw(BaseModel):
+    """What no answer can be bound to: a set is a list without repeats."""
+
+    numbers: set[int]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_does_not_bind_is_refused_by_name(client: OpenAI, stream: bool) -> None:
+    format_ = type_to_response_format_param(Draw)
+    asked: Any = {"model": MODEL, "messages": QUESTION, "response_format": format_, "stream": stream}
+    with pytest.raises(openai.APIError, match=r"'uniqueItems' at properties\.numbers is not supported") as refused:
+        list(client.chat.completions.create(**asked))  # a stream that waits for its model has begun by then
+    assert (refused.value.param, refused.value.code) == ("response_format", "unsupported_schema")
 
 
 def test_what_answered_is_told(client: OpenAI) -> None:

