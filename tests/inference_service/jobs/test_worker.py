@@ -300,11 +300,12 @@ async def test_a_job_that_is_cancelled_on_its_way_here_is_not_begun(
             await arrives.wait()
         return job
 
-    heard = asyncio.Event()
+    listens, heard = asyncio.Event(), asyncio.Event()
     really_listen = Bell.listen
 
     async def listen_and_tell(bell: Bell) -> AsyncGenerator[list[Signal], None]:
         async for signals in really_listen(bell):
+            listens.set()
             yield signals
             if any(signal.kind is SignalKind.CANCELLED for signal in signals):
                 heard.set()  # the worker has come back for more
@@ -313,6 +314,7 @@ async def test_a_job_that_is_cancelled_on_its_way_here_is_not_begun(
     monkeypatch.setattr(JobQueue, "take", take_slowly)
     scripted.hold()
     async with bench.worker(lease_seconds=4000):
+        await listens.wait()  # a worker may take its first job before it hears anything
         job = await bench.submit(remote(scripted.url))
         await taken.wait()
         assert await bench.queue.cancel(job) is CancelOutcome.CANCELLING
