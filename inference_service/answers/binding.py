@@ -73,9 +73,10 @@ class Binding:
 
         Raises InvalidArgumentError: something strict does not bind, or nothing does.
         """
-        return await asyncio.to_thread(self._grammar)
+        return await asyncio.to_thread(self.compile)
 
-    def _grammar(self) -> Grammar:
+    def compile(self) -> Grammar:
+        """The same, in this thread."""
         if much := too_much(self.schema):
             message = f"No answer can be bound to this schema: it has {much}."
             raise InvalidArgumentError(message, param=self.param, code="schema_too_complex")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from inference_service.answers.binding import Binding, Grammar
 from inference_service.answers.bound_answer import BoundAnswer
 from inference_service.answers.forced_calls import Answer, ForcedCall, ForcedCallAnswer
+from inference_service.answers.schema_trial import SchemaTrial
 from inference_service.answers.tokens import TokenQuestion, Tokens
 from inference_service.engines.traffic import Traffic
 
@@ -43,7 +44,8 @@ class ChatCall:
     """One chat request in the engine's own terms; `streams` says whether the engine answers with chunks.
 
     forced: the answer's text will be this tool call, to be shaped back (`forced_calls.py`). binding: the schema that
-    the answer must keep to; the fields that `binds_by` makes of it tell the engine, and the answer streams.
+    the answer must keep to, once `trial` has passed it; the fields that `binds_by` makes of it tell the engine, and the
+    answer streams.
     """
 
     body: Mapping[str, Any]
@@ -51,12 +53,14 @@ class ChatCall:
     forced: ForcedCall | None = None
     binding: Binding | None = None
     binds_by: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    trial: SchemaTrial = field(default_factory=SchemaTrial)
     _grammar: Grammar | None = None
 
     async def bound(self) -> ChatCall:
         """The call with what holds the engine to its schema. Raises InvalidArgumentError: what of it does not bind."""
         if self.binding is None:
             return self
+        await self.trial.check(self.binding)
         grammar = await self.binding.grammar()
         return replace(self, body={**self.body, **self.binds_by(grammar.schema)}, _grammar=grammar)
 

@@ -16,6 +16,7 @@ from inference_service.answers.binding import Binding, answer_schema
 from inference_service.answers.continuation import CHAT_FIELDS, keeps
 from inference_service.answers.embeddings import batches
 from inference_service.answers.forced_calls import ForcedCall
+from inference_service.answers.schema_trial import SchemaTrial
 from inference_service.answers.tokens import TokenQuestion, Tokens
 from inference_service.devices.memory import resident_bytes
 from inference_service.engines import llamacpp_tokens
@@ -176,6 +177,7 @@ class LlamaCppEngine:
         self._load_timeout = load_timeout
         self._template_has_tools = False
         self._thoughts = Thoughts()
+        self._schemas = SchemaTrial()
         self._plain = PlainText()
         self._metadata: Mapping[str, Any] = {}
         self._fim: FimTokens | None = None
@@ -293,7 +295,7 @@ class LlamaCppEngine:
         body = self._plain.chat(body)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         binds_by = partial(self._thoughts.bind, wanted=effort != "none")
-        return ChatCall(body, streams=True, forced=forced, binding=binding, binds_by=binds_by)
+        return ChatCall(body, streams=True, forced=forced, binding=binding, binds_by=binds_by, trial=self._schemas)
 
     def continues(self, said: str) -> bool:
         """Unless the template trims it."""

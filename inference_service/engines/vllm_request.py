@@ -10,6 +10,7 @@ from inference_service.answers.binding import Binding, answer_schema
 from inference_service.answers.continuation import CHAT_FIELDS
 from inference_service.answers.embeddings import batches
 from inference_service.answers.forced_calls import ForcedCall
+from inference_service.answers.schema_trial import SchemaTrial
 from inference_service.engines.engine import ChatCall, CompletionCall, EmbedCall
 from inference_service.engines.images import check_images
 from inference_service.engines.plain_text import PlainText
@@ -55,6 +56,7 @@ class VllmRequests:
     model_id: str = ""
     stops: tuple[str, ...] = ()
     plain: PlainText = field(default_factory=PlainText)
+    schemas: SchemaTrial = field(default_factory=SchemaTrial)
 
     def chat_call(self, request: Mapping[str, Any]) -> ChatCall:
         """Translate a validated request.
@@ -89,7 +91,7 @@ class VllmRequests:
         streams = bool(request.get("stream")) or binding is not None
         if streams:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        return ChatCall(body, streams=streams, forced=forced, binding=binding, binds_by=_format_of)
+        return ChatCall(body, streams=streams, forced=forced, binding=binding, binds_by=_format_of, trial=self.schemas)
 
     def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
         """Translate a validated request. Raises InvalidArgumentError: this model writes no text, or has a suffix."""

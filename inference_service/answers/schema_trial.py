@@ -1,0 +1,84 @@
+"""Whether a schema can be compiled without harm: tried in a child with limits before it is compiled here (S25).
+
+llguidance is native code, and strangers write the schemas. Some were found that ended its process, took all memory, or
+computed for seconds; `schema_cost.py` refuses those in words, and this is for those that nobody has found yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import resource
+import sys
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+import orjson
+
+from inference_service.answers.binding import Binding, Demand
+from jan.errors import InvalidArgumentError
+from jan.telemetry import get_logger
+
+logger = get_logger(__name__)
+
+CPU_SECONDS: Final = 2
+"""An honest schema takes a hundredth of one; what is as heavy as `schema_cost.py` lets by, half of one."""
+MEMORY_BYTES: Final = 2**30
+_CLOCK_SECONDS: Final = 60.0
+_MOST_REMEMBERED: Final = 1024
+
+
+class SchemaTrial:
+    """Tries schemas, and remembers those that did no harm, the latest of them: most programs have but a few."""
+
+    def __init__(self, command: Sequence[str] = (sys.executable, "-m", __name__)) -> None:
+        """`command` is the child's: `main`."""
+        self._command = command
+        self._passed: OrderedDict[bytes, None] = OrderedDict()
+
+    async def check(self, binding: Binding) -> None:
+        """Return when it can be compiled, be it to a refusal. Raises InvalidArgumentError: not without harm."""
+        told = orjson.dumps(binding)
+        digest = hashlib.sha256(told).digest()
+        if digest not in self._passed and not await self._is_harmless(told):
+            message = "No answer can be bound to this schema: it takes too much to compile. Make it simpler."
+            raise InvalidArgumentError(message, param=binding.param, code="schema_too_complex")
+        self._passed[digest] = None
+        self._passed.move_to_end(digest)
+        if len(self._passed) > _MOST_REMEMBERED:
+            self._passed.popitem(last=False)
+
+    async def _is_harmless(self, told: bytes) -> bool:
+        """Whether a child that compiles it ends well, within its limits."""
+        silent = asyncio.subprocess.DEVNULL
+        child = await asyncio.create_subprocess_exec(
+            *self._command, stdin=asyncio.subprocess.PIPE, stdout=silent, stderr=silent
+        )
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOCK_SECONDS):
+                    await child.communicate(told)
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+        if child.returncode:
+            logger.warning("schema harms", ended_with=child.returncode, size_bytes=len(told))
+        return child.returncode == 0
+
+
+def main() -> None:
+    """In the child: compile what standard input tells. A schema that is refused in words does no harm."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+    told = orjson.loads(sys.stdin.buffer.read())
+    demands = tuple(Demand(**demand) for demand in told.pop("demands"))
+    with contextlib.suppress(InvalidArgumentError):
+        Binding(**told, demands=demands).compile()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Schemas that harm whoever compiles them, tried without the bounds that refuse those which are known."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from inference_service.answers.binding import Binding
+from inference_service.answers.schema_trial import SchemaTrial
+from jan.errors import InvalidArgumentError
+
+_WITHOUT_BOUNDS = """
+from inference_service.answers import binding, schema_trial
+binding.too_much = lambda schema: ''
+schema_trial.main()
+"""
+UNBOUNDED = (sys.executable, "-c", _WITHOUT_BOUNDS)
+HARMFUL: dict[str, dict[str, Any]] = {
+    "it ends the process": {"const": -(2**63)},
+    "it computes without end": {"type": "string", "allOf": [{"pattern": f"a{{{n},}}.*b{n}"} for n in range(1, 31)]},
+}
+
+
+@pytest.mark.parametrize("schema", HARMFUL.values(), ids=HARMFUL.keys())
+async def test_a_schema_that_harms_is_refused_and_harms_nobody(schema: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgumentError, match="too much to compile") as caught:
+        await SchemaTrial(UNBOUNDED).check(Binding(schema, "response_format"))
+    assert (caught.value.param, caught.value.code) == ("response_format", "schema_too_complex")
+
+
+@pytest.mark.parametrize("schema", [{"type": "object"}, {"type": "string", "pattern": "^(?=a)b$"}, {"const": -(2**63)}])
+async def test_any_other_passes_and_one_that_is_refused_in_words_too(schema: dict[str, Any]) -> None:
+    await SchemaTrial().check(Binding(schema, "response_format"))
+
+
+async def test_what_passed_once_is_not_tried_again() -> None:
+    trial = SchemaTrial()
+    await trial.check(Binding({"type": "object"}, "response_format"))
+    trial._command = (sys.executable, "-c", "raise SystemExit(1)")
+    await trial.check(Binding({"type": "object"}, "response_format"))
+    with pytest.raises(InvalidArgumentError):
+        await trial.check(Binding({"type": "string"}, "response_format"))
