@@ -15,6 +15,7 @@ import orjson
 from llguidance import LLMatcher, LLTokenizer
 
 from inference_service.answers.binding_errors import inexact, patterns, sentence, why_unbound, without_patterns
+from inference_service.answers.call_or_answer import head_of_call
 from inference_service.answers.forced_calls import ForcedCall
 from inference_service.answers.schema_cost import too_much
 from jan.errors import InvalidArgumentError
@@ -48,13 +49,16 @@ class Grammar:
 class Binding:
     """The schema of a chat's answer, where it stands in the request, and what of it is strict.
 
-    compact: without free whitespace, of which small models write too much; not every engine can be told that.
+    compact: without free whitespace, of which small models write too much; not every engine can be told that. answer:
+    the part of `schema` that is no call, where it may be either; strict_names: of the functions that are strict.
     """
 
     schema: Mapping[str, Any]
     param: str
     demands: tuple[Demand, ...] = ()
     compact: bool = True
+    answer: Mapping[str, Any] | None = None
+    strict_names: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, request: Mapping[str, Any], forced: ForcedCall | None, *, compact: bool = True) -> Self | None:
@@ -64,8 +68,11 @@ class Binding:
         demands = (Demand(schema, "response_format"),) if schema is not None and asked.get("strict") else ()
         if forced is not None:
             field = "functions" if request.get("answers_functions") else "tools"
-            of_calls = tuple(_strict_tools(request["tools"], forced, field))
-            return cls(forced.schema, field, of_calls if forced.or_answer is None else (*demands, *of_calls), compact)
+            of_calls = dict(_strict_tools(request["tools"], forced, field))
+            if forced.or_answer is None:
+                return cls(forced.schema, field, tuple(of_calls.values()), compact)
+            either = (*demands, *of_calls.values())
+            return cls(forced.schema, field, either, compact, forced.or_answer, tuple(of_calls))
         return None if schema is None else cls(schema, "response_format", demands, compact)
 
     async def grammar(self) -> Grammar:
@@ -86,6 +93,7 @@ class Binding:
                 raise _refusal(demand.schema, error, demand.param, _unbound(demand.schema, tokenizer))
             if loose := inexact(demand.schema):
                 raise InvalidArgumentError(sentence(loose), param=demand.param, code=_UNSUPPORTED)
+        self._check_distinct(tokenizer)
         schema = self.schema
         matcher = self._matcher(schema, tokenizer)
         if matcher.is_error() and (unbound := _unbound(schema, tokenizer)):
@@ -98,6 +106,16 @@ class Binding:
                 sentence("nothing can end what it asks for"), param=self.param, code=_UNSUPPORTED
             )
         return Grammar(self._told(schema), matcher)
+
+    def _check_distinct(self, tokenizer: LLTokenizer) -> None:
+        """Raises InvalidArgumentError: an answer may look like the call of a function whose arguments are strict."""
+        if self.answer is None:
+            return
+        for name in self.strict_names:
+            matcher = self._matcher(self.answer, tokenizer)
+            if matcher.consume_tokens(list(head_of_call(name).encode())):
+                what = f"an answer may look like a call of '{name}', which is strict"
+                raise InvalidArgumentError(sentence(what), param="response_format", code=_UNSUPPORTED)
 
     def _matcher(self, schema: Mapping[str, Any], tokenizer: LLTokenizer, *, lenient: bool = True) -> LLMatcher:
         return LLMatcher(tokenizer, lark(self._told(schema, lenient=lenient)), log_level=0)
@@ -127,13 +145,14 @@ def lark(schema: Mapping[str, Any], before: str = "", rules: str = "") -> str:
     return f"%llguidance {{}}\nstart: {before} answer\nanswer: %json {orjson.dumps(schema).decode()}{rules}"
 
 
-def _strict_tools(tools: Sequence[Mapping[str, Any]], forced: ForcedCall, field: str) -> Iterator[Demand]:
+def _strict_tools(tools: Sequence[Mapping[str, Any]], forced: ForcedCall, field: str) -> Iterator[tuple[str, Demand]]:
+    """The name of each function that is strict, and what it demands."""
     names = {function["name"] for function in forced.functions}
     for place, tool in enumerate(tools):
         function = tool["function"]
         if function["name"] in names and function.get("strict") and function.get("parameters"):
             path = f"{field}[{place}]" if field == "functions" else f"{field}[{place}].function"
-            yield Demand(function["parameters"], f"{path}.parameters")
+            yield function["name"], Demand(function["parameters"], f"{path}.parameters")
 
 
 def _is_endless(matcher: LLMatcher) -> bool:

@@ -11,7 +11,7 @@ class CallOrAnswer:
 
     def __init__(self, names: Iterable[str]) -> None:
         """`names`: of the functions whose call it may be, written as `{"name": ..., "arguments": {...}}`."""
-        self._heads = [f'{{"name":"{name}","arguments":{{' for name in names]
+        self._heads = [head_of_call(name) for name in names]
         self._said = ""
         self._held: list[Mapping[str, Any]] = []
         self.is_call: bool | None = None
@@ -23,12 +23,24 @@ class CallOrAnswer:
         if self.is_call is not None or not (text or self._held or choice.get("finish_reason")):
             return [choice]
         self._held.append(choice)
-        self._said += "".join((text or "").split())  # the head of a call has no spaces but free ones
-        if any(self._said.startswith(head) for head in self._heads):
+        self._said += text or ""
+        said = _compact(self._said)
+        if any(said.startswith(head) for head in self._heads):
             self.is_call = True
-        elif choice.get("finish_reason") or not any(head.startswith(self._said) for head in self._heads):
+        elif choice.get("finish_reason") or not any(head.startswith(said) for head in self._heads):
             self.is_call = False
         if self.is_call is None:
             return []
         held, self._held = self._held, []
         return held
+
+
+def head_of_call(name: str) -> str:
+    """How a call begins, without free whitespace. No answer may begin so that is not one."""
+    return f'{{"name":"{name}","arguments":{{'
+
+
+def _compact(json: str) -> str:
+    """The beginning of a JSON text without free whitespace; none of its strings holds an escape that matters here."""
+    parts = json.split('"')
+    return '"'.join(part if place % 2 else "".join(part.split()) for place, part in enumerate(parts))

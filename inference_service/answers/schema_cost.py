@@ -26,15 +26,18 @@ MAX_NUMBER: Final = 2.0**63 - 1024
 """What fits llguidance's whole numbers; the constant -2**63 ended the process."""
 
 _NAMES: Final = ("$id", "id", "$anchor")  # references by them could lead anywhere in the schema, uncounted
-_TEXTS: Final = ("enum", "const", "default", "examples")
+_DATA: Final = ("enum", "const", "default", "examples")
+_MAPS: Final = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+"""Keywords whose keys are names that somebody chose, of `_DATA` too."""
 
 
 def too_much(schema: Mapping[str, Any]) -> str:
     """What of a schema is too much for llguidance, in words; "" when nothing is."""
     nodes = [node for node in _nodes(schema) if isinstance(node, Mapping)]
+    known = {id(node) for node in _nodes(schema)}  # `true` is a schema as well
     for node in nodes:
-        if isinstance(node.get("$ref"), str) and _target(schema, node) is None:
-            return f"a reference that does not lead into it ({node['$ref'][:64]!r})"
+        if isinstance(node.get("$ref"), str) and id(_target(schema, node)) not in known:
+            return f"a reference that does not lead to a schema in it ({node['$ref'][:64]!r})"
         if node is not schema and any(isinstance(node.get(key), str) for key in _NAMES):
             return "a name of its own for a part of it ('$id')"
     if any(abs(number) > MAX_NUMBER for number in _numbers(schema)):
@@ -64,9 +67,15 @@ def _numbers(value: Any) -> Iterator[float]:
 
 
 def _children(value: Any) -> list[Any]:
-    if isinstance(value, Mapping):
-        return [child for key, child in value.items() if key not in _TEXTS]
-    return value if isinstance(value, list) else []
+    if not isinstance(value, Mapping):
+        return _list(value)
+    children: list[Any] = []
+    for key, child in value.items():
+        if key in _MAPS and isinstance(child, Mapping):
+            children += child.values()
+        elif key not in _DATA:
+            children.append(child)
+    return children
 
 
 def _depth(value: Any) -> int:

@@ -131,7 +131,7 @@ def chain(length: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("schema", "told"),
     [
-        (chain(1300), "2605 levels with all that it refers to"),
+        (chain(1300), "2604 levels with all that it refers to"),
         ({"allOf": [{"pattern": f"a{n}.*b{n}"} for n in range(30)]}, "30 patterns and formats for one string"),
         ({"$defs": {"p": {"pattern": "a.*b"}}, "allOf": [{"$ref": "#/$defs/p"}] * 9}, "9 patterns and formats"),
         ({"multipleOf": 999_983}, "999983 items of lists and digits of 'multipleOf'"),
@@ -141,8 +141,11 @@ def chain(length: int) -> dict[str, Any]:
         ({"patternProperties": {f"^{n}$": {} for n in range(40)}}, "40 patterns of properties"),
         ({"const": -(2**63)}, "a number beyond"),
         ({"type": "integer", "enum": [-1e19]}, "a number beyond"),
-        ({"$ref": "#/nowhere"}, "a reference that does not lead into it ('#/nowhere')"),
-        ({"$ref": "file:///etc/passwd"}, "a reference that does not lead into it"),
+        ({"$ref": "#/nowhere"}, "a reference that does not lead to a schema in it ('#/nowhere')"),
+        ({"$ref": "file:///etc/passwd"}, "a reference that does not lead to a schema in it"),
+        ({"$ref": "#/examples/0", "examples": [{"items": {"minItems": 10**9}}]}, "does not lead to a schema in it"),
+        ({"properties": {"default": {"multipleOf": 999_983}}}, "999983 items of lists and digits of 'multipleOf'"),
+        ({"$defs": {"enum": {"const": -(2**63)}}, "$ref": "#/$defs/enum"}, "a number beyond"),
         ({"properties": {"a": {"$anchor": "x"}}}, "a name of its own"),
     ],
     ids=lambda value: str(value)[:40],
@@ -163,6 +166,7 @@ async def test_what_is_too_much_to_look_at_is_refused(schema: dict[str, Any], to
         {"type": "string", "maxLength": 10**9},
         {"multipleOf": 0.01},
         {"multipleOf": 10**9},
+        {"$ref": "#/$defs/any", "$defs": {"any": True}, "default": {"$ref": "nowhere", "minItems": 10**9}},
         closed(**{f"p{number}": {"type": "string"} for number in range(3000)}),
         closed(id={"type": "string"}, anchor={"$ref": "#/$defs/a~1b%25"}, **{"$id": {"type": "null"}})
         | {"$defs": {"a/b%": {}}, "$id": "https://example.org/x"},

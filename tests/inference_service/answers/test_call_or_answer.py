@@ -61,6 +61,34 @@ def test_one_function_must_be_named_to_be_called() -> None:
     assert heard(either(request), [CALL])["finish_reason"] == "tool_calls"
 
 
+def test_spaces_within_a_name_make_another_of_it() -> None:
+    text = '{"name": "g ", "arguments": {}}'
+    choice = heard(either(REQUEST), [text[:12], text[12:]])
+    assert (choice["message"]["content"], choice["finish_reason"]) == (text, "stop")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"type": "json_object"},
+        {"type": "json_schema", "json_schema": {"name": "x", "schema": {"properties": {"name": {}, "arguments": {}}}}},
+    ],
+)
+async def test_an_answer_that_may_look_like_a_strict_call_is_refused(answer: dict[str, Any]) -> None:
+    """What it says would be told as a call whose arguments nothing has bound."""
+    strict = {"name": "f", "strict": True, "parameters": {**CITY, "additionalProperties": False}}
+    request = {"tools": [{"type": "function", "function": strict}], "response_format": answer}
+    binding = Binding.of(request, either(request))
+    assert binding is not None
+    with pytest.raises(InvalidArgumentError, match="look like a call of 'f'") as caught:
+        await binding.grammar()
+    assert (caught.value.param, caught.value.code) == ("response_format", "unsupported_schema")
+    loose = {**request, "tools": [{"type": "function", "function": {**strict, "strict": False}}]}
+    binding = Binding.of(loose, either(loose))
+    assert binding is not None
+    assert (await binding.grammar()).schema
+
+
 def test_what_a_limit_cut_before_it_was_known_is_an_answer() -> None:
     choice = heard(either(REQUEST), ['{"name": '], "length")
     assert (choice["message"]["content"], choice["finish_reason"]) == ('{"name": ', "length")
