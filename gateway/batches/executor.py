@@ -22,7 +22,7 @@ from gateway.queueing.leftovers import LeftJobs
 from gateway.queueing.places import QueueClient
 from jan.backoff import Backoff
 from jan.errors import JanError, NotFoundError
-from jan.ids import BatchId
+from jan.ids import BatchId, MessageBatchId
 from jan.queue.leases import Lease, LeaseKind, LeaseWatch
 from jan.queue.runs import RunLeases
 from jan.queue.scripts import Scripts
@@ -50,7 +50,7 @@ class BatchExecutor:
         self, redis: Redis, scripts: Scripts, client: BatchClient, parts: ResponseParts, queue: QueueClient
     ) -> None:
         self._parts = parts
-        self._left_jobs = LeftJobs(queue, parts.jobs, BatchId.prefix)
+        self._left_jobs = LeftJobs(queue, parts.jobs, BatchId.prefix, MessageBatchId.prefix)
         self.client = client
         """Storage's batches."""
         self._leases = RunLeases(redis, scripts)

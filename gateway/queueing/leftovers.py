@@ -18,17 +18,17 @@ logger = get_logger(__name__)
 class LeftJobs:
     """Finds and ends the jobs of one kind; what they are for is in storage, which knows whether it is over."""
 
-    def __init__(self, queue: QueueClient, jobs: JobClient, prefix: str) -> None:
-        """prefix: of the ids of what the jobs are for; theirs go on with a dot behind those."""
+    def __init__(self, queue: QueueClient, jobs: JobClient, *prefixes: str) -> None:
+        """prefixes: of the ids of what the jobs are for; theirs go on with a dot behind those."""
         self._queue = queue
         self._jobs = jobs
-        self._prefix = prefix
+        self._prefixes = prefixes
 
     async def look(self) -> Sequence[str]:
         """The ids of those that wait or run. Raises UnavailableError."""
         snapshot = await self._queue.look()
         ids = [job.id for job in snapshot.running] + [job.id for job in snapshot.waiting]
-        return [job_id for job_id in ids if job_id.startswith(self._prefix)]
+        return [job_id for job_id in ids if job_id.startswith(self._prefixes)]
 
     async def end(self, job_ids: Sequence[str], is_over: Callable[[str], Awaitable[bool]]) -> None:
         """Cancel those whose purpose is over, or is gone. Raises JanError: what is left is ended another time.
