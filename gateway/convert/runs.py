@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.convert.json_fields import from_text, string_map
 from gateway.convert.times import optional_seconds, seconds
-from gateway.runs.states import CONTEXT_LENGTH
+from gateway.runs.states import REFUSALS
 from jan.storage.v1 import runs_pb2
 from jan.type.v1.usage_pb2 import Usage
 
@@ -110,5 +110,5 @@ def error_from_proto(record: runs_pb2.Run | runs_pb2.RunStep) -> dict[str, Any] 
     """What broke a run, its step or a response, in the codes that OpenAI has for all of them."""
     if not record.HasField("last_error"):
         return None
-    code = "invalid_prompt" if record.last_error.code == CONTEXT_LENGTH else record.last_error.code
+    code = "invalid_prompt" if record.last_error.code in REFUSALS else record.last_error.code
     return {"code": code, "message": record.last_error.message}

@@ -95,7 +95,7 @@ class EventStream:
         self._opening = opening
         self._record = request.get(STREAM_RECORD)
         self._response = web.StreamResponse(headers={**_HEADERS, **(headers or {})})
-        self._most_seconds = WRITE_SECONDS
+        self._ends_at: float | None = None
         self._writing: asyncio.Timeout | None = None
 
     async def __aenter__(self) -> Self:
@@ -118,16 +118,17 @@ class EventStream:
         if self._record is not None:
             self._record.add(frames)
         for start in range(0, len(frames), PIECE_BYTES):
-            await self._write(frames[start : start + PIECE_BYTES], self._most_seconds)
+            piece = frames[start : start + PIECE_BYTES]
+            left = None if self._ends_at is None else self._ends_at - asyncio.get_running_loop().time()
+            await self._write(piece, WRITE_SECONDS if left is None else left)
 
     def hurry(self) -> None:
         """Have what is being written taken in the time of last words: the reader was dropped, nothing follows it.
 
         An engine that writes for this reader alone is then let go in seconds, not in the half minute of a slow reader.
         """
-        self._most_seconds = LAST_WORDS_SECONDS
+        self._ends_at = soon = asyncio.get_running_loop().time() + LAST_WORDS_SECONDS
         if self._writing is not None and not self._writing.expired():
-            soon = asyncio.get_running_loop().time() + LAST_WORDS_SECONDS
             self._writing.reschedule(min(soon, self._writing.when() or soon))
 
     def write_now(self, frames: bytes) -> bool:

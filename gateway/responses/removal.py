@@ -39,18 +39,19 @@ async def remove(storage: StorageClient, run: runs_pb2.Run) -> None:
 
 
 async def raise_if_refused(storage: StorageClient, run: runs_pb2.Run) -> None:
-    """Take back a response whose input its model has no room for, out of its conversation too.
+    """Take back a response that an engine refused: no room for its input, or a schema that does not bind.
 
     Raises InvalidArgumentError: it was such a one; nothing of it is left.
     """
-    if run.status != states.FAILED or run.last_error.code != states.CONTEXT_LENGTH or await written(storage, run):
+    code = run.last_error.code
+    if run.status != states.FAILED or code not in states.REFUSALS or await written(storage, run):
         return
     with contextlib.suppress(NotFoundError):  # another sending of the request has taken it back
         for message_id in asked_of(run)["input"]:
             with contextlib.suppress(NotFoundError):
                 await storage.delete_message(run.thread_id, message_id)
         await remove(storage, run)
-    raise too_long(run.last_error.message)
+    raise too_long(run.last_error.message) if code == states.CONTEXT_LENGTH else _not_bound(code, run)
 
 
 @contextlib.contextmanager
@@ -75,6 +76,11 @@ def about_input(error: JanError) -> JanError:
 def too_long(message: str) -> InvalidArgumentError:
     """The error for an input that its model has no room for."""
     return InvalidArgumentError(message, code=states.CONTEXT_LENGTH, param="input")
+
+
+def _not_bound(code: str, run: runs_pb2.Run) -> InvalidArgumentError:
+    """The error for a schema that does not bind: of the format or of a tool, which its message tells."""
+    return InvalidArgumentError(run.last_error.message, code=code)
 
 
 async def _is_empty(storage: StorageClient, thread_id: str) -> bool:

@@ -323,8 +323,8 @@ def _add(sum_: Usage, usage: Usage) -> None:
 def _run_error(error: JanError) -> runs_pb2.RunError:
     """The error in the words that OpenAI has for runs, and one more."""
     match error:
-        case InvalidArgumentError(code=states.CONTEXT_LENGTH):  # told as `invalid_prompt`; see `error_from_proto`
-            code = states.CONTEXT_LENGTH
+        case InvalidArgumentError(code=refusal) if refusal in states.REFUSALS:  # told as `invalid_prompt`
+            code = refusal
         case ResourceExhaustedError():
             code = "rate_limit_exceeded"
         case InvalidArgumentError():

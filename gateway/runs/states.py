@@ -35,6 +35,9 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 CONTEXT_LENGTH = "context_length_exceeded"
 """The code that a run keeps for an input that its model has no room for. OpenAI's runs have no word for it."""
 
+REFUSALS = (CONTEXT_LENGTH, "unsupported_schema", "schema_too_complex")
+"""What engines refuse before they write anything; a run keeps these codes, and tells them as `invalid_prompt`."""
+
 
 def may_become(old: Status, new: Status) -> bool:
     """Whether a run may go from one status to another in one step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote
 
 import orjson
 from pydantic import Field, StringConstraints, model_validator
@@ -109,7 +110,7 @@ def _follow(node: Any, root: JsonObject, sound: set[int], open_nodes: frozenset[
 def _target(root: JsonObject, reference: str) -> Any:
     """What a reference within the schema means (RFC 6901); None when nothing is there."""
     node: Any = root
-    for part in reference.removeprefix("#").split("/")[1:]:
+    for part in unquote(reference).removeprefix("#").split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
         if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
             node = node[int(key)]

@@ -15,6 +15,12 @@ _FORMAT: Final = re.compile(r"Unknown format: (.{1,64})")
 _UNSATISFIABLE: Final = re.compile(r"Unsatisfiable schema: ([^\n]{1,200})")
 _REASON: Final = re.compile(r"failed to compile JSON schema: (?!panic)([^\n]{1,200})")
 _MOST_CHARS: Final = 200
+_BOUNDS: Final = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
+_EXCLUSIVE: Final = frozenset({"exclusiveMinimum", "exclusiveMaximum"})
+_JOINS: Final = frozenset({"$ref", "anyOf", "allOf", "oneOf"})
+_ESCAPES: Final = re.compile(r"\\[^AzQ]", re.DOTALL)
+_RUST: Final = re.compile(r"\[[^\]]*(?:\[|&&|--|~~)|\(\?(?![:<])|\(\?<[=!]|\\[AzQ]")
+"""What a pattern means in llguidance's language of them alone: classes in classes, flags, other anchors."""
 
 _MAPS: Final = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _LISTS: Final = ("anyOf", "allOf", "oneOf", "prefixItems", "items")
@@ -49,7 +55,14 @@ def inexact(schema: Mapping[str, Any]) -> str:
     0 is accepted where a number must be more than 0 and less than 1/2, or less than 0 and more than -1/2: an exclusive
     bound that is whole, with another less than one away (seen with 1.0.1).
     """
-    for path, node in _schemas(schema, ()):
+    nodes = list(_schemas(schema, ()))
+    joined = [path for path, node in nodes if _BOUNDS & node.keys() and _JOINS & node.keys()]
+    if joined and any(_EXCLUSIVE & node.keys() for _, node in nodes):
+        return f"bounds beside a reference or a choice{_at(joined[0])}, with exclusive ones in the schema, may not bind"
+    for place, text in patterns(schema):
+        if (found := _RUST.search(_ESCAPES.sub("", text))) is not None:
+            return f"{found[0]!r} in the pattern {text!r}{place} has another meaning in JavaScript"
+    for path, node in nodes:
         above, below = _number(node, "exclusiveMinimum"), _number(node, "exclusiveMaximum")
         least = max((x for x in (above, _number(node, "minimum")) if x is not None), default=-inf)
         most = min((x for x in (below, _number(node, "maximum")) if x is not None), default=inf)

@@ -23,6 +23,7 @@ from inference_service.answers.shapes import Usage
 
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"([a-zA-Z0-9_-]+)"\s*,\s*"arguments"\s*:\s*(?=\{)')
 _ANSWER: Final = "#/$defs/the.answer"  # no function's name holds a dot
+_NAMES: Final = ("$id", "$schema")  # of a whole schema, which this may be no longer
 _NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
@@ -63,7 +64,7 @@ class ForcedCall:
         definitions = {f["name"]: _moved(_parameters(f), f"#/$defs/{f['name']}") for f in self.functions}
         if self.or_answer is not None:
             calls.append({"$ref": _ANSWER})
-            definitions[_ANSWER.rpartition("/")[2]] = _moved(self.or_answer, _ANSWER)
+            definitions[_ANSWER.rpartition("/")[2]] = _moved(_nameless(self.or_answer), _ANSWER)
         return {"anyOf": calls, "$defs": definitions}
 
     @property
@@ -167,7 +168,7 @@ class ForcedCallAnswer:
         if calls:
             delta["tool_calls"] = calls
         reason = choice.get("finish_reason")
-        if reason == "stop" and not self._forced.by_name:
+        if reason == "stop" and reader.has_begun and not self._forced.by_name:
             reason = "tool_calls"  # OpenAI says `stop` after a function that the client named
         return {**choice, "delta": delta, "logprobs": None, "finish_reason": reason}
 
@@ -178,7 +179,8 @@ class _CallReader:
     def __init__(self, name: str | None) -> None:
         self._name = name
         self._head = ""
-        self._begun = False
+        self.has_begun = False
+        """Whether the call's name is known, and was told."""
         self._closed = False
         self._depth = 0
         self._in_string = False
@@ -187,13 +189,13 @@ class _CallReader:
     def feed(self, text: str) -> list[dict[str, Any]]:
         """The tool call deltas that this piece gives."""
         deltas: list[dict[str, Any]] = []
-        if not self._begun:
+        if not self.has_begun:
             self._head += text
             found = self._find()
             if found is None:
                 return deltas
             name, text = found
-            self._begun = True
+            self.has_begun = True
             named = {"name": name, "arguments": ""}
             deltas.append({"index": 0, "id": f"call_{uuid4().hex[:24]}", "type": "function", "function": named})
         arguments = self._to_the_end(text)
@@ -235,9 +237,14 @@ def _parameters(function: Mapping[str, Any]) -> Mapping[str, Any]:
     Without `parameters` a function takes none (OpenAI's API reference); so it does where they are spelled as none.
     """
     parameters: Mapping[str, Any] = function.get("parameters") or _NO_ARGUMENTS
+    parameters = _nameless(parameters)
     if parameters == {"type": "object", "properties": {}}:
         return _NO_ARGUMENTS
     return parameters if parameters.get("type") == "object" else {**parameters, "type": "object"}
+
+
+def _nameless(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {key: value for key, value in schema.items() if key not in _NAMES}
 
 
 def _call_schema(name: str) -> dict[str, Any]:

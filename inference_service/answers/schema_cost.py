@@ -84,7 +84,8 @@ def _depth(value: Any) -> int:
 
 def _choices(node: Mapping[str, Any]) -> int:
     properties = node.get("properties")
-    optional = max(0, len(properties) - _length(node.get("required"))) if isinstance(properties, Mapping) else 0
+    required = [name for name in _list(node.get("required")) if isinstance(name, str)]
+    optional = len(properties.keys() - set(required)) if isinstance(properties, Mapping) else 0
     return optional + _length(node.get("anyOf")) + _length(node.get("oneOf"))
 
 

@@ -112,6 +112,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"type": "bogus"}, "Invalid type: bogus"),
     ({"$ref": "#"}, "nothing can end what it asks for"),
     ({"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}, "bounds less than 1 apart at properties.a"),
+    ({"maximum": 0.5, "anyOf": [{"type": "number", "exclusiveMinimum": 0}]}, "bounds beside a reference or a choice"),
+    ({"type": "string", "pattern": "^[[:alpha:]]{3}$"}, "another meaning in JavaScript"),
+    ({"type": "string", "pattern": "^[a-z&&[^b]]{2}$"}, "another meaning in JavaScript"),
+    ({"type": "string", "pattern": "(?i)a"}, "another meaning in JavaScript"),
 ]
 
 
@@ -137,6 +141,7 @@ def chain(length: int) -> dict[str, Any]:
         ({"multipleOf": 999_983}, "999983 items of lists and digits of 'multipleOf'"),
         ({"multipleOf": 0.00123457}, "123457 items of lists"),
         ({"items": {"minItems": 10**6}, "maxItems": 2}, "1000002 items of lists"),
+        ({"properties": {f"p{n}": {} for n in range(600)}, "required": ["p0"] * 600}, "599 optional"),
         ({"properties": {f"p{n}": {} for n in range(600)}}, "600 optional properties and branches"),
         ({"patternProperties": {f"^{n}$": {} for n in range(40)}}, "40 patterns of properties"),
         ({"const": -(2**63)}, "a number beyond"),

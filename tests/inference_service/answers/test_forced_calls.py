@@ -119,3 +119,15 @@ def test_a_model_without_tools_is_told_of_them() -> None:
     told = call.told_to([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hi"}])
     assert told[0]["content"].startswith("Be kind.\n\nCall one of these functions")
     assert '"name":"f"' in told[0]["content"]
+
+
+def test_what_ended_before_a_call_began_is_none() -> None:
+    choice = heard(forced(tool("f"), tool("g")), ['{"'])
+    assert (choice["message"].get("tool_calls"), choice["finish_reason"]) == (None, "stop")
+
+
+def test_a_schema_that_stands_in_another_has_no_name_of_its_own() -> None:
+    call = forced(
+        {"type": "function", "function": {"name": "f", "parameters": {"$id": "x", "type": "object"}}}, tool("g")
+    )
+    assert call.schema["$defs"]["f"] == {"type": "object"}
