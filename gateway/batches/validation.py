@@ -7,12 +7,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from gateway.batches.lines import read_lines
-from gateway.batches.requests import read_request
+from gateway.batches.requests import MESSAGES, read_request
+from gateway.schemas import anthropic_batches
 from gateway.schemas.common import JsonObject
 from gateway.services.storage import StorageClient
 from jan.errors import InvalidArgumentError
 
 MAX_REQUESTS = 50_000  # OpenAI's
+MAX_MESSAGES = anthropic_batches.MAX_REQUESTS
 # Enough to see what is wrong with a file.
 MAX_ERRORS = 100
 
@@ -28,7 +30,7 @@ class Examined:
 
 async def examine(storage: StorageClient, file_id: str, endpoint: str) -> Examined:
     """Look at every line, and stop at so many errors. Raises NotFoundError: the file is gone."""
-    total = 0
+    total, most = 0, MAX_MESSAGES if endpoint == MESSAGES else MAX_REQUESTS
     models: set[str] = set()
     seen: set[bytes] = set()
     errors: list[JsonObject] = []
@@ -43,10 +45,10 @@ async def examine(storage: StorageClient, file_id: str, endpoint: str) -> Examin
             else:
                 if len(models) < 2:
                     models.add(request.model)
-            if total > MAX_REQUESTS:
-                message = f"A batch may have at most {MAX_REQUESTS} requests."
+            if total > most:
+                message = f"A batch may have at most {most} requests."
                 errors.append(_told(InvalidArgumentError(message, code="too_many_requests"), line.number))
-            if len(errors) >= MAX_ERRORS or total > MAX_REQUESTS:
+            if len(errors) >= MAX_ERRORS or total > most:
                 break
     if not total:
         errors.append(_told(InvalidArgumentError("The input file holds no requests.", code="empty_file"), None))

@@ -14,6 +14,7 @@ from anthropic.types.messages import MessageBatch
 from redis.asyncio import Redis
 
 from gateway.batches import executor as executor_module
+from gateway.batches import validation
 from gateway.keys import BATCHES as BATCHES_KEY
 from gateway.queueing import holdings as holdings_module
 from jan.errors import InvalidArgumentError, StorageFullError, UnavailableError
@@ -22,7 +23,7 @@ from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_mod
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
 from tests.fixtures.worker import ScriptedWorker
-from tests.gateway.batches.batch_files import line, lines, new_batch
+from tests.gateway.batches.batch_files import line, lines, new_batch, until
 
 BATCHES = "/v1/messages/batches"
 
@@ -62,6 +63,19 @@ async def results(client: AsyncAnthropic, batch: MessageBatch) -> dict[str, Any]
 def counts(batch: MessageBatch) -> dict[str, int]:
     """The counts that are not zero."""
     return {name: number for name, number in batch.request_counts.model_dump().items() if number}
+
+
+async def test_more_messages_than_openai_takes_requests(
+    gateway: Gateway, worker: ScriptedWorker, client: AsyncAnthropic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation, "MAX_REQUESTS", 2)
+    batch = await client.messages.batches.create(requests=map(asking, "abc"))
+    for word in ("x", "y", "z"):
+        await worker.answer([word])
+    assert counts(await until_ended(client, batch)) == {"succeeded": 3}
+    of_openai = await until(gateway, await new_batch(gateway, lines(map(line, "abc"))))
+    assert of_openai["status"] == "failed"
+    assert [one["code"] for one in of_openai["errors"]["data"]] == ["too_many_requests"]
 
 
 async def test_three_messages(gateway: Gateway, worker: ScriptedWorker, client: AsyncAnthropic) -> None:
