@@ -12,6 +12,8 @@ from jan.errors import InvalidArgumentError
 
 MAX_ECHO: Final = 200
 """How much of a stranger's text an error repeats."""
+MAX_FAULTS: Final = 256
+"""So many are looked at for the one that is told; more than the branches of any union and their fields."""
 FIELD: Final = "field"
 """In the context of an error that a schema raises itself: what of that which it checked is at fault, as `[1].name`."""
 
@@ -42,7 +44,7 @@ Path = Sequence[int | str]
 
 def refusal_of(error: ValidationError) -> InvalidArgumentError:
     """The error that a client is told: of the first field at fault."""
-    fault = _at_fault(error.errors(include_url=False))
+    fault = _at_fault(error.errors(include_url=False)[:MAX_FAULTS])
     kind, context = fault["type"], fault.get("ctx", {})
     param = _written(_path(fault))[:MAX_ECHO]
     if kind == _UNKNOWN:

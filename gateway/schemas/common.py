@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
 
-from gateway.http.refusals import FIELD
+from gateway.http.refusals import FIELD, MAX_ECHO
+from gateway.schemas.early import stop_at_the_first_fault
 
 MetadataKey = Annotated[str, StringConstraints(max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
@@ -34,6 +44,8 @@ Text = Annotated[str, NO_NUL]
 # More than any conversation holds, and few enough to be checked without holding others up (docs/security.md S28).
 MAX_MESSAGES = 2048
 MAX_PARTS = 64
+# More than any object of a request has that OpenAI or Anthropic knows.
+MAX_FIELDS = 128
 
 
 def _is_countable(messages: Any) -> Any:
@@ -56,6 +68,23 @@ class RequestModel(BaseModel):
     """A request body: null means absent, fields that nobody knows are accepted and ignored, types are not guessed."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_endless_unknown(cls, value: Any) -> Any:
+        """Where unknown fields are refused, the first of many is, before each of them becomes an error."""
+        if cls.model_config["extra"] == "forbid" and isinstance(value, dict) and len(value) > MAX_FIELDS:
+            known = {field.alias or name for name, field in cls.model_fields.items()}
+            unknown = next(name for name in value if name not in known)
+            raise PydanticCustomError("extra_forbidden", "Nobody knows it", {FIELD: unknown[:MAX_ECHO]})
+        return value
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """As pydantic reads the class, but for lists and maps."""
+        schema = handler(source)
+        stop_at_the_first_fault(handler.resolve_ref_schema(schema))
+        return schema
 
 
 class ClosedModel(RequestModel):
