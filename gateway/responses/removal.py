@@ -69,8 +69,14 @@ def about_input(error: JanError) -> JanError:
         return error
     if error.code == states.CONTEXT_LENGTH:
         return too_long(error.message)
-    param = "input" if error.param.startswith("messages") else error.param
-    return InvalidArgumentError(error.message, code=error.code, param=param)
+    return InvalidArgumentError(error.message, code=error.code, param=_named_here(error.param))
+
+
+def _named_here(param: str) -> str:
+    """A field of a chat request by the name that it has in a response's."""
+    if param.startswith("messages"):
+        return "input"
+    return "text.format" if param == "response_format" else param.replace("].function.", "].")
 
 
 def too_long(message: str) -> InvalidArgumentError:

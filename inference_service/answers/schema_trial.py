@@ -18,7 +18,7 @@ from typing import Final
 import orjson
 
 from inference_service.answers.binding import Binding, Demand
-from jan.errors import InvalidArgumentError
+from jan.errors import InvalidArgumentError, UnavailableError
 from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
@@ -31,35 +31,46 @@ _MOST_REMEMBERED: Final = 1024
 
 
 class SchemaTrial:
-    """Tries schemas, and remembers those that did no harm, the latest of them: most programs have but a few."""
+    """Tries schemas, one at a time, and remembers the latest: most programs have but a few."""
 
     def __init__(self, command: Sequence[str] = (sys.executable, "-m", __name__)) -> None:
         """`command` is the child's: `main`."""
         self._command = command
-        self._passed: OrderedDict[bytes, None] = OrderedDict()
+        self._one_at_a_time = asyncio.Lock()
+        self._is_harmless: OrderedDict[bytes, bool] = OrderedDict()
 
     async def check(self, binding: Binding) -> None:
-        """Return when it can be compiled, be it to a refusal. Raises InvalidArgumentError: not without harm."""
+        """Return when it can be compiled, be it to a refusal.
+
+        Raises InvalidArgumentError: not without harm. UnavailableError: it could not be tried.
+        """
         told = orjson.dumps(binding)
         digest = hashlib.sha256(told).digest()
-        if digest not in self._passed and not await self._is_harmless(told):
+        async with self._one_at_a_time:
+            is_harmless = self._is_harmless.pop(digest, None)
+            if is_harmless is None:
+                is_harmless = await self._ends_well(told)
+            self._remember(digest, is_harmless)
+        if not is_harmless:
             message = "No answer can be bound to this schema: it takes too much to compile. Make it simpler."
             raise InvalidArgumentError(message, param=binding.param, code="schema_too_complex")
-        self._passed[digest] = None
-        self._passed.move_to_end(digest)
-        if len(self._passed) > _MOST_REMEMBERED:
-            self._passed.popitem(last=False)
 
-    async def _is_harmless(self, told: bytes) -> bool:
-        """Whether a child that compiles it ends well, within its limits."""
+    def _remember(self, digest: bytes, is_harmless: bool) -> None:
+        self._is_harmless[digest] = is_harmless
+        if len(self._is_harmless) > _MOST_REMEMBERED:
+            self._is_harmless.popitem(last=False)
+
+    async def _ends_well(self, told: bytes) -> bool:
+        """Whether a child that compiles it ends well, within its limits. Raises UnavailableError: it does not end."""
         silent = asyncio.subprocess.DEVNULL
         child = await asyncio.create_subprocess_exec(
             *self._command, stdin=asyncio.subprocess.PIPE, stdout=silent, stderr=silent
         )
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CLOCK_SECONDS):
-                    await child.communicate(told)
+            async with asyncio.timeout(_CLOCK_SECONDS):
+                await child.communicate(told)
+        except TimeoutError:
+            raise UnavailableError("The schema could not be tried in time; send the request again.") from None
         finally:
             if child.returncode is None:
                 child.kill()

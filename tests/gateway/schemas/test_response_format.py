@@ -19,6 +19,7 @@ from gateway.schemas.response_format import check_schema
         },
         {"$defs": {"a/b": {"allOf": [{"oneOf": [{"$ref": "#/$defs/a~1b"}]}]}}},
         {"anyOf": [{"$ref": "#/anyOf/0"}]},
+        {"$ref": "#/$defs/%61", "$defs": {"a": {"$ref": "#/$defs/%61"}}},
     ],
 )
 def test_a_reference_that_leads_back_to_itself_is_refused(schema: dict[str, Any]) -> None:
