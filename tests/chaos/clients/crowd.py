@@ -29,7 +29,7 @@ BOUNDED = "a hostile client costs a bounded amount of memory"
 MOST_BYTES = 100 << 20
 _SAMPLE_SECONDS = 0.2
 
-Hostile = Callable[[Stack, int], Awaitable[list[Finding]]]
+Clients = Callable[[Stack, int], Awaitable[list[Finding]]]
 
 
 @dataclass(slots=True)
@@ -92,18 +92,18 @@ class Crowd:
         """Let them ask without anybody else."""
         await asyncio.sleep(seconds)
 
-    async def beside(self, hostile: Hostile, count: int) -> Seen:
-        """Send so many hostile clients; what was seen until all of them were gone."""
+    async def beside(self, clients: Clients, count: int, *, most_bytes: float = MOST_BYTES) -> Seen:
+        """Send so many clients; what was seen until all of them were gone. most_bytes: that the gateway may grow."""
         self._seen = seen = Seen()
         base = self._memory()
         seen.grown_bytes = dict.fromkeys(base, 0)
         sampling = asyncio.create_task(self._sample(base, seen), name="sample")
         began = time.monotonic()
-        seen.findings += await hostile(self._stack, count)
+        seen.findings += await clients(self._stack, count)
         seen.seconds = time.monotonic() - began
         sampling.cancel()
-        if seen.grown_bytes["gateway"] > MOST_BYTES:
-            seen.findings.append(Finding(BOUNDED, f"{seen.grown_bytes}, {MOST_BYTES} at most"))
+        if seen.grown_bytes["gateway"] > most_bytes:
+            seen.findings.append(Finding(BOUNDED, f"{seen.grown_bytes}, {most_bytes} at most"))
         return seen
 
     async def _sample(self, base: dict[str, int], seen: Seen) -> None:
