@@ -30,12 +30,18 @@ def check_tools(tools: Sequence[dict[str, Any]], choice: RunToolChoice | None) -
         if tool.get("type") not in {"function", FILE_SEARCH}:
             raise _not_run(tool.get("type"), "tools")
     own = [tool for tool in enabled if tool.get("type") == "function"]
-    functions = validate({"tools": own}, _Functions).tools
+    functions = validate({"tools": _one_of_a_name(own)}, _Functions).tools
     # The search is a call that every run with the tool makes, so a choice that asks for one is kept by it.
     searches = len(own) < len(enabled)
     is_search = isinstance(choice, NamedRunTool) and choice.type == FILE_SEARCH
     if not (searches and (is_search or (choice == "required" and not own))):
         Tools.of(functions, _as_chats(choice), parallel=None)
+
+
+def _one_of_a_name(functions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last of each name, as engines are told: assistants that were stored earlier may have two."""
+    names = [str((tool.get("function") or {}).get("name")) for tool in functions]
+    return list(dict(zip(names, functions, strict=True)).values())
 
 
 def _as_chats(choice: RunToolChoice | None) -> str | NamedTool | None:
