@@ -14,7 +14,7 @@ from tests.inference_service.scripted_engine import DIMENSIONS, ScriptedEngine
 
 
 class TestOpenAi(EngineContract):
-    traits = frozenset({Trait.TELLS_NO_TOKENS})
+    traits = frozenset({Trait.TELLS_NO_TOKENS, Trait.HANDS_SCHEMAS_ON})
 
     @pytest.fixture
     def engine(self, scripted: ScriptedEngine) -> OpenAiEngine:

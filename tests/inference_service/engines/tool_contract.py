@@ -61,6 +61,9 @@ class ToolContract:
     ) -> None:
         whole_schema = in_object(schema)
         request = {"messages": MESSAGES, "max_tokens": 60, "temperature": 0, **formatted(whole_schema)}
+        if Trait.HANDS_SCHEMAS_ON in self.traits:
+            assert engine.chat_call(request).body["response_format"] == request["response_format"]
+            return
         choice = (await whole(engine, client, request))["choices"][0]
         text = choice["message"]["content"]
         if choice["finish_reason"] == "stop":
@@ -71,6 +74,9 @@ class ToolContract:
         parameters = in_object({"type": "number", "minimum": 1, "maximum": 5})
         tools = [{"type": "function", "function": {"name": "f", "strict": True, "parameters": parameters}}]
         request = {"messages": MESSAGES, "max_tokens": 60, "temperature": 0, "tools": tools, "tool_choice": "required"}
+        if Trait.HANDS_SCHEMAS_ON in self.traits:
+            assert engine.chat_call(request).body["tools"] == tools
+            return
         choice = (await whole(engine, client, request))["choices"][0]
         if choice["finish_reason"] == "tool_calls":
             (call,) = choice["message"]["tool_calls"]
@@ -81,6 +87,10 @@ class ToolContract:
         self, engine: Engine, client: EngineClient, schema: dict[str, Any]
     ) -> None:
         request = {"messages": MESSAGES, "max_tokens": 8, "temperature": 0}
+        if Trait.HANDS_SCHEMAS_ON in self.traits:
+            asked = {**request, **formatted(in_object(schema))}
+            assert engine.chat_call(asked).body["response_format"] == asked["response_format"]
+            return
         with pytest.raises(InvalidArgumentError, match=r"at properties\.a is not supported") as caught:
             await whole(engine, client, {**request, **formatted(in_object(schema))})
         assert (caught.value.param, caught.value.code) == ("response_format", "unsupported_schema")
