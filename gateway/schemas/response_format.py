@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import unquote
 
 import orjson
 from pydantic import Field, StringConstraints, model_validator
@@ -12,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from gateway.schemas.common import JsonObject, RequestModel, missing
 from gateway.schemas.strict_schema import check_strict
+from jan.json_schema import referred_to
 
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_SCHEMA_DEPTH = 32
@@ -100,23 +100,10 @@ def _follow(node: Any, root: JsonObject, sound: set[int], open_nodes: frozenset[
     if len(open_nodes) > MAX_REFERENCE_CHAIN:
         raise ValueError(f"a chain of $ref may have at most {MAX_REFERENCE_CHAIN} links")
     nearer = [part for key in ("allOf", "anyOf", "oneOf") for part in _items(node.get(key))]
-    if isinstance(reference := node.get("$ref"), str) and reference.startswith("#"):
-        nearer.append(_target(root, reference))
+    nearer.append(referred_to(root, node))
     for part in nearer:
         _follow(part, root, sound, open_nodes | {id(node)})
     sound.add(id(node))
-
-
-def _target(root: JsonObject, reference: str) -> Any:
-    """What a reference within the schema means (RFC 6901); None when nothing is there."""
-    node: Any = root
-    for part in unquote(reference).removeprefix("#").split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
-            node = node[int(key)]
-        else:
-            node = node.get(key) if isinstance(node, dict) else None
-    return node
 
 
 def _nodes(value: Any) -> Iterator[JsonObject]:

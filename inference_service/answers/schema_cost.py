@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import unquote
+
+from jan.json_schema import optional_properties, referred_to
 
 MAX_CHOICES: Final = 480
 """Optional properties and branches: four of its items each, of which it takes 2000 at a time."""
@@ -36,13 +37,13 @@ def too_much(schema: Mapping[str, Any]) -> str:
     nodes = [node for node in _nodes(schema) if isinstance(node, Mapping)]
     known = {id(node) for node in _nodes(schema)}  # `true` is a schema as well
     for node in nodes:
-        if isinstance(node.get("$ref"), str) and id(_target(schema, node)) not in known:
+        if isinstance(node.get("$ref"), str) and id(referred_to(schema, node)) not in known:
             return f"a reference that does not lead to a schema in it ({node['$ref'][:64]!r})"
         if node is not schema and any(isinstance(node.get(key), str) for key in _NAMES):
             return "a name of its own for a part of it ('$id')"
     if any(abs(number) > MAX_NUMBER for number in _numbers(schema)):
         return f"a number beyond {MAX_NUMBER:.1e}"
-    definitions = {id(target): target for node in nodes if (target := _target(schema, node)) is not None}
+    definitions = {id(target): target for node in nodes if (target := referred_to(schema, node)) is not None}
     counts = (
         ("optional properties and branches", sum(map(_choices, nodes)), MAX_CHOICES),
         ("items of lists and digits of 'multipleOf'", sum(map(_counted, nodes)), MAX_COUNTED),
@@ -83,10 +84,7 @@ def _depth(value: Any) -> int:
 
 
 def _choices(node: Mapping[str, Any]) -> int:
-    properties = node.get("properties")
-    required = [name for name in _list(node.get("required")) if isinstance(name, str)]
-    optional = len(properties.keys() - set(required)) if isinstance(properties, Mapping) else 0
-    return optional + _length(node.get("anyOf")) + _length(node.get("oneOf"))
+    return optional_properties(node) + _length(node.get("anyOf")) + _length(node.get("oneOf"))
 
 
 def _counted(node: Mapping[str, Any]) -> int:
@@ -109,21 +107,6 @@ def _length(value: object) -> int:
     return len(value) if isinstance(value, Sequence) and not isinstance(value, str) else 0
 
 
-def _target(root: Any, node: Mapping[str, Any]) -> Any:
-    """What a reference within the schema means (RFC 6901); None when there is none, or nothing is there."""
-    reference = node.get("$ref")
-    if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
-        return None
-    target = root
-    for part in unquote(reference).split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(target, list) and key.isdecimal() and int(key) < len(target):
-            target = target[int(key)]
-        else:
-            target = target.get(key) if isinstance(target, Mapping) else None
-    return target
-
-
 class _Conditions:
     """How many patterns and formats hold for the same string: those of a schema and of all that stands in its place."""
 
@@ -142,7 +125,7 @@ class _Conditions:
             own = isinstance(node.get("pattern"), str) + isinstance(node.get("format"), str)
             all_of = sum(map(self.of, _list(node.get("allOf"))))
             one_of = sum(max(map(self.of, _list(node.get(key))), default=0) for key in ("anyOf", "oneOf"))
-            self._known[id(node)] = own + all_of + one_of + self.of(_target(self._root, node))
+            self._known[id(node)] = own + all_of + one_of + self.of(referred_to(self._root, node))
         return self._known[id(node)]
 
 

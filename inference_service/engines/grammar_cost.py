@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from jan.errors import InvalidArgumentError
+from jan.json_schema import optional_properties, referred_to
 
 MAX_CHOICES: Final = 512
 """About as many as hold up the others for a second."""
@@ -49,30 +50,16 @@ class _Count:
             return 0
         if id(node) not in self._known:
             self._known[id(node)] = 0  # a loop that leads back here counts no more
-            self._known[id(node)] = _own(node) + sum(map(self.of, node.values())) + self.of(self._target(node))
+            self._known[id(node)] = (
+                _own(node) + sum(map(self.of, node.values())) + self.of(referred_to(self._root, node))
+            )
         return self._known[id(node)]
-
-    def _target(self, node: Mapping[str, Any]) -> Any:
-        """What a reference within the schema means (RFC 6901)."""
-        reference = node.get("$ref")
-        if not isinstance(reference, str) or not reference.startswith("#"):
-            return None
-        target = self._root
-        for part in reference.removeprefix("#").split("/")[1:]:
-            key = part.replace("~1", "/").replace("~0", "~")
-            if isinstance(target, list) and key.isdecimal() and int(key) < len(target):
-                target = target[int(key)]
-            else:
-                target = target.get(key) if isinstance(target, Mapping) else None
-        return target
 
 
 def _own(node: Mapping[str, Any]) -> int:
     lists = sum(_length(node.get(key)) for key in ("enum", "anyOf", "oneOf"))
-    properties = node.get("properties")
-    optional = max(0, len(properties) - _length(node.get("required"))) if isinstance(properties, Mapping) else 0
     pattern = node.get("pattern")
-    return lists + optional + (_PATTERN_FACTOR * _weight(pattern) if isinstance(pattern, str) else 0)
+    return lists + optional_properties(node) + (_PATTERN_FACTOR * _weight(pattern) if isinstance(pattern, str) else 0)
 
 
 def _weight(pattern: str) -> int:
