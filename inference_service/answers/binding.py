@@ -70,7 +70,7 @@ class Binding:
             field = "functions" if request.get("answers_functions") else "tools"
             of_calls = dict(_strict_tools(request["tools"], forced, field))
             if forced.or_answer is None:
-                return cls(_closed(forced.schema), field, tuple(of_calls.values()), compact)
+                return cls(forced.schema, field, tuple(of_calls.values()), compact)
             either = (*demands, *of_calls.values())
             return cls(forced.schema, field, either, compact, forced.or_answer, tuple(of_calls))
         return None if schema is None else cls(schema, "response_format", demands, compact)
@@ -123,13 +123,6 @@ class Binding:
     def _told(self, schema: Mapping[str, Any], *, lenient: bool = True) -> dict[str, Any]:
         """The schema with options of ours, never with a client's."""
         return {**schema, _OPTIONS: {"whitespace_flexible": not self.compact, "lenient": lenient}}
-
-
-def _closed(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Arguments without others than those named, unless their schema says so: small models add some until the limit."""
-    if "properties" not in schema:
-        return schema
-    return {"additionalProperties": False, **schema}
 
 
 def answer_schema(request: Mapping[str, Any]) -> Mapping[str, Any] | None:

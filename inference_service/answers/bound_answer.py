@@ -11,50 +11,30 @@ from typing import Any, Final
 
 from llguidance import LLMatcher
 
+from inference_service.answers.answer import Answer, PassedOn
 from inference_service.answers.binding import Grammar
-from inference_service.answers.forced_calls import Answer
-from inference_service.answers.shapes import Usage
 from jan.errors import InternalError
 
 SCHEMA_BROKEN: Final = "schema_broken"
 
 
-class BoundAnswer:
+class BoundAnswer(PassedOn):
     """An answer of chunks as engines say them, passed on to `inner` as long as it keeps to its grammar."""
 
-    __slots__ = ("_grammar", "_inner", "_matchers", "_may_be_cut")
+    __slots__ = ("_grammar", "_matchers", "_may_be_cut")
 
     def __init__(self, inner: Answer, grammar: Grammar, *, may_be_cut: bool) -> None:
         """may_be_cut: the client named texts that end the answer, wherever they stand in it."""
-        self._inner = inner
+        super().__init__(inner)
         self._grammar = grammar
         self._may_be_cut = may_be_cut
         self._matchers: dict[int, LLMatcher] = {}
-
-    @property
-    def usage(self) -> Usage:
-        """See `Answer.usage`."""
-        return self._inner.usage
 
     def feed(self, chunk: Mapping[str, Any]) -> list[bytes]:
         """See `Answer.feed`. Raises InternalError: the engine did not keep to the schema."""
         for choice in chunk["choices"]:
             self._check(choice)
         return self._inner.feed(chunk)
-
-    def end(self) -> list[bytes]:
-        """See `Answer.end`."""
-        return self._inner.end()
-
-    @property
-    def complete(self) -> bool:
-        """See `Answer.complete`."""
-        return self._inner.complete
-
-    @property
-    def finish_reason(self) -> str:
-        """See `Answer.finish_reason`."""
-        return self._inner.finish_reason
 
     def _check(self, choice: Mapping[str, Any]) -> None:
         matcher = self._matchers.get(choice["index"])

@@ -12,8 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from inference_service.answers.forced_calls import Answer
-from inference_service.answers.shapes import Usage
+from inference_service.answers.answer import Answer, PassedOn
 from jan.inference.v1 import jobs_pb2
 
 CHAT_FIELDS: Final = ("continue_final_message", "add_generation_prompt")
@@ -109,22 +108,17 @@ ECHO: Final = Begun("", 0)
 """Something was told, but no word of the answer: the echo of a prompt, or a role."""
 
 
-class ContinuedAnswer:
+class ContinuedAnswer(PassedOn):
     """The rest of an answer, told to `inner` with the usage of the whole."""
 
-    __slots__ = ("_begun", "_counted", "_inner", "_is_whole")
+    __slots__ = ("_begun", "_counted", "_is_whole")
 
     def __init__(self, inner: Answer, begun: Begun, *, is_whole: bool) -> None:
         """`inner` knows that it does not begin; `is_whole` says that nothing more may be told than the end."""
-        self._inner = inner
+        super().__init__(inner)
         self._begun = begun
         self._is_whole = is_whole
         self._counted = False
-
-    @property
-    def usage(self) -> Usage:
-        """The tokens read and written by all attempts."""
-        return self._inner.usage
 
     def feed(self, chunk: Mapping[str, Any]) -> list[bytes]:
         """See `Answer.feed`."""
@@ -134,20 +128,6 @@ class ContinuedAnswer:
         if self._is_whole:
             changes["choices"] = [_only_the_end(choice) for choice in chunk["choices"]]
         return self._inner.feed({**chunk, **changes} if changes else chunk)
-
-    def end(self) -> list[bytes]:
-        """See `Answer.end`."""
-        return self._inner.end()
-
-    @property
-    def complete(self) -> bool:
-        """See `Answer.complete`."""
-        return self._inner.complete
-
-    @property
-    def finish_reason(self) -> str:
-        """See `Answer.finish_reason`."""
-        return self._inner.finish_reason
 
     def _whole_usage(self, usage: Mapping[str, Any]) -> dict[str, Any]:
         """An engine that goes on counts what was said as prompt."""

@@ -13,18 +13,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 from uuid import uuid4
 
 import orjson
 
+from inference_service.answers.answer import Answer, PassedOn
 from inference_service.answers.call_or_answer import CallOrAnswer
-from inference_service.answers.shapes import Usage
 
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"([a-zA-Z0-9_-]+)"\s*,\s*"arguments"\s*:\s*(?=\{)')
 _ANSWER: Final = "#/$defs/the.answer"  # no function's name holds a dot
 _NAMES: Final = ("$id", "$schema")  # of a whole schema, which this may be no longer
-_NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+_MORE: Final = frozenset({"additionalProperties", "patternProperties", "$ref", "allOf", "anyOf", "oneOf", "if"})
+_NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,63 +92,22 @@ class ForcedCall:
         return [{"role": "system", "content": told}, *messages]
 
 
-class Answer(Protocol):
-    """What `ChunkStream` and `WholeAnswer` have in common."""
-
-    @property
-    def usage(self) -> Usage:
-        """The tokens read and written so far."""
-
-    def feed(self, chunk: Mapping[str, Any]) -> list[bytes]:
-        """Take in one engine chunk; what may be said now."""
-
-    def end(self) -> list[bytes]:
-        """What is said last."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether every choice has ended."""
-
-    @property
-    def finish_reason(self) -> str:
-        """Why the first choice ended."""
-
-
-class ForcedCallAnswer:
+class ForcedCallAnswer(PassedOn):
     """An answer whose text is a forced call, told to `inner` as that call; or as it is, where it may answer instead."""
 
-    __slots__ = ("_forced", "_inner", "_kinds", "_readers")
+    __slots__ = ("_forced", "_kinds", "_readers")
 
     def __init__(self, inner: Answer, forced: ForcedCall) -> None:
         """`inner` writes OpenAI's form, as for a call that the engine shaped itself."""
-        self._inner = inner
+        super().__init__(inner)
         self._forced = forced
         self._readers: dict[int, _CallReader] = {}
         self._kinds: dict[int, CallOrAnswer] = {}
-
-    @property
-    def usage(self) -> Usage:
-        """The tokens read and written."""
-        return self._inner.usage
 
     def feed(self, chunk: Mapping[str, Any]) -> list[bytes]:
         """See `Answer.feed`."""
         choices = [told for choice in chunk["choices"] for told in self._told(choice)]
         return self._inner.feed({**chunk, "choices": choices})
-
-    def end(self) -> list[bytes]:
-        """See `Answer.end`."""
-        return self._inner.end()
-
-    @property
-    def complete(self) -> bool:
-        """See `Answer.complete`."""
-        return self._inner.complete
-
-    @property
-    def finish_reason(self) -> str:
-        """See `Answer.finish_reason`."""
-        return self._inner.finish_reason
 
     def _told(self, choice: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         if self._forced.or_answer is None:
@@ -234,13 +194,13 @@ class _CallReader:
 def _parameters(function: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema of a function's arguments, which are always an object, whatever its author left out.
 
-    Without `parameters` a function takes none (OpenAI's API reference); so it does where they are spelled as none.
+    Without `parameters` a function takes none (OpenAI's API reference). It takes no others than those named, unless
+    something in the schema says more: small models add some until their limit.
     """
-    parameters: Mapping[str, Any] = function.get("parameters") or _NO_ARGUMENTS
-    parameters = _nameless(parameters)
-    if parameters == {"type": "object", "properties": {}}:
-        return _NO_ARGUMENTS
-    return parameters if parameters.get("type") == "object" else {**parameters, "type": "object"}
+    parameters = {**_nameless(function.get("parameters") or _NO_ARGUMENTS), "type": "object"}
+    if "properties" in parameters and not _MORE & parameters.keys():
+        parameters["additionalProperties"] = False
+    return parameters
 
 
 def _nameless(schema: Mapping[str, Any]) -> Mapping[str, Any]:

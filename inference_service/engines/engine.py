@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from inference_service.answers.answer import Answer
 from inference_service.answers.binding import Binding, Grammar
 from inference_service.answers.bound_answer import BoundAnswer
-from inference_service.answers.forced_calls import Answer, ForcedCall, ForcedCallAnswer
+from inference_service.answers.forced_calls import ForcedCall, ForcedCallAnswer
 from inference_service.answers.schema_trial import SchemaTrial
 from inference_service.answers.tokens import TokenQuestion, Tokens
 from inference_service.engines.traffic import Traffic

@@ -11,12 +11,12 @@ from typing import Any
 import aiohttp
 import orjson
 
+from inference_service.answers.answer import Answer
 from inference_service.answers.chunks import ChunkStream
 from inference_service.answers.completions import CompletionStream, CompletionWishes, WholeCompletion
 from inference_service.answers.context_check import check_fits, told_exactly
 from inference_service.answers.continuation import CHAT_FIELDS, ECHO, NOTHING, Begun
 from inference_service.answers.embeddings import EmbeddingList
-from inference_service.answers.forced_calls import Answer
 from inference_service.answers.head import head_of
 from inference_service.answers.shapes import AnswerWishes
 from inference_service.answers.sse import EventReader

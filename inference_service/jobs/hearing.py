@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from inference_service.answers.forced_calls import Answer
+from inference_service.answers.answer import Answer
 from inference_service.answers.sse import DONE
 from inference_service.engines.errors import error_of
 from jan.errors import InternalError

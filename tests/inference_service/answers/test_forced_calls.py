@@ -47,7 +47,8 @@ def test_a_free_choice_forces_nothing(choice: object) -> None:
 
 def test_one_function_is_asked_for_its_arguments() -> None:
     call = forced(tool("f", properties={"a": {"$ref": "#/$defs/x"}}), tool("g"), choice=named("f"))
-    assert call.schema == {"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}}
+    properties = {"a": {"$ref": "#/$defs/x"}}
+    assert call.schema == {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def test_among_several_the_name_comes_first_and_references_still_hold() -> None:
@@ -69,7 +70,17 @@ def test_a_function_without_parameters_takes_none(left_out: dict[str, Any]) -> N
 
 def test_arguments_are_an_object_even_without_a_type() -> None:
     call = forced({"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {}}}}})
-    assert call.schema == {"type": "object", "properties": {"a": {}}}
+    assert call.schema == {"type": "object", "properties": {"a": {}}, "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"additionalProperties": True}, {"patternProperties": {"^x": {}}}, {"allOf": [{"properties": {"b": {}}}]}],
+    ids=lambda more: next(iter(more)),
+)
+def test_arguments_that_may_have_others_stay_open(more: dict[str, Any]) -> None:
+    call = forced(tool("f", properties={"a": {}}, **more))
+    assert call.schema == {"type": "object", "properties": {"a": {}}, **more}
 
 
 def test_two_tools_of_one_name_are_one() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from inference_service.answers.answer import Answer
 from inference_service.answers.chunks import ChunkStream
 from inference_service.answers.completions import CompletionStream, CompletionWishes
 from inference_service.answers.continuation import Begun
-from inference_service.answers.forced_calls import Answer
 from inference_service.answers.shapes import AnswerWishes
 from inference_service.answers.tokens import TokenQuestion
 from inference_service.engines.client import EngineClient
