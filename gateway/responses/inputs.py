@@ -23,22 +23,27 @@ async def input_messages(
     in_front: str | Iterable[messages_pb2.Message],
     *,
     field: str = "input",
+    all_told: bool = False,
 ) -> list[messages_pb2.Message]:
     """The messages that items become, in their order. in_front: the thread behind which they stand, or its messages.
 
     A reference becomes a copy of its item; nothing where that stands in front anyway, or was referred to before.
-    field: what the request calls the items. Raises NotFoundError: nothing goes by the id of a reference, or an upload
-    is not there. InvalidArgumentError: that is no id of an upload.
+    field: what the request calls the items. all_told: what a reference finds in the thread is among them too: storage
+    adds nothing twice, and an earlier sending of the request may have put it there. Raises NotFoundError: nothing goes
+    by the id of a reference, or an upload is not there. InvalidArgumentError: that is no id of an upload.
     """
     made: list[messages_pb2.Message] = []
     seen = set() if isinstance(in_front, str) else {message.id for message in in_front}
+    thread_id = in_front if isinstance(in_front, str) else ""
     for place, item in enumerate(items):
         name = f"{field}[{place}]"
         if not isinstance(item, ItemReference):
             made.append(new_item(item, ids))
-        elif item.id in seen or (isinstance(in_front, str) and await _find(storage, in_front, item.id) is not None):
+        elif item.id in seen:
             continue
-        elif (found := await _find(storage, thread_of_item(item.id), item.id)) is not None:
+        elif (found := await _find(storage, thread_id, item.id)) is not None and not all_told:
+            continue
+        elif (found := found or await _find(storage, thread_of_item(item.id), item.id)) is not None:
             seen.add(item.id)
             made.append(copy_of(found))
         else:

@@ -82,7 +82,7 @@ async def list_items(request: web.Request) -> web.Response:
 
 @routes.post("/v1/conversations/{conversation_id}/items")
 async def create_items(request: web.Request) -> web.Response:
-    """Append items in their order, all or none; 400 while a response is being written."""
+    """Append items in their order, all or none, and answer each as it stands; 400 while a response is being written."""
     body = await read_body(request, CreateItems)
     check_include_of(request.query)
     thread_id, ids = _thread_id_of(request), new_ids(request)
@@ -90,7 +90,7 @@ async def create_items(request: web.Request) -> web.Response:
     with _or_not_found(request):
         await storage.get_thread(thread_id)
     items = await with_files_read(storage, body.items, field="items")
-    messages = await input_messages(storage, items, ids, thread_id, field="items")
+    messages = await input_messages(storage, items, ids, thread_id, field="items", all_told=True)
     with _or_not_found(request):
         stored = await storage.create_messages(thread_id, messages)
     return json_response(list_envelope([*map(item_from_message, stored)], has_more=False))

@@ -239,6 +239,23 @@ async def test_a_run_that_has_ended_meanwhile_is_told_and_not_run_again(
     assert len((await gateway.json("GET", path))["data"]) == 1
 
 
+async def test_items_of_a_conversation_are_listed_as_they_were_added(
+    gateway: Gateway, worker: ScriptedWorker, redis: Redis
+) -> None:
+    asking = asyncio.create_task(gateway.json("POST", "/v1/responses", {"model": MODEL_ID, "input": "Hi"}))
+    await worker.answer(["Well."])
+    [said] = (await asking)["output"]
+    conversation = await gateway.json("POST", "/v1/conversations", {})
+    reference = {"type": "item_reference", "id": said["id"]}
+    adding = Making(f"/v1/conversations/{conversation['id']}/items", "", {"items": [reference, HI, reference]})
+    _, added = await send(gateway, adding, "")
+    assert [item["role"] for item in added["data"]] == ["assistant", "user"]
+    await redis.delete(*[key async for key in redis.scan_iter("jan:recorded:*")])
+    assert await send(gateway, adding, "") == (200, added)
+    listed = await gateway.json("GET", f"{adding.path}?order=asc")
+    assert listed["data"] == added["data"]
+
+
 async def test_a_thread_that_was_deleted_since_is_not_made_again(gateway: Gateway, redis: Redis) -> None:
     making = MAKINGS["a thread"]
     _, thread = await send(gateway, making, "")

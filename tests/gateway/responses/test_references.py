@@ -80,7 +80,8 @@ async def test_in_conversations(worker: ScriptedWorker, openai_client: AsyncOpen
     added = await openai_client.conversations.items.create(
         conversation.id, items=[*made, {"role": "user", "content": "And?"}]
     )
-    assert [item.model_dump()["role"] for item in added.data] == ["user"]
+    assert [item.model_dump()["role"] for item in added.data] == ["assistant", "user"]
+    assert added.data[0] == item
     _, body = await respond(openai_client, worker, input=made, conversation=conversation.id)
     assert said(body) == [("assistant", "Hello there"), ("user", "And?")]
 
