@@ -14,6 +14,7 @@ from inference_service.answers.tokens import TokenQuestion, chat_of
 from inference_service.devices.device import Device
 from inference_service.engines.launcher import Launcher
 from inference_service.engines.model_settings import with_settings
+from inference_service.engines.schema_check import SchemaCheck
 from inference_service.memory.fitting import FitAnswer, answer_fit
 from inference_service.models.pool import Models
 from inference_service.wire import (
@@ -45,6 +46,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self._models = models
         self._launcher = launcher
         self._host = host
+        self._schemas = SchemaCheck()
 
     async def ListModelStatuses(
         self, request: control_pb2.ListModelStatusesRequest, context: Context
@@ -135,6 +137,13 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         async with self._models.use(request.model) as running:
             text = await running.engine.detokenize(running.client, request.tokens)
         return control_pb2.DetokenizeResponse(text=text)
+
+    async def CheckSchemas(
+        self, request: control_pb2.CheckSchemasRequest, context: Context
+    ) -> control_pb2.CheckSchemasResponse:
+        """Whether answers can be bound to a chat's schemas."""
+        await self._schemas.check(request.engine, json.loads(request.chat_json))
+        return control_pb2.CheckSchemasResponse()
 
     async def WatchModels(
         self, request: control_pb2.WatchModelsRequest, context: Context

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from gateway.http.errors import status_of
 from gateway.schemas.common import JsonObject
 from jan.errors import JanError
 
 _OVERLOADED = 529
+_PLACE = re.compile(r"\[(\d+)\]")
 # Our status -> Anthropic's, where it has one of its own.
 _STATUSES = {503: _OVERLOADED}
 _TYPES = {
@@ -27,12 +30,21 @@ def error_object(error: JanError, request_id: str | None) -> JsonObject:
 
 
 def told_object(request_id: str | None, status: int, message: str, param: str | None) -> JsonObject:
-    """Anthropic's error object. It has no place for the field at fault, so the message names it."""
-    if param and param not in message:
-        message = f"{param}: {message}"
+    """Anthropic's error object. It has no place for the field at fault, so the message names it, as Anthropic's do."""
+    if param:
+        named = _named_here(param)
+        message = message.replace(param, named)
+        message = message if named in message else f"{named}: {message}"
     type_ = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
     error = {"type": type_, "message": message}
     return {"type": "error", "error": error, "request_id": request_id}
+
+
+def _named_here(param: str) -> str:
+    """A field in Anthropic's spelling: `tools.1.input_schema`. Engines call those of the chat by OpenAI's names."""
+    if param == "response_format":
+        return "output_config.format.schema"
+    return _PLACE.sub(r".\1", param.replace("].function.parameters", "].input_schema"))
 
 
 def anthropics_status(status: int) -> int:

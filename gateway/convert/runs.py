@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gateway.convert.json_fields import from_text, string_map
@@ -106,9 +107,17 @@ def usage_from_proto(usage: Usage) -> dict[str, Any]:
     }
 
 
-def error_from_proto(record: runs_pb2.Run | runs_pb2.RunStep) -> dict[str, Any] | None:
-    """What broke a run, its step or a response, in the codes that OpenAI has for all of them."""
+def error_from_proto(
+    record: runs_pb2.Run | runs_pb2.RunStep, named: Callable[[str], str] = str
+) -> dict[str, Any] | None:
+    """What broke a run, its step or a response, in the codes that OpenAI has for all of them.
+
+    They have no place for the field at fault, so the message tells it. named: what the request called a chat's field;
+    the messages of the chat are not the request's.
+    """
     if not record.HasField("last_error"):
         return None
-    code = "invalid_prompt" if record.last_error.code in REFUSALS else record.last_error.code
-    return {"code": code, "message": record.last_error.message}
+    error = record.last_error
+    code = "invalid_prompt" if error.code in REFUSALS else error.code
+    is_named = error.param and not error.param.startswith("messages")
+    return {"code": code, "message": f"Invalid '{named(error.param)}': {error.message}" if is_named else error.message}

@@ -21,6 +21,8 @@ _UNKNOWN: Final = "extra_forbidden"
 _MISSING: Final = "missing"
 # What pydantic puts in front of a message that is a schema's own.
 _OUR_OWN: Final = "Value error, "
+# Of these errors OpenAI's messages do not name the field: they say themselves whose schema it is.
+_SCHEMAS: Final = ("invalid_function_parameters", "invalid_json_schema")
 # pydantic's reasons that OpenAI has a code for.
 _CODES: Final = {
     _MISSING: "missing_required_parameter",
@@ -29,7 +31,7 @@ _CODES: Final = {
     "too_long": "array_above_max_length",
     "too_short": "empty_array",
     "literal_error": "invalid_value",
-    **{code: code for code in ("invalid_function_parameters", "unsupported_content", "unsupported_parameter")},
+    **{code: code for code in (*_SCHEMAS, "unsupported_content", "unsupported_parameter")},
 }
 # Where a number lies: the bound in pydantic's context, how OpenAI compares it, its code and its words.
 _BOUNDS: Final = {
@@ -55,7 +57,8 @@ def refusal_of(error: ValidationError) -> InvalidArgumentError:
     if kind == _MISSING and (FIELD in context or not context):
         return InvalidArgumentError(f"Missing required parameter: '{param}'.", param=param, code=code)
     told = fault["msg"].removeprefix(_OUR_OWN)
-    return InvalidArgumentError(f"Invalid '{param}': {told}." if param else f"{told}.", param=param, code=code)
+    is_named = param and kind not in _SCHEMAS
+    return InvalidArgumentError(f"Invalid '{param}': {told}." if is_named else f"{told}.", param=param, code=code)
 
 
 def _out_of_bounds(fault: ErrorDetails, param: str) -> InvalidArgumentError:

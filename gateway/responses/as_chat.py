@@ -65,7 +65,7 @@ class UnstoredAnswer:
         self._run.status = states.FAILED
         if used is not None:
             self._run.usage.CopyFrom(used)
-        self._run.last_error.CopyFrom(runs_pb2.RunError(code="server_error", message=error.message))
+        self._run.last_error.CopyFrom(runs_pb2.RunError(code="server_error", message=error.message, param=error.param))
         return self._events.end(self.whole)
 
     def _say(self, delta: JsonObject) -> bytes:

@@ -39,9 +39,7 @@ async def input_messages(
         name = f"{field}[{place}]"
         if not isinstance(item, ItemReference):
             made.append(new_item(item, ids))
-        elif item.id in seen:
-            continue
-        elif (found := await _find(storage, thread_id, item.id)) is not None and not all_told:
+        elif item.id in seen or ((found := await _find(storage, thread_id, item.id)) is not None and not all_told):
             continue
         elif (found := found or await _find(storage, thread_of_item(item.id), item.id)) is not None:
             seen.add(item.id)

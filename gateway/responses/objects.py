@@ -106,6 +106,13 @@ def may_cut(run: runs_pb2.Run) -> bool:
     return not states.is_response(run) or asked_of(run)["told_back"]["truncation"] == "auto"
 
 
+def named_here(param: str) -> str:
+    """A field of a chat request by the name that it has in a response's."""
+    if param.startswith("messages"):
+        return "input"
+    return "text.format.schema" if param == "response_format" else param.replace("].function.", "].")
+
+
 def _status(run: runs_pb2.Run, asked: JsonObject) -> str:
     if run.status == states.QUEUED and asked["told_back"]["background"]:
         return "queued"
@@ -115,4 +122,4 @@ def _status(run: runs_pb2.Run, asked: JsonObject) -> str:
 def _error(run: runs_pb2.Run) -> dict[str, Any] | None:
     if run.status == states.EXPIRED:
         return {"code": "server_error", "message": "The response was not finished in time."}
-    return error_from_proto(run)
+    return error_from_proto(run, named_here)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from gateway.convert.json_fields import to_text
-from gateway.responses.objects import asked_of, written
+from gateway.responses.objects import asked_of, named_here, written
 from gateway.runs import states
 from gateway.services.storage import StorageClient
 from jan.errors import ConflictError, InvalidArgumentError, JanError, NotFoundError
@@ -69,14 +69,7 @@ def about_input(error: JanError) -> JanError:
         return error
     if error.code == states.CONTEXT_LENGTH:
         return too_long(error.message)
-    return InvalidArgumentError(error.message, code=error.code, param=_named_here(error.param))
-
-
-def _named_here(param: str) -> str:
-    """A field of a chat request by the name that it has in a response's."""
-    if param.startswith("messages"):
-        return "input"
-    return "text.format" if param == "response_format" else param.replace("].function.", "].")
+    return InvalidArgumentError(error.message, code=error.code, param=named_here(error.param))
 
 
 def too_long(message: str) -> InvalidArgumentError:
@@ -85,8 +78,8 @@ def too_long(message: str) -> InvalidArgumentError:
 
 
 def _not_bound(code: str, run: runs_pb2.Run) -> InvalidArgumentError:
-    """The error for a schema that does not bind: of the format or of a tool, which its message tells."""
-    return InvalidArgumentError(run.last_error.message, code=code)
+    """The error for a schema that does not bind: of the format or of a tool."""
+    return InvalidArgumentError(run.last_error.message, code=code, param=named_here(run.last_error.param))
 
 
 async def _is_empty(storage: StorageClient, thread_id: str) -> bool:

@@ -5,18 +5,25 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.convert.assistants import assistant_from_proto, assistant_update, new_assistant
+from gateway.convert.json_fields import from_text
 from gateway.http.body import json_response, read_body
 from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.http.preconditions import etag, read_if_match
 from gateway.idempotency.key import new_ids
-from gateway.keys import STORAGE
+from gateway.keys import INFERENCE, STORAGE
+from gateway.models.lookup import find_model_or_any
+from gateway.models.schemas import check_schemas, functions_of
 from gateway.schemas.assistants import CreateAssistant, ModifyAssistant
 from gateway.vector_stores.resources import check_resources
+from jan.errors import NotFoundError
 from jan.ids import AssistantId
 from jan.storage.v1 import assistants_pb2
 
 routes = web.RouteTableDef()
+
+_BINDING = frozenset({"model", "tools_json", "response_format_json"})
+"""What of an assistant its answers are bound by."""
 
 
 @routes.post("/v1/assistants")
@@ -24,7 +31,9 @@ async def create_assistant(request: web.Request) -> web.Response:
     """Make an assistant. Its model need not be here yet, its vector store must be."""
     body = await read_body(request, CreateAssistant)
     await check_resources(request.app[STORAGE], body.tool_resources)
-    assistant = await request.app[STORAGE].create_assistant(new_assistant(body, new_ids(request)))
+    made = new_assistant(body, new_ids(request))
+    await _check_schemas(request, made)
+    assistant = await request.app[STORAGE].create_assistant(made)
     return _assistant_response(assistant)
 
 
@@ -50,6 +59,11 @@ async def modify_assistant(request: web.Request) -> web.Response:
     await check_resources(request.app[STORAGE], body.tool_resources)
     update = assistant_update(assistant_id, body)
     update.if_revision.extend(read_if_match(request))
+    if not _BINDING.isdisjoint(update.update_mask.paths):
+        changed = await request.app[STORAGE].get_assistant(assistant_id)
+        for path in _BINDING.intersection(update.update_mask.paths):
+            setattr(changed, path, getattr(update.assistant, path))
+        await _check_schemas(request, changed)
     assistant = await request.app[STORAGE].update_assistant(update)
     return _assistant_response(assistant)
 
@@ -62,6 +76,19 @@ async def delete_assistant(request: web.Request) -> web.Response:
     await request.app[STORAGE].delete_assistant(assistant_id, read_if_match(request))
     deleted = {"id": assistant_id, "object": "assistant.deleted", "deleted": True, "state": "to_download"}
     return json_response(deleted)
+
+
+async def _check_schemas(request: web.Request, assistant: assistants_pb2.Assistant) -> None:
+    """Raises InvalidArgumentError: an answer of its model could not be bound to its schemas; one not here may know."""
+    try:
+        model = await find_model_or_any(request.app[STORAGE], assistant.model)
+    except NotFoundError:
+        return
+    tools = from_text(assistant.tools_json, [])
+    places = functions_of(tools)
+    shape = from_text(assistant.response_format_json)
+    asked = {"tools": [tools[place] for place in places], "response_format": shape}
+    await check_schemas(request.app[INFERENCE], model.engine, asked, places)
 
 
 def _assistant_id_of(request: web.Request) -> AssistantId:

@@ -16,6 +16,7 @@ from gateway.idempotency.key import new_ids
 from gateway.idempotency.new_ids import NewIds
 from gateway.keys import FOLLOWER, INFERENCE, JOBS, RUNS, STORAGE
 from gateway.models.coming import find_usable
+from gateway.models.schemas import check_schemas
 from gateway.queueing.priority import priority_of
 from gateway.queueing.resumption import wants_stream
 from gateway.queueing.tenant import tenant_of
@@ -30,6 +31,7 @@ from gateway.responses.waiting import until_over
 from gateway.routes.answers import whole_answer
 from gateway.runs import states
 from gateway.runs.cancelling import cancel_run
+from gateway.runs.request import effective_parameters
 from gateway.schemas.response_items import check_eyes, image_names
 from gateway.schemas.responses import CompactResponse, CountInputTokens, CreateResponse, check_include_of
 from jan.errors import DeadlineExceededError, FailedPreconditionError, NotFoundError, UnavailableError
@@ -68,6 +70,8 @@ async def create_response(request: web.Request) -> web.StreamResponse:
             return await answer_unstored(
                 request, run, model, said, image_names=names, stream=bool(body.stream), priority=priority
             )
+    with input_named():
+        await check_schemas(request.app[INFERENCE], model.engine, effective_parameters(run, []), body.callable_places)
     headers = rate_limit_headers(await request.app[JOBS].check_room(run.tenant, run.model))
     return await _answer(request, await begin(storage, place, run, inputs), body, headers)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.convert.json_fields import to_text
+from gateway.convert.json_fields import from_text, to_text
 from gateway.convert.messages import files_named_as_sent, new_message
 from gateway.convert.runs import run_from_proto, step_from_proto
 from gateway.convert.threads import new_thread, thread_from_proto
@@ -13,8 +13,9 @@ from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.http.rate_limits import rate_limit_headers
 from gateway.idempotency.key import new_ids
-from gateway.keys import JOBS, RUNS, STORAGE
+from gateway.keys import INFERENCE, JOBS, RUNS, STORAGE
 from gateway.models.coming import find_usable_or_any
+from gateway.models.schemas import check_schemas, functions_of
 from gateway.queueing.priority import Priority, priority_of
 from gateway.queueing.resumption import Place, place_after, wants_stream
 from gateway.queueing.tenant import tenant_of
@@ -24,6 +25,7 @@ from gateway.runs.cancelling import cancel_run as cancel
 from gateway.runs.creation import find_assistant, model_named, new_run
 from gateway.runs.including import wants_content
 from gateway.runs.log import event_frame
+from gateway.runs.request import effective_parameters
 from gateway.runs.stream import resume_run, stream_run
 from gateway.runs.waiting import take_outputs
 from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun, RunRequest, SubmitToolOutputs
@@ -196,7 +198,10 @@ async def _new_run(
     """A run that is checked whole, of a model that is here."""
     model = await find_usable_or_any(request, model_named(thread, assistant, body))
     tenant, priority = tenant_of(request), _class_of(request, body)
-    return new_run(model, thread, assistant, body, run_id=run_id, tenant=tenant, priority=priority)
+    run = new_run(model, thread, assistant, body, run_id=run_id, tenant=tenant, priority=priority)
+    places = functions_of(from_text(run.tools_json, []))
+    await check_schemas(request.app[INFERENCE], model.engine, effective_parameters(run, []), places)
+    return run
 
 
 async def _answer(

@@ -15,6 +15,7 @@ import orjson
 from gateway.convert.json_fields import from_text, to_text
 from gateway.convert.runs import run_from_proto, status_name
 from gateway.images.shown import Images
+from gateway.models.schemas import as_sent, functions_of
 from gateway.queueing.failures import used_of
 from gateway.queueing.jobs import JobClient
 from gateway.runs import derived_ids, states
@@ -217,7 +218,7 @@ class RunExecution:
         await self._log.emit(self._frame("in_progress"))
 
     async def _fail(self, error: JanError, usage: Usage | None = None) -> None:
-        last_error = _run_error(error)
+        last_error = _run_error(error, functions_of(from_text(self._run.tools_json, [])))
         if self._turn is not None:
             self._turn.fail(last_error, usage)
         await self._end(states.FAILED, usage, last_error=last_error)
@@ -320,8 +321,8 @@ def _add(sum_: Usage, usage: Usage) -> None:
     sum_.cached_tokens += usage.cached_tokens
 
 
-def _run_error(error: JanError) -> runs_pb2.RunError:
-    """The error in the words that OpenAI has for runs, and one more."""
+def _run_error(error: JanError, places: Sequence[int]) -> runs_pb2.RunError:
+    """The error in the words that OpenAI has for runs, and one more. places: see `as_sent`."""
     match error:
         case InvalidArgumentError(code=refusal) if refusal in states.REFUSALS:  # told as `invalid_prompt`
             code = refusal
@@ -331,4 +332,4 @@ def _run_error(error: JanError) -> runs_pb2.RunError:
             code = "invalid_prompt"
         case _:
             code = "server_error"
-    return runs_pb2.RunError(code=code, message=error.message)
+    return runs_pb2.RunError(code=code, message=error.message, param=as_sent(error.param, places))

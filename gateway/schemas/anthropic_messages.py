@@ -5,9 +5,9 @@ Every documented parameter is honoured or refused by name, and one that nobody k
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, StringConstraints, Tag
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
 from gateway.schemas.anthropic_blocks import (
     CacheControl,
@@ -21,7 +21,7 @@ from gateway.schemas.anthropic_blocks import (
 from gateway.schemas.anthropic_tools import NamedChoice, ToolChoice, Tools
 from gateway.schemas.chat import unsupported
 from gateway.schemas.common import NO_NUL, JsonObject, TopP
-from gateway.schemas.response_format import JsonSchemaFormat
+from gateway.schemas.response_format import check_answer
 from gateway.schemas.sampling import TokenLimit
 from jan.errors import InvalidArgumentError
 
@@ -88,6 +88,11 @@ class OutputFormat(Sent):
     type: Literal["json_schema"]
     output_schema: JsonObject = Field(alias="schema")
 
+    @model_validator(mode="after")
+    def _is_bindable(self) -> Self:
+        check_answer("the output", self.output_schema, field="schema")
+        return self
+
 
 class OutputConfig(Sent):
     """How the answer shall be shaped."""
@@ -125,10 +130,6 @@ class Prompt(Sent):
         if self.output_format is not None and self._format_of_config is not None:
             message = "'output_format' is the older name of 'output_config.format'; send one of them."
             raise InvalidArgumentError(message, param="output_format")
-        if self.output_format is not None:
-            _check_format(self.output_format, "output_format")
-        if self._format_of_config is not None:
-            _check_format(self._format_of_config, "output_config.format")
 
     def _check_prefill(self) -> None:
         """The client has written the beginning of the answer (prefill), which is text that goes on as text."""
@@ -209,11 +210,3 @@ class MessagesRequest(Prompt):
     def person(self) -> str | None:
         """What tells the person behind the request from others."""
         return None if self.metadata is None else self.metadata.user_id
-
-
-def _check_format(format_: OutputFormat, name: str) -> None:
-    try:
-        JsonSchemaFormat.model_validate({"name": "answer", "schema": format_.output_schema})
-    except ValueError:
-        message = f"Invalid '{name}.schema': it is too large, too deep, or refers to itself."
-        raise InvalidArgumentError(message, param=f"{name}.schema", code="invalid_schema") from None

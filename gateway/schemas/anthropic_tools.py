@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from gateway.schemas.anthropic_blocks import Block, Sent, ToolName, only, tag_of
 from gateway.schemas.chat_tools import ONE_OF_A_NAME, ChatFunction, ChatTool, NamedFunction, NamedTool
 from gateway.schemas.common import JsonObject, Text
-from gateway.schemas.response_format import check_schema
+from gateway.schemas.response_format import check_parameters
 
 
 def _only_custom(tool: Any) -> Any:
@@ -36,8 +36,8 @@ class ClientTool(Block):
     defer_loading: Literal[False] | None = None
 
     @model_validator(mode="after")
-    def _is_bounded(self) -> Self:
-        check_schema(self.input_schema)
+    def _is_bindable(self) -> Self:
+        check_parameters(self.name, self.input_schema, strict=False, field="input_schema")
         return self
 
     def for_chat(self) -> ChatTool:

@@ -14,8 +14,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.schemas.common import JsonObject, RequestModel, Text, once
-from gateway.schemas.response_format import check_schema
-from gateway.schemas.strict_schema import check_strict
+from gateway.schemas.response_format import check_parameters
 from jan.errors import InvalidArgumentError
 
 FunctionName = Annotated[str, StringConstraints(pattern="^[a-zA-Z0-9_-]{1,64}$")]
@@ -30,20 +29,9 @@ class ChatFunction(RequestModel):
     strict: bool | None = None
 
     @model_validator(mode="after")
-    def _is_bounded(self) -> Self:
-        if self.parameters is not None:
-            check_schema(self.parameters)
-            self._check_strict(self.parameters)
+    def _is_bindable(self) -> Self:
+        check_parameters(self.name, self.parameters, strict=self.strict, field="parameters")
         return self
-
-    def _check_strict(self, parameters: JsonObject) -> None:
-        try:
-            if self.strict:
-                check_strict(parameters)
-        except ValueError as broken:
-            message = "Invalid schema for function '{name}': {why}"
-            context = {"name": self.name, "why": str(broken)}
-            raise PydanticCustomError("invalid_function_parameters", message, context) from None
 
 
 class ChatTool(RequestModel):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal, Self
 
 import orjson
 from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from gateway.http.refusals import FIELD
 from gateway.schemas.common import JsonObject, RequestModel, missing
+from gateway.schemas.schema_form import check_form, check_of_objects
 from gateway.schemas.strict_schema import check_strict
 from jan.json_schema import referred_to
 
@@ -20,27 +23,17 @@ MAX_REFERENCE_CHAIN = 256
 
 
 class JsonSchemaFormat(RequestModel):
-    """A named JSON schema that the answer must satisfy."""
+    """A named JSON schema that the answer must satisfy; whoever holds one checks it, and says where it stands."""
 
     name: Annotated[str, StringConstraints(pattern="^[a-zA-Z0-9_-]{1,64}$")]
     description: str | None = None
     json_schema: JsonObject | None = Field(default=None, alias="schema")
     strict: bool | None = None
 
-    @model_validator(mode="after")
-    def _is_bounded(self) -> Self:
+    def check(self, field: str = "") -> None:
+        """See `check_answer`. field: what of its holder is told to be at fault."""
         if self.json_schema is not None:
-            check_schema(self.json_schema)
-            self._check_strict(self.json_schema)
-        return self
-
-    def _check_strict(self, schema: JsonObject) -> None:
-        try:
-            if self.strict:
-                check_strict(schema)
-        except ValueError as broken:
-            message = "Invalid schema for response_format '{name}': {why}"
-            raise PydanticCustomError("invalid_schema", message, {"name": self.name, "why": str(broken)}) from None
+            check_answer(f"response_format '{self.name}'", self.json_schema, strict=self.strict, field=field)
 
 
 class ResponseFormat(RequestModel):
@@ -53,7 +46,45 @@ class ResponseFormat(RequestModel):
     def _has_its_schema(self) -> Self:
         if self.type == "json_schema" and self.json_schema is None:
             raise missing("json_schema")
+        if self.json_schema is not None:
+            self.json_schema.check()
         return self
+
+
+def check_answer(what: str, schema: JsonObject, *, strict: bool | None = None, field: str) -> None:
+    """Look at the schema of an answer. what, field: see `as_invalid_schema`. Raises PydanticCustomError."""
+    with as_invalid_schema("invalid_json_schema", what, field):
+        check_schema(schema)
+        check_form(schema)
+        if strict:
+            check_strict(schema)
+
+
+def check_parameters(name: str, parameters: JsonObject | None, *, strict: bool | None, field: str) -> None:
+    """Look at the schema of a function's arguments, which may be missing. field: what the function calls it.
+
+    Raises PydanticCustomError: no call can be bound to it.
+    """
+    if parameters is None:
+        return
+    with as_invalid_schema("invalid_function_parameters", f"function '{name}'", field):
+        check_schema(parameters)
+        check_of_objects(parameters)
+        if strict:
+            check_strict(parameters)
+
+
+@contextmanager
+def as_invalid_schema(code: str, what: str, field: str) -> Iterator[None]:
+    """Say of a schema what OpenAI says. what: whose it is. field: what of that which is checked is told to be at fault.
+
+    Raises PydanticCustomError.
+    """
+    try:
+        yield
+    except ValueError as broken:
+        context = {"what": what, "why": str(broken), **({FIELD: field} if field else {})}
+        raise PydanticCustomError(code, "Invalid schema for {what}: {why}", context) from None
 
 
 def check_schema(schema: JsonObject) -> None:

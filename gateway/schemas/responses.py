@@ -6,10 +6,10 @@ Every documented parameter is honoured or refused by name, and one that nobody k
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from multidict import MultiMapping
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.schemas.chat import StreamOptions, unsupported
@@ -22,7 +22,7 @@ from gateway.schemas.chat_tools import (
     NamedTool,
     Tools,
 )
-from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Temperature, TopP
+from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Temperature, TopP, one_of
 from gateway.schemas.response_format import JsonSchemaFormat
 from gateway.schemas.response_items import Items
 from gateway.schemas.sampling import TokenLimit
@@ -54,7 +54,7 @@ _PARTLY: Final = {
 class PlainFormat(RequestModel):
     """Free text, or any JSON object."""
 
-    type: Literal["text", "json_object"]
+    type: Annotated[Literal["text", "json_object"], one_of("text", "json_object", "json_schema")]
 
 
 class SchemaFormat(JsonSchemaFormat):
@@ -62,11 +62,27 @@ class SchemaFormat(JsonSchemaFormat):
 
     type: Literal["json_schema"]
 
+    @model_validator(mode="after")
+    def _is_bindable(self) -> Self:
+        self.check("schema")
+        return self
+
+
+def _tag_of(format_: Any) -> str:
+    kind = format_.get("type") if isinstance(format_, dict) else getattr(format_, "type", None)
+    return "SCHEMA" if kind == "json_schema" else "PLAIN"  # in capitals, so that errors leave it out
+
 
 class TextOptions(RequestModel):
     """How the text shall be shaped."""
 
-    format: Annotated[PlainFormat | SchemaFormat, Field(discriminator="type")] | None = None
+    format: (
+        Annotated[
+            Annotated[PlainFormat, Tag("PLAIN")] | Annotated[SchemaFormat, Tag("SCHEMA")],
+            Discriminator(_tag_of),
+        ]
+        | None
+    ) = None
     verbosity: Literal["low", "medium", "high"] | None = None
 
     def for_engine(self) -> JsonObject | None:
@@ -251,6 +267,12 @@ class CreateResponse(RequestModel):
         choice = self.tool_choice
         spelled = choice if choice is None or isinstance(choice, str) else choice.for_chat()
         return Tools.of([tool.for_chat() for tool in self.tools or ()], spelled, self.parallel_tool_calls)
+
+    @property
+    def callable_places(self) -> list[int]:
+        """Where those of the tools stand that may be called."""
+        names = {tool.function.name for tool in self.called().tools}
+        return [place for place, tool in enumerate(self.tools or ()) if tool.name in names]
 
     @property
     def person(self) -> str | None:

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, StringConstraints, field_validator, mode
 from pydantic_core import PydanticCustomError
 
 from gateway.schemas.common import NO_NUL, JsonObject, SentObject, Text, missing, once
+from gateway.schemas.response_format import check_parameters
 
 FileReference = Annotated[str, StringConstraints(min_length=1, max_length=256), NO_NUL]
 """The id of an uploaded file or a vector store, as other objects mention it."""
@@ -20,6 +21,11 @@ class FunctionDefinition(SentObject):
     description: Text | None = None
     parameters: JsonObject | None = None
     strict: bool | None = None
+
+    @model_validator(mode="after")
+    def _is_bindable(self) -> Self:
+        check_parameters(self.name, self.parameters, strict=self.strict, field="parameters")
+        return self
 
 
 class RankingOptions(SentObject):

@@ -10,7 +10,7 @@ from typing import TypeVar
 from grpc import aio
 
 from jan.backoff import Backoff
-from jan.errors import JanError, UnavailableError
+from jan.errors import InvalidArgumentError, JanError, UnavailableError
 from jan.inference.v1 import control_pb2, control_pb2_grpc
 from jan.inference.v1.jobs_pb2 import ModelSpec
 from jan.rpc import call, download, is_serving
@@ -23,6 +23,8 @@ _PREVIEW_SECONDS = 1.0
 _MOST_PREVIEWED = 32
 # Reading the headers of a model in many parts from a slow disk.
 _FIT_SECONDS = 20.0
+# A schema is compiled in a hundredth of a second, but in a new process the first time, and one after the other.
+_CHECK_SECONDS = 5.0
 # A model may wait for others to leave, and then be loaded; answers being written may be long.
 _START_SECONDS = 1_800.0
 _STOP_SECONDS = 600.0
@@ -110,6 +112,21 @@ class InferenceClient:
         """The text of tokens; as `tokenize`."""
         stub = await self._best_host(request.model)
         return (await call(stub.Detokenize, request, deadline_seconds=_START_SECONDS)).text
+
+    async def check_schemas(self, engine: str, chat_json: str) -> None:
+        """Have a host try whether an engine of that kind can be bound to a chat's schemas.
+
+        Return too when no host can tell in time: its job will. Raises InvalidArgumentError: why they cannot.
+        """
+        request = control_pb2.CheckSchemasRequest(engine=engine, chat_json=chat_json)
+        for stub in self._stubs:
+            try:
+                await call(stub.CheckSchemas, request, deadline_seconds=_CHECK_SECONDS, repeatable=False)
+                return
+            except InvalidArgumentError:
+                raise
+            except JanError:
+                continue
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[Changes]:

@@ -26,8 +26,10 @@ _REPEATS: Final = re.compile(r"[*+?{]")
 
 def check_tools(request: Mapping[str, Any]) -> None:
     """Look at the schema of each tool of a chat. Raises InvalidArgumentError: one costs too much."""
-    for tool in request.get("tools") or ():
-        _check(tool["function"].get("parameters"))
+    is_old = bool(request.get("answers_functions"))
+    for place, tool in enumerate(request.get("tools") or ()):
+        path = f"functions[{place}]" if is_old else f"tools[{place}].function"
+        _check(tool["function"].get("parameters"), f"{path}.parameters")
 
 
 def choices(schema: Any) -> int:
@@ -72,14 +74,14 @@ def _length(value: object) -> int:
     return len(value) if isinstance(value, Sequence) and not isinstance(value, str) else 0
 
 
-def _check(schema: Any) -> None:
+def _check(schema: Any, param: str) -> None:
     count = choices(schema)
     if count > MAX_CHOICES:
         message = (
             f"This schema offers {_told(count)} choices (values of enums, branches, optional properties, repetitions "
             f"in patterns); this model's engine takes at most {MAX_CHOICES}."
         )
-        raise InvalidArgumentError(message, param="tools", code="schema_too_complex")
+        raise InvalidArgumentError(message, param=param, code="schema_too_complex")
 
 
 def _told(count: int) -> str:

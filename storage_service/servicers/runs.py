@@ -138,7 +138,7 @@ def from_proto(run: pb.Run) -> Run:
         cancelled_ms=values.milliseconds(run.cancelled_at),
         failed_ms=values.milliseconds(run.failed_at),
         completed_ms=values.milliseconds(run.completed_at),
-        last_error=Failure(run.last_error.code, run.last_error.message) if run.HasField("last_error") else None,
+        last_error=_failure_from_proto(run.last_error) if run.HasField("last_error") else None,
         incomplete_reason=run.incomplete_reason,
         model=run.model,
         instructions=run.instructions,
@@ -201,7 +201,7 @@ def step_from_proto(step: pb.RunStep) -> RunStep:
         failed_ms=values.milliseconds(step.failed_at),
         cancelled_ms=values.milliseconds(step.cancelled_at),
         expired_ms=values.milliseconds(step.expired_at),
-        last_error=Failure(step.last_error.code, step.last_error.message) if step.HasField("last_error") else None,
+        last_error=_failure_from_proto(step.last_error) if step.HasField("last_error") else None,
         step_details=values.load_object(step.step_details_json, "step_details"),
         usage=_usage_from_proto(step.usage) if step.HasField("usage") else None,
         metadata=values.load_object(step.metadata_json, "metadata"),
@@ -209,7 +209,11 @@ def step_from_proto(step: pb.RunStep) -> RunStep:
 
 
 def _failure_to_proto(failure: Failure | None) -> pb.RunError | None:
-    return None if failure is None else pb.RunError(code=failure.code, message=failure.message)
+    return None if failure is None else pb.RunError(code=failure.code, message=failure.message, param=failure.param)
+
+
+def _failure_from_proto(error: pb.RunError) -> Failure:
+    return Failure(error.code, error.message, error.param)
 
 
 def _usage_to_proto(usage: Usage | None) -> usage_pb2.Usage | None:

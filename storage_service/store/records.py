@@ -314,10 +314,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run or a step failed, in OpenAI's terms."""
+    """Why a run or a step failed, in OpenAI's terms. param: the field at fault, as chats call it; "" for none."""
 
     code: str
     message: str
+    param: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,7 +205,7 @@ async def test_a_run_lives_and_ends(storage_server: StorageServer) -> None:
         queued,
         status=runs_pb2.RUN_STATUS_FAILED,
         failed_at=Timestamp(seconds=1704504643),
-        last_error=runs_pb2.RunError(code="server_error", message="It broke."),
+        last_error=runs_pb2.RunError(code="server_error", message="It broke.", param="response_format"),
         usage=Usage(prompt_tokens=3, completion_tokens=4, cached_tokens=1),
     )
     ended = (await rpc.call(storage_server.runs.UpdateRun, runs_pb2.UpdateRunRequest(run=done))).run

@@ -116,7 +116,7 @@ def _step(thread_id: ThreadId, raw: JsonObject) -> RunStep:
 
 def _failure(raw: JsonObject) -> Failure | None:
     error = fields.optional_obj(raw, "last_error")
-    return None if error is None else Failure(fields.text(error, "code"), fields.text(error, "message"))
+    return None if error is None else Failure(*(fields.text(error, key) for key in ("code", "message", "param")))
 
 
 def _usage(raw: JsonObject) -> Usage | None:

@@ -90,13 +90,13 @@ async def test_search_results_are_shown(worker: ScriptedWorker, anthropic_client
 @pytest.mark.parametrize(
     ("block", "named"),
     [
-        ({"type": "document", "source": encoded(b"%PDF-1.4 nonsense")}, "messages[2].content[0].content[1].source: "),
-        ({"type": "document", "source": {"type": "url", "url": "https://a.org"}}, "content[0].content[1].source"),
-        ({"type": "search_result", "source": "a", "title": "b", "content": []}, "content[0].content[1].content"),
-        (FOUND | {"citations": {"enabled": True}}, "messages[2].content[0].content[1].citations"),
-        (FOUND | {"content": [{"type": "image"}]}, "messages[2].content[0].content[1].content[0]"),
-        ({"type": "tool_reference", "tool_name": "a"}, "messages[2].content[0].content[1]"),
-        ({"type": "image", "source": {"type": "file", "file_id": "a"}}, "messages[2].content[0].content[1].source"),
+        ({"type": "document", "source": encoded(b"%PDF-1.4 nonsense")}, "messages.2.content.0.content.1.source: "),
+        ({"type": "document", "source": {"type": "url", "url": "https://a.org"}}, "content.0.content.1.source"),
+        ({"type": "search_result", "source": "a", "title": "b", "content": []}, "content.0.content.1.content"),
+        (FOUND | {"citations": {"enabled": True}}, "messages.2.content.0.content.1.citations"),
+        (FOUND | {"content": [{"type": "image"}]}, "messages.2.content.0.content.1.content.0"),
+        ({"type": "tool_reference", "tool_name": "a"}, "messages.2.content.0.content.1"),
+        ({"type": "image", "source": {"type": "file", "file_id": "a"}}, "messages.2.content.0.content.1.source"),
     ],
 )
 async def test_what_a_tool_gave_back_is_refused_by_name(gateway: Gateway, block: Any, named: str) -> None:
@@ -114,18 +114,18 @@ async def test_an_image_that_a_tool_gave_back_is_for_models_that_see(
     if path != MESSAGES:
         del body["max_tokens"]
     answer = await gateway.json("POST", path, body, status=400)
-    assert answer["error"]["message"].startswith("messages[2].content[0].content[1].source: Model 'blind' cannot see")
+    assert answer["error"]["message"].startswith("messages.2.content.0.content.1.source: Model 'blind' cannot see")
 
 
 @pytest.mark.parametrize(
     ("source", "fields", "named"),
     [
-        ({"type": "url", "url": "https://example.org/a.pdf"}, {}, "messages[0].content[1].source"),
-        ({"type": "file", "file_id": "file_1"}, {}, "messages[0].content[1].source"),
-        (encoded(b"%PDF-1.4 nonsense"), {}, "messages[0].content[1].source"),
-        (encoded(b"x") | {"data": "AAAAA"}, {}, "messages[0].content[1].source"),
-        (encoded(b"x") | {"media_type": "image/png"}, {}, "messages[0].content[1].source.media_type"),
-        (encoded(pdf("Plums")), {"citations": {"enabled": True}}, "messages[0].content[1].citations"),
+        ({"type": "url", "url": "https://example.org/a.pdf"}, {}, "messages.0.content.1.source"),
+        ({"type": "file", "file_id": "file_1"}, {}, "messages.0.content.1.source"),
+        (encoded(b"%PDF-1.4 nonsense"), {}, "messages.0.content.1.source"),
+        (encoded(b"x") | {"data": "AAAAA"}, {}, "messages.0.content.1.source"),
+        (encoded(b"x") | {"media_type": "image/png"}, {}, "messages.0.content.1.source.media_type"),
+        (encoded(pdf("Plums")), {"citations": {"enabled": True}}, "messages.0.content.1.citations"),
     ],
 )
 @pytest.mark.parametrize("path", [MESSAGES, f"{MESSAGES}/count_tokens"])

@@ -299,7 +299,7 @@ async def test_a_model_with_eyes_is_shown_an_image(
     answer = await gateway.json(
         "POST", MESSAGES, body | {"messages": [{"role": "user", "content": [broken]}]}, status=400
     )
-    assert answer["error"]["message"].startswith("messages[0].content[0].source: ")
+    assert answer["error"]["message"].startswith("messages.0.content.0.source: ")
 
 
 async def test_a_request_that_is_repeated_is_answered_once(gateway: Gateway, worker: ScriptedWorker) -> None:

@@ -163,7 +163,7 @@ async def test_a_person_is_told_by_either_name(gateway: Gateway, worker: Scripte
         ({"functions": [FUNCTION], "function_call": {"name": "time"}}, "function_call", None),
         (
             {"tools": [tool({**FUNCTION, "strict": True})]},
-            "tools[0].function",
+            "tools[0].function.parameters",
             "invalid_function_parameters",
         ),
         (
@@ -173,8 +173,8 @@ async def test_a_person_is_told_by_either_name(gateway: Gateway, worker: Scripte
                     "json_schema": {"name": "s", "strict": True, "schema": {"type": "object"}},
                 }
             },
-            "response_format.json_schema",
-            "invalid_value",
+            "response_format",
+            "invalid_json_schema",
         ),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "no spaces", "schema": {}}}},

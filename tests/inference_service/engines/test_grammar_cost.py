@@ -64,7 +64,7 @@ def test_what_people_ask_for_passes(schema: dict[str, Any]) -> None:
 def test_what_holds_up_everybody_is_refused(schema: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError, match=f"takes at most {MAX_CHOICES}") as caught:
         check_tools(told(schema))
-    assert (caught.value.param, caught.value.code) == ("tools", "schema_too_complex")
+    assert (caught.value.param, caught.value.code) == ("tools[0].function.parameters", "schema_too_complex")
 
 
 @pytest.mark.parametrize(

@@ -735,6 +735,49 @@ class StopModelResponse(_message.Message):
 Global___StopModelResponse: _TypeAlias = StopModelResponse  # noqa: Y015
 
 @_typing.final
+class CheckSchemasRequest(_message.Message):
+    """Asks whether answers can be bound to the schemas of a chat."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENGINE_FIELD_NUMBER: _builtins.int
+    CHAT_JSON_FIELD_NUMBER: _builtins.int
+    engine: _builtins.str
+    """The engine of the model that is to answer, as in ModelSpec."""
+    chat_json: _builtins.str
+    """A JSON object with OpenAI's `tools`, `tool_choice` and `response_format`, each checked by itself already."""
+    def __init__(
+        self,
+        *,
+        engine: _builtins.str = ...,
+        chat_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat_json", b"chat_json", "engine", b"engine"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckSchemasRequest: _TypeAlias = CheckSchemasRequest  # noqa: Y015
+
+@_typing.final
+class CheckSchemasResponse(_message.Message):
+    """Answers CheckSchemas: they can."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckSchemasResponse: _TypeAlias = CheckSchemasResponse  # noqa: Y015
+
+@_typing.final
 class TokenizeRequest(_message.Message):
     """Asks for the tokens of a text or a chat."""
 

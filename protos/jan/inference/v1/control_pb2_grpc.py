@@ -75,6 +75,11 @@ class ControlServiceStub:
                 request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.DetokenizeRequest.SerializeToString,
                 response_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.DetokenizeResponse.FromString,
                 _registered_method=True)
+        self.CheckSchemas = channel.unary_unary(
+                '/jan.inference.v1.ControlService/CheckSchemas',
+                request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.CheckSchemasRequest.SerializeToString,
+                response_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.CheckSchemasResponse.FromString,
+                _registered_method=True)
         self.WatchModels = channel.unary_stream(
                 '/jan.inference.v1.ControlService/WatchModels',
                 request_serializer=jan_dot_inference_dot_v1_dot_control__pb2.WatchModelsRequest.SerializeToString,
@@ -144,6 +149,14 @@ class ControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckSchemas(self, request, context):
+        """Tries whether answers can be bound to what a chat asks for, with no model loaded. INVALID_ARGUMENT: what cannot, and
+        where it stands in the chat. UNAVAILABLE: it could not be tried now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchModels(self, request, context):
         """Tells the states of all models, then each change as it happens. Ends when the reader lags far behind.
         """
@@ -193,6 +206,11 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.Detokenize,
                     request_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.DetokenizeRequest.FromString,
                     response_serializer=jan_dot_inference_dot_v1_dot_control__pb2.DetokenizeResponse.SerializeToString,
+            ),
+            'CheckSchemas': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckSchemas,
+                    request_deserializer=jan_dot_inference_dot_v1_dot_control__pb2.CheckSchemasRequest.FromString,
+                    response_serializer=jan_dot_inference_dot_v1_dot_control__pb2.CheckSchemasResponse.SerializeToString,
             ),
             'WatchModels': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchModels,
@@ -417,6 +435,33 @@ class ControlService:
             '/jan.inference.v1.ControlService/Detokenize',
             jan_dot_inference_dot_v1_dot_control__pb2.DetokenizeRequest.SerializeToString,
             jan_dot_inference_dot_v1_dot_control__pb2.DetokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckSchemas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jan.inference.v1.ControlService/CheckSchemas',
+            jan_dot_inference_dot_v1_dot_control__pb2.CheckSchemasRequest.SerializeToString,
+            jan_dot_inference_dot_v1_dot_control__pb2.CheckSchemasResponse.FromString,
             options,
             channel_credentials,
             insecure,

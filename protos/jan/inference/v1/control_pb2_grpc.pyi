@@ -36,6 +36,10 @@ class ControlServiceStub:
     """
     Detokenize: _aio.UnaryUnaryMultiCallable[_control_pb2.DetokenizeRequest, _control_pb2.DetokenizeResponse]
     """Tells the text of tokens, loading the model as a job would. INVALID_ARGUMENT: it has no such token."""
+    CheckSchemas: _aio.UnaryUnaryMultiCallable[_control_pb2.CheckSchemasRequest, _control_pb2.CheckSchemasResponse]
+    """Tries whether answers can be bound to what a chat asks for, with no model loaded. INVALID_ARGUMENT: what cannot, and
+    where it stands in the chat. UNAVAILABLE: it could not be tried now.
+    """
     WatchModels: _aio.UnaryStreamMultiCallable[_control_pb2.WatchModelsRequest, _control_pb2.WatchModelsResponse]
     """Tells the states of all models, then each change as it happens. Ends when the reader lags far behind."""
 
@@ -109,6 +113,16 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_control_pb2.DetokenizeRequest, _abc.Awaitable[_control_pb2.DetokenizeResponse]],
     ) -> _abc.Awaitable[_control_pb2.DetokenizeResponse]:
         """Tells the text of tokens, loading the model as a job would. INVALID_ARGUMENT: it has no such token."""
+
+    @_abc_1.abstractmethod
+    def CheckSchemas(
+        self,
+        request: _control_pb2.CheckSchemasRequest,
+        context: _aio.ServicerContext[_control_pb2.CheckSchemasRequest, _abc.Awaitable[_control_pb2.CheckSchemasResponse]],
+    ) -> _abc.Awaitable[_control_pb2.CheckSchemasResponse]:
+        """Tries whether answers can be bound to what a chat asks for, with no model loaded. INVALID_ARGUMENT: what cannot, and
+        where it stands in the chat. UNAVAILABLE: it could not be tried now.
+        """
 
     @_abc_1.abstractmethod
     def WatchModels(

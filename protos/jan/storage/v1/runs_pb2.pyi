@@ -143,19 +143,23 @@ class RunError(_message.Message):
 
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    PARAM_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """"server_error", "rate_limit_exceeded" or "invalid_prompt"."""
+    """"server_error", "rate_limit_exceeded", "invalid_prompt", or what an engine calls its refusal."""
     message: _builtins.str
     """What happened, in words meant for the caller."""
+    param: _builtins.str
+    """The field at fault, as chats call it, for example "tools[1].function.parameters"; empty when none is."""
     def __init__(
         self,
         *,
         code: _builtins.str = ...,
         message: _builtins.str = ...,
+        param: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "param", b"param"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
