@@ -15,8 +15,13 @@ EXPIRED = batches_pb2.BATCH_STATUS_EXPIRED
 ENDED = frozenset({CANCELLED, EXPIRED, batches_pb2.BATCH_STATUS_COMPLETED, batches_pb2.BATCH_STATUS_FAILED})
 
 
-def message_batch_from_proto(batch: batches_pb2.Batch) -> dict[str, Any]:
-    """Anthropic's `message_batch`. The URL of its results is a path: where this server is known, its clients know."""
+def results_path(batch: batches_pb2.Batch) -> str | None:
+    """Where the results of a batch are; None while there are none."""
+    return f"/v1/messages/batches/{batch.id}/results" if batch.output_file_id else None
+
+
+def message_batch_from_proto(batch: batches_pb2.Batch, results_url: str | None) -> dict[str, Any]:
+    """Anthropic's `message_batch`. results_url: where its results are, for who asks."""
     has_ended = batch.status in ENDED
     came = {step.status: step.at for step in batch.steps}
     return {
@@ -29,7 +34,7 @@ def message_batch_from_proto(batch: batches_pb2.Batch) -> dict[str, Any]:
         "cancel_initiated_at": _told(came[CANCELLING]) if CANCELLING in came else None,
         "ended_at": _told(came[batch.status]) if has_ended and batch.status in came else None,
         "archived_at": None,
-        "results_url": f"/v1/messages/batches/{batch.id}/results" if batch.output_file_id else None,
+        "results_url": results_url,
     }
 
 

@@ -41,6 +41,11 @@ def check(settings: GatewaySettings, request: web.Request) -> None:
         _check_key(settings, request)
 
 
+def is_host(text: str) -> bool:
+    """Whether a text is a host as `Host` may name it: a name or an address, with or without a port."""
+    return _HOST.fullmatch(text) is not None
+
+
 def _host_name(request: web.Request) -> str:
     hosts = request.headers.getall("Host", [])
     match = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None

@@ -85,7 +85,7 @@ class AnthropicCounts(TypedDict):
 
 
 class AnthropicBatch(TypedDict):
-    """A batch of messages. `results_url` is a path on this server."""
+    """A batch of messages. `results_url` is a path on this server where a proxy does not tell how it is reached."""
 
     id: str
     type: Literal["message_batch"]

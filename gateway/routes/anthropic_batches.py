@@ -14,15 +14,17 @@ from gateway.anthropic.routes import check_headers
 from gateway.batches.client import check_kind
 from gateway.batches.lines import MAX_LINE_BYTES
 from gateway.batches.requests import MESSAGES
-from gateway.convert.message_batches import ENDED, message_batch_from_proto
+from gateway.convert.message_batches import ENDED, message_batch_from_proto, results_path
 from gateway.http.attachments import send_file
 from gateway.http.body import json_response, read_body
+from gateway.http.origin import own_url
 from gateway.http.paging import DEFAULT_LIMIT, list_envelope, read_limit
 from gateway.http.path_ids import path_id
 from gateway.idempotency.key import new_ids
 from gateway.keys import BATCHES, STORAGE
 from gateway.queueing.tenant import tenant_of
 from gateway.schemas.anthropic_batches import BatchedMessage, CreateMessageBatch
+from gateway.schemas.common import JsonObject
 from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, StorageFullError
 from jan.ids import FileId, MessageBatchId
 from jan.storage.v1 import batches_pb2, files_pb2, paging_pb2
@@ -60,7 +62,7 @@ async def create_message_batch(request: web.Request) -> web.Response:
         await storage.delete_file(batch.input_file_id)
         raise
     await request.app[BATCHES].start(kept)
-    return json_response(message_batch_from_proto(kept))
+    return json_response(_told(request, kept))
 
 
 @routes.get("/v1/messages/batches")
@@ -77,14 +79,14 @@ async def list_message_batches(request: web.Request) -> web.Response:
         listed = await request.app[BATCHES].client.page(page, of_messages=True)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(error.message, param=_CURSORS.get(error.param, error.param)) from None
-    envelope = list_envelope([*map(message_batch_from_proto, listed.batches)], has_more=listed.has_more)
+    envelope = list_envelope([_told(request, batch) for batch in listed.batches], has_more=listed.has_more)
     return json_response({name: value for name, value in envelope.items() if name != "object"})
 
 
 @routes.get("/v1/messages/batches/{message_batch_id}")
 async def get_message_batch(request: web.Request) -> web.Response:
     """How far a batch has come; 404 when it is unknown."""
-    return json_response(message_batch_from_proto(await _batch(request)))
+    return json_response(_told(request, await _batch(request)))
 
 
 @routes.get("/v1/messages/batches/{message_batch_id}/results")
@@ -112,7 +114,7 @@ async def cancel_message_batch(request: web.Request) -> web.Response:
         batch = await _batch(request)
         if batch.status in ENDED:
             raise FailedPreconditionError(f"Message batch {batch.id} has ended and cannot be canceled.") from None
-    return json_response(message_batch_from_proto(batch))
+    return json_response(_told(request, batch))
 
 
 @routes.delete("/v1/messages/batches/{message_batch_id}")
@@ -127,6 +129,11 @@ async def _batch(request: web.Request) -> batches_pb2.Batch:
     check_headers(request)
     batch_id = path_id(request, "message_batch_id", MessageBatchId)
     return check_kind(await request.app[BATCHES].client.get(batch_id), of_messages=True)
+
+
+def _told(request: web.Request, batch: batches_pb2.Batch) -> JsonObject:
+    path = results_path(batch)
+    return message_batch_from_proto(batch, None if path is None else own_url(request, path))
 
 
 def _line(place: int, asked: BatchedMessage) -> bytes:

@@ -213,6 +213,17 @@ async def test_a_batch_that_has_ended_is_deleted_with_its_files(gateway: Gateway
             await gone(ended.id)
 
 
+async def test_its_results_are_where_it_says(gateway: Gateway, client: AsyncAnthropic) -> None:
+    ended = await until_ended(client, await client.messages.batches.create(requests=[asking("a", model="nobody")]))
+    path = f"{BATCHES}/{ended.id}/results"
+    assert ended.results_url == gateway.url + path.removeprefix("/")
+    assert [one.results_url async for one in client.messages.batches.list()] == [ended.results_url]
+    async with gateway.client.get(ended.results_url, headers={"x-api-key": "ann"}) as answer:
+        assert (answer.status, (await answer.json(content_type=None))["custom_id"]) == (200, "a")
+    secure = await client.messages.batches.retrieve(ended.id, extra_headers={"X-Forwarded-Proto": "https"})
+    assert secure.results_url == ended.results_url.replace("http:", "https:")
+
+
 async def test_a_batch_that_goes_on_is_not_deleted(worker: ScriptedWorker, client: AsyncAnthropic) -> None:
     batch = await client.messages.batches.create(requests=[asking("a")])
     with pytest.raises(anthropic.BadRequestError, match="cancel it first"):
