@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
+from gateway.anthropic.documents import Documents
 from gateway.batches.client import BatchClient
 from gateway.batches.executor import BatchExecutor
 from gateway.batches.responses import ResponseParts
@@ -28,6 +29,7 @@ from gateway.keys import (
     CHUNK_SEARCH,
     COMPLETIONS,
     DOCUMENT,
+    DOCUMENTS,
     FOLLOWER,
     IMAGES,
     INFERENCE,
@@ -178,6 +180,7 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
         inference = app[INFERENCE] = InferenceClient(hosts)
         fetcher = Fetcher(app[SETTINGS].downloads)
         images = app[IMAGES] = Images(fetcher, storage_client)
+        documents = app[DOCUMENTS] = Documents(fetcher, storage_client)
         downloads = app[ASSISTANT_DOWNLOADS] = AssistantDownloads(fetcher, storage_client)
         await stack.enter_async_context(downloads.running())
         hub = Hub(app[SETTINGS].hub_url, app[SETTINGS].hub_token)
@@ -211,7 +214,7 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
             metrics=app[METRICS],
         )
         await stack.enter_async_context(executor.running())
-        parts = ResponseParts(storage_client, inference, jobs, executor, follower, images)
+        parts = ResponseParts(storage_client, inference, jobs, executor, follower, images, documents)
         batch_executor = app[BATCHES] = BatchExecutor(redis, scripts, BatchClient(storage_channel), parts, app[QUEUE])
         await stack.enter_async_context(batch_executor.running())
         # Last, so that what is answered for clients who left has everything until its end.

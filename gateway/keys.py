@@ -6,6 +6,7 @@ import asyncio
 
 from aiohttp import web
 
+from gateway.anthropic.documents import Documents
 from gateway.batches.executor import BatchExecutor
 from gateway.completions.keeper import Keeper
 from gateway.completions.resumable import Chats
@@ -33,6 +34,7 @@ LEAVING = web.AppKey("leaving", asyncio.Event)
 SETTINGS = web.AppKey("settings", GatewaySettings)
 METRICS = web.AppKey("metrics", GatewayMetrics)
 DOCUMENT = web.AppKey("document", ServedDocument)
+DOCUMENTS = web.AppKey("documents", Documents)
 IMAGES = web.AppKey("images", Images)
 STORAGE = web.AppKey("storage", StorageClient)
 UPLOADS = web.AppKey("uploads", UploadClient)

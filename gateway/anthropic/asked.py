@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import orjson
 
 from gateway.anthropic.answer import MessageAnswer, Wishes
-from gateway.anthropic.documents import with_documents_read
+from gateway.anthropic.documents import Documents
 from gateway.anthropic.request import message_job, part_of_the_prompt, watches_stops
 from gateway.images.shown import Images
 from gateway.queueing.priority import Priority
 from gateway.schemas.anthropic_messages import MessagesRequest
 from gateway.services.inference import InferenceClient
-from gateway.services.storage import StorageClient
 from jan.errors import JanError
 from jan.inference.v1 import control_pb2, jobs_pb2
 from jan.storage.v1 import models_pb2
@@ -60,7 +59,7 @@ class AskedMessage:
     @classmethod
     async def of(
         cls,
-        storage: StorageClient,
+        documents: Documents,
         images: Images,
         inference: InferenceClient,
         request: MessagesRequest,
@@ -73,8 +72,7 @@ class AskedMessage:
 
         Raises InvalidArgumentError, PermissionDeniedError: a document or an image of it cannot be.
         """
-        read = await with_documents_read(storage, request.messages)
-        request = request.model_copy(update={"messages": read})
+        request = request.model_copy(update={"messages": await documents.read(request.messages)})
         job = await message_job(images, request, model, tenant, priority)
         wishes = Wishes(
             model=model.id,

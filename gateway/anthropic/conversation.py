@@ -11,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, groupby
+from typing import TypeVar
 
 import orjson
 
 from gateway.schemas.anthropic_blocks import (
     AssistantBlock,
+    ContentSource,
+    DocumentBlock,
     ImageBlock,
     Message,
+    ReadDocument,
     TextBlock,
     ToolResultBlock,
     ToolUseBlock,
@@ -25,6 +29,8 @@ from gateway.schemas.anthropic_blocks import (
 )
 from gateway.schemas.common import JsonObject
 from jan.errors import InvalidArgumentError
+
+BlockT = TypeVar("BlockT")
 
 _BETWEEN_TEXTS = "\n\n"
 _FAILED = "Error: "
@@ -85,20 +91,25 @@ def image_names(messages: Sequence[Message]) -> list[str]:
     """What errors call each image, in the order in which the chat shows them."""
     named: list[str] = []
     for _, turn in groupby(enumerate(messages), key=lambda placed: placed[1].role):
-        blocks = [
-            (f"messages[{place}].content[{index}]", block)
-            for place, message in turn
-            for index, block in enumerate(message.content)
-        ]
-        named += [
-            f"{name}.content[{index}].source"
-            for name, result in blocks
-            if isinstance(result, ToolResultBlock)
-            for index, block in enumerate(result.content)
-            if isinstance(block, ImageBlock)
-        ]
-        named += [f"{name}.source" for name, block in blocks if isinstance(block, ImageBlock)]
+        blocks = [named for place, message in turn for named in _named(f"messages[{place}]", message.content)]
+        for name, result in blocks:
+            if isinstance(result, ToolResultBlock):
+                named += _sources_of_images(_named(name, result.content))
+        named += _sources_of_images(blocks)
     return named
+
+
+def _named(name: str, blocks: Iterable[object]) -> list[tuple[str, object]]:
+    """Blocks with what the request calls them."""
+    return [(f"{name}.content[{index}]", block) for index, block in enumerate(blocks)]
+
+
+def _sources_of_images(blocks: Iterable[tuple[str, object]]) -> Iterator[str]:
+    for name, block in blocks:
+        if isinstance(block, ImageBlock):
+            yield f"{name}.source"
+        elif isinstance(block, DocumentBlock) and isinstance(block.source, ContentSource):
+            yield from _sources_of_images(_named(f"{name}.source", block.source.content))
 
 
 def _turns(messages: Sequence[Message]) -> list[_Turn]:
@@ -106,8 +117,17 @@ def _turns(messages: Sequence[Message]) -> list[_Turn]:
     for place, message in enumerate(messages):
         if not turns or turns[-1].role != message.role:
             turns.append(_Turn(place, message.role, []))
-        turns[-1].blocks.extend(message.content)
+        turns[-1].blocks.extend(_shown(message.content))
     return turns
+
+
+def _shown(blocks: Iterable[BlockT]) -> Iterator[BlockT | TextBlock | ImageBlock]:
+    """Blocks with what the model is shown of each document in its place."""
+    for block in blocks:
+        if isinstance(block, ReadDocument):
+            yield from block.shown
+        else:
+            yield block
 
 
 def _check_results(turns: Sequence[_Turn]) -> None:
@@ -163,14 +183,14 @@ def _user(blocks: Sequence[object]) -> list[JsonObject]:
 
 
 def _images(results: Iterable[ToolResultBlock]) -> Iterator[ImageBlock]:
-    return (block for result in results for block in result.content if isinstance(block, ImageBlock))
+    return (block for result in results for block in _shown(result.content) if isinstance(block, ImageBlock))
 
 
 def _result(result: ToolResultBlock, numbers: Iterator[int]) -> JsonObject:
     """A result; in the place of each image stands which one it is. numbers: of the images to come."""
     told = [
         _SHOWN_BELOW.format(number=next(numbers)) if isinstance(block, ImageBlock) else block.text
-        for block in result.content
+        for block in _shown(result.content)
         if isinstance(block, TextBlock | ImageBlock)
     ]
     text = _BETWEEN_TEXTS.join(told)

@@ -1,76 +1,144 @@
-"""Documents and search results in a message: their text takes their place, that of files taken out by storage."""
+"""Documents and search results in a message: what the model is shown in their place, taken out of files by storage.
+
+A file at an address is fetched as images are, within the same policy (docs/security.md S18).
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
-from gateway.responses.files import errors_about
-from gateway.runs.conversation import told_file
+from gateway.fetching.fetch import Fetcher, Limits
+from gateway.runs.conversation import around_file
 from gateway.schemas.anthropic_blocks import (
     ContentSource,
     DocumentBlock,
+    ImageBlock,
     Message,
     PdfSource,
+    ReadDocument,
     SearchResultBlock,
     TextBlock,
     ToolResultBlock,
+    UrlPdfSource,
 )
 from gateway.services.storage import StorageClient
-from jan.errors import InvalidArgumentError
+from jan.errors import InvalidArgumentError, PermissionDeniedError
 from jan.storage.v1 import texts_pb2
 
-_PDF_NAME = "document.pdf"
+MAX_FETCHED: Final = 16
+"""Documents at addresses, in one request; as many as images."""
+_PDF_NAME: Final = "document.pdf"
+# Readers look for it as far as there.
+_PDF_MARK, _PDF_MARK_WITHIN = b"%PDF-", 1024
+# Anthropic's bound for a PDF.
+_LIMITS: Final = Limits(32 * 1024 * 1024, total_seconds=30.0, piece_seconds=10.0)
+
+Shown = TextBlock | ImageBlock
 
 
-async def with_documents_read(storage: StorageClient, messages: Sequence[Message]) -> list[Message]:
-    """The messages with a text in the place of each document and search result, also of those that tools gave back.
+class Documents:
+    """Reads documents for models."""
 
-    Raises InvalidArgumentError: a document has no text, or too much.
-    """
-    return [
-        message.model_copy(update={"content": await _read(storage, message.content, f"messages[{place}]")})
-        for place, message in enumerate(messages)
-    ]
+    def __init__(self, fetcher: Fetcher, storage: StorageClient) -> None:
+        self._fetcher = fetcher
+        self._storage = storage
+
+    async def read(self, messages: Sequence[Message]) -> list[Message]:
+        """The messages with what the model is shown of each document and search result in its place.
+
+        Those that tools gave back too. Raises InvalidArgumentError, PermissionDeniedError: a document cannot be
+        fetched, has no text, or too much.
+        """
+        _check_addresses(messages)
+        return [
+            message.model_copy(update={"content": await self._read(message.content, f"messages[{place}]")})
+            for place, message in enumerate(messages)
+        ]
+
+    async def _read(self, blocks: Sequence[Any], name: str) -> list[Any]:
+        """Blocks with their documents read. name: what the request calls what holds them."""
+        return [await self._shown(block, f"{name}.content[{place}]") for place, block in enumerate(blocks)]
+
+    async def _shown(self, block: Any, name: str) -> Any:
+        if isinstance(block, ToolResultBlock):
+            return block.model_copy(update={"content": await self._read(block.content, name)})
+        if isinstance(block, SearchResultBlock):
+            return _found(block)
+        if not isinstance(block, DocumentBlock):
+            return block
+        try:
+            shown = _framed(block, await self._content(block))
+        except (InvalidArgumentError, PermissionDeniedError) as error:
+            raise type(error)(error.message, code=error.code, param=f"{name}.source") from None
+        return ReadDocument.model_construct(type="document", source=block.source, shown=shown)
+
+    async def _content(self, document: DocumentBlock) -> Sequence[Shown]:
+        match document.source:
+            case PdfSource(data=data):
+                return [await self._text_of(_decoded(data))]
+            case UrlPdfSource(url=url):
+                return [await self._text_of(await self._fetched(url))]
+            case ContentSource(content=content):
+                return content
+        return [_text(document.source.data)]
+
+    async def _text_of(self, pdf: bytes) -> TextBlock:
+        if _PDF_MARK not in pdf[:_PDF_MARK_WITHIN]:  # a page that asks to sign in, say: storage reads HTML too
+            raise InvalidArgumentError("The document is no PDF.")
+        asked = texts_pb2.ExtractTextRequest(content=pdf, filename=_PDF_NAME)
+        return _text((await self._storage.extract_text(asked)).text)
+
+    async def _fetched(self, url: str) -> bytes:
+        """What lies at an address. PermissionDeniedError says what the administrator can set."""
+        try:
+            return await self._fetcher.whole(url, _LIMITS)
+        except (InvalidArgumentError, PermissionDeniedError) as error:
+            raise type(error)(f"The document cannot be fetched. {error.message}", code=error.code) from None
 
 
-async def _read(storage: StorageClient, blocks: Sequence[Any], name: str) -> list[Any]:
-    """Blocks with their documents read. name: what the request calls what holds them."""
-    return [await _with_text(storage, block, f"{name}.content[{place}]") for place, block in enumerate(blocks)]
-
-
-async def _with_text(storage: StorageClient, block: Any, name: str) -> Any:
-    if isinstance(block, ToolResultBlock):
-        return block.model_copy(update={"content": await _read(storage, block.content, name)})
-    if isinstance(block, SearchResultBlock):
-        return _found(block)
-    if not isinstance(block, DocumentBlock):
-        return block
-    with errors_about(f"{name}.source"):
-        return await _told(storage, block)
+def _check_addresses(messages: Sequence[Message]) -> None:
+    """Refuse too many before any is fetched. Raises InvalidArgumentError."""
+    blocks = [block for message in messages for block in message.content]
+    given_back = [block for result in blocks if isinstance(result, ToolResultBlock) for block in result.content]
+    documents = [block for block in (*blocks, *given_back) if isinstance(block, DocumentBlock)]
+    count = sum(isinstance(document.source, UrlPdfSource) for document in documents)
+    if count > MAX_FETCHED:
+        message = f"The request names {count} documents by their URLs; {MAX_FETCHED} are the most."
+        raise InvalidArgumentError(message, param="messages")
 
 
 def _found(result: SearchResultBlock) -> TextBlock:
     text = "\n".join(block.text for block in result.content)
-    told = f"Search result '{result.title}' from {result.source}:\n{text}\n(End of the search result.)"
-    return TextBlock(type="text", text=told)
+    return _text(f"Search result '{result.title}' from {result.source}:\n{text}\n(End of the search result.)")
 
 
-async def _told(storage: StorageClient, document: DocumentBlock) -> TextBlock:
-    told = told_file(document.title or "", await _text(storage, document))
-    return TextBlock(type="text", text=f"{document.context}\n{told}" if document.context else told)
+def _framed(document: DocumentBlock, content: Sequence[Shown]) -> list[Shown]:
+    """A document's content between its title and its end."""
+    head, tail = around_file(document.title or "")
+    before = f"{document.context}\n{head}" if document.context else head
+    return list(_joined([before, *content, tail]))
 
 
-async def _text(storage: StorageClient, document: DocumentBlock) -> str:
-    match document.source:
-        case PdfSource(data=data):
-            asked = texts_pb2.ExtractTextRequest(content=_decoded(data), filename=_PDF_NAME)
-            return (await storage.extract_text(asked)).text
-        case ContentSource(content=content):
-            return "\n".join(block.text for block in content)
-    return document.source.data
+def _joined(parts: Iterable[Shown | str]) -> Iterator[Shown]:
+    """The same with texts that follow each other as one."""
+    texts: list[str] = []
+    for part in parts:
+        if isinstance(part, ImageBlock):
+            if texts:
+                yield _text("\n".join(texts))
+            yield part
+            texts = []
+        else:
+            texts.append(part if isinstance(part, str) else part.text)
+    if texts:
+        yield _text("\n".join(texts))
+
+
+def _text(text: str) -> TextBlock:
+    return TextBlock.model_construct(type="text", text=text)
 
 
 def _decoded(data: str) -> bytes:

@@ -228,7 +228,7 @@ class BatchExecution:
         asked = validate(body, MessagesRequest)
         asked.check_supported()
         return await AskedMessage.of(
-            self._storage,
+            self._parts.documents,
             self._parts.images,
             self._parts.inference,
             asked,

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 import orjson
 
+from gateway.anthropic.documents import Documents
 from gateway.batches.requests import refuse_in_batches
 from gateway.http.body import validate
 from gateway.idempotency.new_ids import NewIds
@@ -37,7 +38,7 @@ _PRIORITY = jobs_pb2.PRIORITY_BATCH
 
 @dataclass(frozen=True, slots=True)
 class ResponseParts:
-    """What responses are made of."""
+    """What responses and messages are made of."""
 
     storage: StorageClient
     inference: InferenceClient
@@ -45,6 +46,7 @@ class ResponseParts:
     runs: RunExecutor
     follower: LogFollower
     images: Images
+    documents: Documents
 
 
 def read_response(body: JsonObject) -> CreateResponse:

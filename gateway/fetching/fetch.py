@@ -141,6 +141,11 @@ class Fetcher:
             async for piece in _pieces(answer, limits):
                 yield piece
 
+    async def whole(self, text: str, limits: Limits) -> bytes:
+        """All that a URL answers. Raises as `fetch`."""
+        async with aclosing(self.fetch(text, limits)) as pieces:
+            return b"".join([piece async for piece in pieces])
+
     @asynccontextmanager
     async def open(self, ask: Ask, limits: Limits) -> AsyncIterator[FilePart]:
         """A file of a model, or a part of it, while the context is open. Redirects are followed, each one checked.

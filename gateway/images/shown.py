@@ -138,17 +138,13 @@ class Images:
 
     async def _fetched(self, url: str) -> bytes:
         """What lies at an address. PermissionDeniedError says what the administrator can set."""
-        data = bytearray()
         try:
-            async with aclosing(self._fetcher.fetch(url, _LIMITS)) as pieces:
-                async for piece in pieces:
-                    data += piece
+            return await self._fetcher.whole(url, _LIMITS)
         except InvalidArgumentError as error:
             message = f"The image cannot be fetched. {error.message}"
             raise InvalidArgumentError(message, code=_CODES.get(error.code, NOT_FETCHED)) from None
         except JanError as error:
             raise type(error)(f"The image cannot be fetched. {error.message}", code=error.code) from None
-        return bytes(data)
 
 
 def _no_file(name: str) -> InvalidArgumentError:

@@ -7,11 +7,10 @@ from aiohttp import web
 
 from gateway.anthropic.answering import streamed_message, whole_message
 from gateway.anthropic.asked import AskedMessage
-from gateway.anthropic.documents import with_documents_read
 from gateway.anthropic.request import counted_chat, without_prefill
 from gateway.anthropic.routes import check_headers
 from gateway.http.body import json_response, read_body
-from gateway.keys import IMAGES, INFERENCE, JOBS, STORAGE
+from gateway.keys import DOCUMENTS, IMAGES, INFERENCE, JOBS
 from gateway.models.coming import find_usable
 from gateway.models.lookup import model_spec
 from gateway.queueing.priority import priority_of
@@ -31,7 +30,7 @@ async def create_message(request: web.Request) -> web.StreamResponse:
     model = await find_usable(request, body.model)
     priority = priority_of(request, stream=bool(body.stream))
     asked = await AskedMessage.of(
-        request.app[STORAGE],
+        request.app[DOCUMENTS],
         request.app[IMAGES],
         request.app[INFERENCE],
         body,
@@ -51,7 +50,7 @@ async def count_tokens(request: web.Request) -> web.Response:
     body = await read_body(request, CountTokensRequest)
     body.check_supported()
     model = await find_usable(request, body.model)
-    body = body.model_copy(update={"messages": await with_documents_read(request.app[STORAGE], body.messages)})
+    body = body.model_copy(update={"messages": await request.app[DOCUMENTS].read(body.messages)})
     body, prefill = without_prefill(body)
     spec, chat = model_spec(model), orjson.dumps(counted_chat(body, model)).decode()
     questions = [control_pb2.TokenizeRequest(model=spec, chat_json=chat)]

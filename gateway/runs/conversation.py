@@ -139,9 +139,14 @@ def _said(
     return [{"role": "assistant", "content": text or None, "tool_calls": told}, *outputs]
 
 
-def told_file(name: str, text: str) -> str:
-    """A document as models read it."""
-    return f"File '{name or 'unnamed'}':\n{text}\n(End of the file.)"
+def around_file(name: str) -> tuple[str, str]:
+    """The line before a document as models read it, and the line behind it."""
+    return f"File '{name or 'unnamed'}':", "(End of the file.)"
+
+
+def _told_file(name: str, text: str) -> str:
+    head, tail = around_file(name)
+    return f"{head}\n{text}\n{tail}"
 
 
 def message_text(message: messages_pb2.Message) -> str:
@@ -175,6 +180,6 @@ def _texts(parts: Iterable[dict[str, Any]]) -> Iterable[str]:
         elif part.get("type") == COMPACTION:
             yield f"{SUMMARY}\n{part.get('summary') or ''}"
         elif part.get("type") == FILE and isinstance(part.get(FILE), dict) and part[FILE].get("text"):
-            yield told_file(part[FILE].get("filename") or "", part[FILE]["text"])
+            yield _told_file(part[FILE].get("filename") or "", part[FILE]["text"])
         elif part.get("type") in _IMAGES:
             yield UNSEEN_IMAGE

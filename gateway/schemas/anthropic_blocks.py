@@ -143,6 +143,13 @@ class PdfSource(Sent):
     data: Base64
 
 
+class UrlPdfSource(Sent):
+    """Where a PDF lies."""
+
+    type: Literal["url"]
+    url: Annotated[Text, StringConstraints(pattern="^https?://")]
+
+
 class TextSource(Sent):
     """A text itself."""
 
@@ -151,11 +158,18 @@ class TextSource(Sent):
     data: Said
 
 
+ContentBlock = Annotated[
+    Annotated[TextBlock, Tag("TEXT")] | Annotated[ImageBlock, Tag("IMAGE")],
+    Discriminator(tag_of),
+    only("text", "image"),
+]
+
+
 class ContentSource(Sent):
-    """Texts that make a document."""
+    """Texts and images that make a document."""
 
     type: Literal["content"]
-    content: PlainTexts
+    content: Annotated[list[ContentBlock], Field(min_length=1, max_length=MAX_PARTS), AS_BLOCKS]
 
 
 class CitationsConfig(Sent):
@@ -176,14 +190,21 @@ class DocumentBlock(Block):
     type: Literal["document"]
     source: Annotated[
         Annotated[PdfSource, Tag("BASE64")]
+        | Annotated[UrlPdfSource, Tag("URL")]
         | Annotated[TextSource, Tag("TEXT")]
         | Annotated[ContentSource, Tag("CONTENT")],
         Discriminator(tag_of),
-        only("base64", "text", "content"),
+        only("base64", "url", "text", "content"),
     ]
     title: Annotated[Text, StringConstraints(max_length=500)] | None = None
     context: Text | None = None
     citations: CitationsConfig | None = None
+
+
+class ReadDocument(DocumentBlock):
+    """A document that was read, with what the model is shown of it; nobody sends one."""
+
+    shown: list[TextBlock | ImageBlock]
 
 
 class SearchResultBlock(Block):

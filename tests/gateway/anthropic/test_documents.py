@@ -91,7 +91,7 @@ async def test_search_results_are_shown(worker: ScriptedWorker, anthropic_client
     ("block", "named"),
     [
         ({"type": "document", "source": encoded(b"%PDF-1.4 nonsense")}, "messages.2.content.0.content.1.source: "),
-        ({"type": "document", "source": {"type": "url", "url": "https://a.org"}}, "content.0.content.1.source"),
+        ({"type": "document", "source": {"type": "url", "url": "a.pdf"}}, "content.0.content.1.source"),
         ({"type": "search_result", "source": "a", "title": "b", "content": []}, "content.0.content.1.content"),
         (FOUND | {"citations": {"enabled": True}}, "messages.2.content.0.content.1.citations"),
         (FOUND | {"content": [{"type": "image"}]}, "messages.2.content.0.content.1.content.0"),
@@ -120,9 +120,11 @@ async def test_an_image_that_a_tool_gave_back_is_for_models_that_see(
 @pytest.mark.parametrize(
     ("source", "fields", "named"),
     [
-        ({"type": "url", "url": "https://example.org/a.pdf"}, {}, "messages.0.content.1.source"),
+        ({"type": "url", "url": "ftp://example.org/a.pdf"}, {}, "messages.0.content.1.source"),
+        ({"type": "content", "content": [FOUND]}, {}, "messages.0.content.1.source.content.0"),
         ({"type": "file", "file_id": "file_1"}, {}, "messages.0.content.1.source"),
         (encoded(b"%PDF-1.4 nonsense"), {}, "messages.0.content.1.source"),
+        (encoded(b"<!doctype html><title>Sign in</title>"), {}, "messages.0.content.1.source"),
         (encoded(b"x") | {"data": "AAAAA"}, {}, "messages.0.content.1.source"),
         (encoded(b"x") | {"media_type": "image/png"}, {}, "messages.0.content.1.source.media_type"),
         (encoded(pdf("Plums")), {"citations": {"enabled": True}}, "messages.0.content.1.citations"),
