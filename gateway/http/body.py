@@ -35,13 +35,19 @@ async def read_body(request: web.Request, model: type[ModelT]) -> ModelT:
 
 def parse_json_object(data: bytes) -> dict[str, Any]:
     """Parse a strict JSON object. Raises InvalidArgumentError."""
+    value = parse_json(data)
+    if not isinstance(value, dict):
+        raise InvalidArgumentError("The JSON body of your request must be an object.")
+    return value
+
+
+def parse_json(data: bytes) -> Any:
+    """Parse strict JSON. Raises InvalidArgumentError."""
     try:
         value = jiter.from_json(data, allow_inf_nan=False, catch_duplicate_keys=True, partial_mode="off")
     except ValueError as error:
         reason = str(error)[:MAX_ECHO]
         raise InvalidArgumentError(f"We could not parse the JSON body of your request: {reason}.") from None
-    if not isinstance(value, dict):
-        raise InvalidArgumentError("The JSON body of your request must be an object.")
     _check_writable(value)
     return value
 
@@ -63,10 +69,15 @@ async def _read_json_bytes(request: web.Request) -> bytes:
     data = await read_bytes(request)
     if not data:
         return b"{}"
+    check_is_json(request)
+    return data
+
+
+def check_is_json(request: web.Request) -> None:
+    """Raises UnsupportedMediaTypeError: the body says that it is something else."""
     if request.content_type != "application/json" and not request.content_type.endswith("+json"):
         # A web page may send text/plain anywhere without asking first (docs/security.md S4).
         raise UnsupportedMediaTypeError("Send the body as Content-Type: application/json.")
-    return data
 
 
 async def read_bytes(request: web.Request) -> bytes:
@@ -83,7 +94,7 @@ async def read_bytes(request: web.Request) -> bytes:
         raise InvalidArgumentError("The request body is not encoded as its headers say.") from None
 
 
-def _check_writable(value: dict[str, Any]) -> None:
+def _check_writable(value: Any) -> None:
     """Refuse what could be read but not written again, to a file or an engine: numbers beyond 64 bits.
 
     Whole ones do not fit orjson; others, such as 1e999, are read as infinity and would be written as null.

@@ -150,20 +150,20 @@ class Form:
             raise InvalidArgumentError(f"Invalid '{name}': it is no text.", param=name) from None
 
 
-async def body_pieces(request: web.Request, most_bytes: int) -> AsyncGenerator[bytes, None]:
-    """A request's body as it comes, when that is the file itself.
+async def body_pieces(request: web.Request, most_bytes: int, param: str = "file") -> AsyncGenerator[bytes, None]:
+    """A request's body as it comes, when that is the file itself, or JSON that is kept as one.
 
     Raises InvalidArgumentError: it is not encoded as it says, or too slow. TooLargeError.
     """
     if (request.content_length or 0) > most_bytes:
-        raise _too_large(most_bytes)
+        raise _too_large(most_bytes, param)
     size = 0
     digest = request.get(DIGEST) or UploadDigest()
     try:
         while data := await _in_time(request.content.read(PIECE_BYTES)):
             size += len(data)
             if size > most_bytes:
-                raise _too_large(most_bytes)
+                raise _too_large(most_bytes, param)
             digest.add(data)
             yield data
     except _MALFORMED:
@@ -233,5 +233,5 @@ def _echo(text: str) -> str:
 
 
 def _too_large(most_bytes: int, param: str = "file") -> TooLargeError:
-    what = "A file" if param == "file" else "A part"
+    what = {"file": "A file", "data": "A part"}.get(param, "A request body")
     return TooLargeError(f"{what} may hold at most {most_bytes} bytes.", param=param)

@@ -19,7 +19,14 @@ MAX_KEY_LENGTH = 255
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?", re.ASCII)
 # What is sent here goes to the disk as it comes, and may be larger than memory.
 _UPLOADS = frozenset(
-    {"/v1/files", "/v1/threads/import", "/v1/assistants/import", "/v1/storage/restore", "/v1/uploads/{upload_id}/parts"}
+    {
+        "/v1/files",
+        "/v1/threads/import",
+        "/v1/assistants/import",
+        "/v1/storage/restore",
+        "/v1/uploads/{upload_id}/parts",
+        "/v1/messages/batches",
+    }
 )
 
 

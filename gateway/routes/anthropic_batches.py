@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import timedelta
 
 import orjson
 from aiohttp import web
 
+from gateway.anthropic.batch_body import read_requests
 from gateway.anthropic.routes import check_headers
 from gateway.batches.client import check_kind
 from gateway.batches.lines import MAX_LINE_BYTES
 from gateway.batches.requests import MESSAGES
 from gateway.convert.message_batches import ENDED, message_batch_from_proto, results_path
 from gateway.http.attachments import send_file
-from gateway.http.body import json_response, read_body
+from gateway.http.body import json_response
 from gateway.http.origin import own_url
 from gateway.http.paging import DEFAULT_LIMIT, list_envelope, read_limit
 from gateway.http.path_ids import path_id
 from gateway.idempotency.key import new_ids
 from gateway.keys import BATCHES, STORAGE
 from gateway.queueing.tenant import tenant_of
-from gateway.schemas.anthropic_batches import BatchedMessage, CreateMessageBatch
+from gateway.schemas.anthropic_batches import BatchedMessage
 from gateway.schemas.common import JsonObject
 from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, StorageFullError
 from jan.ids import FileId, MessageBatchId
@@ -42,20 +42,11 @@ _CURSORS = {"after": "after_id", "before": "before_id"}
 async def create_message_batch(request: web.Request) -> web.Response:
     """Accept a batch, which survives the death of any process from here on. Each request is looked at in its turn."""
     check_headers(request)
-    body = await read_body(request, CreateMessageBatch)
-    body.check_supported()
-    ids, storage, client = new_ids(request), request.app[STORAGE], request.app[BATCHES].client
+    storage, client = request.app[STORAGE], request.app[BATCHES].client
     batch = batches_pb2.Batch(
-        id=ids.next(MessageBatchId),
-        endpoint=MESSAGES,
-        tenant=tenant_of(request),
-        lifetime_seconds=int(LIFETIME.total_seconds()),
-        total=len(body.requests),
+        endpoint=MESSAGES, tenant=tenant_of(request), lifetime_seconds=int(LIFETIME.total_seconds())
     )
-    new = files_pb2.NewFile(id=ids.next(FileId), filename=f"{batch.id}_requests.jsonl", purpose="batch")
-    batch.input_file_id = (
-        await storage.create_file(_parts(new, itertools.starmap(_line, enumerate(body.requests))))
-    ).id
+    batch.input_file_id = (await storage.create_file(_parts(request, batch))).id
     try:
         kept = await client.create(batch)
     except StorageFullError:
@@ -145,15 +136,20 @@ def _line(place: int, asked: BatchedMessage) -> bytes:
     return line
 
 
-async def _parts(new: files_pb2.NewFile, lines: Iterable[bytes]) -> AsyncGenerator[files_pb2.CreateFileRequest, None]:
-    """The input as storage takes it: the bytes in pieces, then what they are."""
+async def _parts(request: web.Request, batch: batches_pb2.Batch) -> AsyncGenerator[files_pb2.CreateFileRequest, None]:
+    """The batch's input as storage takes it: the bytes in pieces, then what they are. The batch gets id and total."""
     waiting = bytearray()
-    for line in lines:
-        waiting += line
-        while len(waiting) >= PIECE_BYTES:
-            yield files_pb2.CreateFileRequest(data=bytes(waiting[:PIECE_BYTES]))
-            del waiting[:PIECE_BYTES]
+    async with aclosing(read_requests(request)) as requests:
+        async for asked in requests:
+            waiting += _line(batch.total, asked)
+            batch.total += 1
+            while len(waiting) >= PIECE_BYTES:
+                yield files_pb2.CreateFileRequest(data=bytes(waiting[:PIECE_BYTES]))
+                del waiting[:PIECE_BYTES]
     yield files_pb2.CreateFileRequest(data=bytes(waiting))
+    ids = new_ids(request)
+    batch.id = ids.next(MessageBatchId)
+    new = files_pb2.NewFile(id=ids.next(FileId), filename=f"{batch.id}_requests.jsonl", purpose="batch")
     yield files_pb2.CreateFileRequest(file=new)
 
 

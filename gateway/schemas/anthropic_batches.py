@@ -9,7 +9,6 @@ from pydantic import Field, StringConstraints
 from gateway.schemas.anthropic_blocks import Sent
 from gateway.schemas.chat import unsupported
 from gateway.schemas.common import JsonObject
-from jan.errors import InvalidArgumentError
 
 MAX_REQUESTS = 100_000  # Anthropic's
 
@@ -31,13 +30,7 @@ class CreateMessageBatch(Sent):
     _not_built: ClassVar[tuple[str, ...]] = ("user_profile_id", "workspace_id")
 
     def check_supported(self) -> None:
-        """Refuse what is not built, and ids that come twice. Raises InvalidArgumentError, naming the field."""
+        """Refuse what is not built. Raises InvalidArgumentError, naming the field."""
         for name in self._not_built:
             if getattr(self, name):
                 raise unsupported(name)
-        seen: set[str] = set()
-        for place, request in enumerate(self.requests):
-            if request.custom_id in seen:
-                message = f"'custom_id' must be unique within a batch: {request.custom_id}."
-                raise InvalidArgumentError(message, param=f"requests[{place}].custom_id")
-            seen.add(request.custom_id)
