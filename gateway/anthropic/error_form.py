@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from gateway.http.errors import status_of
+from gateway.schemas.anthropic_messages import NO_THREADS
 from gateway.schemas.common import JsonObject
 from jan.errors import JanError
 
@@ -21,22 +22,28 @@ _TYPES = {
     504: "timeout_error",
     _OVERLOADED: "overloaded_error",
 }
+_DETAILS: dict[str | None, JsonObject] = {NO_THREADS: {"unsupported": ["thread"]}}
 
 
 def error_object(error: JanError, request_id: str | None) -> JsonObject:
     """Anthropic's object for an error."""
     status = status_of(error)
-    return told_object(request_id, anthropics_status(status), error.message, error.param)
+    return told_object(request_id, anthropics_status(status), error.message, error.param, error.code)
 
 
-def told_object(request_id: str | None, status: int, message: str, param: str | None) -> JsonObject:
-    """Anthropic's error object. It has no place for the field at fault, so the message names it, as Anthropic's do."""
+def told_object(request_id: str | None, status: int, message: str, param: str | None, code: str | None) -> JsonObject:
+    """Anthropic's error object. It has no place for the field at fault, so the message names it, as Anthropic's do.
+
+    Of codes it has those that its clients act upon.
+    """
     if param:
         named = _named_here(param)
         message = message.replace(param, named)
         message = message if named in message else f"{named}: {message}"
     type_ = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-    error = {"type": type_, "message": message}
+    error: JsonObject = {"type": type_, "message": message}
+    if code in _DETAILS:
+        error["details"] = {"error_code": code, **_DETAILS[code]}
     return {"type": "error", "error": error, "request_id": request_id}
 
 

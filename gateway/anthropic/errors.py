@@ -23,7 +23,8 @@ def in_anthropics_form(request: web.Request, response: web.Response, error: JanE
     assert isinstance(response.body, bytes)
     told = orjson.loads(response.body)["error"]
     response.set_status(anthropics_status(response.status))
-    response.body = orjson.dumps(told_object(request.get(REQUEST_ID), response.status, told["message"], told["param"]))
+    form = told_object(request.get(REQUEST_ID), response.status, told["message"], told["param"], told["code"])
+    response.body = orjson.dumps(form)
     if error is not None and (room := room_of(error)) is not None:
         for name in RATE_LIMIT_HEADERS:
             response.headers.pop(name, None)

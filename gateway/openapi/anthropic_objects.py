@@ -140,11 +140,19 @@ class AnthropicModels(TypedDict):
     has_more: bool
 
 
+class AnthropicDetails(TypedDict):
+    """What clients act upon."""
+
+    error_code: Literal["thread_unsupported_request"]
+    unsupported: list[str]
+
+
 class AnthropicFailure(TypedDict):
     """What failed."""
 
     type: str
     message: str
+    details: NotRequired[AnthropicDetails]
 
 
 class AnthropicError(TypedDict):

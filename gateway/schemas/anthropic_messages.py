@@ -5,7 +5,7 @@ Every documented parameter is honoured or refused by name, and one that nobody k
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
@@ -25,6 +25,8 @@ from gateway.schemas.response_format import check_answer
 from gateway.schemas.sampling import TokenLimit
 from jan.errors import InvalidArgumentError
 
+NO_THREADS: Final = "thread_unsupported_request"
+"""Anthropic's word, at which its clients send the whole conversation instead."""
 _MIN_BUDGET_TOKENS = 1024
 StopSequence = Annotated[str, StringConstraints(max_length=256, pattern=r"\S"), NO_NUL]
 
@@ -191,6 +193,7 @@ class MessagesRequest(Prompt):
     container: Any = None
     diagnostics: Any = None
     inference_geo: Any = None
+    thread: Any = None
     user_profile_id: Any = None
     workspace_id: Any = None
 
@@ -202,6 +205,9 @@ class MessagesRequest(Prompt):
     def check_supported(self) -> None:
         """Refuse what would change the answer and is not built. Raises InvalidArgumentError, naming the parameter."""
         super().check_supported()
+        if self.thread:
+            message = "This server does not hold conversations of messages; send the whole conversation."
+            raise InvalidArgumentError(message, param="thread", code=NO_THREADS)
         if isinstance(self.thinking, EnabledThinking) and self.thinking.budget_tokens >= self.max_tokens:
             message = "'thinking.budget_tokens' must be less than 'max_tokens'."
             raise InvalidArgumentError(message, param="thinking.budget_tokens")

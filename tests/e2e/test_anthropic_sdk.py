@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import anthropic
 import pytest
-from anthropic import Anthropic
+from anthropic import Anthropic, beta_tool
 from pydantic import BaseModel
 
 from tests.fixtures.stack import MODEL, Stack
@@ -120,6 +120,26 @@ def test_a_batch(client: Anthropic) -> None:
     assert batch.id in [one.id for one in client.messages.batches.list()]
     client.messages.batches.delete(batch.id)
     assert batch.id not in [one.id for one in client.messages.batches.list()]
+
+
+@beta_tool
+def lookup(city: Literal["Rome"]) -> str:
+    """The weather of a city.
+
+    Args:
+        city: which
+    """
+    return f"Sunny in {city}."
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_clients_tool_runner_runs_its_tools(client: Anthropic, stream: bool) -> None:
+    asked: Any = {"model": MODEL, "max_tokens": 60, "messages": COUNT, "tools": [lookup], "stream": stream}
+    runner: Any = client.beta.messages.tool_runner(**asked, tool_choice={"type": "any"}, max_iterations=2)
+    said = [turn.get_final_message() if stream else turn for turn in runner]
+    assert [[block.type for block in message.content] for message in said] == [["tool_use"], ["tool_use"]]
+    [result] = runner.generate_tool_call_response()["content"]
+    assert (result["tool_use_id"], result["content"]) == (said[-1].content[0].id, "Sunny in Rome.")
 
 
 def test_refusals_are_the_clients_classes(client: Anthropic) -> None:

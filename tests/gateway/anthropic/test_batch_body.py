@@ -29,7 +29,8 @@ ASKED: Any = {"custom_id": "a", "params": {"model": "nobody"}}
 
 def cut(data: bytes, sizes: Iterator[int]) -> tuple[list[bytes], bytes]:
     """The items, and the frame."""
-    cutter, items, at = _Cutter(), [], 0
+    items: list[bytes] = []
+    cutter, at = _Cutter(), 0
     while at < len(data):
         size = next(sizes)
         items += cutter.feed(data[at : at + size])
@@ -94,15 +95,15 @@ async def test_the_name_of_the_list_may_be_written_with_escapes(gateway: Gateway
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ('{"requests": [A,]}', "requests[1]: We could not parse"),
-        ('{"requests": [,A]}', "requests[0]: We could not parse"),
-        ('{"requests": [A A]}', "requests[0]: We could not parse"),
-        ('{"requests": [A, {"custom_id": "b", "custom_id": "c"}]}', "requests[1]: We could not parse"),
-        ('{"requests": [A, {"custom_id": "b", "params": {"a": NaN}}]}', "requests[1]: We could not parse"),
-        ('{"requests": [A, 1]}', "requests[1]"),
-        ('{"requests": [A, A]}', "requests[1].custom_id"),
-        ('{"requests": [A, {"custom_id": "b", "params": 1}]}', "requests[1].params"),
-        ('{"requests": [A, {"custom_id": "b", "params": {}, "more": 1}]}', "Unknown parameter: 'requests[1].more'"),
+        ('{"requests": [A,]}', "requests.1: We could not parse"),
+        ('{"requests": [,A]}', "requests.0: We could not parse"),
+        ('{"requests": [A A]}', "requests.0: We could not parse"),
+        ('{"requests": [A, {"custom_id": "b", "custom_id": "c"}]}', "requests.1: We could not parse"),
+        ('{"requests": [A, {"custom_id": "b", "params": {"a": NaN}}]}', "requests.1: We could not parse"),
+        ('{"requests": [A, 1]}', "requests.1"),
+        ('{"requests": [A, A]}', "requests.1.custom_id"),
+        ('{"requests": [A, {"custom_id": "b", "params": 1}]}', "requests.1.params"),
+        ('{"requests": [A, {"custom_id": "b", "params": {}, "more": 1}]}', "Unknown parameter: 'requests.1.more'"),
         ('{"requests": [A', "We could not parse"),
         ('{"requests": [A]', "We could not parse"),
         ('{"requests": [A}', "We could not parse"),
@@ -133,7 +134,7 @@ async def test_its_bounds(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> 
     assert "at most 2 requests" in (await refusal(gateway, json.dumps({"requests": three}).encode()))[1]
     long = ASKED | {"params": {"text": "x" * 900_000}}
     _, told = await refusal(gateway, json.dumps({"requests": [ASKED | {"custom_id": "b"}, long]}).encode())
-    assert told == "requests[1]: A request may hold at most 300000 bytes."
+    assert told == "requests.1: A request may hold at most 300000 bytes."
     assert "beside 'requests'" in (await refusal(gateway, json.dumps({"more": "x" * 100_000}).encode()))[1]
     whole = json.dumps({"requests": [], "more": "x" * 1_000_000}).encode()
     assert (await refusal(gateway, whole, 413))[0] == "request_too_large"

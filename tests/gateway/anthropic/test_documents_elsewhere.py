@@ -109,10 +109,10 @@ async def test_an_image_in_a_document_is_named_where_it_cannot_be_seen(
 ) -> None:
     write_model(storage_server.janroot, "blind", engine="llamacpp", format="gguf", sources=[])
     for asked, name in (
-        (about({"type": "content", "content": [PEARS, IMAGE]}), "messages[0].content[1]"),
+        (about({"type": "content", "content": [PEARS, IMAGE]}), "messages.0.content.1"),
         (
             given_back({"type": "document", "source": {"type": "content", "content": [PEARS, IMAGE]}}),
-            "messages[2].content[0].content[0]",
+            "messages.2.content.0.content.0",
         ),
     ):
         answer = await gateway.json("POST", MESSAGES, asked | {"model": "blind"}, status=400)

@@ -139,3 +139,9 @@ async def test_unknown_urls_and_methods_have_anthropics_form(gateway: Gateway) -
     ):
         assert (await gateway.json(method, path, status=status))["error"]["type"] == kind
     assert "param" in (await gateway.json("GET", "/v1/nothing", status=404))["error"]
+
+
+async def test_a_held_conversation_is_refused_in_the_clients_words(gateway: Gateway) -> None:
+    answer = await gateway.json("POST", MESSAGES, asked(thread={"type": "create"}), status=400)
+    details = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+    assert answer["error"]["details"] == details
