@@ -72,11 +72,11 @@ async def test_a_document_is_fetched(
 @pytest.mark.parametrize("path", ["/nothing", "/image", "/page"])
 async def test_what_is_no_document_is_refused(gateway: Gateway, other: OtherServer, path: str) -> None:
     answer = await gateway.json("POST", MESSAGES, about(at(other.url(path))), status=400)
-    assert answer["error"]["message"].startswith("messages[0].content[1].source: ")
+    assert answer["error"]["message"].startswith("messages.0.content.1.source: ")
 
 
 async def test_nothing_is_fetched_from_where_it_may_not(anthropic_client: AsyncAnthropic, other: OtherServer) -> None:
-    with pytest.raises(anthropic.PermissionDeniedError, match=r"messages\[0\]\.content\[1\]\.source: The document"):
+    with pytest.raises(anthropic.PermissionDeniedError, match=r"messages.0.content.1.source: The document"):
         await anthropic_client.messages.create(**about(at("http://169.254.169.254/a.pdf")))
     many = [{"type": "document", "source": at(other.url("/fruit.pdf"))}] * (MAX_FETCHED + 1)
     with pytest.raises(anthropic.BadRequestError, match="16 are the most"):
@@ -116,4 +116,4 @@ async def test_an_image_in_a_document_is_named_where_it_cannot_be_seen(
         ),
     ):
         answer = await gateway.json("POST", MESSAGES, asked | {"model": "blind"}, status=400)
-        assert answer["error"]["message"].startswith(f"{name}.source.content[1].source: Model 'blind' cannot see")
+        assert answer["error"]["message"].startswith(f"{name}.source.content.1.source: Model 'blind' cannot see")
