@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import os
 import signal
 import sys
@@ -54,8 +55,18 @@ async def _serve_until_signal(
         loop.add_signal_handler(number, stop.set)
     logger = get_logger(name)
     logger.info("starting", pid=os.getpid())
+    _spare_collector()
     await serve(settings, stop)
     logger.info("stopped")
+
+
+def _spare_collector() -> None:
+    """Keep the garbage collector away from what lives as long as the process: modules, schemas, routes.
+
+    Looking through it again and again stopped every stream of the process for a tenth of a second.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager

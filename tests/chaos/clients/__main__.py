@@ -32,7 +32,7 @@ def experiment(plan: Plan) -> Result:
 
 async def _all(plan: Plan, result: Result) -> None:
     async with Crowd.gathered() as crowd:
-        await crowd.quiet(plan.amount(long=10, short=2))
+        await crowd.quiet(plan.amount(long=30, short=2))
         readers, slow = plan.amount(long=200, short=40), plan.amount(long=500, short=60)
         for name, clients, count, most_bytes in (
             ("that read all of it", read_all, readers, inf),  # to compare with: F14 bounds what hostile ones cost

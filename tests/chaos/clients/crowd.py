@@ -23,6 +23,8 @@ from tests.fixtures.gateway import write_model
 from tests.fixtures.stack import Stack
 
 PEOPLE = 20
+# An engine of their own, so that what is measured is not how one engine is shared.
+PEOPLES_MODEL = "people"
 SERVED = "others are answered as before"
 BOUNDED = "a hostile client costs a bounded amount of memory"
 # F14 asks for it, however many they are.
@@ -73,9 +75,14 @@ class Crowd:
         """Start everything, and the asking; stop it again."""
         with tempfile.TemporaryDirectory(prefix="jan-chaos-") as folder:
             stack = Stack(Path(folder))
-            async with engine.serving() as url, aiohttp.ClientSession(stack.url) as session:
+            async with (
+                engine.serving() as hostiles_url,
+                engine.serving() as peoples_url,
+                aiohttp.ClientSession(stack.url) as session,
+            ):
                 settings = {"continue_final_message": True, "n_parallel": 400}
-                write_model(stack.janroot, MODEL, sources=[{"url": url}], settings=settings)
+                for model, url in (MODEL, hostiles_url), (PEOPLES_MODEL, peoples_url):
+                    write_model(stack.janroot, model, sources=[{"url": url}], settings=settings)
                 await asyncio.to_thread(stack.start_all)
                 crowd = cls(stack, session)
                 asking = [asyncio.create_task(crowd._ask_for_ever(), name="person") for _ in range(PEOPLE)]
@@ -132,7 +139,7 @@ class Crowd:
 
     async def _ask(self, question: str) -> str:
         """Ask a streamed chat; what was wrong with its answer."""
-        body = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": question}]}
+        body = {"model": PEOPLES_MODEL, "stream": True, "messages": [{"role": "user", "content": question}]}
         async with asyncio.timeout(30), self._session.post("/v1/chat/completions", json=body) as answer:
             text = await answer.text()
         lines = [line.removeprefix("data: ") for line in text.split("\n") if line.startswith("data: ")]
