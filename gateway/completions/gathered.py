@@ -87,26 +87,35 @@ class GatheredChat:
 
     def __init__(self) -> None:
         """Nothing was heard yet."""
+        self.heard_bytes = 0
         self._head: JsonObject = {}
         self._choices: dict[int, _Choice] = {}
+        self._completed: jobs_pb2.Completed | None = None
 
-    def hear(self, event: jobs_pb2.JobEvent) -> JsonObject | None:
-        """The whole answer once it is complete; None before that, and for one that ends otherwise."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has ended with its answer."""
+        return self._completed is not None
+
+    def hear(self, event: jobs_pb2.JobEvent) -> None:
+        """Take in what the job says next."""
         match event.WhichOneof("event"):
             case "chunk":
+                self.heard_bytes += len(event.chunk.data)
                 self._hear_chunk(orjson.loads(event.chunk.data))
             case "completed":
-                return self._whole(event.completed)
-        return None
+                self._completed = event.completed
+
+    def whole(self) -> JsonObject:
+        """The whole answer of a complete chat, put together anew each time."""
+        assert self._completed is not None
+        choices = [choice.whole(index) for index, choice in sorted(self._choices.items())]
+        return {**self._head, "object": "chat.completion", "choices": choices, "usage": _usage(self._completed)}
 
     def _hear_chunk(self, chunk: Mapping[str, Any]) -> None:
         self._head = self._head or {name: chunk[name] for name in _HEAD if name in chunk}
         for choice in chunk["choices"]:
             self._choices.setdefault(choice["index"], _Choice()).hear(choice)
-
-    def _whole(self, completed: jobs_pb2.Completed) -> JsonObject:
-        choices = [choice.whole(index) for index, choice in sorted(self._choices.items())]
-        return {**self._head, "object": "chat.completion", "choices": choices, "usage": _usage(completed)}
 
 
 def _usage(completed: jobs_pb2.Completed) -> JsonObject:

@@ -9,25 +9,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 
 from gateway.completions.gathered import GatheredChat
 from gateway.completions.resumable import Chats
 from gateway.completions.stored import to_proto
 from gateway.queueing.jobs import JobClient
-from gateway.schemas.common import JsonObject
 from gateway.services.completions import CompletionClient
 from jan.backoff import Backoff
 from jan.errors import DeadlineExceededError, JanError, UnavailableError
 from jan.queue.jobs import POISON
-from jan.storage.v1 import completions_pb2
 from jan.telemetry import get_logger
 
 logger = get_logger(__name__)
 
 # How long a whole answer waits for storage, and its reader for the end.
 STORAGE_PATIENCE_SECONDS = 15.0
+# Longer answers are kept one at a time: on its way to storage each is in memory several times.
+LONG_BYTES = 256 * 1024
 
 Settled = Callable[[], Awaitable[None]]
 """Returns when a chat is kept, or has ended without a whole answer. Raises JanError: it could not be kept."""
@@ -45,6 +45,7 @@ class Keeper:
         self._chats = chats
         self._completions = completions
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._keeping_long = asyncio.Lock()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -73,37 +74,39 @@ class Keeper:
 
     async def _keep(self, completion_id: str, kept: bytes) -> None:
         try:
-            answer = await self._whole(completion_id)
+            chat = await self._heard(completion_id)
         except _GivenUpError:
             return  # an admin may have it answered again, as long as what was sent is remembered
-        if answer is not None and await self._chats.is_remembered(completion_id):
-            await self._create(to_proto(kept, answer))
+        if chat.is_complete and await self._chats.is_remembered(completion_id):
+            await self._create(completion_id, kept, chat)
         await self._chats.drop_kept(completion_id)
 
-    async def _create(self, completion: completions_pb2.Completion) -> None:
+    async def _create(self, completion_id: str, kept: bytes, chat: GatheredChat) -> None:
         """Keep an answer; a storage that is started again meanwhile costs nobody its end. It keeps each id once."""
         backoff, give_up_at = Backoff(), time.monotonic() + STORAGE_PATIENCE_SECONDS
         while True:
             try:
-                await self._completions.create(completion)
+                async with self._keeping_long if chat.heard_bytes > LONG_BYTES else nullcontext():
+                    await self._completions.create(to_proto(kept, chat.whole()))
                 return
             except (UnavailableError, DeadlineExceededError) as error:
                 if time.monotonic() >= give_up_at:
                     raise
-                logger.warning("chat waits to be kept", completion=completion.id, error=str(error))
+                logger.warning("chat waits to be kept", completion=completion_id, error=str(error))
             await backoff.wait()
 
-    async def _whole(self, completion_id: str) -> JsonObject | None:
-        gathered = GatheredChat()
+    async def _heard(self, completion_id: str) -> GatheredChat:
+        """All that a chat said."""
+        chat = GatheredChat()
         async with self._jobs.followed(completion_id) as events:
             async for batch in events.batches():
                 for event in batch:
                     if event.failed.error.code == POISON:
                         raise _GivenUpError
-                    answer = gathered.hear(event)
-                    if answer is not None:
-                        return answer
-        return None
+                    chat.hear(event)
+                if chat.is_complete:
+                    break
+        return chat
 
     def _done(self, completion_id: str, task: asyncio.Task[None]) -> None:
         del self._tasks[completion_id]

@@ -14,9 +14,11 @@ def gathered(*choices: dict[str, Any]) -> Any:
     chat = GatheredChat()
     for choice in choices:
         chunk = {**HEAD, "choices": [{"index": 0, "logprobs": None, "finish_reason": None, **choice}]}
-        assert chat.hear(jobs_pb2.JobEvent(chunk=jobs_pb2.Chunk(data=json.dumps(chunk).encode()))) is None
+        chat.hear(jobs_pb2.JobEvent(chunk=jobs_pb2.Chunk(data=json.dumps(chunk).encode())))
+        assert not chat.is_complete
     usage = Usage(prompt_tokens=2, completion_tokens=3, cached_tokens=1)
-    return chat.hear(jobs_pb2.JobEvent(completed=jobs_pb2.Completed(finish_reason="stop", usage=usage)))
+    chat.hear(jobs_pb2.JobEvent(completed=jobs_pb2.Completed(finish_reason="stop", usage=usage)))
+    return chat.whole()
 
 
 def test_pieces_become_a_whole_answer() -> None:
@@ -74,4 +76,6 @@ def test_a_function_of_2023_is_put_together() -> None:
 
 
 def test_an_answer_that_ends_otherwise_is_none() -> None:
-    assert GatheredChat().hear(jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled())) is None
+    chat = GatheredChat()
+    chat.hear(jobs_pb2.JobEvent(cancelled=jobs_pb2.Cancelled()))
+    assert not chat.is_complete

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from openai import APIError, AsyncOpenAI, BadRequestError, NotFoundError
 
-from gateway.completions import stored
+from gateway.completions import keeper, stored
 from gateway.services.completions import CompletionClient
 from jan.errors import UnavailableError
 from jan.storage.v1 import completions_pb2
@@ -137,6 +137,38 @@ async def test_a_storage_that_is_away_at_the_end_costs_nobody_the_end(
         assert id_ is not None
         assert (await client.chat.completions.retrieve(id_)).choices[0].message.content == "Hello there"
     assert tries == 3
+
+
+async def test_long_answers_are_kept_one_at_a_time(
+    gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, under_way, most, done = CompletionClient.create, 0, 0, 0
+
+    async def watched(self: CompletionClient, completion: completions_pb2.Completion) -> None:
+        nonlocal under_way, most, done
+        under_way += 1
+        most = max(most, under_way)
+        for _ in range(100):  # long enough for another one to come beside it
+            await asyncio.sleep(0)
+        await create(self, completion)
+        under_way, done = under_way - 1, done + 1
+
+    monkeypatch.setattr(CompletionClient, "create", watched)
+    monkeypatch.setattr(keeper, "LONG_BYTES", 1000)
+
+    async def ask(client: AsyncOpenAI) -> None:
+        async for _ in await client.chat.completions.create(**chat(stream=True)):
+            pass
+
+    async with sdk(gateway) as client:
+        asking = [asyncio.create_task(ask(client)) for _ in range(3)]
+        jobs = [await worker.take() for _ in asking]
+        for job in jobs:
+            await job.begin()
+            await job.say("x" * 2000)
+        await asyncio.gather(*(job.finish() for job in jobs))
+        await asyncio.gather(*asking)
+    assert (most, done) == (1, 3)
 
 
 async def test_an_answer_that_broke_off_is_not_kept(gateway: Gateway, worker: ScriptedWorker) -> None:
