@@ -14,10 +14,12 @@ from typing import Any, Final, Self
 import orjson
 from llguidance import LLMatcher, LLTokenizer
 
-from inference_service.answers.binding_errors import inexact, patterns, sentence, why_unbound, without_patterns
+from inference_service.answers.binding_errors import at, inexact, patterns, sentence, why_unbound
 from inference_service.answers.call_or_answer import head_of_call
-from inference_service.answers.forced_calls import ForcedCall
+from inference_service.answers.forced_calls import ForcedCall, arguments_schema
 from inference_service.answers.schema_cost import too_much
+from inference_service.answers.schema_forms import whole_counts, without_patterns, without_vast_bounds
+from inference_service.answers.schema_places import Places
 from jan.errors import InvalidArgumentError
 
 _OPTIONS: Final = "x-guidance"
@@ -26,18 +28,20 @@ _OBJECT: Final[Mapping[str, Any]] = {"type": "object"}
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
-    """A schema that is `strict`: all that it says must bind. param: its place in the request."""
+class Part:
+    """A schema of a request. param: its place there. is_strict: all that it says must bind."""
 
     schema: Mapping[str, Any]
     param: str
+    is_strict: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """A schema that binds: as engines are told it, and as it is checked here."""
+    """A schema that binds: as engines are told it, and as it is checked here. param: its place in the request."""
 
     schema: Mapping[str, Any]
+    param: str
     _matcher: LLMatcher
 
     def matcher(self) -> LLMatcher:
@@ -47,7 +51,7 @@ class Grammar:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The schema of a chat's answer, where it stands in the request, and what of it is strict.
+    """The schema of a chat's answer, where it stands in the request, and what it was made of.
 
     compact: without free whitespace, of which small models write too much; not every engine can be told that. answer:
     the part of `schema` that is no call, where it may be either; strict_names: of the functions that are strict.
@@ -55,7 +59,7 @@ class Binding:
 
     schema: Mapping[str, Any]
     param: str
-    demands: tuple[Demand, ...] = ()
+    parts: tuple[Part, ...] = ()
     compact: bool = True
     answer: Mapping[str, Any] | None = None
     strict_names: tuple[str, ...] = ()
@@ -65,15 +69,18 @@ class Binding:
         """What a validated chat request binds its answer to; None when the model may write what it likes."""
         schema = answer_schema(request)
         asked = (request.get("response_format") or {}).get("json_schema") or {}
-        demands = (Demand(schema, "response_format"),) if schema is not None and asked.get("strict") else ()
-        if forced is not None:
-            field = "functions" if request.get("answers_functions") else "tools"
-            of_calls = dict(_strict_tools(request["tools"], forced, field))
-            if forced.or_answer is None:
-                return cls(forced.schema, field, tuple(of_calls.values()), compact)
-            either = (*demands, *of_calls.values())
-            return cls(forced.schema, field, either, compact, forced.or_answer, tuple(of_calls))
-        return None if schema is None else cls(schema, "response_format", demands, compact)
+        parts: tuple[Part, ...] = (
+            () if schema is None else (Part(schema, "response_format", bool(asked.get("strict"))),)
+        )
+        if forced is None:
+            return None if schema is None else cls(schema, "response_format", parts, compact)
+        field = "functions" if request.get("answers_functions") else "tools"
+        of_calls = tuple(_functions(request["tools"], forced, field))
+        if forced.or_answer is None:
+            return cls(forced.schema, field, tuple(part for _, part in of_calls), compact)
+        strict_names = tuple(name for name, part in of_calls if part.is_strict)
+        parts += tuple(part for _, part in of_calls)
+        return cls(forced.schema, field, parts, compact, forced.or_answer, strict_names)
 
     async def grammar(self) -> Grammar:
         """What engines are told. Where nothing is strict, what does not bind is left out of it.
@@ -84,28 +91,42 @@ class Binding:
 
     def compile(self) -> Grammar:
         """The same, in this thread."""
-        if much := too_much(self.schema):
-            message = f"No answer can be bound to this schema: it has {much}."
-            raise InvalidArgumentError(message, param=self.param, code="schema_too_complex")
         tokenizer = LLTokenizer("byte")
-        for demand in self.demands:
-            if error := self._matcher(demand.schema, tokenizer, lenient=False).get_error():
-                raise _refusal(demand.schema, error, demand.param, _unbound(demand.schema, tokenizer))
-            if loose := inexact(demand.schema):
-                raise InvalidArgumentError(sentence(loose), param=demand.param, code=_UNSUPPORTED)
+        for part in self.parts:
+            schema = whole_counts(part.schema)
+            _check(schema if part.is_strict else without_vast_bounds(schema), part.param)
+            if part.is_strict:
+                self._check_strict(schema, part.param, tokenizer)
+        schema = without_vast_bounds(whole_counts(self.schema))
+        _check(schema, self.param)
         self._check_distinct(tokenizer)
-        schema = self.schema
+        schema, matcher = self._loosely(schema, tokenizer)
+        if matcher.is_error():
+            raise self._refused(schema, matcher.get_error(), tokenizer)
+        return Grammar(self._told(schema), self.param, matcher)
+
+    def _loosely(self, schema: Mapping[str, Any], tokenizer: LLTokenizer) -> tuple[Mapping[str, Any], LLMatcher]:
+        """What of a schema binds, if anything does."""
         matcher = self._matcher(schema, tokenizer)
         if matcher.is_error() and (unbound := _unbound(schema, tokenizer)):
             schema = without_patterns(schema, {text for _, text in unbound})
             matcher = self._matcher(schema, tokenizer)
-        if matcher.is_error():
-            raise _refusal(schema, matcher.get_error(), self.param)
-        if _is_endless(matcher.deep_copy()):
-            raise InvalidArgumentError(
-                sentence("nothing can end what it asks for"), param=self.param, code=_UNSUPPORTED
-            )
-        return Grammar(self._told(schema), matcher)
+        return schema, matcher
+
+    def _refused(self, schema: Mapping[str, Any], error: str, tokenizer: LLTokenizer) -> InvalidArgumentError:
+        """Why nothing of the schema binds: told of the part that is to blame."""
+        for part in self.parts:
+            own, matcher = self._loosely(without_vast_bounds(whole_counts(part.schema)), tokenizer)
+            if matcher.is_error():
+                return _refusal(own, matcher.get_error(), part.param)
+        return _refusal(schema, error, self.param)
+
+    def _check_strict(self, schema: Mapping[str, Any], param: str, tokenizer: LLTokenizer) -> None:
+        """Raises InvalidArgumentError: something that the schema says does not bind."""
+        if error := self._matcher(schema, tokenizer, lenient=False).get_error():
+            raise _refusal(schema, error, param, _unbound(schema, tokenizer))
+        if loose := inexact(schema):
+            raise InvalidArgumentError(sentence(loose), param=param, code=_UNSUPPORTED)
 
     def _check_distinct(self, tokenizer: LLTokenizer) -> None:
         """Raises InvalidArgumentError: an answer may look like the call of a function whose arguments are strict."""
@@ -145,21 +166,26 @@ def lark(schema: Mapping[str, Any], before: str = "", rules: str = "") -> str:
     return f"%llguidance {{}}\nstart: {before} answer\nanswer: %json {orjson.dumps(schema).decode()}{rules}"
 
 
-def _strict_tools(tools: Sequence[Mapping[str, Any]], forced: ForcedCall, field: str) -> Iterator[tuple[str, Demand]]:
-    """The name of each function that is strict, and what it demands."""
+def _functions(tools: Sequence[Mapping[str, Any]], forced: ForcedCall, field: str) -> Iterator[tuple[str, Part]]:
+    """The name of each function that may be called, and what its arguments keep to."""
     names = {function["name"] for function in forced.functions}
     for place, tool in enumerate(tools):
         function = tool["function"]
-        if function["name"] in names and function.get("strict") and function.get("parameters"):
+        if function["name"] in names and function.get("parameters"):
             path = f"{field}[{place}]" if field == "functions" else f"{field}[{place}].function"
-            yield function["name"], Demand(function["parameters"], f"{path}.parameters")
+            part = Part(arguments_schema(function), f"{path}.parameters", bool(function.get("strict")))
+            yield function["name"], part
 
 
-def _is_endless(matcher: LLMatcher) -> bool:
-    """Whether an object begun can only go on and on, such as one that must hold one like itself."""
-    matcher.compute_ff_bytes()
-    matcher.consume_token(ord("{"))
-    return "Too many items" in matcher.get_error()
+def _check(schema: Mapping[str, Any], param: str) -> None:
+    """Raises InvalidArgumentError: it costs too much, or a part of it can never end."""
+    places = Places(schema)
+    if much := too_much(schema, places):
+        message = f"No answer can be bound to this schema: it has {much}."
+        raise InvalidArgumentError(message, param=param, code="schema_too_complex")
+    if (path := places.endless()) is not None:
+        what = f"nothing can end what it asks for{at(path)}, as each must hold another of its kind and none may be null"
+        raise InvalidArgumentError(sentence(what), param=param, code=_UNSUPPORTED)
 
 
 def _unbound(schema: Mapping[str, Any], tokenizer: LLTokenizer) -> list[tuple[str, str]]:

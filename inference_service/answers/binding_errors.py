@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from typing import Any, Final
+
+from jan.json_schema import Path, schemas
 
 FORMATS: Final = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")
 """The formats of strings that bind, which are those that OpenAI binds."""
@@ -14,6 +16,7 @@ _KEYWORD: Final = re.compile(r"Unimplemented keys: \[\"([^\"]{1,64})\"")
 _FORMAT: Final = re.compile(r"Unknown format: (.{1,64})")
 _UNSATISFIABLE: Final = re.compile(r"Unsatisfiable schema: ([^\n]{1,200})")
 _REASON: Final = re.compile(r"failed to compile JSON schema: (?!panic)([^\n]{1,200})")
+_BASE: Final = "json-schema:///"
 _MOST_CHARS: Final = 200
 _BOUNDS: Final = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 _EXCLUSIVE: Final = frozenset({"exclusiveMinimum", "exclusiveMaximum"})
@@ -21,10 +24,6 @@ _JOINS: Final = frozenset({"$ref", "anyOf", "allOf", "oneOf"})
 _ESCAPES: Final = re.compile(r"\\[^AzQ]", re.DOTALL)
 _RUST: Final = re.compile(r"\[[^\]]*(?:\[|&&|--|~~)|\(\?(?![:<])|\(\?<[=!]|\\[AzQ]")
 """What a pattern means in llguidance's language of them alone: classes in classes, flags, other anchors."""
-
-_MAPS: Final = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-_LISTS: Final = ("anyOf", "allOf", "oneOf", "prefixItems", "items")
-_ONES: Final = ("items", "additionalProperties", "unevaluatedProperties", "contains", "propertyNames", "not", "if")
 
 
 def why_unbound(schema: Mapping[str, Any], error: str, unbound: Sequence[tuple[str, str]] = ()) -> str:
@@ -45,7 +44,7 @@ def why_unbound(schema: Mapping[str, Any], error: str, unbound: Sequence[tuple[s
         what = f"nothing can satisfy it ({found[1]})"
     else:
         found = _REASON.search(error)
-        what = found[1] if found else "it is too complex"
+        what = found[1].replace(_BASE, "") if found else "it is too complex"
     return sentence(what)
 
 
@@ -55,10 +54,10 @@ def inexact(schema: Mapping[str, Any]) -> str:
     0 is accepted where a number must be more than 0 and less than 1/2, or less than 0 and more than -1/2: an exclusive
     bound that is whole, with another less than one away (seen with 1.0.1).
     """
-    nodes = list(_schemas(schema, ()))
+    nodes = list(schemas(schema))
     joined = [path for path, node in nodes if _BOUNDS & node.keys() and _JOINS & node.keys()]
     if joined and any(_EXCLUSIVE & node.keys() for _, node in nodes):
-        return f"bounds beside a reference or a choice{_at(joined[0])}, with exclusive ones in the schema, may not bind"
+        return f"bounds beside a reference or a choice{at(joined[0])}, with exclusive ones in the schema, may not bind"
     for place, text in patterns(schema):
         if (found := _RUST.search(_ESCAPES.sub("", text))) is not None:
             return f"{found[0]!r} in the pattern {text!r}{place} has another meaning in JavaScript"
@@ -68,7 +67,7 @@ def inexact(schema: Mapping[str, Any]) -> str:
         most = min((x for x in (below, _number(node, "maximum")) if x is not None), default=inf)
         is_whole = any(bound is not None and bound == int(bound) for bound in (above, below))
         if is_whole and most - least < 1 and node.get("type") != "integer":
-            return f"exclusive bounds less than 1 apart{_at(path)} do not bind exactly"
+            return f"exclusive bounds less than 1 apart{at(path)} do not bind exactly"
     return ""
 
 
@@ -79,22 +78,11 @@ def sentence(what: str) -> str:
 
 def patterns(schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The place and text of each pattern."""
-    for path, node in _schemas(schema, ()):
+    for path, node in schemas(schema):
         if isinstance(pattern := node.get("pattern"), str):
-            yield _at(path), pattern
+            yield at(path), pattern
         for key in node["patternProperties"] if isinstance(node.get("patternProperties"), Mapping) else ():
-            yield _at((*path, "patternProperties")), key
-
-
-def without_patterns(schema: Any, texts: Container[str]) -> Any:
-    """The schema without the patterns that are these texts."""
-    if isinstance(schema, Mapping):
-        return {
-            key: value if key in ("enum", "const", "default") else without_patterns(value, texts)
-            for key, value in schema.items()
-            if key not in texts and not (key == "pattern" and isinstance(value, str) and value in texts)
-        }
-    return [without_patterns(item, texts) for item in schema] if isinstance(schema, list) else schema
+            yield at((*path, "patternProperties")), key
 
 
 def _number(node: Mapping[str, Any], keyword: str) -> float | None:
@@ -103,26 +91,12 @@ def _number(node: Mapping[str, Any], keyword: str) -> float | None:
 
 
 def _where(schema: Mapping[str, Any], keyword: str, value: object = None) -> str:
-    for path, node in _schemas(schema, ()):
+    for path, node in schemas(schema):
         if keyword in node and value in (None, node[keyword]):
-            return _at(path)
+            return at(path)
     return ""
 
 
-def _at(path: tuple[str, ...]) -> str:
+def at(path: Path) -> str:
+    """Words for a place in a schema; none for the whole."""
     return f" at {'.'.join(path)[:_MOST_CHARS]}" if path else ""
-
-
-def _schemas(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    """Each schema inside of a schema, itself first, with its place."""
-    if not isinstance(node, Mapping):
-        return
-    yield path, node
-    for keyword in _MAPS:
-        for name, child in node[keyword].items() if isinstance(node.get(keyword), Mapping) else ():
-            yield from _schemas(child, (*path, keyword, name))
-    for keyword in _LISTS:
-        for place, child in enumerate(node[keyword]) if isinstance(node.get(keyword), list) else ():
-            yield from _schemas(child, (*path, keyword, str(place)))
-    for keyword in _ONES:
-        yield from _schemas(node.get(keyword), (*path, keyword))

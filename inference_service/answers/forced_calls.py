@@ -20,6 +20,7 @@ import orjson
 
 from inference_service.answers.answer import Answer, PassedOn
 from inference_service.answers.call_or_answer import CallOrAnswer
+from jan.json_schema import rewritten
 
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"([a-zA-Z0-9_-]+)"\s*,\s*"arguments"\s*:\s*(?=\{)')
 _ANSWER: Final = "#/$defs/the.answer"  # no function's name holds a dot
@@ -60,9 +61,9 @@ class ForcedCall:
     def schema(self) -> Mapping[str, Any]:
         """The schema of an answer that is the call: the arguments alone where the function is certain."""
         if self.only_name is not None:
-            return _parameters(self.functions[0])
+            return arguments_schema(self.functions[0])
         calls = [_call_schema(function["name"]) for function in self.functions]
-        definitions = {f["name"]: _moved(_parameters(f), f"#/$defs/{f['name']}") for f in self.functions}
+        definitions = {f["name"]: _moved(arguments_schema(f), f"#/$defs/{f['name']}") for f in self.functions}
         if self.or_answer is not None:
             calls.append({"$ref": _ANSWER})
             definitions[_ANSWER.rpartition("/")[2]] = _moved(_nameless(self.or_answer), _ANSWER)
@@ -191,7 +192,7 @@ class _CallReader:
         return text
 
 
-def _parameters(function: Mapping[str, Any]) -> Mapping[str, Any]:
+def arguments_schema(function: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema of a function's arguments, which are always an object, whatever its author left out.
 
     Without `parameters` a function takes none (OpenAI's API reference). It takes no others than those named, unless
@@ -217,15 +218,13 @@ def _call_schema(name: str) -> dict[str, Any]:
     }
 
 
-def _moved(schema: Any, place: str) -> Any:
+def _moved(schema: Mapping[str, Any], place: str) -> Any:
     """A schema whose references within itself still hold after it was moved to `place`."""
-    if isinstance(schema, Mapping):
-        return {
-            key: place + value[1:]
-            if key == "$ref" and isinstance(value, str) and value.startswith("#")
-            else _moved(value, place)
-            for key, value in schema.items()
-        }
-    if isinstance(schema, list):
-        return [_moved(item, place) for item in schema]
-    return schema
+
+    def change(node: dict[str, Any]) -> dict[str, Any]:
+        reference = node.get("$ref")
+        if not isinstance(reference, str) or not reference.startswith("#"):
+            return node
+        return {**node, "$ref": place + reference[1:]}
+
+    return rewritten(schema, change)

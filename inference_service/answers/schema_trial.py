@@ -17,7 +17,7 @@ from typing import Final
 
 import orjson
 
-from inference_service.answers.binding import Binding, Demand
+from inference_service.answers.binding import Binding, Part
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.telemetry import get_logger
 
@@ -86,9 +86,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     told = orjson.loads(sys.stdin.buffer.read())
-    demands = tuple(Demand(**demand) for demand in told.pop("demands"))
+    parts = tuple(Part(**part) for part in told.pop("parts"))
     with contextlib.suppress(InvalidArgumentError):
-        Binding(**told, demands=demands).compile()
+        Binding(**told, parts=parts).compile()
 
 
 if __name__ == "__main__":

@@ -63,7 +63,10 @@ class ChatCall:
             return self
         await self.trial.check(self.binding)
         grammar = await self.binding.grammar()
-        return replace(self, body={**self.body, **self.binds_by(grammar.schema)}, _grammar=grammar)
+        body = {**self.body, **self.binds_by(grammar.schema)}
+        if self.forced is not None and self.forced.or_answer is None:
+            body.pop("stop", None)  # it would end what the call is wrapped in, and with it the call
+        return replace(self, body=body, _grammar=grammar)
 
     def read_by(self, answer: Answer) -> Answer:
         """What is to be fed with the engine's chunks, so that `answer` is told what the client asked for."""

@@ -172,8 +172,8 @@ STREAMS: Final = (
     Bug(
         "a strict schema is bound as far as it goes",
         "inference_service/answers/binding.py",
-        "self._matcher(demand.schema, tokenizer, lenient=False)",
-        "self._matcher(demand.schema, tokenizer, lenient=True)",
+        "self._matcher(schema, tokenizer, lenient=False)",
+        "self._matcher(schema, tokenizer, lenient=True)",
         "tests/inference_service/answers/test_binding.py::test_a_strict_function_that_must_be_called_is_named_by_its_place",
     ),
 )

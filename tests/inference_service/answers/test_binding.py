@@ -110,7 +110,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"type": "string", "pattern": "^+a("}, "the pattern"),
     ({"type": "integer", "minimum": 3, "maximum": 2}, "nothing can satisfy it"),
     ({"type": "bogus"}, "Invalid type: bogus"),
-    ({"$ref": "#"}, "nothing can end what it asks for"),
+    ({"$ref": "#"}, "nothing can end what it asks for at properties.a, as each must hold"),
+    (
+        {"type": "array", "items": {"$ref": "#"}, "minItems": 1},
+        "nothing can end what it asks for at properties.a.items,",
+    ),
     ({"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}, "bounds less than 1 apart at properties.a"),
     ({"maximum": 0.5, "anyOf": [{"type": "number", "exclusiveMinimum": 0}]}, "bounds beside a reference or a choice"),
     ({"type": "string", "pattern": "^[[:alpha:]]{3}$"}, "another meaning in JavaScript"),
@@ -127,9 +131,39 @@ async def test_what_of_a_strict_schema_does_not_bind_is_named(schema: dict[str, 
         raise refusal
 
 
+LOOP = {"$defs": {"n": closed(n={"$ref": "#/$defs/n"})}, **closed(x={"type": "string"}, a={"$ref": "#/$defs/n"})}
+
+
+@pytest.mark.parametrize("strict", [True, None])
+async def test_a_part_that_can_never_end_is_named_wherever_it_is(strict: bool | None) -> None:
+    refusal = await refused(formatted(LOOP, strict=strict))
+    assert refusal.message.startswith(
+        "No answer can be bound to this schema: nothing can end what it asks for at $defs.n.properties.n,"
+    )
+    may_be_left_out = {**LOOP, "required": ["x"]}
+    assert "$defs.n.properties.n" in (await refused(formatted(may_be_left_out, strict=None))).message
+    nobody_asks_for_it = {**LOOP, "properties": {"x": {"type": "string"}}, "required": ["x"]}
+    assert takes(await bound(formatted(nobody_asks_for_it, strict=strict)), '{"x":""}')
+
+
+async def test_a_function_that_can_never_be_called_is_named_by_its_place() -> None:
+    tools = [tool("f", **closed(a={"type": "null"})), tool("g", **closed(a={"$ref": "#"}))]
+    assert (await refused({"tools": tools, "tool_choice": "required"})).param == "tools[1].function.parameters"
+
+
+async def test_a_function_that_nothing_binds_is_named_by_its_place() -> None:
+    tools = [tool("f", **closed(a={"type": "null"})), tool("g", **closed(a={"type": "nothing"}))]
+    refusal = await refused({"tools": tools, "tool_choice": "required"})
+    assert (refusal.param, "Invalid type: nothing" in refusal.message) == ("tools[1].function.parameters", True)
+
+
 def chain(length: int) -> dict[str, Any]:
     parts = {f"d{n}": {"items": {"$ref": f"#/$defs/d{n + 1}"}} for n in range(length)}
     return {"$defs": {**parts, f"d{length}": {"type": "string"}}, "$ref": "#/$defs/d0"}
+
+
+TEXTS = [{"pattern": f"a{number}.*b"} for number in range(9)]
+MANY = {"type": "object", "properties": {f"p{number}": {} for number in range(400)}}
 
 
 @pytest.mark.parametrize(
@@ -137,12 +171,30 @@ def chain(length: int) -> dict[str, Any]:
     [
         (chain(1300), "2604 levels with all that it refers to"),
         ({"allOf": [{"pattern": f"a{n}.*b{n}"} for n in range(30)]}, "30 patterns and formats for one string"),
-        ({"$defs": {"p": {"pattern": "a.*b"}}, "allOf": [{"$ref": "#/$defs/p"}] * 9}, "9 patterns and formats"),
+        (
+            {"$defs": {f"p{n}": {"pattern": f"a{n}.*b"} for n in range(9)}}
+            | {"allOf": [{"$ref": f"#/$defs/p{n}"} for n in range(9)]},
+            "9 patterns and formats",
+        ),
         ({"multipleOf": 999_983}, "999983 items of lists and digits of 'multipleOf'"),
         ({"multipleOf": 0.00123457}, "123457 items of lists"),
         ({"items": {"minItems": 10**6}, "maxItems": 2}, "1000002 items of lists"),
         ({"properties": {f"p{n}": {} for n in range(600)}, "required": ["p0"] * 600}, "599 optional"),
         ({"properties": {f"p{n}": {} for n in range(600)}}, "600 optional properties and branches"),
+        ({"anyOf": [MANY] * 30}, "12030 optional properties and branches at one place"),
+        (closed(**{f"o{n}": MANY for n in range(6)}), "2400 optional properties and branches,"),
+        ({"allOf": [closed(a=text) for text in TEXTS]}, "9 patterns and formats for one string"),
+        ({"allOf": [{"patternProperties": {"^a": text}} for text in TEXTS]}, "9 patterns and formats for one string"),
+        ({"allOf": [{"additionalProperties": text} for text in TEXTS]}, "9 patterns and formats for one string"),
+        (
+            {
+                "properties": {"a": {}},
+                "patternProperties": dict(zip(("^a", "a", "a$", ".", "^a$"), TEXTS, strict=False)),
+            },
+            "5 patterns and",
+        ),
+        ({"allOf": [{"items": text} for text in TEXTS]}, "9 patterns and formats for one string"),
+        ({"allOf": [{"anyOf": [{"minimum": n}, {"maximum": n}]} for n in range(20)]}, "too many parts that hold"),
         ({"patternProperties": {f"^{n}$": {} for n in range(40)}}, "40 patterns of properties"),
         ({"const": -(2**63)}, "a number beyond"),
         ({"type": "integer", "enum": [-1e19]}, "a number beyond"),
@@ -173,6 +225,9 @@ async def test_what_is_too_much_to_look_at_is_refused(schema: dict[str, Any], to
         {"multipleOf": 10**9},
         {"$ref": "#/$defs/any", "$defs": {"any": True}, "default": {"$ref": "nowhere", "minItems": 10**9}},
         closed(**{f"p{number}": {"type": "string"} for number in range(3000)}),
+        {"$defs": {"p": {"pattern": "a.*b"}}, "allOf": [{"$ref": "#/$defs/p"}] * 9},
+        {"$defs": {"many": MANY}, "anyOf": [closed(k={"const": n}, m={"$ref": "#/$defs/many"}) for n in range(30)]},
+        closed(a={"type": "integer", "default": 1e308, "examples": [-(2**63)]}),
         closed(id={"type": "string"}, anchor={"$ref": "#/$defs/a~1b%25"}, **{"$id": {"type": "null"}})
         | {"$defs": {"a/b%": {}}, "$id": "https://example.org/x"},
     ],
@@ -198,6 +253,26 @@ async def test_without_strict_it_binds_as_far_as_it_can(schema: dict[str, Any]) 
     good = {"string": '"x"', "array": '["x"]'}.get(schema.get("type", ""), "7")
     assert takes(grammar, f'{{"a":{good},"b":1}}')
     assert not takes(grammar, f'{{"a":{good},"b":"x"}}')
+
+
+@pytest.mark.parametrize("strict", [True, None])
+async def test_a_count_may_be_written_as_a_float(strict: bool | None) -> None:
+    grammar = await bound(formatted(closed(a={"type": "string", "minLength": 2.0, "maxLength": 3.0}), strict=strict))
+    assert [takes(grammar, f'{{"a":"{text}"}}') for text in ("x", "xx", "xxx", "xxxx")] == [False, True, True, False]
+
+
+async def test_only_what_does_not_bind_is_left_out() -> None:
+    """A property may be named like a pattern or a keyword, and a bound may be too big for a whole number of 64 bits."""
+    properties = {
+        "^(?=x)": {"type": "integer", "maximum": 1e308, "minimum": 3},
+        "pattern": {"type": "string", "pattern": "^(?=x)", "maxLength": 1},
+        "default": {"enum": [{"pattern": "^(?=x)"}]},
+    }
+    grammar = await bound(formatted(closed(**properties), strict=None))
+    good = '{"^(?=x)":3,"pattern":"y","default":{"pattern":"^(?=x)"}}'
+    assert takes(grammar, good)
+    assert not takes(grammar, good.replace("3", "2"))
+    assert not takes(grammar, good.replace("y", "yy"))
 
 
 async def test_any_object_is_an_object() -> None:

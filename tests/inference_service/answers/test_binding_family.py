@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llguidance import LLMatcher
 
-from inference_service.answers.binding import Binding, Demand
+from inference_service.answers.binding import Binding, Part
 from jan.errors import InvalidArgumentError
 
 _MOST_BYTES = 400
@@ -99,7 +99,7 @@ def written(matcher: LLMatcher, chance: Random) -> str | None:
 def test_what_is_written_is_valid(properties: dict[str, Any], seed: int) -> None:
     schema = closed(properties)
     try:
-        grammar = asyncio.run(Binding(schema, "x", (Demand(schema, "x"),)).grammar())
+        grammar = asyncio.run(Binding(schema, "x", (Part(schema, "x", is_strict=True),)).grammar())
     except InvalidArgumentError:
         return
     text = written(grammar.matcher(), Random(seed))

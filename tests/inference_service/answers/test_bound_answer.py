@@ -1,22 +1,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from inference_service.answers import schema_cost
 from inference_service.answers.binding import Binding
 from inference_service.answers.bound_answer import BoundAnswer
 from inference_service.answers.shapes import AnswerHead, AnswerWishes
 from inference_service.answers.whole import WholeAnswer
-from jan.errors import InternalError
+from jan.errors import InternalError, InvalidArgumentError
 
 HEAD = AnswerHead("chatcmpl-1", 1_700_000_000, "m")
 SCHEMA = {"type": "object", "properties": {"a": {"const": "é"}}, "required": ["a"], "additionalProperties": False}
 
 
-async def answer(*, n: int = 1, may_be_cut: bool = False) -> BoundAnswer:
-    grammar = await Binding(SCHEMA, "response_format").grammar()
+async def answer(schema: Mapping[str, Any] = SCHEMA, *, n: int = 1, may_be_cut: bool = False) -> BoundAnswer:
+    grammar = await Binding(schema, "response_format").grammar()
     return BoundAnswer(WholeAnswer(HEAD, AnswerWishes(n=n)), grammar, may_be_cut=may_be_cut)
 
 
@@ -52,6 +54,16 @@ async def test_an_end_in_the_middle_is_no_good_end(said: str) -> None:
     bound.feed(piece(said))
     with pytest.raises(InternalError, match="did not keep to the schema"):
         bound.feed(piece(None, "stop"))
+
+
+async def test_a_schema_that_becomes_too_much_is_the_clients_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema_cost, "MAX_CHOICES", 1_000)
+    many = {"type": "object", "properties": {f"p{number}": {} for number in range(600)}}
+    bound = await answer({"type": "object", "properties": {"a": many}, "required": ["a"]})
+    bound.feed(piece('{"a":'))
+    with pytest.raises(InvalidArgumentError, match=r"too much in the middle of its answer.*2000") as caught:
+        bound.feed(piece("{"))
+    assert (caught.value.param, caught.value.code) == ("response_format", "schema_too_complex")
 
 
 async def test_a_limit_or_a_stop_of_the_clients_may_cut_it() -> None:

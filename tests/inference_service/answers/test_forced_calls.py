@@ -59,6 +59,12 @@ def test_among_several_the_name_comes_first_and_references_still_hold() -> None:
     assert properties == {"a": {"$ref": "#/$defs/f/$defs/x"}, "self": {"$ref": "#/$defs/f"}}
 
 
+def test_what_looks_like_a_reference_and_is_data_stays_as_it_is() -> None:
+    data = {"enum": [{"$ref": "#"}], "const": {"$ref": "#"}, "default": {"$ref": "#"}, "examples": [{"$ref": "#"}]}
+    schema = forced(tool("f", properties={"a": data, "$ref": {"$ref": "#"}}), tool("g")).schema
+    assert schema["$defs"]["f"]["properties"] == {"a": data, "$ref": {"$ref": "#/$defs/f"}}
+
+
 @pytest.mark.parametrize("left_out", [{}, {"parameters": None}, {"parameters": {"type": "object", "properties": {}}}])
 def test_a_function_without_parameters_takes_none(left_out: dict[str, Any]) -> None:
     call = forced({"type": "function", "function": {"name": "f", **left_out}})

@@ -78,6 +78,13 @@ async def test_a_forced_call_is_a_schema_beside_the_tools() -> None:
     assert call.forced is not None
 
 
+async def test_a_stop_text_ends_an_answer_and_never_a_forced_call() -> None:
+    """It would end what the call is wrapped in: `{"name": "f", "`, and nothing would be called."""
+    request = {"messages": MESSAGES, "tools": TOOLS, "stop": ["arguments"]}
+    assert (await REQUESTS.chat_call(request).bound()).body["stop"] == ["arguments"]
+    assert "stop" not in (await REQUESTS.chat_call({**request, "tool_choice": "required"}).bound()).body
+
+
 def test_a_template_without_tools_is_told_in_a_message() -> None:
     asked = body(replace(REQUESTS, template_has_tools=False), tools=TOOLS, tool_choice="required")
     assert "tools" not in asked

@@ -1,0 +1,51 @@
+"""Schemas in other words, so that llguidance takes them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import Any, Final
+
+from inference_service.answers.schema_cost import MAX_NUMBER, is_number
+from jan.json_schema import rewritten
+
+_COUNTS: Final = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
+_BOUNDS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+
+
+def whole_counts(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same schema, in which 2.0 is written as 2 where something is counted; to JSON Schema both are integers."""
+
+    def change(node: dict[str, Any]) -> dict[str, Any]:
+        counts = {key: node[key] for key in _COUNTS if isinstance(node.get(key), float)}
+        return node | {key: int(count) for key, count in counts.items() if count.is_integer() and count <= MAX_NUMBER}
+
+    changed: Mapping[str, Any] = rewritten(schema, change)
+    return changed
+
+
+def without_vast_bounds(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema without bounds of numbers that are too big for llguidance."""
+
+    def change(node: dict[str, Any]) -> dict[str, Any]:
+        vast = {key for key in _BOUNDS if is_number(node.get(key)) and abs(node[key]) > MAX_NUMBER}
+        return {key: value for key, value in node.items() if key not in vast}
+
+    changed: Mapping[str, Any] = rewritten(schema, change)
+    return changed
+
+
+def without_patterns(schema: Mapping[str, Any], texts: Container[str]) -> Mapping[str, Any]:
+    """The schema without the patterns that are these texts."""
+
+    def change(node: dict[str, Any]) -> dict[str, Any]:
+        told = {key: value for key, value in node.items() if not (key == "pattern" and _is_text_in(value, texts))}
+        if isinstance(by_pattern := told.get("patternProperties"), Mapping):
+            told["patternProperties"] = {text: child for text, child in by_pattern.items() if text not in texts}
+        return told
+
+    changed: Mapping[str, Any] = rewritten(schema, change)
+    return changed
+
+
+def _is_text_in(value: object, texts: Container[str]) -> bool:
+    return isinstance(value, str) and value in texts
