@@ -15,6 +15,7 @@ from aiohttp import web
 
 from gateway.batches.lines import MAX_LINE_BYTES
 from gateway.http.body import check_is_json, parse_json, parse_json_object, validate
+from gateway.http.json_bounds import check_countable
 from gateway.http.uploads import body_pieces
 from gateway.schemas.anthropic_batches import MAX_REQUESTS, BatchedMessage, CreateMessageBatch
 from jan.errors import InvalidArgumentError
@@ -43,7 +44,7 @@ async def read_requests(request: web.Request) -> AsyncGenerator[BatchedMessage, 
     async with aclosing(body_pieces(request, MAX_BATCH_BYTES, param="")) as pieces:
         async for piece in pieces:
             for data in cutter.feed(piece):
-                asked = _read(data, len(seen))
+                asked = await _read(data, len(seen))
                 _check_new(asked, seen)
                 yield asked
     frame = parse_json_object(cutter.frame() or b"{}")
@@ -56,10 +57,11 @@ async def read_requests(request: web.Request) -> AsyncGenerator[BatchedMessage, 
         yield asked
 
 
-def _read(data: bytes, place: int) -> BatchedMessage:
+async def _read(data: bytes, place: int) -> BatchedMessage:
     """One request. Raises InvalidArgumentError: as it would where it stands."""
     name = f"{_REQUESTS}[{place}]"
     try:
+        await check_countable(data)
         value = parse_json(data)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(error.message, param=name, code=error.code) from None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from gateway.batches.lines import read_lines
 from gateway.batches.requests import MESSAGES, read_request
+from gateway.http.json_bounds import check_countable
 from gateway.schemas import anthropic_batches
 from gateway.schemas.common import JsonObject
 from gateway.services.storage import StorageClient
@@ -38,6 +39,7 @@ async def examine(storage: StorageClient, file_id: str, endpoint: str) -> Examin
         async for line in lines:
             total += 1
             try:
+                await check_countable(line.data or b"")
                 request = read_request(line.data, endpoint)
                 _check_new(request.custom_id, seen)
             except InvalidArgumentError as error:

@@ -1,7 +1,7 @@
 """The one door for JSON from strangers, and the way JSON leaves.
 
 Refused before anything else sees it: other content types, bodies over the limit, deep nesting, NaN and Infinity,
-duplicate keys, unpaired surrogates, invalid UTF-8, endless numbers (docs/security.md S35).
+duplicate keys, unpaired surrogates, invalid UTF-8, endless numbers, countless values (docs/security.md S35).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from gateway.http.json_bounds import check_countable
 from gateway.http.refusals import MAX_ECHO, refusal_of
 from jan.errors import InvalidArgumentError, UnsupportedMediaTypeError
 
@@ -30,11 +31,13 @@ async def read_body(request: web.Request, model: type[ModelT]) -> ModelT:
 
     Raises InvalidArgumentError, naming the field at fault; UnsupportedMediaTypeError; web.HTTPRequestEntityTooLarge.
     """
-    return validate(parse_json_object(await _read_json_bytes(request)), model)
+    data = await _read_json_bytes(request)
+    await check_countable(data)
+    return validate(parse_json_object(data), model)
 
 
 def parse_json_object(data: bytes) -> dict[str, Any]:
-    """Parse a strict JSON object. Raises InvalidArgumentError."""
+    """Parse a strict JSON object, which `check_countable` has looked at. Raises InvalidArgumentError."""
     value = parse_json(data)
     if not isinstance(value, dict):
         raise InvalidArgumentError("The JSON body of your request must be an object.")
@@ -42,7 +45,7 @@ def parse_json_object(data: bytes) -> dict[str, Any]:
 
 
 def parse_json(data: bytes) -> Any:
-    """Parse strict JSON. Raises InvalidArgumentError."""
+    """Parse strict JSON, as above. Raises InvalidArgumentError."""
     try:
         value = jiter.from_json(data, allow_inf_nan=False, catch_duplicate_keys=True, partial_mode="off")
     except ValueError as error:
