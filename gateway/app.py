@@ -214,7 +214,7 @@ async def connections(app: web.Application) -> AsyncIterator[None]:
             metrics=app[METRICS],
         )
         await stack.enter_async_context(executor.running())
-        parts = ResponseParts(storage_client, inference, jobs, executor, follower, images, documents)
+        parts = ResponseParts(storage_client, inference, jobs, executor, follower, images, documents, searcher)
         batch_executor = app[BATCHES] = BatchExecutor(redis, scripts, BatchClient(storage_channel), parts, app[QUEUE])
         await stack.enter_async_context(batch_executor.running())
         # Last, so that what is answered for clients who left has everything until its end.

@@ -18,6 +18,7 @@ from gateway.queueing.jobs import JobClient
 from gateway.responses.as_chat import UnstoredAnswer, unstored_job
 from gateway.responses.creation import begin, history, made_before, new_inputs, new_run, place_for
 from gateway.responses.objects import stored_response
+from gateway.responses.searching import check_stores, with_search
 from gateway.responses.waiting import until_over
 from gateway.runs import states
 from gateway.runs.cancelling import cancel_run
@@ -27,6 +28,7 @@ from gateway.schemas.response_items import check_eyes
 from gateway.schemas.responses import CreateResponse
 from gateway.services.inference import InferenceClient
 from gateway.services.storage import StorageClient
+from gateway.vector_stores.search import ChunkSearcher
 from jan.errors import FailedPreconditionError
 from jan.ids import RunId, ThreadId
 from jan.inference.v1 import jobs_pb2
@@ -47,6 +49,7 @@ class ResponseParts:
     follower: LogFollower
     images: Images
     documents: Documents
+    searcher: ChunkSearcher
 
 
 def read_response(body: JsonObject) -> CreateResponse:
@@ -68,17 +71,17 @@ class BatchResponses:
 
     async def job_of(self, job_id: str, asked: CreateResponse) -> tuple[jobs_pb2.Job, UnstoredAnswer]:
         """The job of one with `store: false`, and who hears its events. Raises what its endpoint answers with."""
-        storage, ids = self._parts.storage, NewIds(job_id)
+        parts, storage, ids = self._parts, self._parts.storage, NewIds(job_id)
+        await check_stores(storage, asked)
         place = await place_for(storage, asked, "")
         model = await find_model(storage, asked.model)
         check_eyes(asked.input, model.id, sees=model.sees)
         inputs = await new_inputs(storage, asked, ids, place)
         run = new_run(asked, model, place, inputs, run_id=ids.next(RunId), tenant=self._tenant, priority=_PRIORITY)
         run.ClearField("thread_id")
-        said = [*await history(storage, place), *inputs]
-        parts = self._parts
+        said = await with_search(storage, parts.searcher, run, [*await history(storage, place), *inputs])
         job = await unstored_job(parts.inference, parts.images, run, model, said, job_id=job_id, priority=_PRIORITY)
-        return job, UnstoredAnswer(run)
+        return job, UnstoredAnswer(run, said, with_results=asked.shows_results)
 
     async def answer(self, line: int, asked: CreateResponse, seconds_left: float) -> bytes:
         """A stored response when it has ended. Those that go on in one place do so one after another.
@@ -88,7 +91,7 @@ class BatchResponses:
         async with self._turn(asked):
             run = await self._begun(line, asked) or await self._begin(line, asked, seconds_left)
             run = await until_over(self._parts.storage, self._parts.follower, self._parts.runs, run, starts=True)
-        return await self._told(run)
+        return await self._told(run, asked)
 
     async def settle(self, line: int, asked: CreateResponse) -> bytes | None:
         """Stop a stored response; the answer of one that had ended by itself before."""
@@ -101,10 +104,11 @@ class BatchResponses:
                 return None
             except FailedPreconditionError:  # it ended in this moment
                 run = await self._parts.storage.get_run(run.thread_id, run.id)
-        return None if run.status in (states.CANCELLED, states.EXPIRED) else await self._told(run)
+        return None if run.status in (states.CANCELLED, states.EXPIRED) else await self._told(run, asked)
 
     async def _begin(self, line: int, asked: CreateResponse, seconds_left: float) -> runs_pb2.Run:
         storage, ids = self._parts.storage, self._ids(line)
+        await check_stores(storage, asked)
         run_id, made = ids.next(RunId), ids.thread() or ""
         place = await place_for(storage, asked, made)
         model = await find_model(storage, asked.model)
@@ -118,8 +122,8 @@ class BatchResponses:
         ids = self._ids(line)
         return await made_before(self._parts.storage, asked, ids.next(RunId), ids.thread() or "")
 
-    async def _told(self, run: runs_pb2.Run) -> bytes:
-        return orjson.dumps(await stored_response(self._parts.storage, run))
+    async def _told(self, run: runs_pb2.Run, asked: CreateResponse) -> bytes:
+        return orjson.dumps(await stored_response(self._parts.storage, run, with_results=asked.shows_results))
 
     def _ids(self, line: int) -> NewIds:
         return NewIds(f"{self._batch_id}.{line}")

@@ -1,12 +1,13 @@
 """Items of the Responses API between requests, a thread's messages and OpenAI's objects.
 
-An item is a message of the thread, under the same id. What threads have no word for, calls of functions and their
-outputs, are messages whose one content part has the item's own type and fields.
+An item is a message of the thread, under the same id. What threads have no word for, calls of functions, their outputs
+and searches of files, are messages whose one content part has the item's own type and fields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from gateway.convert.json_fields import from_text, to_text
@@ -16,6 +17,8 @@ from gateway.schemas.compactions import pack
 from gateway.schemas.response_items import (
     CompactionItem,
     FilePart,
+    FileSearchCallItem,
+    FoundText,
     FunctionCallItem,
     FunctionOutputItem,
     ImagePart,
@@ -25,11 +28,13 @@ from gateway.schemas.response_items import (
     ReasoningItem,
     TextPart,
 )
+from gateway.vector_stores.excerpts import Excerpt
 from jan.ids import MessageId
 from jan.storage.v1 import messages_pb2
 
 FUNCTION_CALL = "function_call"
 FUNCTION_OUTPUT = "function_call_output"
+FILE_SEARCH_CALL = "file_search_call"
 COMPACTION = "compaction"
 FILE = "file"
 _REASONING = "reasoning"
@@ -58,6 +63,9 @@ def new_item(item: NewItem, ids: NewIds) -> messages_pb2.Message:
         case FunctionOutputItem():
             role = messages_pb2.MESSAGE_ROLE_TOOL
             parts = [{"type": FUNCTION_OUTPUT, "call_id": item.call_id, "output": item.text}]
+        case FileSearchCallItem():
+            found = None if item.results is None else [*map(_sent_excerpt, item.results)]
+            role, parts = messages_pb2.MESSAGE_ROLE_ASSISTANT, [search_part(item.queries, found)]
         case ReasoningItem():
             role, parts = messages_pb2.MESSAGE_ROLE_ASSISTANT, [thought_part(item.thought)]
         case CompactionItem():
@@ -88,6 +96,28 @@ def call_part(call_id: str, name: str, arguments: str) -> JsonObject:
     return {"type": FUNCTION_CALL, "call_id": call_id, "name": name, "arguments": arguments}
 
 
+def search_part(queries: Sequence[str], found: Sequence[Excerpt] | None, status: str = "completed") -> JsonObject:
+    """The content part of a search of files. found: None where nobody knows."""
+    results = None if found is None else [*map(asdict, found)]
+    return {"type": FILE_SEARCH_CALL, "status": status, "queries": list(queries), "results": results}
+
+
+def is_search(message: messages_pb2.Message) -> bool:
+    """Whether a message is a search of files, which says nothing to anybody."""
+    if FILE_SEARCH_CALL not in message.content_json:  # long threads are looked through
+        return False
+    return [part.get("type") for part in parts_of(message)] == [FILE_SEARCH_CALL]
+
+
+def found_by(message: messages_pb2.Message) -> list[Excerpt] | None:
+    """What a search found, the best first; None for a message that is none, or of which that is not known."""
+    if not is_search(message):
+        return None
+    [part] = parts_of(message)
+    results = part.get("results")
+    return None if results is None else [Excerpt(**result) for result in results]
+
+
 def thought_part(text: str) -> JsonObject:
     """The content part of what a model thought, as Jan has it."""
     return {"type": _REASONING, "text": {"value": text, "annotations": []}}
@@ -99,13 +129,19 @@ def parts_of(message: messages_pb2.Message) -> list[JsonObject]:
     return parts
 
 
-def item_from_message(message: messages_pb2.Message) -> JsonObject:
-    """The item that a message is, whoever wrote it; parts that the Responses API has no word for are left out."""
+def item_from_message(message: messages_pb2.Message, *, with_results: bool = False) -> JsonObject:
+    """The item that a message is, whoever wrote it; parts that the Responses API has no word for are left out.
+
+    with_results: a search of files tells what it found.
+    """
     parts = parts_of(message)
     status = _STATUSES.get(message.status, "completed")
     match parts:
         case [{"type": "function_call" | "function_call_output"} as part]:
             return {"id": message.id, "status": status, **part}
+        case [{"type": "file_search_call"} as part]:
+            found = part.get("results") if with_results else None
+            return search_item(message.id, part.get("status") or status, part.get("queries") or [], found)
         case [{"type": "reasoning"} as part]:
             return reasoning_item(message.id, status, [_text_of(part)])
         case [{"type": "compaction"} as part]:
@@ -132,6 +168,11 @@ def reasoning_text(text: str) -> JsonObject:
     return {"type": "reasoning_text", "text": text}
 
 
+def search_item(id_: str, status: str, queries: Iterable[str], found: Any = None) -> JsonObject:
+    """OpenAI's item of a search of files. found: its results, where they are to be shown."""
+    return {"id": id_, "type": FILE_SEARCH_CALL, "status": status, "queries": list(queries), "results": found}
+
+
 def compaction_item(id_: str, summary: str) -> JsonObject:
     """OpenAI's item of a summary that stands for what was said before."""
     return {"id": id_, "type": COMPACTION, "encrypted_content": pack(summary)}
@@ -147,7 +188,7 @@ def _told(part: JsonObject, *, spoken: bool) -> Iterable[JsonObject]:
         case "text":
             text, said = part.get("text"), _text_of(part)
             cited = (text.get("annotations") if isinstance(text, dict) else None) or ()
-            yield output_text(said, map(_citation, cited)) if spoken else {"type": "input_text", "text": said}
+            yield output_text(said, map(file_citation, cited)) if spoken else {"type": "input_text", "text": said}
         case "file":
             file = part.get(FILE) or {}
             known = {name: file[name] for name in ("file_id", "filename", "file_data") if file.get(name)}
@@ -160,6 +201,12 @@ def _told(part: JsonObject, *, spoken: bool) -> Iterable[JsonObject]:
             yield _image(image, image_url=None, file_id=image.get("file_id"))
 
 
+def _sent_excerpt(found: FoundText) -> Excerpt:
+    return Excerpt(
+        found.file_id or "", found.filename or "", found.text or "", found.score or 0, dict(found.attributes or {})
+    )
+
+
 def _text_of(part: JsonObject) -> str:
     text = part.get("text")
     return str((text.get("value") if isinstance(text, dict) else text) or "")
@@ -169,7 +216,7 @@ def _image(image: JsonObject, **source: Any) -> JsonObject:
     return {"type": "input_image", "detail": image.get("detail") or "auto", **source}
 
 
-def _citation(annotation: JsonObject) -> JsonObject:
+def file_citation(annotation: JsonObject) -> JsonObject:
     """A citation of a file as the Responses API spells it."""
     cited = annotation.get("file_citation") or {}
     return {

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from gateway.convert.items import FILE_SEARCH_CALL
 from gateway.convert.json_fields import from_text, string_map, to_text
 from gateway.convert.times import optional_seconds, seconds
 from gateway.idempotency.new_ids import NewIds
@@ -93,7 +94,12 @@ def message_from_proto(message: messages_pb2.Message) -> dict[str, Any]:
 
 
 def _whole_part(part: dict[str, Any]) -> dict[str, Any]:
-    """A text part with both fields that OpenAI promises, whatever an old file left out; other parts as they are."""
+    """A text part with both fields that OpenAI promises, whatever an old file left out; other parts as they are.
+
+    What a search of files found is told by the Responses API alone, to who asks for it.
+    """
+    if part.get("type") == FILE_SEARCH_CALL:
+        return {name: value for name, value in part.items() if name != "results"}
     text = part.get("text")
     if part.get("type") != "text" or not isinstance(text, dict | str):
         return part

@@ -181,9 +181,9 @@ async def _follow_again(request: web.Request, record: Record) -> web.StreamRespo
         case ("run", thread_id, run_id, round_):
             run = await request.app[STORAGE].get_run(ThreadId(thread_id), RunId(run_id))
             return await resume_run(request, run, Place(int(round_), 0), opening=record.content, headers=REPLAYED)
-        case ("response", thread_id, run_id):
+        case ("response", thread_id, run_id, *with_results):
             run = await request.app[STORAGE].get_run(ThreadId(thread_id), RunId(run_id))
-            return await resume_response(request, run, -1, headers=REPLAYED)
+            return await resume_response(request, run, -1, with_results=bool(with_results), headers=REPLAYED)
         case (_, chat_id):
             return await resume_chat(request, CompletionId(chat_id), 0, headers=REPLAYED)
         case _:

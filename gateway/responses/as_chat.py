@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 
 from gateway.completions.chat import chat_body, chat_job
 from gateway.completions.parameters import layered, stored_parameters
+from gateway.convert.items import item_from_message
 from gateway.convert.json_fields import from_text
 from gateway.images.shown import Images
 from gateway.models.lookup import model_spec
@@ -16,10 +18,12 @@ from gateway.responses.events import ResponseEvents
 from gateway.responses.objects import may_cut, response_object
 from gateway.runs import derived_ids, states
 from gateway.runs.conversation import UNSEEN_IMAGE, conversation
+from gateway.runs.file_search import last_found
 from gateway.runs.request import effective_parameters
 from gateway.runs.truncation import truncated
 from gateway.schemas.common import JsonObject
 from gateway.services.inference import InferenceClient
+from gateway.vector_stores.excerpts import citations, with_excerpts
 from jan.errors import JanError
 from jan.inference.v1 import jobs_pb2
 from jan.storage.v1 import messages_pb2, models_pb2, runs_pb2
@@ -29,18 +33,23 @@ from jan.type.v1.usage_pb2 import Usage
 class UnstoredAnswer:
     """What the model has said so far."""
 
-    def __init__(self, run: runs_pb2.Run) -> None:
+    def __init__(self, run: runs_pb2.Run, said: Sequence[messages_pb2.Message], *, with_results: bool = False) -> None:
+        """said: what was said so far, the response's own search the last of it. with_results: that tells what it found.
+
+        `opening`: the events in front of the first word.
+        """
         self._run = run
+        self._sources = last_found(said)
         self._events = ResponseEvents(run.id)
         self._finish_reason = ""
         self._may_call = bool(from_text(run.tools_json, []))
         self._blank = ""
         self._said_anything = False
-
-    def opening(self) -> bytes:
-        """The events in front of its first word."""
         begun = response_object(self._run, [])
-        return self._events.created(begun, queued=False) + self._events.in_progress(begun)
+        self.opening = self._events.created(begun, queued=False) + self._events.in_progress(begun)
+        if said and said[-1].id == derived_ids.search_item_id(run.id):
+            item = item_from_message(said[-1], with_results=with_results)
+            self.opening += self._events.search(item["id"]) + self._events.searched(item)
 
     def hear(self, event: jobs_pb2.JobEvent) -> bytes:
         """The events that one of the job's makes."""
@@ -86,7 +95,8 @@ class UnstoredAnswer:
             self._blank = text
             return b""
         self._blank, self._said_anything = "", True
-        return self._events.say(text)
+        before = self._events.said_last
+        return self._events.say(text, citations(before + text, self._sources, behind=len(before)))
 
     def _end(self, completed: jobs_pb2.Completed) -> bytes:
         frames = b"" if self._said_anything else self._events.say(self._blank)
@@ -111,13 +121,14 @@ async def unstored_job(
     priority: jobs_pb2.Priority.ValueType,
     image_names: Sequence[str] = (),
 ) -> jobs_pb2.Job:
-    """The job whose events `UnstoredAnswer` hears. said: what was said so far, the input last.
+    """The job whose events `UnstoredAnswer` hears. said: as there.
 
     image_names: what the request calls the images of its input.
     Raises InvalidArgumentError, PermissionDeniedError: an image of the newest message cannot be shown.
     """
     parameters = layered(stored_parameters(model.parameters_json), effective_parameters(run, []))
     whole = conversation(run, said, sees=model.sees)
+    whole = replace(whole, system=with_excerpts(whole.system, last_found(said)))
     cut = truncated(inference, model_spec(model), run, whole, parameters) if may_cut(run) else None
     told = whole.messages() if cut is None else await cut
     messages = await images.shown_of_thread(told, UNSEEN_IMAGE, image_names)

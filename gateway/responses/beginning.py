@@ -9,17 +9,22 @@ from types import TracebackType
 from typing import Self
 
 from gateway.responses.waiting import ENDS, Event
+from gateway.runs import search_item
 
 PATIENCE_SECONDS = 0.5
 """Long enough for a model that is loaded and free to refuse an input; clients wait for the first event as long."""
 _BEFORE_THE_MODEL = frozenset({"thread.run.created", "thread.run.queued"})
+# A run that searches files is in progress before its model is asked.
+_BEFORE_IT_BEHIND_A_SEARCH = _BEFORE_THE_MODEL | {"thread.run.in_progress", search_item.BEGUN, search_item.ENDED}
 
 
 class Beginning:
     """A run's events, whose first ones may be heard ahead; use as a context."""
 
-    def __init__(self, events: AsyncIterator[Sequence[Event]]) -> None:
+    def __init__(self, events: AsyncIterator[Sequence[Event]], *, searches: bool) -> None:
+        """searches: the run has files to search first."""
         self._events = events
+        self._before = _BEFORE_IT_BEHIND_A_SEARCH if searches else _BEFORE_THE_MODEL
         self._ahead: list[Sequence[Event]] = []
         self._next: asyncio.Future[Sequence[Event] | None] | None = None
 
@@ -69,4 +74,4 @@ class Beginning:
     @property
     def _is_begun(self) -> bool:
         last = self._ahead[-1] if self._ahead else [("thread.run.created", {})]
-        return not last or any(name not in _BEFORE_THE_MODEL for name, _ in last)
+        return not last or any(name not in self._before for name, _ in last)

@@ -13,7 +13,7 @@ import orjson
 
 from gateway.completions.chat import chat_body, chat_job
 from gateway.completions.parameters import layered, stored_parameters
-from gateway.convert.items import COMPACTION, compaction_item, item_from_message, parts_of
+from gateway.convert.items import COMPACTION, compaction_item, is_search, item_from_message, parts_of
 from gateway.images.places import IMAGE_FILE, IMAGE_URL
 from gateway.responses.objects import usage_object
 from gateway.runs.conversation import UNSEEN_IMAGE, chat_messages
@@ -62,6 +62,7 @@ class Parted:
         """Part a conversation. Raises InvalidArgumentError: nothing was said in it."""
         front = [message for message in said if message.role == messages_pb2.MESSAGE_ROLE_SYSTEM]
         spoken = [message for message in said if message.role != messages_pb2.MESSAGE_ROLE_SYSTEM]
+        spoken = [message for message in spoken if not is_search(message)]
         last = next((place for place in range(len(spoken), 0, -1) if not _is_asked(spoken[place - 1])), 0)
         summed, asked = (spoken[:last], spoken[last:]) if last else (spoken, [])
         waiting = _waiting_calls(summed)

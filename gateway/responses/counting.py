@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 
 from gateway.images.places import places_of
 from gateway.models.lookup import model_spec
 from gateway.runs.conversation import conversation
+from gateway.runs.file_search import last_found
 from gateway.runs.request import effective_parameters
 from gateway.services.inference import InferenceClient
+from gateway.vector_stores.excerpts import with_excerpts
 from jan.errors import InvalidArgumentError
 from jan.inference.v1 import control_pb2
 from jan.storage.v1 import messages_pb2, models_pb2, runs_pb2
@@ -31,7 +34,8 @@ async def count_tokens(
     Raises InvalidArgumentError: the model would be shown an image. Raises what the model's host says of one that
     cannot count, such as a remote one.
     """
-    messages = conversation(run, said, sees=model.sees).messages()
+    whole = conversation(run, said, sees=model.sees)
+    messages = replace(whole, system=with_excerpts(whole.system, last_found(said))).messages()
     if places_of(messages):
         message = f"Model '{model.id}' counts no images on this server; send text only."
         raise InvalidArgumentError(message, param=names[0], code="unsupported_content")

@@ -21,6 +21,7 @@ from gateway.runs.steps import now
 from gateway.schemas.chat_tools import NamedTool
 from gateway.schemas.responses import CreateResponse
 from gateway.services.storage import StorageClient
+from gateway.vector_stores.file_search import FILE_SEARCH
 from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from jan.ids import ConversationId, ResponseId, RunId
 from jan.storage.v1 import messages_pb2, models_pb2, paging_pb2, runs_pb2, threads_pb2
@@ -85,6 +86,12 @@ def new_run(
     """A queued run that answers a request for a response, with its own copy of all that it runs with."""
     stored, called = stored_parameters(model.parameters_json), body.called()
     choice = called.choice.model_dump() if isinstance(called.choice, NamedTool) else called.choice
+    tools = [tool.model_dump(exclude_none=True) for tool in called.tools]
+    if body.search is not None:
+        # Where it stands among those that may be called: errors of engines go by the places of these.
+        sent = (body.tools or ()).index(body.search)
+        tools.insert(sum(one < sent for one in body.callable_places), body.search.for_run())
+        choice = {"type": FILE_SEARCH} if body.must_search else choice
     asked = {
         "told_back": body.told_back() | {"service_tier": tier_told(body.service_tier) or None},
         "in_conversation": place.in_conversation,
@@ -99,7 +106,7 @@ def new_run(
         created_at=now(),
         model=model.id,
         instructions=body.instructions or "",
-        tools_json=to_text([tool.model_dump(exclude_none=True) for tool in called.tools]),
+        tools_json=to_text(tools),
         tool_choice_json=to_text(choice),
         response_format_json=to_text(body.text.for_engine() if body.text else None),
         metadata_json=to_text(body.metadata or {}),

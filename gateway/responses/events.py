@@ -12,7 +12,15 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.convert.items import call_part, message_item, output_text, reasoning_item, reasoning_text
+from gateway.convert.items import (
+    call_part,
+    file_citation,
+    message_item,
+    output_text,
+    reasoning_item,
+    reasoning_text,
+    search_item,
+)
 from gateway.http.sse import frame
 from gateway.runs import derived_ids
 from gateway.schemas.common import JsonObject
@@ -25,21 +33,31 @@ _ENDS = {"completed": "completed", "incomplete": "incomplete", "failed": "failed
 class _Kind:
     """What may be said in pieces: words of an answer, or thoughts.
 
-    name: as its events have it. item: OpenAI's item, from its id, status and texts. more: what its text's events bear.
+    name: as its events have it. part: of its text and what that cites. item: of its id, status and parts. more: what
+    its text's events bear.
     """
 
     name: str
-    part: Callable[[str], JsonObject]
-    item: Callable[[str, str, Iterable[str]], JsonObject]
+    part: Callable[[str, Iterable[JsonObject]], JsonObject]
+    item: Callable[[str, str, Iterable[JsonObject]], JsonObject]
     more: JsonObject = field(default_factory=dict)
 
 
-def _message(id_: str, status: str, texts: Iterable[str]) -> JsonObject:
-    return message_item(id_, "assistant", status, map(output_text, texts))
+def _message(id_: str, status: str, parts: Iterable[JsonObject]) -> JsonObject:
+    return message_item(id_, "assistant", status, parts)
+
+
+def _thought(text: str, cited: Iterable[JsonObject]) -> JsonObject:
+    del cited
+    return reasoning_text(text)
+
+
+def _thoughts(id_: str, status: str, parts: Iterable[JsonObject]) -> JsonObject:
+    return reasoning_item(id_, status, [part["text"] for part in parts])
 
 
 _MESSAGE: Final = _Kind("output_text", output_text, _message, {"logprobs": []})
-_THOUGHT: Final = _Kind("reasoning_text", reasoning_text, reasoning_item)
+_THOUGHT: Final = _Kind("reasoning_text", _thought, _thoughts)
 
 
 @dataclass(slots=True)
@@ -50,11 +68,17 @@ class _Said:
     id: str
     place: int
     text: str = ""
+    cited: list[JsonObject] = field(default_factory=list)
     is_open: bool = True
+
+    @property
+    def part(self) -> JsonObject:
+        """Its one part."""
+        return self.kind.part(self.text, self.cited)
 
     def item(self, status: str) -> JsonObject:
         """OpenAI's item; what something else came behind is complete, however the response ended."""
-        return self.kind.item(self.id, status if self.is_open else "completed", [self.text])
+        return self.kind.item(self.id, status if self.is_open else "completed", [self.part])
 
 
 @dataclass(slots=True)
@@ -72,6 +96,18 @@ class _Call:
         return {"id": self.id, "status": status, **call_part(self.call_id, self.name, self.arguments)}
 
 
+@dataclass(slots=True)
+class _Search:
+    """A search of files, as its item says."""
+
+    told: JsonObject
+
+    def item(self, status: str) -> JsonObject:
+        """OpenAI's item. Its own status counts."""
+        del status
+        return self.told
+
+
 class ResponseEvents:
     """Tells of one response: its items in the order in which the model began them."""
 
@@ -81,7 +117,7 @@ class ResponseEvents:
         self._thread_id = thread_id
         self._after = after
         self._number = -1
-        self._items: list[_Said | _Call] = []
+        self._items: list[_Said | _Call | _Search] = []
         self._said: _Said | None = None
         self._calls: dict[int, _Call] = {}
 
@@ -103,9 +139,33 @@ class ResponseEvents:
         """The model begins to think, or goes on with it."""
         return self._go_on(_THOUGHT, derived_ids.reasoning_item_id, text)
 
-    def say(self, text: str) -> bytes:
-        """The model begins a message, or goes on with it; an empty text only begins it."""
-        return self._go_on(_MESSAGE, derived_ids.message_id, text)
+    @property
+    def said_last(self) -> str:
+        """The message so far that the next words belong to; empty where they begin one."""
+        return self._said.text if self._said is not None and self.is_speaking else ""
+
+    def say(self, text: str, cited: Iterable[JsonObject] = ()) -> bytes:
+        """The model begins a message, or goes on with it; an empty text only begins it. cited: as messages keep it."""
+        frames = self._go_on(_MESSAGE, derived_ids.message_id, text)
+        for annotation in map(file_citation, cited):
+            frames += self._cite(annotation)
+        return frames
+
+    def search(self, item_id: str) -> bytes:
+        """Files are being searched, before anything is said."""
+        search = _Search(search_item(item_id, "in_progress", []))
+        self._items.append(search)
+        frames = self._frame("response.output_item.added", output_index=len(self._items) - 1, item=search.told)
+        for state in ("in_progress", "searching"):
+            frames += self._of_search(state, search)
+        return frames
+
+    def searched(self, item: JsonObject) -> bytes:
+        """The search has ended, as its item says."""
+        search = next(one for one in self._items if isinstance(one, _Search))
+        search.told = item
+        frames = self._of_search("completed", search) if item["status"] == "completed" else b""
+        return frames + self._frame("response.output_item.done", output_index=self._items.index(search), item=item)
 
     def call(self, delta: Mapping[str, Any]) -> bytes:
         """The model begins a call, or goes on with it. delta: as chunks of chats have it."""
@@ -147,7 +207,7 @@ class ResponseEvents:
             self._items.append(said)
             item = kind.item(said.id, "in_progress", [])
             frames += self._frame("response.output_item.added", output_index=said.place, item=item)
-            frames += self._of_part("response.content_part.added", said, part=kind.part(""))
+            frames += self._of_part("response.content_part.added", said, part=kind.part("", ()))
         said.text += text
         if not text:
             return frames
@@ -162,9 +222,20 @@ class ResponseEvents:
         said.is_open = False
         return (
             self._of_part(f"response.{kind.name}.done", said, text=said.text, **kind.more)
-            + self._of_part("response.content_part.done", said, part=kind.part(said.text))
+            + self._of_part("response.content_part.done", said, part=said.part)
             + self._frame("response.output_item.done", output_index=said.place, item=item)
         )
+
+    def _cite(self, annotation: JsonObject) -> bytes:
+        assert self._said is not None
+        index = len(self._said.cited)
+        self._said.cited.append(annotation)
+        kind = "response.output_text.annotation.added"
+        return self._of_part(kind, self._said, annotation_index=index, annotation=annotation)
+
+    def _of_search(self, state: str, search: _Search) -> bytes:
+        name = f"response.file_search_call.{state}"
+        return self._frame(name, item_id=search.told["id"], output_index=self._items.index(search))
 
     def _of_part(self, kind: str, said: _Said, **fields: Any) -> bytes:
         return self._frame(kind, item_id=said.id, output_index=said.place, content_index=0, **fields)

@@ -32,13 +32,14 @@ _NEVER_NULL = frozenset({"user", "usage"})
 _REASONS = {"max_completion_tokens": "max_output_tokens"}
 
 
-async def stored_response(storage: StorageClient, run: runs_pb2.Run) -> JsonObject:
-    """A stored response as it is now, with what its run has written."""
-    return response_object(run, [item_from_message(message) for message in await written(storage, run)])
+async def stored_response(storage: StorageClient, run: runs_pb2.Run, *, with_results: bool = False) -> JsonObject:
+    """A stored response as it is now, with what its run has written. with_results: see `item_from_message`."""
+    messages = await written(storage, run)
+    return response_object(run, [item_from_message(message, with_results=with_results) for message in messages])
 
 
 async def written(storage: StorageClient, run: runs_pb2.Run) -> Sequence[messages_pb2.Message]:
-    """The messages that a run wrote: its words, thoughts and calls, in the order in which they were begun."""
+    """The messages that a run wrote: its words, thoughts, searches and calls, in the order in which they were begun."""
     return await storage.all_messages(run.thread_id, run_id=run.id)
 
 

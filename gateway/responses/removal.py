@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from gateway.convert.items import is_search
 from gateway.convert.json_fields import to_text
+from gateway.models.schemas import as_sent
 from gateway.responses.objects import asked_of, named_here, written
 from gateway.runs import states
 from gateway.services.storage import StorageClient
@@ -44,10 +46,13 @@ async def raise_if_refused(storage: StorageClient, run: runs_pb2.Run) -> None:
     Raises InvalidArgumentError: it was such a one; nothing of it is left.
     """
     code = run.last_error.code
-    if run.status != states.FAILED or code not in states.REFUSALS or await written(storage, run):
+    if run.status != states.FAILED or code not in states.REFUSALS:
+        return
+    searches = await written(storage, run)  # files are searched before the engine is asked
+    if not all(map(is_search, searches)):
         return
     with contextlib.suppress(NotFoundError):  # another sending of the request has taken it back
-        for message_id in asked_of(run)["input"]:
+        for message_id in [*asked_of(run)["input"], *(message.id for message in searches)]:
             with contextlib.suppress(NotFoundError):
                 await storage.delete_message(run.thread_id, message_id)
         await remove(storage, run)
@@ -55,21 +60,24 @@ async def raise_if_refused(storage: StorageClient, run: runs_pb2.Run) -> None:
 
 
 @contextlib.contextmanager
-def input_named() -> Iterator[None]:
-    """Errors of an engine about what it is shown name the input, which is all of that which these requests know."""
+def input_named(places: Sequence[int] = ()) -> Iterator[None]:
+    """Errors of an engine about what it is shown name the input, which is all of that which these requests know.
+
+    places: see `about_input`.
+    """
     try:
         yield
     except InvalidArgumentError as error:
-        raise about_input(error) from error
+        raise about_input(error, places) from error
 
 
-def about_input(error: JanError) -> JanError:
-    """The same error where the messages of a chat are called the input."""
+def about_input(error: JanError, places: Sequence[int] = ()) -> JanError:
+    """The same error where the messages of a chat are called the input. places: see `as_sent`."""
     if not isinstance(error, InvalidArgumentError):
         return error
     if error.code == states.CONTEXT_LENGTH:
         return too_long(error.message)
-    return InvalidArgumentError(error.message, code=error.code, param=named_here(error.param))
+    return InvalidArgumentError(error.message, code=error.code, param=named_here(as_sent(error.param, places)))
 
 
 def too_long(message: str) -> InvalidArgumentError:

@@ -10,6 +10,7 @@ import orjson
 from aiohttp import web
 from redis.exceptions import RedisError
 
+from gateway.convert.items import item_from_message
 from gateway.http.errors import jan_error_body
 from gateway.http.sse import EventStream, frame
 from gateway.keys import FOLLOWER, RUNS, STORAGE
@@ -21,10 +22,12 @@ from gateway.responses.events import ResponseEvents
 from gateway.responses.objects import asked_of, response_object, stored_response
 from gateway.responses.removal import raise_if_refused
 from gateway.responses.waiting import ENDS, Event, events_of
-from gateway.runs import reasoning, states
+from gateway.runs import reasoning, search_item, states
 from gateway.runs.derived_ids import job_id
+from gateway.runs.file_search import file_search_tool
 from gateway.runs.listening import heard
 from gateway.runs.retelling import Told, told_once
+from gateway.schemas.common import JsonObject
 from gateway.services.storage import StorageClient
 from jan.errors import (
     GoneError,
@@ -40,7 +43,9 @@ from jan.storage.v1 import runs_pb2
 class Teller:
     """Tells a run's events as those of its response."""
 
-    def __init__(self, storage: StorageClient, run: runs_pb2.Run, after: int) -> None:
+    def __init__(self, storage: StorageClient, run: runs_pb2.Run, after: int, *, with_results: bool) -> None:
+        """with_results: a search of files tells what it found."""
+        self.with_results = with_results
         self._storage = storage
         self._run = run
         self._events = ResponseEvents(run.id, run.thread_id, after=after)
@@ -56,12 +61,17 @@ class Teller:
                 return self._events.created(queued, queued=queued["status"] == "queued")
             case "thread.run.in_progress":
                 return self._events.in_progress(response_object(_as_it_was(self._run, states.IN_PROGRESS), []))
+            case search_item.BEGUN:
+                return self._events.search(data["id"])
+            case search_item.ENDED:
+                return self._events.searched(await self._searched(data))
             case reasoning.EVENT:
                 return self._events.think(data["text"])
             case "thread.message.created":
                 return self._events.say("")
             case "thread.message.delta":
-                return self._events.say("".join(part["text"]["value"] for part in data["delta"]["content"]))
+                [part] = data["delta"]["content"]
+                return self._events.say(part["text"]["value"], part["text"].get("annotations") or ())
             case "thread.run.step.delta":
                 calls = data["delta"]["step_details"]["tool_calls"]
                 return b"".join(map(self._events.call, calls))
@@ -71,8 +81,16 @@ class Teller:
             case _ if name in ENDS:
                 self.is_over = True
                 run = await self._storage.get_run(self._run.thread_id, self._run.id)
-                return self._events.end(await stored_response(self._storage, run))
+                whole = await stored_response(self._storage, run, with_results=self.with_results)
+                return self._events.end(whole)
         return b""
+
+    async def _searched(self, item: JsonObject) -> JsonObject:
+        """A search's item for this reader: the log of all has it without what was found."""
+        if not self.with_results or item["status"] != "completed":
+            return item
+        message = await self._storage.get_message(self._run.thread_id, item["id"])
+        return item_from_message(message, with_results=True)
 
 
 def _as_it_was(run: runs_pb2.Run, status: states.Status) -> runs_pb2.Run:
@@ -86,23 +104,31 @@ def _as_it_was(run: runs_pb2.Run, status: states.Status) -> runs_pb2.Run:
     return before
 
 
-async def stream_response(request: web.Request, run: runs_pb2.Run, headers: Mapping[str, str]) -> web.StreamResponse:
+async def stream_response(
+    request: web.Request, run: runs_pb2.Run, headers: Mapping[str, str], *, with_results: bool = False
+) -> web.StreamResponse:
     """Start a response and tell it until its end. A client that leaves does not stop it.
 
-    Raises InvalidArgumentError: its input is too long, and that was known at once.
+    with_results: see `Teller`. Raises InvalidArgumentError: its input is too long, and that was known at once.
     """
     async with request.app[FOLLOWER].follow(run.id, waits_for_redis=True) as subscription:
         await request.app[RUNS].start(run)
         may_be_refused = not asked_of(run)["told_back"]["background"]
-        return await _tell(request, run, subscription, -1, headers, may_be_refused=may_be_refused)
+        teller = Teller(request.app[STORAGE], run, -1, with_results=with_results)
+        return await _tell(request, run, subscription, teller, headers, may_be_refused=may_be_refused)
 
 
 async def resume_response(
-    request: web.Request, run: runs_pb2.Run, after: int, *, headers: Mapping[str, str] | None = None
+    request: web.Request,
+    run: runs_pb2.Run,
+    after: int,
+    *,
+    with_results: bool = False,
+    headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
     """Tell a response's events behind number `after`, -1 for all, each once, until its end.
 
-    Raises GoneError: they are not kept any longer; the response is.
+    with_results: see `Teller`. Raises GoneError: they are not kept any longer; the response is.
     """
     bounds, knows_more = await log_bounds(request, run.id), after > _alike(run)
     if (bounds.last == 0 and (knows_more or run.status in states.TERMINAL)) or bounds.first > 1:
@@ -111,7 +137,8 @@ async def resume_response(
         if knows_more:
             await request.app[RUNS].retellings.check(run.id, _gone())
         async with request.app[FOLLOWER].follow(run.id, generation=bounds.generation) as subscription:
-            return await _tell(request, run, subscription, after, headers)
+            teller = Teller(request.app[STORAGE], run, after, with_results=with_results)
+            return await _tell(request, run, subscription, teller, headers)
     except RedisError:
         raise queue_unavailable() from None
 
@@ -126,17 +153,20 @@ async def _tell(
     request: web.Request,
     run: runs_pb2.Run,
     subscription: LogSubscription,
-    after: int,
+    teller: Teller,
     headers: Mapping[str, str] | None = None,
     *,
     may_be_refused: bool = False,
 ) -> web.StreamResponse:
     storage = request.app[STORAGE]
-    teller = Teller(storage, run, after)
-    stream = EventStream(request, address=("response", run.thread_id, run.id), headers=headers)
+    address = ("response", run.thread_id, run.id, *(["with_results"] if teller.with_results else ()))
+    stream = EventStream(request, address=address, headers=headers)
     room = WaitingRoom(request, job_id(run.id, run.round))
     batches = told_once(request.app[FOLLOWER], subscription, Told(0), partial(heard, room=room))
-    async with aclosing(batches), Beginning(events_of(storage, run, batches)) as beginning:
+    async with (
+        aclosing(batches),
+        Beginning(events_of(storage, run, batches), searches=file_search_tool(run) is not None) as beginning,
+    ):
         if may_be_refused:
             await beginning.wait(PATIENCE_SECONDS)
             if beginning.is_over:

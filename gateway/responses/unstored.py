@@ -12,6 +12,7 @@ from gateway.http.rate_limits import rate_limit_headers
 from gateway.http.sse import EventStream, frame
 from gateway.keys import IMAGES, INFERENCE, JOBS
 from gateway.queueing.jobs import JobEvents
+from gateway.queueing.priority import kept
 from gateway.queueing.waiting_room import WaitingRoom
 from gateway.responses.as_chat import UnstoredAnswer, unstored_job
 from gateway.routes.answers import raise_if_failed
@@ -26,25 +27,26 @@ async def answer_unstored(
     request: web.Request,
     run: runs_pb2.Run,
     model: models_pb2.Model,
-    inputs: list[messages_pb2.Message],
+    said: Sequence[messages_pb2.Message],
     *,
     image_names: Sequence[str],
     stream: bool,
-    priority: jobs_pb2.Priority.ValueType,
+    with_results: bool,
 ) -> web.StreamResponse:
     """Answer a response whose run is stored nowhere. A client that leaves frees its place.
 
-    inputs: what was said so far. image_names: what the request calls the images of its input. Raises what ended it
-    before its first word, and, where it is not streamed, behind that.
+    said, with_results: see `UnstoredAnswer`. image_names: what the request calls the images of its input. Raises what
+    ended it before its first word, and, where it is not streamed, behind that.
     """
-    app = request.app
+    app, priority = request.app, kept(run.priority)
     # Another one each time, though a repetition's response has the same id: the queue does a job once, as it ended.
     job_id = CompletionId.new()
     job = await unstored_job(
-        app[INFERENCE], app[IMAGES], run, model, inputs, image_names=image_names, job_id=job_id, priority=priority
+        app[INFERENCE], app[IMAGES], run, model, said, image_names=image_names, job_id=job_id, priority=priority
     )
     async with request.app[JOBS].attended(job) as events:
-        return await (_streamed if stream else _whole)(request, job.id, events, UnstoredAnswer(run))
+        answer = UnstoredAnswer(run, said, with_results=with_results)
+        return await (_streamed if stream else _whole)(request, job.id, events, answer)
 
 
 async def _whole(request: web.Request, job_id: str, events: JobEvents, answer: UnstoredAnswer) -> web.StreamResponse:
@@ -67,7 +69,7 @@ async def _streamed(request: web.Request, job_id: str, events: JobEvents, answer
     async with EventStream(request, headers={**room.headers, **rate_limit_headers(events.room)}) as stream:
         events.when_dropped(stream.hurry)
         try:
-            await stream.write(answer.opening() + b"".join(map(answer.hear, first)))
+            await stream.write(answer.opening + b"".join(map(answer.hear, first)))
             async for batch in batches:
                 await stream.write(b"".join(map(answer.hear, batch)) if batch else room.comment)
         except SlowReaderError:

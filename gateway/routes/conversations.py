@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from aiohttp import web
@@ -21,7 +21,7 @@ from gateway.responses.inputs import input_messages
 from gateway.routes.threads import cancel_jobs
 from gateway.schemas.common import JsonObject
 from gateway.schemas.conversations import CreateConversation, CreateItems, UpdateConversation
-from gateway.schemas.responses import check_include_of
+from gateway.schemas.responses import includes_results
 from jan.errors import InvalidArgumentError, NotFoundError
 from jan.ids import ConversationId, MessageId, ThreadId
 from jan.storage.v1 import messages_pb2, threads_pb2
@@ -72,19 +72,19 @@ async def delete_conversation(request: web.Request) -> web.Response:
 @routes.get("/v1/conversations/{conversation_id}/items")
 async def list_items(request: web.Request) -> web.Response:
     """A page of a conversation's items, the newest first unless asked otherwise."""
-    check_include_of(request.query)
+    with_results = includes_results(request.query)
     page = read_page(request, MessageId)
     asked = messages_pb2.ListMessagesRequest(thread_id=_thread_id_of(request), page=page)
     with _or_not_found(request):
         listed = await request.app[STORAGE].list_messages(asked)
-    return json_response(list_envelope([*map(item_from_message, listed.messages)], has_more=listed.has_more))
+    return json_response(_items(listed.messages, with_results=with_results, has_more=listed.has_more))
 
 
 @routes.post("/v1/conversations/{conversation_id}/items")
 async def create_items(request: web.Request) -> web.Response:
     """Append items in their order, all or none, and answer each as it stands; 400 while a response is being written."""
     body = await read_body(request, CreateItems)
-    check_include_of(request.query)
+    with_results = includes_results(request.query)
     thread_id, ids = _thread_id_of(request), new_ids(request)
     storage = request.app[STORAGE]
     with _or_not_found(request):
@@ -93,16 +93,17 @@ async def create_items(request: web.Request) -> web.Response:
     messages = await input_messages(storage, items, ids, thread_id, field="items", all_told=True)
     with _or_not_found(request):
         stored = await storage.create_messages(thread_id, messages)
-    return json_response(list_envelope([*map(item_from_message, stored)], has_more=False))
+    return json_response(_items(stored, with_results=with_results))
 
 
 @routes.get("/v1/conversations/{conversation_id}/items/{item_id}")
 async def get_item(request: web.Request) -> web.Response:
     """One item."""
-    check_include_of(request.query)
+    with_results = includes_results(request.query)
     item_id = path_id(request, "item_id", MessageId)
     with _or_not_found(request, "item_id"):
-        return json_response(item_from_message(await request.app[STORAGE].get_message(_thread_id_of(request), item_id)))
+        message = await request.app[STORAGE].get_message(_thread_id_of(request), item_id)
+    return json_response(item_from_message(message, with_results=with_results))
 
 
 @routes.delete("/v1/conversations/{conversation_id}/items/{item_id}")
@@ -131,6 +132,11 @@ def _thread_id_of(request: web.Request) -> ThreadId:
             return path_id(request, "conversation_id", ConversationId).thread_id
         except InvalidArgumentError as error:
             raise NotFoundError(error.message) from None
+
+
+def _items(messages: Iterable[messages_pb2.Message], *, with_results: bool, has_more: bool = False) -> JsonObject:
+    items = [item_from_message(message, with_results=with_results) for message in messages]
+    return list_envelope(items, has_more=has_more)
 
 
 def _conversation(thread: threads_pb2.Thread) -> JsonObject:

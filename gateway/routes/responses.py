@@ -14,7 +14,7 @@ from gateway.http.rate_limits import rate_limit_headers
 from gateway.http.retries import UNSTORED
 from gateway.idempotency.key import new_ids
 from gateway.idempotency.new_ids import NewIds
-from gateway.keys import FOLLOWER, INFERENCE, JOBS, RUNS, STORAGE
+from gateway.keys import CHUNK_SEARCH, FOLLOWER, INFERENCE, JOBS, RUNS, STORAGE
 from gateway.models.coming import find_usable
 from gateway.models.schemas import check_schemas
 from gateway.queueing.priority import priority_of
@@ -25,6 +25,7 @@ from gateway.responses.counting import count_tokens
 from gateway.responses.creation import begin, find_response, history, made_before, new_inputs, new_run, place_for
 from gateway.responses.objects import asked_of, stored_response
 from gateway.responses.removal import input_named, raise_if_refused, remove
+from gateway.responses.searching import check_stores, with_search
 from gateway.responses.stream import resume_response, starting_after, stream_response
 from gateway.responses.unstored import answer_unstored
 from gateway.responses.waiting import until_over
@@ -33,12 +34,12 @@ from gateway.runs import states
 from gateway.runs.cancelling import cancel_run
 from gateway.runs.request import effective_parameters
 from gateway.schemas.response_items import check_eyes, image_names
-from gateway.schemas.responses import CompactResponse, CountInputTokens, CreateResponse, check_include_of
+from gateway.schemas.responses import CompactResponse, CountInputTokens, CreateResponse, includes_results
 from jan.errors import DeadlineExceededError, FailedPreconditionError, NotFoundError, UnavailableError
 from jan.ids import MessageId, ResponseId, RunId, ThreadId
 from jan.inference.v1 import jobs_pb2
 from jan.rpc_errors import OUTCOME_UNKNOWN
-from jan.storage.v1 import runs_pb2
+from jan.storage.v1 import messages_pb2, models_pb2, runs_pb2
 
 routes = web.RouteTableDef()
 
@@ -54,6 +55,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     run_id, made = ids.next(RunId), ids.thread() or ""
     if ids.are_repeatable and (run := await made_before(storage, body, run_id, made)) is not None:
         return await _answer(request, run, body, {})
+    await check_stores(storage, body)
     place = await place_for(storage, body, made)
     model = await find_usable(request, body.model)
     check_eyes(body.input, model.id, sees=model.sees)
@@ -64,12 +66,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     run = new_run(body, model, place, inputs, run_id=run_id, tenant=tenant, priority=priority)
     if body.store is False:
         run.ClearField("thread_id")
-        said = [*await history(storage, place), *inputs]
-        names = image_names(body.input)
-        with input_named():
-            return await answer_unstored(
-                request, run, model, said, image_names=names, stream=bool(body.stream), priority=priority
-            )
+        return await _answer_unstored(request, run, model, body, [*await history(storage, place), *inputs])
     with input_named():
         await check_schemas(request.app[INFERENCE], model.engine, effective_parameters(run, []), body.callable_places)
     headers = rate_limit_headers(await request.app[JOBS].check_room(run.tenant, run.model))
@@ -84,10 +81,12 @@ async def count_input_tokens(request: web.Request) -> web.Response:
     model = await find_usable(request, body.model)
     check_eyes(body.input, model.id, sees=model.sees)
     storage = request.app[STORAGE]
+    await check_stores(storage, body)
     place = await place_for(storage, body, "")
     inputs = await new_inputs(storage, body, NewIds(), place)
-    run = new_run(body, model, place, inputs, run_id=RunId.new(), tenant="", priority=jobs_pb2.PRIORITY_INTERACTIVE)
-    said = [*await history(storage, place), *inputs]
+    tenant, priority = tenant_of(request), jobs_pb2.PRIORITY_INTERACTIVE
+    run = new_run(body, model, place, inputs, run_id=RunId.new(), tenant=tenant, priority=priority)
+    said = await with_search(storage, request.app[CHUNK_SEARCH], run, [*await history(storage, place), *inputs])
     names = [*image_names(body.input), "conversation" if place.in_conversation else "previous_response_id"]
     count = await count_tokens(request.app[INFERENCE], model, run, said, names=names)
     return json_response({"object": "response.input_tokens", "input_tokens": count})
@@ -118,10 +117,10 @@ async def get_response(request: web.Request) -> web.StreamResponse:
     """A stored response as it is now; with `stream=true` its events behind number `starting_after`."""
     streamed = wants_stream(request)
     run = await find_response(request.app[STORAGE], request.match_info["response_id"])
-    check_include_of(request.query)
+    with_results = includes_results(request.query)
     if streamed:
-        return await resume_response(request, run, starting_after(request))
-    return json_response(await stored_response(request.app[STORAGE], run))
+        return await resume_response(request, run, starting_after(request), with_results=with_results)
+    return json_response(await stored_response(request.app[STORAGE], run, with_results=with_results))
 
 
 @routes.post("/v1/responses/{response_id}/cancel")
@@ -153,14 +152,31 @@ async def list_input_items(request: web.Request) -> web.Response:
     """A page of what a response was asked with, the newest first unless asked otherwise."""
     storage = request.app[STORAGE]
     page = read_page(request, MessageId)
-    check_include_of(request.query)
+    with_results = includes_results(request.query)
     run = await find_response(storage, request.match_info["response_id"])
     chosen, has_more = page_of([{"id": id_} for id_ in asked_of(run)["input"]], page)
     messages = []
     for one in chosen:
         with contextlib.suppress(NotFoundError):  # it was taken out of its thread
             messages.append(await storage.get_message(run.thread_id, one["id"]))
-    return json_response(list_envelope([*map(item_from_message, messages)], has_more=has_more))
+    items = [item_from_message(message, with_results=with_results) for message in messages]
+    return json_response(list_envelope(items, has_more=has_more))
+
+
+async def _answer_unstored(
+    request: web.Request,
+    run: runs_pb2.Run,
+    model: models_pb2.Model,
+    body: CreateResponse,
+    said: list[messages_pb2.Message],
+) -> web.StreamResponse:
+    """A response that nothing is kept of. said: what was said so far, the input last."""
+    said = await with_search(request.app[STORAGE], request.app[CHUNK_SEARCH], run, said)
+    names = image_names(body.input)
+    with input_named(body.callable_places):
+        return await answer_unstored(
+            request, run, model, said, image_names=names, stream=bool(body.stream), with_results=body.shows_results
+        )
 
 
 async def _answer(
@@ -168,15 +184,19 @@ async def _answer(
 ) -> web.StreamResponse:
     """A response that was begun by this request, or by an earlier sending of it. headers: what may still be sent."""
     is_over = run.status in states.TERMINAL
+    with_results = body.shows_results
+    if body.stream and is_over:
+        return await resume_response(request, run, -1, with_results=with_results)
     if body.stream:
-        return await (resume_response(request, run, -1) if is_over else stream_response(request, run, headers))
+        return await stream_response(request, run, headers, with_results=with_results)
     try:
         if not body.background:
             run = await _until_over(request, run, starts=True)
             await raise_if_refused(request.app[STORAGE], run)
         elif not is_over:
             await request.app[RUNS].start(run)
-        return json_response(await stored_response(request.app[STORAGE], run), headers=headers)
+        whole = await stored_response(request.app[STORAGE], run, with_results=with_results)
+        return json_response(whole, headers=headers)
     except (UnavailableError, DeadlineExceededError):
         # It is accepted, so a client that sends it again by itself would have another made.
         id_ = ResponseId.of(run.id, run.thread_id)

@@ -11,10 +11,10 @@ from gateway.convert.json_fields import to_text
 from gateway.convert.messages import message_from_proto
 from gateway.convert.runs import step_from_proto
 from gateway.runs import derived_ids
-from gateway.runs.file_search import Result, citations
 from gateway.runs.log import event_frame
 from gateway.runs.states import is_response
 from gateway.runs.steps import end_step, new_step, now, step_frame
+from gateway.vector_stores.excerpts import Excerpt, citations
 from jan.storage.v1 import messages_pb2, runs_pb2
 from jan.type.v1.usage_pb2 import Usage
 
@@ -22,7 +22,7 @@ from jan.type.v1.usage_pb2 import Usage
 class Answer:
     """One message in the making, a step of a run's present round."""
 
-    def __init__(self, run: runs_pb2.Run, sources: Sequence[Result] = (), *, place: int = 0) -> None:
+    def __init__(self, run: runs_pb2.Run, sources: Sequence[Excerpt] = (), *, place: int = 0) -> None:
         """sources: what the model was told of files, in the order of the numbers that it cites.
 
         place: that among the round's messages; only a response has several.

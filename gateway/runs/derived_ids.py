@@ -13,7 +13,7 @@ from jan.ids import CompletionId, Id, JobId, MessageId, RunId, StepId
 
 # 96 bits, as many as a new id has.
 _DIGITS = 24
-_ITEM = re.compile(rf"(?:msg|fc|rs)_[0-9a-f]{{{_DIGITS}}}_(.+)", re.ASCII)
+_ITEM = re.compile(rf"(?:msg|fc|fs|rs)_[0-9a-f]{{{_DIGITS}}}_(.+)", re.ASCII)
 
 
 def job_id(run_id: str, step: int) -> JobId:
@@ -54,6 +54,11 @@ def call_id(run_id: str, step: int, index: int) -> str:
 def call_item_id(run_id: str, step: int, index: int, thread_id: str = "") -> MessageId:
     """The message that keeps a response's call. thread_id: see `_item`."""
     return _item(f"fc_{_digest(run_id, f'{step}.item.{index}')}", thread_id)
+
+
+def search_item_id(run_id: str, thread_id: str = "") -> MessageId:
+    """The message that keeps a response's search of files. See `_item`."""
+    return _item(f"fs_{_digest(run_id, 'file_search.item')}", thread_id)
 
 
 def reasoning_item_id(run_id: str, step: int, place: int = 0, thread_id: str = "") -> MessageId:

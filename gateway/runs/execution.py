@@ -20,21 +20,17 @@ from gateway.queueing.failures import used_of
 from gateway.queueing.jobs import JobClient
 from gateway.runs import derived_ids, states
 from gateway.runs.calls import Calls
-from gateway.runs.file_search import (
-    Result,
-    SearchStoppedError,
-    results_of,
-    search_frames,
-    search_step,
-    stored_search_step,
-)
+from gateway.runs.file_search import file_search_tool, newest_messages, search_frames, search_step, told_excerpts
 from gateway.runs.log import RunLog, event_frame
 from gateway.runs.request import job_for
+from gateway.runs.search_item import SearchItem
 from gateway.runs.steps import now, step_frame
 from gateway.runs.truncation import LimitSpentError
 from gateway.runs.turn import Turn
 from gateway.services.inference import InferenceClient
 from gateway.services.storage import StorageClient
+from gateway.vector_stores.excerpts import Excerpt
+from gateway.vector_stores.file_search import SearchStoppedError
 from gateway.vector_stores.search import ChunkSearcher
 from jan.errors import (
     ConflictError,
@@ -93,7 +89,8 @@ class RunExecution:
         self._run = run
         self._round = run.round
         self._turn: Turn | None = None
-        self._sources: Sequence[Result] = ()
+        self._search: SearchItem | None = None
+        self._sources: Sequence[Excerpt] = ()
         self._is_going = False
         self._job_id = derived_ids.job_id(run.id, run.round)
         self._deadline = deadline
@@ -114,7 +111,10 @@ class RunExecution:
             await self._cancel()
             return
         async with self._jobs.followed(self._job_id) as events:
-            if not await self._jobs.is_known(self._job_id) and not await self._submit():
+            if await self._jobs.is_known(self._job_id):
+                thread = await self._storage.all_messages(self._run.thread_id)
+                self._sources = await told_excerpts(self._storage, self._run, thread)
+            elif not await self._submit():
                 return
             await self._stop_if_due()
             async for batch in events.batches():
@@ -138,16 +138,31 @@ class RunExecution:
         return step_frame(await self._storage.get_run_step(self._run.thread_id, self._run.id, step_id))
 
     async def _search_files(self) -> None:
-        """Search the run's vector stores, before its first round, and have the answer cite what was found.
+        """Search the run's vector stores, before its first round.
 
         Raises SearchStoppedError: the run was cancelled or expired while its files were waited for.
         """
-        if self._round > 1:
-            self._sources = results_of(await stored_search_step(self._storage, self._run))
-        elif step := await search_step(self._storage, self._searcher, self._run, self._must_stop):
-            self._sources = results_of(step)
+        if states.is_response(self._run):
+            await self._search_for_response()
+        elif self._round == 1 and (
+            step := await search_step(self._storage, self._searcher, self._run, self._must_stop)
+        ):
             await self._go_on()
             await self._log.emit(*search_frames(step))
+
+    async def _search_for_response(self) -> None:
+        """The same, told as it begins; its end once it is stored. Raises as `_search_files`."""
+        if file_search_tool(self._run) is None:
+            return
+        newest = await newest_messages(self._storage, self._run.thread_id)
+        item = self._search = SearchItem.of(self._run, newest)
+        if item is None:
+            return
+        await self._go_on()
+        await self._log.emit(item.begun_frame())
+        await item.make(self._storage, self._searcher, self._must_stop)
+        await self._storage.create_message(item.message)
+        await self._log.emit(item.ended_frame())
 
     async def _submit(self) -> bool:
         """Have the model asked; False when that is not to be, and the round is over."""
@@ -156,7 +171,7 @@ class RunExecution:
             return False
         seconds = max(0, int(self._deadline - time.monotonic())) + _JOB_GRACE_SECONDS
         try:
-            job = await job_for(self._storage, self._inference, self._images, self._run, seconds)
+            job, self._sources = await job_for(self._storage, self._inference, self._images, self._run, seconds)
         except LimitSpentError as spent:
             await self._end(states.INCOMPLETE, None, incomplete_reason=spent.limit)
             return False
@@ -267,6 +282,10 @@ class RunExecution:
     ) -> None:
         """Store the answer, then the step, then the run's end, and tell of it only then: clients read at once."""
         frames = [] if self._turn is None else await self._turn.store()
+        if self._search is not None and not self._search.is_complete:
+            self._search.cut("failed" if status == states.FAILED else "incomplete")
+            await self._storage.create_message(self._search.message)
+            frames.append(self._search.ended_frame())
         await self._change(status, usage, incomplete_reason=incomplete_reason, last_error=last_error)
         await self._log.close(*frames, self._frame(status_name(self._run.status)))
         self._ended = True

@@ -17,11 +17,13 @@ from gateway.queueing.priority import kept
 from gateway.responses.objects import may_cut
 from gateway.runs import derived_ids
 from gateway.runs.conversation import UNSEEN_IMAGE, conversation
-from gateway.runs.file_search import FILE_SEARCH, results_of, stored_search_step, with_excerpts
+from gateway.runs.file_search import told_excerpts
 from gateway.runs.states import is_response
 from gateway.runs.truncation import check_limits, truncated
 from gateway.services.inference import InferenceClient
 from gateway.services.storage import StorageClient
+from gateway.vector_stores.excerpts import Excerpt, with_excerpts
+from gateway.vector_stores.file_search import FILE_SEARCH
 from jan.errors import NotFoundError
 from jan.inference.v1 import jobs_pb2
 from jan.storage.v1 import assistants_pb2, runs_pb2
@@ -29,8 +31,10 @@ from jan.storage.v1 import assistants_pb2, runs_pb2
 
 async def job_for(
     storage: StorageClient, inference: InferenceClient, images: Images, run: runs_pb2.Run, timeout_seconds: int
-) -> jobs_pb2.Job:
-    """The job for a run's present round; the same id whoever makes it, so submitting it again is harmless.
+) -> tuple[jobs_pb2.Job, list[Excerpt]]:
+    """The job for a run's present round, and what its model is told of files.
+
+    The same id whoever makes it, so submitting it again is harmless.
 
     Raises NotFoundError: the thread or the model is gone. LimitSpentError: the run has no tokens left for it.
     InvalidArgumentError, PermissionDeniedError: an image of the newest message cannot be shown.
@@ -40,8 +44,10 @@ async def job_for(
     model = await find_model(storage, run.model)
     assistant = await _assistant_or_none(storage, run.assistant_id)
     steps = [await _calls_of(storage, run, round_) for round_ in range(1, run.round)]
-    whole = conversation(run, await storage.all_messages(run.thread_id), steps, sees=model.sees)
-    whole = replace(whole, system=with_excerpts(whole.system, results_of(await stored_search_step(storage, run))))
+    said = await storage.all_messages(run.thread_id)
+    excerpts = await told_excerpts(storage, run, said)
+    whole = conversation(run, said, steps, sees=model.sees)
+    whole = replace(whole, system=with_excerpts(whole.system, excerpts))
     below = layers(thread, run.assistant_id, assistant, model)
     if is_response(run):  # it says itself what it wants of the model; nobody named an assistant (decision 0037)
         below = below[:1]
@@ -62,7 +68,7 @@ async def job_for(
         spec=spec,
     )
     job.thread_id = run.thread_id
-    return job
+    return job, excerpts
 
 
 def effective_parameters(run: runs_pb2.Run, below: Sequence[Layer]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from gateway.keys import FOLLOWER, RUNS, STORAGE
 from gateway.queueing.jobs import queue_unavailable
 from gateway.queueing.resumption import STARTING_AFTER, Place, check_place, log_bounds, wants_numbers
 from gateway.queueing.waiting_room import WaitingRoom
-from gateway.runs import reasoning, states
+from gateway.runs import states
 from gateway.runs.derived_ids import job_id, round_id
 from gateway.runs.including import wants_content, with_content
 from gateway.runs.listening import heard
@@ -34,7 +34,7 @@ from jan.queue.subscription import LogEntry, LogRestartedError, LogSubscription,
 from jan.storage.v1 import runs_pb2
 
 # What the Assistants API has no event for.
-_UNTOLD = f"event: {reasoning.EVENT}\n".encode()
+_UNTOLD = b"event: response."
 
 
 async def stream_run(

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.http.body import validate
-from gateway.runs.file_search import FILE_SEARCH
 from gateway.schemas.chat_tools import ChatTools, NamedTool, Tools
 from gateway.schemas.common import RequestModel
 from gateway.schemas.runs import NamedRunTool, RunToolChoice
+from gateway.vector_stores.file_search import FILE_SEARCH
 from jan.errors import InvalidArgumentError
 
 

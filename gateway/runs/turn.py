@@ -7,11 +7,11 @@ from typing import Any
 
 from gateway.runs.answer import Answer
 from gateway.runs.calls import Calls
-from gateway.runs.file_search import Result
 from gateway.runs.reasoning import Reasoning
 from gateway.runs.states import is_response
 from gateway.runs.steps import StepStatus
 from gateway.services.storage import StorageClient
+from gateway.vector_stores.excerpts import Excerpt
 from jan.storage.v1 import runs_pb2
 from jan.type.v1.usage_pb2 import Usage
 
@@ -27,7 +27,7 @@ class Turn:
     """
 
     def __init__(
-        self, storage: StorageClient, run: runs_pb2.Run, *, may_call: bool, sources: Sequence[Result] = ()
+        self, storage: StorageClient, run: runs_pb2.Run, *, may_call: bool, sources: Sequence[Excerpt] = ()
     ) -> None:
         """may_call: the model has tools, so white space may be all that stands in front of a call.
 

@@ -12,11 +12,15 @@ from pydantic_core import PydanticCustomError
 
 from gateway.schemas.common import COUNTABLE, MAX_PARTS, NO_NUL, RequestModel, Text, missing
 from gateway.schemas.compactions import unpack
+from gateway.schemas.vector_stores import MAX_RESULTS, Attributes
 from jan.errors import InvalidArgumentError
 
 CallId = Annotated[str, StringConstraints(min_length=1, max_length=256), NO_NUL]
 _REFERENCE = "item_reference"
-_KNOWN_ITEMS = ("message", "function_call", "function_call_output", "reasoning", "compaction", _REFERENCE)
+_KNOWN_ITEMS = (
+    *("message", "function_call", "function_call_output", "file_search_call", "reasoning", "compaction"),
+    _REFERENCE,
+)
 _FILE, _IMAGE = "input_file", "input_image"
 _KNOWN_PARTS = ("input_text", "output_text", "text", "refusal")
 
@@ -196,6 +200,24 @@ class FunctionOutputItem(OfFunction):
         return "\n".join(part.said for part in self.output)
 
 
+class FoundText(RequestModel):
+    """A piece of a file that a search found."""
+
+    file_id: Annotated[str, StringConstraints(max_length=256), NO_NUL] | None = None
+    filename: Annotated[str, StringConstraints(max_length=255), NO_NUL] | None = None
+    text: Text | None = None
+    score: float | None = None
+    attributes: Attributes | None = None
+
+
+class FileSearchCallItem(RequestModel):
+    """A search of files that an earlier response made, sent along; without `results` nobody knows what it found."""
+
+    type: Literal["file_search_call"]
+    queries: Annotated[list[Text], Field(max_length=32)]
+    results: Annotated[list[FoundText], Field(max_length=MAX_RESULTS)] | None = None
+
+
 class ThoughtPart(RequestModel):
     """A piece of what a model thought, or of its summary."""
 
@@ -284,12 +306,15 @@ Item = Annotated[
     Annotated[MessageItem, Tag("MESSAGE")]
     | Annotated[FunctionCallItem, Tag("FUNCTION_CALL")]
     | Annotated[FunctionOutputItem, Tag("FUNCTION_CALL_OUTPUT")]
+    | Annotated[FileSearchCallItem, Tag("FILE_SEARCH_CALL")]
     | Annotated[ReasoningItem, Tag("REASONING")]
     | Annotated[CompactionItem, Tag("COMPACTION")]
     | Annotated[ItemReference, Tag("ITEM_REFERENCE")],
     Discriminator(_tag_of),
 ]
-NewItem: TypeAlias = MessageItem | FunctionCallItem | FunctionOutputItem | ReasoningItem | CompactionItem
+NewItem: TypeAlias = (
+    MessageItem | FunctionCallItem | FunctionOutputItem | FileSearchCallItem | ReasoningItem | CompactionItem
+)
 AnyItem: TypeAlias = NewItem | ItemReference
 
 

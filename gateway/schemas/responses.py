@@ -10,28 +10,29 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from multidict import MultiMapping
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
-from pydantic_core import PydanticCustomError
 
 from gateway.schemas.chat import StreamOptions, unsupported
-from gateway.schemas.chat_tools import (
-    ONE_OF_A_NAME,
-    AllowedTools,
-    AllowedToolsChoice,
-    ChatFunction,
-    ChatTool,
-    NamedTool,
-    Tools,
-)
+from gateway.schemas.chat_tools import Tools
 from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Temperature, TopP, one_of
 from gateway.schemas.response_format import JsonSchemaFormat
 from gateway.schemas.response_items import Items
+from gateway.schemas.response_tools import (
+    FileSearchTool,
+    FunctionTool,
+    ResponseToolChoice,
+    ResponseTools,
+    called_functions,
+    must_search,
+    search_of,
+)
 from gateway.schemas.sampling import TokenLimit
 from jan.errors import InvalidArgumentError
 
+_SEARCH_RESULTS = "file_search_call.results"
 # What may be asked to be told of tools that are not here: there is never anything to tell.
 _NEVER_THERE = frozenset(
     {
-        *("file_search_call.results", "web_search_call.results", "web_search_call.action.sources"),
+        *("web_search_call.results", "web_search_call.action.sources"),
         *("code_interpreter_call.outputs", "computer_call_output.output.image_url"),
         *("reasoning.encrypted_content", "message.input_image.image_url"),
     }
@@ -40,13 +41,21 @@ _NEVER_THERE = frozenset(
 
 # What of a parameter is there (docs/compatibility.md).
 _PARTLY: Final = {
-    "input": "texts, images, documents without `file_url`, calls and outputs, reasoning, compactions, references",
-    "include": "`message.output_text.logprobs` is refused; of the others there is never anything",
-    "max_tool_calls": "it counts built-in tools, of which there are none",
+    "input": (
+        "texts, images, documents without `file_url`, calls and outputs, searches of files, reasoning, compactions, "
+        "references"
+    ),
+    "include": (
+        "`message.output_text.logprobs` is refused; of others than `file_search_call.results` there is never anything"
+    ),
+    "max_tool_calls": "it counts built-in tools; the one search of files that a response makes is never more",
     "reasoning": "`effort`; of summaries `auto` alone, which gives none; `mode` standard, `context` auto",
     "stream_options": "`include_obfuscation` is refused",
     "text": "`verbosity` other than medium is refused",
-    "tools": "functions, without `output_schema`, `defer_loading` and programs that call them; all others are refused",
+    "tools": (
+        "`file_search`, and functions without `output_schema`, `defer_loading` and programs that call them; all others "
+        "are refused"
+    ),
     "top_logprobs": "0 alone",
 }
 
@@ -103,75 +112,6 @@ class Reasoning(RequestModel):
     context: str | None = None
 
 
-def _only_functions(tool: Any) -> Any:
-    kind = tool.get("type") if isinstance(tool, dict) else None
-    if isinstance(kind, str) and kind != "function":
-        message = "This server runs no tools of type '{kind}': functions, which you run yourself, are the only ones"
-        raise PydanticCustomError("unsupported_parameter", message, {"kind": kind[:64]})
-    return tool
-
-
-ONLY_FUNCTIONS = BeforeValidator(_only_functions)
-
-
-class FunctionTool(ChatFunction):
-    """A function, whose fields stand beside the type here."""
-
-    type: Literal["function"]
-    output_schema: JsonObject | None = None
-    defer_loading: bool | None = None
-    allowed_callers: list[str] | None = None
-
-    @property
-    def refused(self) -> str | None:
-        """The field that asks for what is not here: a program that calls functions, a search among them."""
-        asked = {
-            "output_schema": self.output_schema is not None,
-            "defer_loading": bool(self.defer_loading),
-            "allowed_callers": self.allowed_callers not in (None, [], ["direct"]),
-        }
-        return next((name for name, is_asked in asked.items() if is_asked), None)
-
-    def for_chat(self) -> ChatTool:
-        """The tool as chats spell it."""
-        fields = {name: getattr(self, name) for name in ChatFunction.model_fields}
-        return ChatTool(type="function", function=ChatFunction.model_construct(**fields))
-
-
-class NamedFunctionTool(RequestModel):
-    """One function by its name."""
-
-    type: Literal["function"]
-    name: Annotated[str, StringConstraints(pattern="^[a-zA-Z0-9_-]{1,64}$")]
-
-    def for_chat(self) -> NamedTool:
-        """The choice as chats spell it."""
-        return NamedTool.model_validate({"type": "function", "function": {"name": self.name}})
-
-
-class AllowedFunctions(RequestModel):
-    """Those of the functions that may be called now."""
-
-    type: Literal["allowed_tools"]
-    mode: Literal["auto", "required"]
-    tools: Annotated[list[Annotated[NamedFunctionTool, ONLY_FUNCTIONS]], Field(min_length=1, max_length=128)]
-
-    def for_chat(self) -> AllowedToolsChoice:
-        """The choice as chats spell it."""
-        allowed = AllowedTools(mode=self.mode, tools=[tool.for_chat() for tool in self.tools])
-        return AllowedToolsChoice(type="allowed_tools", allowed_tools=allowed)
-
-
-def _only_function_choices(choice: Any) -> Any:
-    is_allowed = isinstance(choice, dict) and choice.get("type") == "allowed_tools"
-    return choice if is_allowed else _only_functions(choice)
-
-
-ResponseToolChoice = Annotated[
-    Literal["none", "auto", "required"] | NamedFunctionTool | AllowedFunctions, BeforeValidator(_only_function_choices)
-]
-
-
 class ConversationReference(RequestModel):
     """A conversation by its id."""
 
@@ -201,7 +141,7 @@ class CreateResponse(RequestModel):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     max_output_tokens: TokenLimit | None = None
     text: TextOptions | None = None
-    tools: Annotated[list[Annotated[FunctionTool, ONLY_FUNCTIONS]], Field(max_length=128), ONE_OF_A_NAME] | None = None
+    tools: ResponseTools | None = None
     tool_choice: ResponseToolChoice | None = None
     parallel_tool_calls: bool | None = None
     max_tool_calls: Annotated[int, Field(ge=1)] | None = None
@@ -239,7 +179,11 @@ class CreateResponse(RequestModel):
             "reasoning.mode": reasoning.mode not in (None, "standard"),
             # No model is shown thoughts again, which `auto` leaves to us.
             "reasoning.context": reasoning.context not in (None, "auto"),
-            **{f"tools[{place}].{tool.refused}": bool(tool.refused) for place, tool in enumerate(self.tools or ())},
+            **{
+                f"tools[{place}].{tool.refused}": bool(tool.refused)
+                for place, tool in enumerate(self.tools or ())
+                if isinstance(tool, FunctionTool)
+            },
         }
         for name, is_asked in refused.items():
             if is_asked:
@@ -263,16 +207,30 @@ class CreateResponse(RequestModel):
             raise InvalidArgumentError(message, param="store")
 
     def called(self) -> Tools:
-        """The tools, and the choice among them. Raises InvalidArgumentError: the choice is not among them."""
-        choice = self.tool_choice
-        spelled = choice if choice is None or isinstance(choice, str) else choice.for_chat()
-        return Tools.of([tool.for_chat() for tool in self.tools or ()], spelled, self.parallel_tool_calls)
+        """The functions, and the choice among them. Raises InvalidArgumentError: the choice is not among the tools."""
+        return called_functions(self.tools or (), self.tool_choice, self.parallel_tool_calls)
+
+    @property
+    def search(self) -> FileSearchTool | None:
+        """The search of files that is made before the model is asked."""
+        return search_of(self.tools or (), self.tool_choice)
+
+    @property
+    def must_search(self) -> bool:
+        """Whether that is to be made in any case."""
+        return must_search(self.tools or (), self.tool_choice)
+
+    @property
+    def shows_results(self) -> bool:
+        """Whether the answer is to tell what a search of files found."""
+        return _SEARCH_RESULTS in (self.include or ())
 
     @property
     def callable_places(self) -> list[int]:
         """Where those of the tools stand that may be called."""
         names = {tool.function.name for tool in self.called().tools}
-        return [place for place, tool in enumerate(self.tools or ()) if tool.name in names]
+        tools = enumerate(self.tools or ())
+        return [place for place, tool in tools if isinstance(tool, FunctionTool) and tool.name in names]
 
     @property
     def person(self) -> str | None:
@@ -290,7 +248,7 @@ class CreateResponse(RequestModel):
             "background": bool(self.background),
             "text": {"format": shape.model_dump(exclude_none=True, by_alias=True), "verbosity": "medium"},
             "reasoning": {"effort": reasoning.effort, "summary": reasoning.summary},
-            "tools": [_whole_tool(tool) for tool in self.tools or ()],
+            "tools": [tool.told_back() for tool in self.tools or ()],
             "tool_choice": "auto" if choice is None else choice if isinstance(choice, str) else choice.model_dump(),
             "truncation": self.truncation or "disabled",
             "max_tool_calls": self.max_tool_calls,
@@ -338,24 +296,19 @@ class CompactResponse(CountInputTokens):
     _said_by: ClassVar[str] = "'input' or 'previous_response_id'"
 
 
-def _whole_tool(tool: FunctionTool) -> JsonObject:
-    return {
-        "type": "function",
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": tool.parameters,
-        "strict": bool(tool.strict),
-    }
-
-
 def check_include(names: Iterable[str]) -> None:
     """Raise InvalidArgumentError: more is to be told than is known here."""
-    if not _NEVER_THERE.issuperset(names):
+    if not (_NEVER_THERE | {_SEARCH_RESULTS}).issuperset(names):
         raise unsupported("include")
 
 
-def check_include_of(query: MultiMapping[str]) -> None:
-    """The same for the parameters of a URL, in both of the SDKs' spellings; padding of a stream is refused too."""
+def includes_results(query: MultiMapping[str]) -> bool:
+    """Whether a URL asks to be told what searches of files found, in either of the SDKs' spellings.
+
+    Raises InvalidArgumentError: more is to be told than is known here; padding of a stream is refused too.
+    """
     if query.get("include_obfuscation") not in (None, "false"):
         raise unsupported("include_obfuscation")
-    check_include([*query.getall("include", []), *query.getall("include[]", [])])
+    asked = [*query.getall("include", []), *query.getall("include[]", [])]
+    check_include(asked)
+    return _SEARCH_RESULTS in asked

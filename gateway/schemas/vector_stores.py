@@ -12,6 +12,8 @@ from gateway.schemas.common import NO_NUL, ClosedModel, Metadata, one_of
 from gateway.schemas.tools import FileReference
 
 MAX_FILTER_LEVELS = 8
+MAX_RESULTS = 50
+"""More are never asked for at once."""
 
 
 def _kind_of(sent: Any, by_field: Mapping[str, str]) -> Any:
@@ -241,7 +243,7 @@ class SearchVectorStore(ClosedModel):
         Discriminator(_is_list),
     ]
     filters: Filter | None = None
-    max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
+    max_num_results: Annotated[int, Field(ge=1, le=MAX_RESULTS)] | None = None
     ranking_options: RankingOptions | None = None
     rewrite_query: bool | None = None
 

@@ -159,6 +159,19 @@ def test_a_response_in_the_background(seen: Seen, client: str) -> None:
     assert seen(client, "openai_responses", "in_background") == {"first": "queued", "last": "completed", "said": PARIS}
 
 
+def test_files_are_searched_for_a_response(seen: Seen, client: str) -> None:
+    events = ["in_progress", "searching", "completed"]
+    assert seen(client, "openai_responses", "file_search") == {
+        "heard": [f"response.file_search_call.{event}" for event in events],
+        "items": ["file_search_call", "message"],
+        "queries": True,
+        "hidden": True,
+        "found": ["# Tomatoes\n\nPlant tomatoes in the middle of May."],
+        "said": True,
+        "deleted": True,
+    }
+
+
 def test_files(seen: Seen, client: str) -> None:
     assert seen(client, "openai_files", "files") == {
         "name": "plan für Rom.bin",

@@ -83,3 +83,20 @@ def test_text_is_parsed_and_a_function_is_called(client: OpenAI) -> None:
     assert answered.output_text
     items = client.conversations.items.list(conversation.id, order="asc").data
     assert [item.type for item in items] == ["message", "function_call", "function_call_output", "message"]
+
+
+def test_files_are_searched_and_what_they_say_is_counted(client: OpenAI) -> None:
+    store = client.vector_stores.create(name="Garden")
+    file = ("tomatoes.md", b"Plant tomatoes in the middle of May.")
+    client.vector_stores.files.upload_and_poll(vector_store_id=store.id, file=file)
+    asked: Any = {
+        "model": MODEL,
+        "input": "When do I plant tomatoes?",
+        "tools": [{"type": "file_search", "vector_store_ids": [store.id]}],
+    }
+    response = client.responses.create(**asked, max_output_tokens=16, temperature=0)
+    assert [item.type for item in response.output] == ["file_search_call", "message"]
+    assert response.output_text
+    assert response.usage is not None
+    counted = client.responses.input_tokens.count(**asked)
+    assert counted.input_tokens == response.usage.input_tokens

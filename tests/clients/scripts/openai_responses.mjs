@@ -1,6 +1,6 @@
 // Responses and conversations with the stock SDK for Node: the same parts as openai_responses.py.
 
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 import { zodTextFormat } from "openai/helpers/zod";
 import { z } from "zod";
 import { MODEL, tell } from "./told.mjs";
@@ -96,4 +96,31 @@ async function inBackground() {
   return { first, last: response.status, said: response.output_text };
 }
 
-await tell({ streamed, parsed, conversation, in_background: inBackground });
+async function fileSearch() {
+  const store = await client.vectorStores.create({ name: "Garden" });
+  const file = await toFile(Buffer.from("# Tomatoes\n\nPlant tomatoes in the middle of May."), "tomatoes.md");
+  await client.vectorStores.files.uploadAndPoll(store.id, file);
+  const question = "When do I plant tomatoes?";
+  const stream = client.responses.stream({
+    model: MODEL,
+    input: question,
+    tools: [{ type: "file_search", vector_store_ids: [store.id] }],
+    max_output_tokens: 256,
+    temperature: 0,
+  });
+  const heard = [];
+  for await (const event of stream) heard.push(event.type);
+  const final = await stream.finalResponse();
+  const shown = await client.responses.retrieve(final.id, { include: ["file_search_call.results"] });
+  return {
+    heard: heard.filter((kind) => kind.includes("file_search")),
+    items: final.output.map((item) => item.type),
+    queries: final.output[0].queries.join() === question,
+    hidden: final.output[0].results === null,
+    found: shown.output[0].results.map((result) => result.text),
+    said: final.output_text !== "",
+    deleted: (await client.vectorStores.delete(store.id)).deleted,
+  };
+}
+
+await tell({ streamed, parsed, conversation, in_background: inBackground, file_search: fileSearch });

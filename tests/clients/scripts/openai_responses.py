@@ -83,4 +83,34 @@ def in_background():
     return {"first": statuses[0], "last": response.status, "said": response.output_text}
 
 
-tell(streamed=streamed, parsed=parsed, conversation=conversation, in_background=in_background)
+def file_search():
+    store = client.vector_stores.create(name="Garden")
+    client.vector_stores.files.upload_and_poll(
+        vector_store_id=store.id, file=("tomatoes.md", b"# Tomatoes\n\nPlant tomatoes in the middle of May.")
+    )
+    tool = {"type": "file_search", "vector_store_ids": [store.id]}
+    question = "When do I plant tomatoes?"
+    with client.responses.stream(
+        model=MODEL, input=question, tools=[tool], max_output_tokens=256, temperature=0
+    ) as stream:
+        heard = [event.type for event in stream]
+        final = stream.get_final_response()
+    shown = client.responses.retrieve(final.id, include=["file_search_call.results"])
+    return {
+        "heard": [kind for kind in heard if "file_search" in kind],
+        "items": [item.type for item in final.output],
+        "queries": final.output[0].queries == [question],
+        "hidden": final.output[0].results is None,
+        "found": [result.text for result in shown.output[0].results],
+        "said": final.output_text != "",
+        "deleted": client.vector_stores.delete(store.id).deleted,
+    }
+
+
+tell(
+    streamed=streamed,
+    parsed=parsed,
+    conversation=conversation,
+    in_background=in_background,
+    file_search=file_search,
+)

@@ -15,6 +15,7 @@ from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
 from tests.fixtures.worker import ScriptedWorker
 from tests.gateway.batches.batch_files import line, lines, new_batch, results, until
+from tests.gateway.runs.test_file_search import new_store
 
 RESPONSES = "/v1/responses"
 
@@ -59,8 +60,27 @@ async def test_each_is_stored_as_it_says(gateway: Gateway, worker: ScriptedWorke
     assert len((await gateway.json("GET", "/v1/threads"))["data"]) == 1
 
 
+async def test_files_are_searched_first(gateway: Gateway, worker: ScriptedWorker) -> None:
+    store_id, [file_id] = await new_store(gateway, tomatoes="Plant tomatoes in May")
+    tool = {"type": "file_search", "vector_store_ids": [store_id]}
+    fields = {"tools": [tool], "include": ["file_search_call.results"]}
+    asked = [_line("Tomatoes?", store=store, **fields) | {"custom_id": str(store)} for store in (True, False)]
+    batch = await new_batch(gateway, lines(asked), endpoint=RESPONSES)
+    for _ in asked:
+        taken = await worker.answer(["May [1]"])
+        assert "Plant tomatoes in May" in taken.body["messages"][0]["content"]
+    found = await results(gateway, (await until(gateway, batch))["output_file_id"])
+    for result in found.values():
+        searched, answer = _body(result)["output"]
+        assert [one["text"] for one in searched["results"]] == ["Plant tomatoes in May"]
+        assert [one["file_id"] for one in answer["content"][0]["annotations"]] == [file_id]
+
+
 async def test_what_cannot_be_done_in_a_batch_is_refused_in_its_line(gateway: Gateway) -> None:
+    nowhere = {"type": "file_search", "vector_store_ids": ["vs_none"]}
     wrong = [
+        _line("search", tools=[nowhere]),
+        _line("search unkept", tools=[nowhere], store=False),
         _line("streamed", stream=True),
         _line("behind", background=True),
         _line("tool", tools=[{"type": "web_search"}]),
@@ -73,6 +93,8 @@ async def test_what_cannot_be_done_in_a_batch_is_refused_in_its_line(gateway: Ga
         name: (one["response"]["status_code"], one["response"]["body"]["error"]["param"]) for name, one in found.items()
     }
     assert told == {
+        "search": (404, "tools[0].vector_store_ids[0]"),
+        "search unkept": (404, "tools[0].vector_store_ids[0]"),
         "streamed": (400, "stream"),
         "behind": (400, "background"),
         "tool": (400, "tools[0]"),

@@ -13,7 +13,7 @@ from openai.types.beta.threads import Message, Text, TextDelta
 from openai.types.beta.threads.runs import RunStep, ToolCall
 from typing_extensions import override
 
-from gateway.runs.file_search import citations, with_excerpts
+from gateway.vector_stores.excerpts import Excerpt, citations, with_excerpts
 from storage_service import ingestion
 from tests.fixtures.gateway import MODEL_ID, Gateway
 from tests.fixtures.worker import ScriptedWorker
@@ -214,7 +214,7 @@ async def test_a_store_that_is_gone_ends_the_run(gateway: Gateway, worker: Scrip
     await gateway.json("DELETE", f"/v1/vector_stores/{store_id}")
     ended = await until_ended(gateway, await start(gateway, thread_id, tools=[TOOL]))
     assert (ended["status"], ended["last_error"]["code"]) == ("failed", "invalid_prompt")
-    message = f"The run cannot search its files: No vector store found with id '{store_id}'."
+    message = f"The files cannot be searched: No vector store found with id '{store_id}'."
     assert ended["last_error"]["message"] == message
 
 
@@ -331,7 +331,7 @@ async def test_what_is_far_off_is_not_told(gateway: Gateway, worker: ScriptedWor
 
 
 def test_marks_and_excerpts() -> None:
-    results = [{"file_id": "file-a", "file_name": "a", "content": [{"text": "x"}]}]
+    results = [Excerpt("file-a", "a", "x", 1.0)]
     assert [mark["text"] for mark in citations("é[1] [0] [2] [x] [01]", results)] == ["[1]", "[01]"]
     assert citations("é[1]", results)[0]["start_index"] == 1
     assert with_excerpts([{"role": "user", "content": "q"}], []) == [{"role": "user", "content": "q"}]

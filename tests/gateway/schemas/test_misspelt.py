@@ -13,6 +13,7 @@ from gateway.schemas.batches import CreateBatch
 from gateway.schemas.completions import CompletionRequest
 from gateway.schemas.embeddings import EmbeddingsRequest
 from gateway.schemas.files import read_fields
+from gateway.schemas.responses import CreateResponse
 from gateway.schemas.uploads import CompleteUpload, CreateUpload
 from gateway.schemas.vector_stores import (
     CreateFileBatch,
@@ -132,6 +133,12 @@ def test_chunks(strategy: Any, param: str, code: str) -> None:
             CreateAssistant,
             {"model": "m", "tools": [{"type": "file_search", "file_search": {"max_num_result": 1}}]},
             "tools[0].file_search.max_num_result",
+            UNKNOWN,
+        ),
+        (
+            CreateResponse,
+            {"model": "m", "tools": [{"type": "file_search", "vector_store_ids": ["vs_a"], "filter": {}}]},
+            "tools[0].filter",
             UNKNOWN,
         ),
     ],
