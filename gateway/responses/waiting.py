@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 
 from gateway.convert.runs import status_name
-from gateway.http.sse import KEEP_ALIVE_SECONDS
 from gateway.runs import states
 from gateway.runs.executor import RunExecutor
+from gateway.runs.log import SILENCE_SECONDS
 from gateway.runs.retelling import Batches
 from gateway.schemas.common import JsonObject
 from gateway.services.storage import StorageClient
@@ -24,7 +24,7 @@ from jan.storage.v1 import runs_pb2
 Event = tuple[str, JsonObject]
 _RUN = "thread.run."
 # How long a log is silent before the record is looked at: what is told meanwhile is news of the queue.
-_LOOK_SECONDS = KEEP_ALIVE_SECONDS / 2
+_LOOK_SECONDS = SILENCE_SECONDS / 2
 ENDS = frozenset(f"{_RUN}{status_name(status)}" for status in states.TERMINAL)
 """The names of the events of a run's end."""
 
@@ -52,8 +52,8 @@ async def until_over(
 
 
 def silences_told(subscription: LogSubscription) -> Batches:
-    """What a run's log says; an empty list when it was silent for as long as a stream may be."""
-    return subscription.batches(KEEP_ALIVE_SECONDS)
+    """What a run's log says; an empty list when it was silent for `SILENCE_SECONDS`."""
+    return subscription.batches(SILENCE_SECONDS)
 
 
 async def events_of(storage: StorageClient, run: runs_pb2.Run, batches: Batches) -> AsyncIterator[Sequence[Event]]:

@@ -13,6 +13,10 @@ from jan.queue.log import LogWriter
 
 DONE = frame(b"[DONE]", event="done")
 
+# How long a run is silent before its record is looked at: its gateway may have died between that of its end and the
+# event. A client that gives up after half a minute has heard of it by then.
+SILENCE_SECONDS = 4.0
+
 
 def event_frame(name: str, value: dict[str, Any]) -> bytes:
     """One of OpenAI's Assistants events: a name and the bare object."""

@@ -11,7 +11,7 @@ from aiohttp import web
 from redis.exceptions import RedisError
 
 from gateway.convert.runs import run_from_proto, status_name
-from gateway.http.sse import KEEP_ALIVE_SECONDS, EventStream, numbered
+from gateway.http.sse import EventStream, numbered
 from gateway.keys import FOLLOWER, RUNS, STORAGE
 from gateway.queueing.jobs import queue_unavailable
 from gateway.queueing.resumption import STARTING_AFTER, Place, check_place, log_bounds, wants_numbers
@@ -20,7 +20,7 @@ from gateway.runs import states
 from gateway.runs.derived_ids import job_id, round_id
 from gateway.runs.including import wants_content, with_content
 from gateway.runs.listening import heard
-from gateway.runs.log import DONE, error_frame, event_frame
+from gateway.runs.log import DONE, SILENCE_SECONDS, error_frame, event_frame
 from gateway.runs.retelling import ALIKE, Told, told_once
 from jan.errors import (
     GoneError,
@@ -110,7 +110,7 @@ async def _relay_until_ended(
                 looked_at = time.monotonic()
                 continue
             await stream.write(room.comment)
-            if time.monotonic() - looked_at < KEEP_ALIVE_SECONDS:
+            if time.monotonic() - looked_at < SILENCE_SECONDS:
                 continue
             looked_at = time.monotonic()
             last_frames = await _last_frames(request, run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.runs import executor as executor_module
+from gateway.runs.log import RunLog
 from gateway.runs.retelling import Told
 from jan import keys
 from jan.queue.subscription import LogEntry
@@ -89,7 +91,7 @@ async def test_a_stream_ends_when_redis_comes_back_with_less_than_was_told(
     gateway: Gateway, worker: ScriptedWorker, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It lost its last moments, and what is told anew may never come as far as this reader is."""
-    monkeypatch.setattr("gateway.runs.listening.KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.runs.listening.SILENCE_SECONDS", 0.05)
     thread_id = await new_thread(gateway, "Hi")
     async with streamed(gateway, thread_id) as response:
         job = await worker.take()
@@ -104,6 +106,23 @@ async def test_a_stream_ends_when_redis_comes_back_with_less_than_was_told(
             await redis.restore(key, keys.IDLE_TTL_SECONDS * 1000, value, replace=True)
         text += (await response.content.read()).decode()
     assert [data.get("code") for name, data in parse_events(text) if name == "error"] == ["stream_lost"]
+
+
+async def test_a_stream_ends_when_its_gateway_died_between_the_record_of_the_end_and_its_event(
+    gateway: Gateway, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(RunLog, "close", never)
+    for module in ("listening", "stream"):
+        monkeypatch.setattr(f"gateway.runs.{module}.SILENCE_SECONDS", 0.05)
+    thread_id = await new_thread(gateway, "Hi")
+    async with streamed(gateway, thread_id) as response:
+        await worker.answer(["Paris"])
+        events = parse_events((await response.content.read()).decode())
+    assert deltas(events) == ["Paris"]
+    assert [name for name, _ in events[-2:]] == ["thread.run.completed", "done"]
 
 
 async def test_another_telling_must_begin_with_the_same_events_of_the_same_objects() -> None:
