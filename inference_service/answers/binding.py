@@ -18,7 +18,12 @@ from inference_service.answers.binding_errors import at, inexact, patterns, sent
 from inference_service.answers.call_or_answer import head_of_call
 from inference_service.answers.forced_calls import ForcedCall, arguments_schema
 from inference_service.answers.schema_cost import too_much
-from inference_service.answers.schema_forms import whole_counts, without_patterns, without_vast_bounds
+from inference_service.answers.schema_forms import (
+    whole_counts,
+    with_bounded_integers,
+    without_patterns,
+    without_vast_bounds,
+)
 from inference_service.answers.schema_places import Places
 from jan.errors import InvalidArgumentError
 
@@ -97,7 +102,7 @@ class Binding:
             _check(schema if part.is_strict else without_vast_bounds(schema), part.param)
             if part.is_strict:
                 self._check_strict(schema, part.param, tokenizer)
-        schema = without_vast_bounds(whole_counts(self.schema))
+        schema = with_bounded_integers(without_vast_bounds(whole_counts(self.schema)))
         _check(schema, self.param)
         self._check_distinct(tokenizer)
         schema, matcher = self._loosely(schema, tokenizer)

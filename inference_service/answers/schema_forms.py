@@ -11,6 +11,9 @@ from jan.json_schema import rewritten
 _COUNTS: Final = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 _BOUNDS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
+# Nearly what 64 bits hold, of which most programs know no more; llguidance takes no larger round number.
+_LARGEST_INTEGER: Final = 9 * 10**18
+
 
 def whole_counts(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """The same schema, in which 2.0 is written as 2 where something is counted; to JSON Schema both are integers."""
@@ -34,6 +37,18 @@ def without_vast_bounds(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return changed
 
 
+def with_bounded_integers(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema with bounds for integers that have none: small models write digits until their limit."""
+
+    def change(node: dict[str, Any]) -> dict[str, Any]:
+        if not _is_integer_alone(node) or any(is_number(node.get(key)) for key in _BOUNDS):
+            return node
+        return node | {"minimum": -_LARGEST_INTEGER, "maximum": _LARGEST_INTEGER}
+
+    changed: Mapping[str, Any] = rewritten(schema, change)
+    return changed
+
+
 def without_patterns(schema: Mapping[str, Any], texts: Container[str]) -> Mapping[str, Any]:
     """The schema without the patterns that are these texts."""
 
@@ -45,6 +60,13 @@ def without_patterns(schema: Mapping[str, Any], texts: Container[str]) -> Mappin
 
     changed: Mapping[str, Any] = rewritten(schema, change)
     return changed
+
+
+def _is_integer_alone(node: Mapping[str, Any]) -> bool:
+    """Whether the only numbers it allows are integers, without naming them."""
+    kinds = node.get("type")
+    kinds = kinds if isinstance(kinds, list) else [kinds]
+    return "integer" in kinds and "number" not in kinds and not {"enum", "const"} & node.keys()
 
 
 def _is_text_in(value: object, texts: Container[str]) -> bool:

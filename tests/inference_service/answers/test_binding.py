@@ -256,6 +256,23 @@ async def test_without_strict_it_binds_as_far_as_it_can(schema: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("strict", [True, None])
+@pytest.mark.parametrize("kind", ["integer", ["integer", "null"]], ids=str)
+async def test_integers_have_an_end(kind: str | list[str], strict: bool | None) -> None:
+    grammar = await bound(formatted(closed(a={"type": kind}), strict=strict))
+    numbers = ("-7", "123456789012345678", "8" * 19, "1" * 20, "-" + "1" * 20)
+    assert [takes(grammar, f'{{"a":{number}}}') for number in numbers] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "said", [{"minimum": 3}, {"enum": [7, 2**60]}, {"exclusiveMaximum": 0}, {"multipleOf": 3}], ids=str
+)
+async def test_what_a_schema_says_of_its_integers_stands(said: dict[str, Any]) -> None:
+    grammar = await bound(formatted(closed(a={"type": "integer", **said})))
+    assert any(takes(grammar, f'{{"a":{number}}}') for number in (3 * 10**18, 7, -1))
+    assert not takes(grammar, '{"a":1}')
+
+
+@pytest.mark.parametrize("strict", [True, None])
 async def test_a_count_may_be_written_as_a_float(strict: bool | None) -> None:
     grammar = await bound(formatted(closed(a={"type": "string", "minLength": 2.0, "maxLength": 3.0}), strict=strict))
     assert [takes(grammar, f'{{"a":"{text}"}}') for text in ("x", "xx", "xxx", "xxxx")] == [False, True, True, False]
