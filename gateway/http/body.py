@@ -16,7 +16,8 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from gateway.http.json_bounds import check_countable
-from gateway.http.refusals import MAX_ECHO, refusal_of
+from gateway.http.refusals import refusal_of
+from gateway.http.wording import MAX_ECHO
 from jan.errors import InvalidArgumentError, UnsupportedMediaTypeError
 
 MAX_JSON_BYTES = 32 * 1024 * 1024

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
 
+from gateway.http import wording
 from jan.errors import InvalidArgumentError
 from jan.ids import Id
 from jan.storage.v1 import paging_pb2
@@ -14,6 +16,7 @@ from jan.storage.v1 import paging_pb2
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 _ORDERS = {"asc": paging_pb2.ORDER_ASC, "desc": paging_pb2.ORDER_DESC}
 
 
@@ -28,7 +31,7 @@ def read_page(
     """Read `limit order after before` from the query. Raises InvalidArgumentError, naming the parameter at fault."""
     order = request.query.get("order") or default_order
     if order not in _ORDERS:
-        raise InvalidArgumentError(f"'order' must be 'asc' or 'desc', not {order[:20]!r}.", param="order")
+        raise InvalidArgumentError(wording.unsupported_value(order, _ORDERS), param="order", code="invalid_value")
     return paging_pb2.PageRequest(
         page_size=read_limit(request.query.get("limit"), default_limit, max_limit),
         order=_ORDERS[order],
@@ -52,11 +55,16 @@ def read_limit(text: str | None, default: int, most: int) -> int:
     """Read `limit`. Raises InvalidArgumentError: it is out of bounds."""
     if not text:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):
-        raise InvalidArgumentError(
-            f"'limit' must be a whole number from 1 to {most}, not {text[:20]!r}.", param="limit"
-        )
-    return int(text)
+    if not _WHOLE.fullmatch(text):
+        raise InvalidArgumentError(wording.wrong_type("limit", "an integer", text), param="limit", code="invalid_type")
+    limit = int(text)
+    if limit < 1:
+        message = wording.out_of_bounds("limit", "integer below minimum value", ">=", 1, limit)
+        raise InvalidArgumentError(message, param="limit", code="integer_below_min_value")
+    if limit > most:
+        message = wording.out_of_bounds("limit", "integer above maximum value", "<=", most, limit)
+        raise InvalidArgumentError(message, param="limit", code="integer_above_max_value")
+    return limit
 
 
 def _read_cursor(request: web.Request, name: str, cursor_type: type[Id]) -> str:

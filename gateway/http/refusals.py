@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.http import wording
+from gateway.http.wording import MAX_ECHO
 from jan.errors import InvalidArgumentError
 
-MAX_ECHO: Final = 200
-"""How much of a stranger's text an error repeats."""
 MAX_FAULTS: Final = 256
 """So many are looked at for the one that is told; more than the branches of any union and their fields."""
 FIELD: Final = "field"
@@ -26,13 +27,24 @@ _SCHEMAS: Final = ("invalid_function_parameters", "invalid_json_schema")
 # pydantic's reasons that OpenAI has a code for.
 _CODES: Final = {
     _MISSING: "missing_required_parameter",
-    "string_too_long": "string_above_max_length",
-    "string_too_short": "empty_string",
     "too_long": "array_above_max_length",
     "too_short": "empty_array",
-    "literal_error": "invalid_value",
     **{code: code for code in (*_SCHEMAS, "unsupported_content", "unsupported_parameter")},
 }
+# pydantic's errors about types, and what would have been right.
+_TYPES: Final = {
+    "string_type": "a string",
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a decimal",
+    "bool_type": "a boolean",
+    "list_type": "an array",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+}
+# How pydantic tells the values of a literal.
+_QUOTED: Final = re.compile(r"'([^']*)'")
 # Where a number lies: the bound in pydantic's context, how OpenAI compares it, its code and its words.
 _BOUNDS: Final = {
     "greater_than": ("gt", ">", "below_min", "below minimum"),
@@ -51,8 +63,8 @@ def refusal_of(error: ValidationError) -> InvalidArgumentError:
     param = _written(_path(fault))[:MAX_ECHO]
     if kind == _UNKNOWN:
         return InvalidArgumentError(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
-    if kind in _BOUNDS:
-        return _out_of_bounds(fault, param)
+    if (known := _in_openais_words(fault, param)) is not None:
+        return known
     code = _CODES.get(kind, "invalid_type" if kind.endswith("_type") else "invalid_value")
     if kind == _MISSING and (FIELD in context or not context):
         return InvalidArgumentError(f"Missing required parameter: '{param}'.", param=param, code=code)
@@ -61,14 +73,43 @@ def refusal_of(error: ValidationError) -> InvalidArgumentError:
     return InvalidArgumentError(f"Invalid '{param}': {told}." if is_named else f"{told}.", param=param, code=code)
 
 
+def _in_openais_words(fault: ErrorDetails, name: str) -> InvalidArgumentError | None:
+    """The error, if it is one of pydantic's own that OpenAI has words for."""
+    kind, context, got = fault["type"], fault.get("ctx", {}), fault["input"]
+    match kind:
+        case _ if kind in _BOUNDS:
+            return _out_of_bounds(fault, name)
+        case _ if kind in _TYPES:
+            message, code = wording.wrong_type(name, _TYPES[kind], got), "invalid_type"
+        case "literal_error" if isinstance(got, str):
+            supported = _QUOTED.findall(context["expected"])
+            message, code = wording.unsupported_value(got, supported), "invalid_value"
+        case "literal_error":
+            message, code = wording.wrong_type(name, f"one of {context['expected']}", got), "invalid_type"
+        case "string_pattern_mismatch":
+            message, code = wording.no_match(name, context["pattern"]), "invalid_value"
+        case "string_too_long":
+            message = wording.too_long(name, "string", context["max_length"], len(got))
+            code = "string_above_max_length"
+        case "too_long" if "max_length" in context and isinstance(got, dict):
+            message = wording.too_many_properties(name, context["max_length"], len(got))
+            code = "object_above_max_properties"
+        case "too_long" if "max_length" in context and isinstance(got, list):
+            message, code = wording.too_long(name, "array", context["max_length"], len(got)), "array_above_max_length"
+        case "string_too_short" | "too_short" if isinstance(got, str | list):
+            word = "string" if isinstance(got, str) else "array"
+            message = wording.too_short(name, word, context["min_length"], len(got))
+            code = f"{word}_below_min_length" if got else f"empty_{word}"
+        case _:
+            return None
+    return InvalidArgumentError(message, param=name, code=code)
+
+
 def _out_of_bounds(fault: ErrorDetails, param: str) -> InvalidArgumentError:
     name, sign, code, words = _BOUNDS[fault["type"]]
     bound = fault["ctx"][name]
     kind = "decimal" if isinstance(bound, float) else "integer"
-    got = f"{fault['input']}"[:MAX_ECHO]
-    message = (
-        f"Invalid '{param}': {kind} {words} value. Expected a value {sign} {_plain(bound)}, but got {got} instead."
-    )
+    message = wording.out_of_bounds(param, f"{kind} {words} value", sign, _plain(bound), fault["input"])
     return InvalidArgumentError(message, param=param, code=f"{kind}_{code}_value")
 
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from gateway.http.refusals import MAX_ECHO
+from gateway.http.wording import MAX_ECHO
 from jan.errors import InvalidArgumentError, TooLargeError, UnsupportedMediaTypeError
 
 FORM_TYPE = "multipart/form-data"

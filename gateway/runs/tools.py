@@ -26,9 +26,9 @@ def check_tools(tools: Sequence[dict[str, Any]], choice: RunToolChoice | None) -
     default assistant carries it so.
     """
     enabled = [tool for tool in tools if tool.get("enabled", True)]
-    for tool in enabled:
-        if tool.get("type") not in {"function", FILE_SEARCH}:
-            raise _not_run(tool.get("type"), "tools")
+    for place, tool in enumerate(tools):
+        if tool.get("enabled", True) and tool.get("type") not in {"function", FILE_SEARCH}:
+            raise _not_run(tool.get("type"), f"tools[{place}].type")
     own = [tool for tool in enabled if tool.get("type") == "function"]
     functions = validate({"tools": _one_of_a_name(own)}, _Functions).tools
     # The search is a call that every run with the tool makes, so a choice that asks for one is kept by it.

@@ -17,7 +17,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from gateway.http.refusals import FIELD, MAX_ECHO
+from gateway.http.refusals import FIELD
+from gateway.http.wording import MAX_ECHO
 from gateway.schemas.early import stop_at_the_first_fault
 
 MetadataKey = Annotated[str, StringConstraints(max_length=64)]

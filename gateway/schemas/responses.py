@@ -196,9 +196,8 @@ class CreateResponse(RequestModel):
 
     def _check_place(self) -> None:
         if self.conversation is not None and self.previous_response_id is not None:
-            raise InvalidArgumentError(
-                "'previous_response_id' and 'conversation' cannot be sent together.", param="previous_response_id"
-            )
+            message = "Mutually exclusive parameters: send only one of 'previous_response_id' and 'conversation'."
+            raise InvalidArgumentError(message, param="previous_response_id", code="mutually_exclusive_parameters")
         if not self.input and self.conversation is None and self.previous_response_id is None:
             message = f"One of {self._said_by} must be sent."
             raise InvalidArgumentError(message, param="input", code="missing_required_parameter")

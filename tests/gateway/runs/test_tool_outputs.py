@@ -215,8 +215,8 @@ async def test_a_line_of_the_file_says_what_a_run_waits_for(
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"tools": [{"type": "code_interpreter"}]}, "tools"),
-        ({"tools": [{"type": "retrieval", "enabled": True}]}, "tools"),
+        ({"tools": [{"type": "code_interpreter"}]}, "tools[0].type"),
+        ({"tools": [{"type": "retrieval", "enabled": True}]}, "tools[0].type"),
         ({"tools": TOOLS, "tool_choice": {"type": "code_interpreter"}}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "nobody"}}}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": {"type": "file_search"}}, "tool_choice"),

@@ -101,6 +101,35 @@ def test_what_is_missing(model: type[BaseModel], body: dict[str, Any], param: st
     assert error.message == f"Missing required parameter: '{param}'."
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "code", "words"),
+    [
+        ("n", "2", "invalid_type", "Invalid type for 'n': expected an integer, but got a string instead."),
+        ("n", 1.5, "invalid_type", "expected an integer, but got a decimal instead."),
+        ("temperature", "1", "invalid_type", "expected a decimal, but got a string instead."),
+        ("stream", 1, "invalid_type", "expected a boolean, but got an integer instead."),
+        ("tools", {}, "invalid_type", "expected an array, but got an object instead."),
+        ("metadata", [], "invalid_type", "expected an object, but got an array instead."),
+        ("model", None, "invalid_type", "expected a string, but got null instead."),
+        ("verbosity", True, "invalid_type", "expected one of 'low', 'medium' or 'high', but got a boolean instead."),
+        ("verbosity", "x", "invalid_value", "Invalid value: 'x'. Supported values are: 'low', 'medium', and 'high'."),
+        ("safety_identifier", "x" * 65, "string_above_max_length", "with maximum length 64, but got a string with"),
+        ("messages", [], "empty_array", "Expected an array with minimum length 1, but got an empty array instead."),
+        ("tools", [ONE] * 129, "array_above_max_length", "maximum length 128, but got an array with length 129"),
+        (
+            "metadata",
+            dict.fromkeys(map(str, range(17)), "x"),
+            "object_above_max_properties",
+            "Expected an object with at most 16 properties, but got 17 properties instead.",
+        ),
+    ],
+)
+def test_openais_words(name: str, value: Any, code: str, words: str) -> None:
+    error = refused(ChatCompletionRequest, chat(**{name: value}))
+    assert (error.param, error.code) == (name, code)
+    assert words in error.message
+
+
 def test_a_message_without_parts() -> None:
     error = refused(ChatCompletionRequest, chat(messages=[{"role": "user", "content": []}]))
     assert (error.param, error.code) == ("messages[0].content", "empty_array")
