@@ -115,7 +115,7 @@ def _to_proto(assistant_id: AssistantId, body: AssistantFields) -> assistants_pb
         temperature=body.temperature,
         top_p=body.top_p,
         response_format_json=sent_to_text(
-            body.response_format and body.response_format.model_dump(by_alias=True, exclude_unset=True),
+            body.response_format and body.response_format.model_dump(by_alias=True, exclude_none=True),
             "response_format",
         ),
         reasoning_effort=body.reasoning_effort or "",

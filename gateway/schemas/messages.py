@@ -58,7 +58,7 @@ class ContentPart(RequestModel):
 
     def as_stored(self) -> JsonObject:
         """The part as OpenAI's answers and Jan's files have it."""
-        value = getattr(self, self.type).model_dump(exclude_unset=True)
+        value = getattr(self, self.type).model_dump(exclude_none=True)
         if self.type == "text":
             value["annotations"] = value.get("annotations") or []
         return {"type": self.type, self.type: value}

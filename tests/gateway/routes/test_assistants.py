@@ -49,6 +49,13 @@ async def test_null_in_a_tool_means_absent_but_not_in_its_functions_schema(api: 
     assert made["tools"] == [{"type": "function", "function": {"name": "f", "parameters": schema}}]
 
 
+async def test_null_in_a_format_means_absent_but_not_in_its_schema(api: Api) -> None:
+    shape = {"name": "f", "schema": {"type": "object", "properties": {"x": {"enum": [None, 1], "default": None}}}}
+    sent = {"type": "json_schema", "json_schema": {**shape, "description": None, "strict": None}}
+    made = await make(api, response_format=sent)
+    assert made["response_format"] == {"type": "json_schema", "json_schema": shape}
+
+
 async def test_models_and_thread_location_change_and_are_kept(api: Api) -> None:
     made = await make(api, model="zephyr", models=["gpt-4", "zephyr"], thread_location="ROOT/a")
     assert (made["model"], made["models"], made["thread_location"]) == ("zephyr", ["zephyr", "gpt-4"], "ROOT/a")

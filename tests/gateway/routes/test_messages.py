@@ -48,6 +48,11 @@ async def test_images_and_attachments_are_kept_as_sent(api: Api, path: str) -> N
     assert (made["content"], made["attachments"], made["file_ids"]) == (content, attachments, [document])
 
 
+async def test_null_in_an_image_means_absent(api: Api, path: str) -> None:
+    made = await say(api, path, [{"type": "image_url", "image_url": {"url": "https://example.org/a", "detail": None}}])
+    assert made["content"] == [{"type": "image_url", "image_url": {"url": "https://example.org/a"}}]
+
+
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 async def test_only_metadata_changes(api: Api, path: str, method: str) -> None:
     made = await say(api, path, metadata={"a": "1"})
