@@ -106,7 +106,7 @@ lock: setup-dev ## Lock the dependencies of pyproject.toml again (UPGRADE=1 take
 	  $(UV_COMPILE) $(if $(UPGRADE),--upgrade) requirements/clients/$$client.in -o requirements/clients/$$client.txt || exit 1; done
 	cd requirements/clients/node && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
-.PHONY: up-check rolling-check compose-check planted fuzz chaos-storage chaos-short chaos-engines chaos-engines-short chaos-queue chaos-queue-short chaos-clients chaos-clients-short chaos bench bench-engines bench-storage bench-queue bench-stops bench-away clean
+.PHONY: up-check rolling-check compose-check planted fuzz fuzz-long chaos-storage chaos-short chaos-engines chaos-engines-short chaos-queue chaos-queue-short chaos-clients chaos-clients-short chaos bench bench-engines bench-storage bench-queue bench-stops bench-away clean
 up-check: setup-dev ## Start a second Janroot beside yours, talk to it, kill each process once, stop it
 	@exec $(IN_VENV) -m deploy.checks.up
 
@@ -121,6 +121,9 @@ planted: setup-dev ## Plant mistakes in a copy of the code, one at a time, and s
 
 fuzz: setup-dev ## Ask a whole Janroot what /openapi.json allows and what it does not, and check each answer (ARGS="--seed 7 --examples 50")
 	@exec $(IN_VENV) -m tests.fuzz $(ARGS)
+
+fuzz-long: setup-dev ## The same for ten minutes, along what can be done with what was made (ARGS="--seed 7 --minutes 30")
+	@exec $(IN_VENV) -m tests.fuzz --minutes 10 $(ARGS)
 
 chaos-storage: setup-dev ## Kill storage in every way there is, and print what survived (root, strace; docs/chaos.md)
 	@exec $(IN_VENV) -m tests.chaos long $(ARGS)

@@ -14,6 +14,7 @@ from gateway.openapi import errors
 from gateway.openapi.answers import EVENTS, JSON, Answer, answer_of
 from gateway.openapi.bodies import body_of, models_of, schemas_of
 from gateway.openapi.components import PREFIX, OpenAI, own_schemas, page_name
+from gateway.openapi.links import add_links
 from gateway.openapi.parameters import parameters_of
 from gateway.openapi.reading import Reading, Route, routes_of
 
@@ -105,6 +106,7 @@ def _paths(operations: Iterable[_Operation]) -> dict[str, dict[str, Any]]:
             told[_ALIAS] = one.id
             told["operationId"] += f"_{method}" if method != first else "_" + one.route.path.split("/")[2]
         paths.setdefault(one.route.path, {})[method] = told
+    add_links(paths, _ALIAS)
     return paths
 
 

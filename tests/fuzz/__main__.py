@@ -1,8 +1,9 @@
-"""`python -m tests.fuzz [--seed N] [--examples N]`: Schemathesis asks a Janroot what its document allows, and not.
+"""`python -m tests.fuzz [--seed N] [--examples N] [--minutes N]`: Schemathesis asks what a Janroot's document allows.
 
-Every answer must be one that `/openapi.json` tells: its status, its content type, its schema; none may be a fault of
-the server. What is asked follows from the seed. schemathesis.toml beside this file says what is checked, and why
-something is not. Exit code 1: an answer was another one.
+And what it does not. Every answer must be one that `/openapi.json` tells: its status, its content type, its schema;
+none may be a fault of the server. What is asked follows from the seed; with `--minutes` it goes on until those are
+over. schemathesis.toml beside this file says what is checked, and why something is not. Exit code 1: an answer was
+another one.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _CONFIG: Final = Path(__file__).with_name("schemathesis.toml")
 _KEY: Final = "sk-fuzz"
 
 
-async def fuzz(seed: int, examples: int, only: list[str]) -> int:
-    """Start everything, ask, stop it again; Schemathesis' exit code."""
+async def fuzz(asked: list[str]) -> int:
+    """Start everything, ask, stop it again; Schemathesis' exit code. asked: more words for `schemathesis run`."""
     with tempfile.TemporaryDirectory(prefix="jan-fuzz-") as folder:
         async with AsyncExitStack() as open_:
             url = await open_.enter_async_context(patient_engine())
@@ -41,7 +42,7 @@ async def fuzz(seed: int, examples: int, only: list[str]) -> int:
             await asyncio.to_thread(stack.start_all)
             write_models(stack.janroot, url)
             try:
-                return await asyncio.to_thread(_ask, stack, url, seed, examples, only)
+                return await asyncio.to_thread(_ask, stack, url, asked)
             finally:
                 await open_.aclose()  # who waits for an answer that never comes waits no longer
                 await asyncio.to_thread(stack.stop_all)
@@ -54,10 +55,9 @@ def write_models(janroot: Path, url: str) -> None:
         write_model(janroot, model_id, sources=[{"url": f"{url}{place}/v1"}], settings=settings)
 
 
-def _ask(stack: Stack, elsewhere: str, seed: int, examples: int, only: list[str]) -> int:
+def _ask(stack: Stack, elsewhere: str, asked: list[str]) -> int:
     command = [sys.executable, "-m", "schemathesis.cli", f"--config-file={_CONFIG}", "run"]
-    command += [f"{stack.url}/openapi.json", "--header", f"Authorization: Bearer {_KEY}", "--no-color"]
-    command += ["--seed", str(seed), "--max-examples", str(examples), *only]
+    command += [f"{stack.url}/openapi.json", "--header", f"Authorization: Bearer {_KEY}", "--no-color", *asked]
     known = {
         "OPENAI_BASE_URL": f"{stack.url}/v1",
         "OPENAI_API_KEY": _KEY,
@@ -75,9 +75,12 @@ def main() -> int:
     words = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     words.add_argument("--seed", type=int, default=1)
     words.add_argument("--examples", type=int, default=4, help="of each operation, in each phase")
+    words.add_argument("--minutes", type=int, help="go on with fuzzing and links for so long")
     words.add_argument("only", nargs="*", help="more words for `schemathesis run`, behind --")
     given = words.parse_args()
-    return asyncio.run(fuzz(given.seed, given.examples, given.only))
+    asked = ["--seed", str(given.seed), "--max-examples", str(given.examples)]
+    asked += ["--max-time", str(60 * given.minutes)] if given.minutes else []
+    return asyncio.run(fuzz([*asked, *given.only]))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.generation import GenerationMode
 from schemathesis.generation.meta import TestPhase
 
+from tests.fuzz.bodies import naming_what_is_there
 from tests.fuzz.objects import Objects
 from tests.fuzz.plain import plain
 
@@ -23,6 +24,10 @@ _objects = Objects()
 _asked: Counter[str] = Counter()
 # Every so manyth request names what was made up for it.
 _MADE_UP_EVERY: Final = 4
+# Every so manyth step brings what was made up for it.
+_PLAIN_EVERY: Final = 3
+# An id that a link has brought along.
+_IS_OURS: Final = re.compile(r"[a-z]+[-_][0-9a-f]{24}|[\w-]+_[0-9]{10}(-[0-9]+)?")
 _USES_UP: Final = re.compile("^DELETE|/(cancel|clear|complete|submit_tool_outputs|restore|download)$")
 _CURSORS: Final = ("after", "before")
 # The codes that may be told where everything is up, but a model may be no model. Anthropic's errors (529) have none.
@@ -54,7 +59,8 @@ def before_add_examples(context: schemathesis.HookContext, examples: list[Case])
 @schemathesis.hook
 def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[str, Any]) -> None:
     """Have most requests name what is there, and no version or cursor that is not; coverage names what is not there."""
-    if case.meta is not None and case.meta.phase.name is not TestPhase.FUZZING:
+    phase = case.meta.phase.name if case.meta is not None else None
+    if phase not in (TestPhase.FUZZING, TestPhase.STATEFUL):
         return
     label = case.operation.label
     _asked[label] += 1
@@ -62,8 +68,14 @@ def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[st
         case.headers["Idempotency-Key"] = str(uuid.uuid4())  # the same one again is refused
     if _asked[label] % _MADE_UP_EVERY == 0:
         return
+    if phase is TestPhase.STATEFUL and _asked[label] % _PLAIN_EVERY and _is_right(case, ParameterLocation.BODY):
+        _say_plainly(case)  # what is refused leads nowhere
+    elif isinstance(case.body, dict) and _is_right(case, ParameterLocation.BODY):
+        case.body = naming_what_is_there(label, case.body, _objects)
     if case.path_parameters and _is_right(case, ParameterLocation.PATH):
-        case.path_parameters |= _objects.named_by(label)
+        made_up = {name for name, value in case.path_parameters.items() if not _IS_OURS.fullmatch(str(value))}
+        there = _objects.named_by(label) if made_up else {}
+        case.path_parameters |= {name: there[name] for name in made_up & there.keys()}
     if _is_right(case, ParameterLocation.HEADER):
         case.headers.pop("If-Match", None)
     if _is_right(case, ParameterLocation.QUERY):
@@ -76,6 +88,13 @@ def after_call(_context: schemathesis.HookContext, case: Case, response: Respons
     """What is gone or at its end is not named again."""
     if _USES_UP.search(case.operation.label) and response.status_code < 300:
         _objects.used_up(case.operation.label)
+
+
+def _say_plainly(case: Case) -> None:
+    """Have the request bring what is known to be right."""
+    asked = plain(case.operation.label, _objects)
+    if asked.body is not None:
+        case.body, case.media_type = asked.body, asked.media_type
 
 
 def _is_right(case: Case, place: ParameterLocation) -> bool:

@@ -76,6 +76,18 @@ def test_operations_are_whole(told: Document) -> None:
     assert len(ids) == len(set(ids))
 
 
+def test_links_lead_to_what_may_be_done_with_what_was_made(told: Document) -> None:
+    links = told["paths"]["/v1/threads/{thread_id}/runs"]["post"]["responses"]["200"]["links"]
+    both = {"thread_id": "$request.path.thread_id", "run_id": "$response.body#/id"}
+    assert links["runs_cancel_run"] == {"operationId": "runs_cancel_run", "parameters": both}
+    assert links.keys() >= {"runs_get_run", "runs_submit_tool_outputs", "runs_list_run_steps"}
+    operations = {one["operationId"]: path for path, methods in told["paths"].items() for one in methods.values()}
+    for methods in told["paths"].values():
+        for operation in methods.values():
+            for link in operation["responses"].get("200", {}).get("links", {}).values():
+                assert set(re.findall(r"{(\w+)}", operations[link["operationId"]])) == link["parameters"].keys()
+
+
 def test_other_spellings_say_what_they_are(told: Document) -> None:
     assert told["paths"]["/v1/threads/{thread_id}"]["patch"]["x-alias-of"] == "threads_modify_thread"
     assert told["paths"]["/v1/assistant/{assistant_id}"]["delete"]["x-alias-of"] == "assistants_delete_assistant"
