@@ -59,8 +59,8 @@ def before_add_examples(context: schemathesis.HookContext, examples: list[Case])
 @schemathesis.hook
 def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[str, Any]) -> None:
     """Have most requests name what is there, and no version or cursor that is not; coverage names what is not there."""
-    phase = case.meta.phase.name if case.meta is not None else None
-    if phase not in (TestPhase.FUZZING, TestPhase.STATEFUL):
+    phase = case.meta.phase.name if case.meta is not None else None  # none: what is right
+    if phase not in (None, TestPhase.FUZZING, TestPhase.STATEFUL):
         return
     label = case.operation.label
     _asked[label] += 1
