@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -28,8 +29,8 @@ _CONFIG: Final = Path(__file__).with_name("schemathesis.toml")
 _KEY: Final = "sk-fuzz"
 
 
-async def fuzz(asked: list[str]) -> int:
-    """Start everything, ask, stop it again; Schemathesis' exit code. asked: more words for `schemathesis run`."""
+async def fuzz(runs: Sequence[Sequence[str]]) -> int:
+    """Start everything, ask, stop it again; Schemathesis' worst exit code. runs: more words for each of its runs."""
     with tempfile.TemporaryDirectory(prefix="jan-fuzz-") as folder:
         async with AsyncExitStack() as open_:
             url = await open_.enter_async_context(patient_engine())
@@ -42,7 +43,7 @@ async def fuzz(asked: list[str]) -> int:
             await asyncio.to_thread(stack.start_all)
             write_models(stack.janroot, url)
             try:
-                return await asyncio.to_thread(_ask, stack, url, asked)
+                return max([await asyncio.to_thread(_ask, stack, url, words) for words in runs])
             finally:
                 await open_.aclose()  # who waits for an answer that never comes waits no longer
                 await asyncio.to_thread(stack.stop_all)
@@ -55,7 +56,7 @@ def write_models(janroot: Path, url: str) -> None:
         write_model(janroot, model_id, sources=[{"url": f"{url}{place}/v1"}], settings=settings)
 
 
-def _ask(stack: Stack, elsewhere: str, asked: list[str]) -> int:
+def _ask(stack: Stack, elsewhere: str, asked: Sequence[str]) -> int:
     command = [sys.executable, "-m", "schemathesis.cli", f"--config-file={_CONFIG}", "run"]
     command += [f"{stack.url}/openapi.json", "--header", f"Authorization: Bearer {_KEY}", "--no-color", *asked]
     known = {
@@ -79,8 +80,15 @@ def main() -> int:
     words.add_argument("only", nargs="*", help="more words for `schemathesis run`, behind --")
     given = words.parse_args()
     asked = ["--seed", str(given.seed), "--max-examples", str(given.examples)]
-    asked += ["--max-time", str(60 * given.minutes)] if given.minutes else []
-    return asyncio.run(fuzz([*asked, *given.only]))
+    return asyncio.run(fuzz([[*asked, *words, *given.only] for words in _phases(given.minutes)]))
+
+
+def _phases(minutes: int | None) -> list[list[str]]:
+    """All of them once; or half the time for bodies and half for links, which fuzzing would leave none."""
+    if minutes is None:
+        return [[]]
+    half = ["--max-time", str(30 * minutes)]
+    return [["--phases", "examples,coverage,fuzzing", *half], ["--phases", "examples,stateful", *half]]
 
 
 if __name__ == "__main__":
