@@ -19,15 +19,17 @@ from inference_service.answers.call_or_answer import head_of_call
 from inference_service.answers.forced_calls import ForcedCall, arguments_schema
 from inference_service.answers.schema_cost import too_much
 from inference_service.answers.schema_forms import (
-    whole_counts,
+    normalized,
     with_bounded_integers,
     without_patterns,
     without_vast_bounds,
 )
 from inference_service.answers.schema_places import Places
 from jan.errors import InvalidArgumentError
+from jan.json_schema import schemas
 
 _OPTIONS: Final = "x-guidance"
+_OF_NUMBERS: Final = ("type", "multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _UNSUPPORTED: Final = "unsupported_schema"
 _OBJECT: Final[Mapping[str, Any]] = {"type": "object"}
 
@@ -98,16 +100,19 @@ class Binding:
         """The same, in this thread."""
         tokenizer = LLTokenizer("byte")
         for part in self.parts:
-            schema = whole_counts(part.schema)
+            schema = normalized(part.schema)
             _check(schema if part.is_strict else without_vast_bounds(schema), part.param)
+            self._check_numbers(schema, part.param, tokenizer)
             if part.is_strict:
                 self._check_strict(schema, part.param, tokenizer)
-        schema = with_bounded_integers(without_vast_bounds(whole_counts(self.schema)))
+        schema = with_bounded_integers(without_vast_bounds(normalized(self.schema)))
         _check(schema, self.param)
         self._check_distinct(tokenizer)
         schema, matcher = self._loosely(schema, tokenizer)
         if matcher.is_error():
             raise self._refused(schema, matcher.get_error(), tokenizer)
+        if _is_dead(matcher.deep_copy()):
+            raise InvalidArgumentError(sentence("nothing can satisfy it"), param=self.param, code=_UNSUPPORTED)
         return Grammar(self._told(schema), self.param, matcher)
 
     def _loosely(self, schema: Mapping[str, Any], tokenizer: LLTokenizer) -> tuple[Mapping[str, Any], LLMatcher]:
@@ -121,10 +126,22 @@ class Binding:
     def _refused(self, schema: Mapping[str, Any], error: str, tokenizer: LLTokenizer) -> InvalidArgumentError:
         """Why nothing of the schema binds: told of the part that is to blame."""
         for part in self.parts:
-            own, matcher = self._loosely(without_vast_bounds(whole_counts(part.schema)), tokenizer)
+            own, matcher = self._loosely(without_vast_bounds(normalized(part.schema)), tokenizer)
             if matcher.is_error():
                 return _refusal(own, matcher.get_error(), part.param)
         return _refusal(schema, error, self.param)
+
+    def _check_numbers(self, schema: Mapping[str, Any], param: str, tokenizer: LLTokenizer) -> None:
+        """Raises InvalidArgumentError: nothing can be written where a number must be a multiple.
+
+        The compiler takes such a schema (1.0.1): its multiples are never negative.
+        """
+        for path, node in schemas(schema):
+            numbers = {key: node[key] for key in _OF_NUMBERS if key in node}
+            if "multipleOf" in numbers and _is_dead(self._matcher(numbers, tokenizer)):
+                raise InvalidArgumentError(
+                    sentence(f"nothing can satisfy it{at(path)}"), param=param, code=_UNSUPPORTED
+                )
 
     def _check_strict(self, schema: Mapping[str, Any], param: str, tokenizer: LLTokenizer) -> None:
         """Raises InvalidArgumentError: something that the schema says does not bind."""
@@ -191,6 +208,14 @@ def _check(schema: Mapping[str, Any], param: str) -> None:
     if (path := places.endless()) is not None:
         what = f"nothing can end what it asks for{at(path)}, as each must hold another of its kind and none may be null"
         raise InvalidArgumentError(sentence(what), param=param, code=_UNSUPPORTED)
+
+
+def _is_dead(matcher: LLMatcher) -> bool:
+    """Whether no text at all can be written."""
+    if not matcher.is_error():
+        matcher.compute_bitmask()
+        return matcher.is_error()
+    return False
 
 
 def _unbound(schema: Mapping[str, Any], tokenizer: LLTokenizer) -> list[tuple[str, str]]:

@@ -59,7 +59,7 @@ class BoundAnswer(PassedOn):
             matcher.compute_bitmask()
         if matcher.is_error():
             reason = matcher.get_error().partition("\n")[0][:_MOST_CHARS]
-            message = f"This schema became too much in the middle of its answer ({reason}). Make it simpler."
+            message = f"Nobody can keep to this schema in the middle of its answer ({reason}). Make it simpler."
             return InvalidArgumentError(message, param=self._grammar.param, code="schema_too_complex")
         message = "The engine did not keep to the schema of its answer. Ask again, or with a simpler schema."
         return InternalError(message, code=SCHEMA_BROKEN)

@@ -9,18 +9,20 @@ from inference_service.answers.schema_cost import MAX_NUMBER, is_number
 from jan.json_schema import rewritten
 
 _COUNTS: Final = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
+_MAY_BE_NULL: Final = ("const", "default")
 _BOUNDS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 # Nearly what 64 bits hold, of which most programs know no more; llguidance takes no larger round number.
 _LARGEST_INTEGER: Final = 9 * 10**18
 
 
-def whole_counts(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same schema, in which 2.0 is written as 2 where something is counted; to JSON Schema both are integers."""
+def normalized(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same schema, in which 2.0 is written as 2 where something is counted, and what is null is absent."""
 
     def change(node: dict[str, Any]) -> dict[str, Any]:
         counts = {key: node[key] for key in _COUNTS if isinstance(node.get(key), float)}
-        return node | {key: int(count) for key, count in counts.items() if count.is_integer() and count <= MAX_NUMBER}
+        whole = {key: int(count) for key, count in counts.items() if count.is_integer() and count <= MAX_NUMBER}
+        return {key: value for key, value in (node | whole).items() if value is not None or key in _MAY_BE_NULL}
 
     changed: Mapping[str, Any] = rewritten(schema, change)
     return changed

@@ -19,6 +19,7 @@ from inference_service.answers.binding import Binding, Grammar
 from inference_service.answers.bound_answer import BoundAnswer
 from inference_service.answers.forced_calls import ForcedCall, ForcedCallAnswer
 from inference_service.answers.schema_trial import SchemaTrial
+from inference_service.answers.strict_calls import StrictCalls, StrictTools
 from inference_service.answers.tokens import TokenQuestion, Tokens
 from inference_service.engines.traffic import Traffic
 
@@ -46,7 +47,7 @@ class ChatCall:
 
     forced: the answer's text will be this tool call, to be shaped back (`forced_calls.py`). binding: the schema that
     the answer must keep to, once `trial` has passed it; the fields that `binds_by` makes of it tell the engine, and the
-    answer streams.
+    answer streams. strict: functions whose calls are looked at, if the model decides on one; the answer streams then.
     """
 
     body: Mapping[str, Any]
@@ -55,10 +56,15 @@ class ChatCall:
     binding: Binding | None = None
     binds_by: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     trial: SchemaTrial = field(default_factory=SchemaTrial)
+    strict: StrictTools | None = None
     _grammar: Grammar | None = None
+    _calls_grammar: Grammar | None = None
 
     async def bound(self) -> ChatCall:
         """The call with what holds the engine to its schema. Raises InvalidArgumentError: what of it does not bind."""
+        if self.strict is not None:
+            await self.trial.check(self.strict.binding)
+            return replace(self, _calls_grammar=await self.strict.binding.grammar())
         if self.binding is None:
             return self
         await self.trial.check(self.binding)
@@ -67,6 +73,12 @@ class ChatCall:
         if self.forced is not None and self.forced.or_answer is None:
             body.pop("stop", None)  # it would end what the call is wrapped in, and with it the call
         return replace(self, body=body, _grammar=grammar)
+
+    def strict_calls(self, answer: Answer) -> StrictCalls | None:
+        """What holds back the calls of `answer` that are strict; None where none can be."""
+        if self.strict is None or self._calls_grammar is None:
+            return None
+        return StrictCalls(answer, self.strict.calls, self._calls_grammar)
 
     def read_by(self, answer: Answer) -> Answer:
         """What is to be fed with the engine's chunks, so that `answer` is told what the client asked for."""

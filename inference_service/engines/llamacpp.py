@@ -17,6 +17,7 @@ from inference_service.answers.continuation import CHAT_FIELDS, keeps
 from inference_service.answers.embeddings import batches
 from inference_service.answers.forced_calls import ForcedCall
 from inference_service.answers.schema_trial import SchemaTrial
+from inference_service.answers.strict_calls import StrictTools
 from inference_service.answers.tokens import TokenQuestion, Tokens
 from inference_service.devices.memory import resident_bytes
 from inference_service.engines import llamacpp_tokens
@@ -295,7 +296,16 @@ class LlamaCppEngine:
         body = self._plain.chat(body)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         binds_by = partial(self._thoughts.bind, wanted=effort != "none")
-        return ChatCall(body, streams=True, forced=forced, binding=binding, binds_by=binds_by, trial=self._schemas)
+        strict = StrictTools.of(request) if forced is None else None
+        return ChatCall(
+            body,
+            streams=True,
+            forced=forced,
+            binding=binding,
+            binds_by=binds_by,
+            trial=self._schemas,
+            strict=strict,
+        )
 
     def continues(self, said: str) -> bool:
         """Unless the template trims it."""

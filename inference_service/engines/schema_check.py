@@ -8,6 +8,7 @@ from typing import Any, Final
 from inference_service.answers.binding import Binding, answer_schema
 from inference_service.answers.forced_calls import ForcedCall
 from inference_service.answers.schema_trial import SchemaTrial
+from inference_service.answers.strict_calls import StrictTools
 from inference_service.engines.grammar_cost import check_tools
 
 _LLAMACPP: Final = "llamacpp"
@@ -27,9 +28,13 @@ class SchemaCheck:
         """
         if engine == _REMOTE:  # its server is handed schemas as they are
             return
-        binding = Binding.of(chat, ForcedCall.of(chat, answer_schema(chat)))
+        forced = ForcedCall.of(chat, answer_schema(chat))
+        binding = Binding.of(chat, forced)
+        if binding is None:
+            if engine == _LLAMACPP:
+                check_tools(chat)
+            strict = StrictTools.of(chat)
+            binding = None if strict is None else strict.binding
         if binding is not None:
             await self._trial.check(binding)
             await binding.grammar()
-        elif engine == _LLAMACPP:
-            check_tools(chat)

@@ -11,6 +11,7 @@ from inference_service.answers.continuation import CHAT_FIELDS
 from inference_service.answers.embeddings import batches
 from inference_service.answers.forced_calls import ForcedCall
 from inference_service.answers.schema_trial import SchemaTrial
+from inference_service.answers.strict_calls import StrictTools
 from inference_service.engines.engine import ChatCall, CompletionCall, EmbedCall
 from inference_service.engines.images import check_images
 from inference_service.engines.plain_text import PlainText
@@ -88,10 +89,19 @@ class VllmRequests:
             if request.get("parallel_tool_calls") is not None:
                 body["parallel_tool_calls"] = request["parallel_tool_calls"]
         body = self.plain.chat(body)
-        streams = bool(request.get("stream")) or binding is not None
+        strict = StrictTools.of(request) if forced is None else None
+        streams = bool(request.get("stream")) or binding is not None or strict is not None
         if streams:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        return ChatCall(body, streams=streams, forced=forced, binding=binding, binds_by=_format_of, trial=self.schemas)
+        return ChatCall(
+            body,
+            streams=streams,
+            forced=forced,
+            binding=binding,
+            binds_by=_format_of,
+            trial=self.schemas,
+            strict=strict,
+        )
 
     def completion_call(self, request: Mapping[str, Any]) -> CompletionCall:
         """Translate a validated request. Raises InvalidArgumentError: this model writes no text, or has a suffix."""

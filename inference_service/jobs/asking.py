@@ -20,6 +20,7 @@ from inference_service.answers.embeddings import EmbeddingList
 from inference_service.answers.head import head_of
 from inference_service.answers.shapes import AnswerWishes
 from inference_service.answers.sse import EventReader
+from inference_service.answers.strict_calls import StrictCalls
 from inference_service.answers.tokens import TokenQuestion
 from inference_service.answers.whole import WholeAnswer, rewrite_whole
 from inference_service.engines.client import ENGINE_UNREACHABLE, read_whole
@@ -123,7 +124,8 @@ class Asking:
                     answer: Answer = ChunkStream(head, wishes, begun=self._is_begun)
                 else:
                     answer = WholeAnswer(head, wishes)
-                await self._relay(content, begun.read_by(call.read_by(answer), self._request))
+                strict = call.strict_calls(answer)
+                await self._relay(content, begun.read_by(call.read_by(strict or answer), self._request), strict)
             else:
                 data, finish_reason, usage = rewrite_whole(orjson.loads(await read_whole(content)), head, wishes)
                 await self._telling.complete([data], finish_reason, usage)
@@ -152,8 +154,8 @@ class Asking:
                 raise InternalError("The engine said something that is no list of embeddings.") from error
         await self._telling.complete([embeddings.end()], "", embeddings.usage)
 
-    async def _relay(self, content: aiohttp.StreamReader, answer: Answer) -> None:
-        """Tell what the engine says as it comes.
+    async def _relay(self, content: aiohttp.StreamReader, answer: Answer, strict: StrictCalls | None = None) -> None:
+        """Tell what the engine says as it comes; `strict` holds back calls of it that may have to be asked for again.
 
         The finish_reason waits for the end, so that no attempt finds an answer that is whole but for its usage.
         """
@@ -170,9 +172,30 @@ class Asking:
                 self._spoke()
                 await self._telling.say(said)
                 said = []
+        if strict is not None:
+            for call in tuple(strict.broken):
+                said += strict.mend(call, *await self._called(call.name))
         if not answer.complete:
             raise EngineLostError("The engine broke off its answer.")
         await self._telling.complete([*said, *answer.end()], answer.finish_reason, answer.usage)
+
+    async def _called(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """A choice that is the call of one function, asked for by its name, and what it cost."""
+        choice = {"type": "function", "function": {"name": name}}
+        request = {**self._request, "tool_choice": choice, "n": 1, "logprobs": None, "top_logprobs": None}
+        call = await self._running.engine.chat_call(request).bound()
+        answer = WholeAnswer(head_of(self._job), AnswerWishes())
+        reader = call.read_by(answer)
+        async with self._running.client.chat(call.body) as content:
+            events = EventReader()
+            async for piece in content.iter_any():
+                if hear(events.feed(piece), reader)[1]:
+                    break
+        if not answer.complete:
+            raise EngineLostError("The engine broke off its answer.")
+        (data,) = answer.end()
+        whole = orjson.loads(data)
+        return whole["choices"][0], whole["usage"]
 
     async def _check_fits(self, body: Mapping[str, Any]) -> None:
         """Raises InvalidArgumentError; not for an answer that goes on, whose request was good once."""

@@ -21,7 +21,7 @@ def pieces_of(body: dict[str, Any]) -> Iterator[str]:
     """The answer piece by piece: words to the limit or the stop, else JSON in two halves."""
     schema = _schema(body)
     if schema is not None:
-        example = json.dumps(_example(schema))
+        example = json.dumps(_example(schema, binds=function_of(body) is None), separators=(",", ":"))
         return iter((example[:5], example[5:]))
     limit = body.get("max_tokens")
     first = said_before(body)
@@ -103,8 +103,11 @@ def _schema(body: dict[str, Any]) -> dict[str, Any] | None:
     return schema
 
 
-def _example(schema: dict[str, Any]) -> Any:
-    return {name: part.get("enum", ["x"])[0] for name, part in schema.get("properties", {}).items()}
+def _example(schema: dict[str, Any], *, binds: bool) -> Any:
+    """Arguments that it writes by itself look at enums only."""
+    properties = schema.get("properties", {}).items()
+    free = {name: part.get("enum", ["x"])[0] for name, part in properties}
+    return free | ({name: part["const"] for name, part in properties if "const" in part} if binds else {})
 
 
 def _until_stop(words: list[str], stop: str | list[str]) -> Iterator[str]:

@@ -110,6 +110,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"type": "string", "pattern": "^+a("}, "the pattern"),
     ({"type": "integer", "minimum": 3, "maximum": 2}, "nothing can satisfy it"),
     ({"type": "bogus"}, "Invalid type: bogus"),
+    ({"type": "integer", "multipleOf": 10, "maximum": -1}, "nothing can satisfy it at properties.a"),
     ({"$ref": "#"}, "nothing can end what it asks for at properties.a, as each must hold"),
     (
         {"type": "array", "items": {"$ref": "#"}, "minItems": 1},
@@ -276,6 +277,11 @@ async def test_what_a_schema_says_of_its_integers_stands(said: dict[str, Any]) -
 async def test_a_count_may_be_written_as_a_float(strict: bool | None) -> None:
     grammar = await bound(formatted(closed(a={"type": "string", "minLength": 2.0, "maxLength": 3.0}), strict=strict))
     assert [takes(grammar, f'{{"a":"{text}"}}') for text in ("x", "xx", "xxx", "xxxx")] == [False, True, True, False]
+
+
+async def test_what_is_null_is_absent() -> None:
+    schema = closed(a={"type": "string", "pattern": None, "maxLength": 1, "enum": None}, b={"const": None})
+    assert takes(await bound(formatted(schema)), '{"a":"x","b":null}')
 
 
 async def test_only_what_does_not_bind_is_left_out() -> None:

@@ -61,7 +61,7 @@ async def test_a_schema_that_becomes_too_much_is_the_clients_fault(monkeypatch: 
     many = {"type": "object", "properties": {f"p{number}": {} for number in range(600)}}
     bound = await answer({"type": "object", "properties": {"a": many}, "required": ["a"]})
     bound.feed(piece('{"a":'))
-    with pytest.raises(InvalidArgumentError, match=r"too much in the middle of its answer.*2000") as caught:
+    with pytest.raises(InvalidArgumentError, match=r"keep to this schema in the middle of its answer.*2000") as caught:
         bound.feed(piece("{"))
     assert (caught.value.param, caught.value.code) == ("response_format", "schema_too_complex")
 
