@@ -9,6 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.convert.json_fields import from_text, sent_to_text, string_map
 from gateway.convert.times import optional_seconds, seconds
+from gateway.schemas.tool_resources import NewVectorStore
 from gateway.schemas.vector_stores import (
     Attributes,
     ChunkingStrategy,
@@ -53,7 +54,7 @@ def new_store(store_id: VectorStoreId, body: CreateVectorStore) -> pb.VectorStor
     )
 
 
-def new_files(body: CreateVectorStore | CreateFileBatch) -> list[files_pb.NewVectorStoreFile]:
+def new_files(body: CreateVectorStore | CreateFileBatch | NewVectorStore) -> list[files_pb.NewVectorStoreFile]:
     """The files of a request, each once. Raises InvalidArgumentError: one has no id of a file."""
     if isinstance(body, CreateFileBatch) and body.files is not None:
         return [*{file.file_id: new_file(file) for file in body.files}.values()]

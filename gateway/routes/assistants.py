@@ -15,6 +15,7 @@ from gateway.keys import INFERENCE, STORAGE
 from gateway.models.lookup import find_model_or_any
 from gateway.models.schemas import check_schemas, functions_of
 from gateway.schemas.assistants import CreateAssistant, ModifyAssistant
+from gateway.vector_stores.made_with import asked_store, made_with, with_store
 from gateway.vector_stores.resources import check_resources
 from jan.errors import NotFoundError
 from jan.ids import AssistantId
@@ -28,12 +29,15 @@ _BINDING = frozenset({"model", "tools_json", "response_format_json"})
 
 @routes.post("/v1/assistants")
 async def create_assistant(request: web.Request) -> web.Response:
-    """Make an assistant. Its model need not be here yet, its vector store must be."""
+    """Make an assistant, and its vector store with it if it asks for one. Its model need not be here yet."""
     body = await read_body(request, CreateAssistant)
-    await check_resources(request.app[STORAGE], body.tool_resources)
-    made = new_assistant(body, new_ids(request))
+    storage, ids = request.app[STORAGE], new_ids(request)
+    await check_resources(storage, body.tool_resources)
+    asked = asked_store(body.tool_resources, ids)
+    made = new_assistant(with_store(body, asked), ids)
     await _check_schemas(request, made)
-    assistant = await request.app[STORAGE].create_assistant(made)
+    async with made_with(storage.vector_stores, asked, ids):
+        assistant = await storage.create_assistant(made)
     return _assistant_response(assistant)
 
 

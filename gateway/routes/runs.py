@@ -31,6 +31,7 @@ from gateway.runs.waiting import take_outputs
 from gateway.schemas.runs import CreateRun, CreateThreadAndRun, ModifyRun, RunRequest, SubmitToolOutputs
 from gateway.services.storage import StorageClient
 from gateway.vector_stores.attachments import search_attachments
+from gateway.vector_stores.made_with import THREADS_EXPIRE_AFTER_DAYS, asked_store, made_with, with_store
 from gateway.vector_stores.resources import check_resources
 from jan.errors import ConflictError, NotFoundError
 from jan.ids import RunId, StepId
@@ -72,19 +73,21 @@ async def create_thread_and_run(request: web.Request) -> web.StreamResponse:
     ids = new_ids(request)
     run_id = ids.next(RunId)
     assistant = await find_assistant(storage, body.assistant_id)
-    draft = new_thread(body.new_thread, ids, assistant_id=assistant.id)
+    asked = asked_store(
+        body.new_thread.tool_resources, ids, expires_after_days=THREADS_EXPIRE_AFTER_DAYS, param=body.resources_named
+    )
+    draft = new_thread(with_store(body.new_thread, asked), ids, assistant_id=assistant.id)
     if ids.are_repeatable and (made_before := await _find_run(storage, draft.thread.id, run_id)) is not None:
         first = event_frame("thread.created", thread_from_proto(await storage.get_thread(draft.thread.id)))
         return await _answer(request, made_before, stream=bool(body.stream), first=first)
     # All is checked before the thread exists, so that a refused request leaves nothing behind.
-    await check_resources(storage, body.tool_resources)
-    if body.thread is not None:
-        await check_resources(storage, body.thread.tool_resources, param="thread.tool_resources")
+    await check_resources(storage, body.new_thread.tool_resources, param=body.resources_named)
     run = await _new_run(request, draft.thread, assistant, body, run_id)
     room = await request.app[JOBS].check_room(run.tenant, run.model)
     first_messages = body.thread.messages if body.thread else None
-    with files_named_as_sent(first_messages, before="thread."):
-        thread = await storage.create_thread(draft)
+    async with made_with(storage.vector_stores, asked, ids):
+        with files_named_as_sent(first_messages, before="thread."):
+            thread = await storage.create_thread(draft)
     thread = await search_attachments(storage, thread.id, first_messages) or thread
     run.thread_id = thread.id
     run = await storage.create_run(runs_pb2.CreateRunRequest(run=run))

@@ -19,6 +19,7 @@ from gateway.keys import JOBS, STORAGE
 from gateway.runs import derived_ids
 from gateway.schemas.threads import ClearThread, CloneThread, CreateThread, ModifyThread
 from gateway.vector_stores.attachments import search_attachments
+from gateway.vector_stores.made_with import THREADS_EXPIRE_AFTER_DAYS, asked_store, made_with, with_store
 from gateway.vector_stores.resources import check_resources
 from jan.errors import InvalidArgumentError, UnavailableError
 from jan.ids import ThreadId
@@ -33,10 +34,13 @@ routes = web.RouteTableDef()
 async def create_thread(request: web.Request) -> web.Response:
     """Make a thread, with its first messages if any are sent. The body may be empty."""
     body = await read_body(request, CreateThread)
-    storage = request.app[STORAGE]
+    storage, ids = request.app[STORAGE], new_ids(request)
     await check_resources(storage, body.tool_resources)
-    with files_named_as_sent(body.messages):
-        thread = await storage.create_thread(new_thread(body, new_ids(request)))
+    asked = asked_store(body.tool_resources, ids, expires_after_days=THREADS_EXPIRE_AFTER_DAYS)
+    draft = new_thread(with_store(body, asked), ids)
+    async with made_with(storage.vector_stores, asked, ids):
+        with files_named_as_sent(body.messages):
+            thread = await storage.create_thread(draft)
     return _thread_response(await search_attachments(storage, thread.id, body.messages) or thread)
 
 

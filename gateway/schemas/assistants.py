@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -10,7 +10,8 @@ from pydantic_core import PydanticCustomError
 from gateway.models.lookup import ANY_MODEL
 from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Temperature, TopP
 from gateway.schemas.response_format import ResponseFormat
-from gateway.schemas.tools import ONE_OF_A_NAME, RESOURCES_PARTLY, FileReference, Tool, ToolResources
+from gateway.schemas.tool_resources import ChangedToolResources, NewToolResources, ToolResources
+from gateway.schemas.tools import ONE_OF_A_NAME, FileReference, Tool
 from jan.errors import InvalidArgumentError
 from jan.ids import ModelId
 
@@ -65,8 +66,6 @@ class AssistantFields(RequestModel):
     thread_location: Annotated[str, StringConstraints(max_length=4096), NO_NUL] | None = None
     models: Annotated[list[ModelName], Field(max_length=_MAX_MODELS)] | None = None
 
-    _partly: ClassVar[dict[str, str]] = RESOURCES_PARTLY
-
     @model_validator(mode="before")
     @classmethod
     def _both_spellings(cls, body: Any) -> Any:
@@ -81,7 +80,10 @@ class CreateAssistant(AssistantFields):
     """A new assistant."""
 
     model: ModelName
+    tool_resources: NewToolResources | None = None
 
 
 class ModifyAssistant(AssistantFields):
     """Changes of an assistant: the fields sent, where null clears. A model cannot be cleared, so null leaves it."""
+
+    tool_resources: ChangedToolResources | None = None

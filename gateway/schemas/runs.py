@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -12,7 +12,8 @@ from gateway.schemas.chat_tools import NamedFunction
 from gateway.schemas.common import COUNTABLE, NO_NUL, Metadata, RequestModel, Temperature, TopP, missing
 from gateway.schemas.messages import CreateMessage
 from gateway.schemas.threads import CreateThread
-from gateway.schemas.tools import ONE_OF_A_NAME, RESOURCES_PARTLY, Tool, ToolResources
+from gateway.schemas.tool_resources import NewToolResources
+from gateway.schemas.tools import ONE_OF_A_NAME, Tool
 
 # OpenAI's bound on what a run is given back, and more calls than one answer makes.
 MAX_OUTPUT_LENGTH = 512 * 1024
@@ -82,13 +83,11 @@ class CreateThreadAndRun(RunRequest):
     """POST /v1/threads/runs."""
 
     thread: CreateThread | None = None
-    tool_resources: ToolResources | None = None
-
-    _partly: ClassVar[dict[str, str]] = RESOURCES_PARTLY
+    tool_resources: NewToolResources | None = None
 
     @field_validator("tool_resources")
     @classmethod
-    def _said_once(cls, resources: ToolResources | None, info: ValidationInfo) -> ToolResources | None:
+    def _said_once(cls, resources: NewToolResources | None, info: ValidationInfo) -> NewToolResources | None:
         thread = info.data.get("thread")
         if resources is not None and thread is not None and thread.tool_resources is not None:
             raise PydanticCustomError(
@@ -101,6 +100,11 @@ class CreateThreadAndRun(RunRequest):
         """The thread to make, with the resources that are named beside it."""
         thread = self.thread or CreateThread()
         return thread.model_copy(update={"tool_resources": self.tool_resources or thread.tool_resources})
+
+    @property
+    def resources_named(self) -> str:
+        """What the request calls these resources."""
+        return "tool_resources" if self.tool_resources is not None else "thread.tool_resources"
 
 
 class ModifyRun(RequestModel):

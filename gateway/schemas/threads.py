@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from gateway.schemas.assistants import Instructions, ModelName
 from gateway.schemas.common import COUNTABLE, NO_NUL, JsonObject, Metadata, RequestModel
 from gateway.schemas.messages import CreateMessage
-from gateway.schemas.tools import RESOURCES_PARTLY, ToolResources
+from gateway.schemas.tool_resources import ChangedToolResources, NewToolResources, ToolResources
 from jan.errors import InvalidArgumentError
 from jan.ids import AssistantId
 
@@ -71,18 +71,19 @@ class ThreadFields(RequestModel):
     title: Title | None = None
     assistants: Annotated[list[ThreadAssistant], Field(max_length=MAX_ASSISTANTS)] | None = None
 
-    _partly: ClassVar[dict[str, str]] = RESOURCES_PARTLY
-
 
 class CreateThread(ThreadFields):
     """A new thread. `models` is of Jan's first draft: its first one is `assistants[0].model`, the others wait."""
 
+    tool_resources: NewToolResources | None = None
     messages: Annotated[list[CreateMessage] | None, COUNTABLE] = None
     models: Annotated[list[ThreadModel], Field(max_length=MAX_MODELS)] | None = None
 
 
 class ModifyThread(ThreadFields):
     """Changes of a thread: the fields sent, where null clears."""
+
+    tool_resources: ChangedToolResources | None = None
 
 
 class ClearThread(RequestModel):

@@ -1,12 +1,13 @@
-"""Tools and their resources: OpenAI's and Jan's, kept as sent once their shape is right."""
+"""Tools: OpenAI's and Jan's, kept as sent once their shape is right."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from gateway.http.refusals import FIELD
 from gateway.schemas.common import NO_NUL, JsonObject, SentObject, Text, missing, once
 from gateway.schemas.response_format import check_parameters
 
@@ -53,6 +54,16 @@ class Tool(SentObject):
     function: FunctionDefinition | None = None
     file_search: FileSearchOptions | None = None
 
+    enabled: Any = None
+
+    @model_validator(mode="after")
+    def _is_of_today(self) -> Self:
+        """OpenAI's old `retrieval` is its type alone; Jan's entry of that name says whether it is on."""
+        if self.type == "retrieval" and self.enabled is None:
+            message = "'retrieval' was renamed: a tool of type 'file_search' searches files"
+            raise PydanticCustomError("unsupported_parameter", message, {FIELD: "type"})
+        return self
+
     @model_validator(mode="after")
     def _has_its_function(self) -> Self:
         if self.type == "function" and self.function is None:
@@ -70,40 +81,3 @@ def _function_name(tool: Tool) -> str | None:
 
 ONE_OF_A_NAME = once(_function_name, ".function.name")
 """For lists of tools."""
-
-
-class CodeInterpreterResources(SentObject):
-    """Files that code may read."""
-
-    file_ids: Annotated[list[FileReference], Field(max_length=20)] | None = None
-
-
-class FileSearchResources(SentObject):
-    """Vector stores that are searched."""
-
-    vector_store_ids: Annotated[list[FileReference], Field(max_length=1)] | None = None
-    vector_stores: list[JsonObject] | None = None
-
-    @field_validator("vector_stores")
-    @classmethod
-    def _makes_no_store(cls, stores: list[JsonObject] | None) -> list[JsonObject] | None:
-        if stores:
-            raise PydanticCustomError(
-                "unsupported_parameter", "Vector stores cannot be made in passing on this server; name an existing one"
-            )
-        return stores
-
-
-RESOURCES_PARTLY = {"tool_resources": "`file_search.vector_stores` is refused: name a store that exists"}
-"""For docs/compatibility.md, of every schema that has `tool_resources`."""
-
-
-class ToolResources(SentObject):
-    """What the tools of an assistant or a thread work on."""
-
-    code_interpreter: CodeInterpreterResources | None = None
-    file_search: FileSearchResources | None = None
-
-    def as_sent(self) -> JsonObject:
-        """Without null either: it means absent, and OpenAI's object has none."""
-        return self.model_dump(exclude_unset=True, exclude_none=True)

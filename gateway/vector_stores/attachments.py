@@ -9,13 +9,11 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from gateway.convert.json_fields import from_text, to_text
 from gateway.schemas.messages import CreateMessage
 from gateway.services.storage import StorageClient
+from gateway.vector_stores.made_with import THREADS_EXPIRE_AFTER_DAYS
 from jan.errors import InvalidArgumentError, NotFoundError, PreconditionFailedError
 from jan.ids import FileBatchId, VectorStoreId
 from jan.storage.v1 import threads_pb2, vector_stores_pb2
 from jan.storage.v1.vector_store_files_pb2 import NewVectorStoreFile
-
-# OpenAI's for stores that are made in passing.
-_EXPIRES_AFTER_DAYS = 7
 
 
 async def search_attachments(
@@ -34,7 +32,7 @@ async def search_attachments(
         if store_id := await _usable(storage, search.get("vector_store_ids") or ()):
             await storage.vector_stores.create_batch(store_id, FileBatchId.new(), files)
             return None
-        store = vector_stores_pb2.VectorStore(id=VectorStoreId.new(), expires_after_days=_EXPIRES_AFTER_DAYS)
+        store = vector_stores_pb2.VectorStore(id=VectorStoreId.new(), expires_after_days=THREADS_EXPIRE_AFTER_DAYS)
         made = await storage.vector_stores.create(store, files)
         named = resources | {"file_search": search | {"vector_store_ids": [made.id]}}
         try:

@@ -13,8 +13,9 @@ from jan.storage.v1 import vector_stores_pb2 as pb
 from jan.storage.v1.vector_store_files_pb2_grpc import VectorStoreFileServiceStub
 from jan.storage.v1.vector_stores_pb2_grpc import VectorStoreServiceStub
 
-# Each of up to 2,000 files is made durable by itself.
+# Each file is made durable by itself: so long for so many.
 _ADD_SECONDS = 60.0
+_ADDED = 2000
 # An index that was lost is made anew by the first search.
 _SEARCH_SECONDS = 60.0
 _READ_SECONDS = 30.0
@@ -30,7 +31,8 @@ class VectorStoreClient:
     async def create(self, store: pb.VectorStore, files: Sequence[files_pb.NewVectorStoreFile]) -> pb.VectorStore:
         """Make a vector store with files; harmless to repeat."""
         request = pb.CreateVectorStoreRequest(vector_store=store, files=files)
-        return (await call(self._stores.CreateVectorStore, request, deadline_seconds=_ADD_SECONDS)).vector_store
+        seconds = _ADD_SECONDS * max(1.0, len(files) / _ADDED)
+        return (await call(self._stores.CreateVectorStore, request, deadline_seconds=seconds)).vector_store
 
     async def get(self, store_id: str) -> pb.VectorStore:
         """Read a vector store."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.schemas.tools import ToolResources
+from gateway.schemas.tool_resources import ToolResources
 from gateway.services.storage import StorageClient
 from jan.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from jan.ids import FileId

@@ -139,21 +139,22 @@ async function fileSearch() {
     model: MODEL,
     temperature: 0,
     tools: [{ type: "file_search" }],
-    tool_resources: { file_search: { vector_store_ids: [store.id] } },
+    tool_resources: { file_search: { vector_stores: [{ file_ids: [added.id] }] } },
   });
+  const [made] = assistant.tool_resources.file_search.vector_store_ids;
   const run = await threads.createAndRunPoll({
     assistant_id: assistant.id,
     thread: { messages: [{ role: "user", content: "When do I plant tomatoes?" }] },
     max_completion_tokens: 256,
   });
   const [searched] = await stepsOf(run);
-  const hits = await client.vectorStores.search(store.id, { query: "When do I plant tomatoes?" });
+  const hits = await client.vectorStores.search(made, { query: "When do I plant tomatoes?" });
   return {
     added: added.status,
     status: run.status,
     found: searched.step_details.tool_calls[0].file_search.results.map((result) => result.file_name),
     hits: hits.data.map((hit) => hit.content[0].text),
-    deleted: (await client.vectorStores.delete(store.id)).deleted,
+    deleted: [(await client.vectorStores.delete(store.id)).deleted, (await client.vectorStores.delete(made)).deleted],
   };
 }
 

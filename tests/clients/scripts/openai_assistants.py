@@ -153,8 +153,9 @@ def file_search():
         model=MODEL,
         temperature=0,
         tools=[{"type": "file_search"}],
-        tool_resources={"file_search": {"vector_store_ids": [store.id]}},
+        tool_resources={"file_search": {"vector_stores": [{"file_ids": [added.id]}]}},
     )
+    [made] = assistant.tool_resources.file_search.vector_store_ids
     run = client.beta.threads.create_and_run_poll(
         assistant_id=assistant.id,
         thread={"messages": [{"role": "user", "content": "When do I plant tomatoes?"}]},
@@ -162,13 +163,13 @@ def file_search():
     )
     searched = steps_of(run)[0]
     found = searched.step_details.tool_calls[0].file_search.results
-    hits = client.vector_stores.search(store.id, query="When do I plant tomatoes?").data
+    hits = client.vector_stores.search(made, query="When do I plant tomatoes?").data
     return {
         "added": added.status,
         "status": run.status,
         "found": [result.file_name for result in found],
         "hits": [hit.content[0].text for hit in hits],
-        "deleted": client.vector_stores.delete(store.id).deleted,
+        "deleted": [client.vector_stores.delete(one).deleted for one in (store.id, made)],
     }
 
 

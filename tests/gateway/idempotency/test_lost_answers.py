@@ -28,6 +28,7 @@ from tests.gateway.client import form
 from tests.gateway.routes.test_runs import new_thread, parse_events
 
 HI = {"role": "user", "content": "Hi"}
+NEW_STORE: dict[str, Any] = {"file_search": {"vector_stores": [{}]}}
 # Made once: a zip holds the time at which it was made.
 NAMELESS = zip_of({"assistant.json": b'{"name": "B", "model": "*"}'})
 
@@ -52,6 +53,10 @@ MAKINGS = {
         "/v1/threads/runs", "create_run", {"assistant_id": "jan", "thread": {"messages": [HI]}}
     ),
     "an assistant": Making("/v1/assistants", "create_assistant", {"model": MODEL_ID, "name": "A"}),
+    "an assistant and its vector store": Making(
+        "/v1/assistants", "create_assistant", {"model": MODEL_ID, "tool_resources": NEW_STORE}
+    ),
+    "a thread and its vector store": Making("/v1/threads", "create_thread", {"tool_resources": NEW_STORE}),
     "a copy": Making("/v1/threads/{}/clone", "clone_thread", {"title": "Copy"}),
     "a file": Making("/v1/files", "create_file", upload=lambda: form(b"bytes")),
     "a vector store": Making("/v1/vector_stores", "create", {"name": "V"}, of=VECTOR_STORES),

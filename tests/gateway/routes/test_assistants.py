@@ -31,9 +31,10 @@ async def test_an_assistant_lives_and_dies(api: Api) -> None:
 
 
 async def test_jans_spelling_makes_the_same_assistant(api: Api) -> None:
-    made = await make(api, model=["zephyr", "gpt-4"], tools=[{"type": "retrieval"}], file_ids=["file-1"], avatar="🤖")
+    tools = [{"type": "retrieval", "enabled": False}]
+    made = await make(api, model=["zephyr", "gpt-4"], tools=tools, file_ids=["file-1"], avatar="🤖")
     assert (made["model"], made["models"], made["state"]) == ("zephyr", ["zephyr", "gpt-4"], "ready")
-    assert (made["tools"], made["file_ids"], made["avatar"]) == ([{"type": "retrieval"}], ["file-1"], "🤖")
+    assert (made["tools"], made["file_ids"], made["avatar"]) == (tools, ["file-1"], "🤖")
 
 
 async def test_null_in_tool_resources_means_absent(api: Api) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,11 @@ from openai import AsyncOpenAI
 from openai.types import VectorStore
 from openai.types.vector_stores import VectorStoreFile
 
-from tests.fixtures.gateway import Gateway
 from tests.fixtures.storage import StorageServer
 from tests.gateway.client import Api, ask, refusal, upload
 
 TOMATOES = "# Tomatoes\n\nPlant tomatoes in May, when the nights are warm.\n"
 ROSES = "# Roses\n\nCut roses back in March, before the leaves come.\n"
-
-
-@pytest.fixture
-async def openai_client(gateway: Gateway) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=f"{gateway.url}v1", api_key="any", max_retries=0) as client:
-        yield client
 
 
 async def put(client: AsyncOpenAI, store_id: str, name: str, text: str, **more: Any) -> VectorStoreFile:

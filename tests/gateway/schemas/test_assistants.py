@@ -51,11 +51,7 @@ def refused(body: dict[str, Any]) -> InvalidArgumentError:
         ({"tool_resources": []}, "tool_resources", "invalid_type"),
         ({"tool_resources": {"code_interpreter": {"file_ids": ["f"] * 21}}}, None, "array_above_max_length"),
         ({"tool_resources": {"file_search": {"vector_store_ids": ["a", "b"]}}}, None, "array_above_max_length"),
-        (
-            {"tool_resources": {"file_search": {"vector_stores": [{}]}}},
-            "tool_resources.file_search.vector_stores",
-            None,
-        ),
+        ({"tools": [{"type": "retrieval"}]}, "tools[0].type", "unsupported_parameter"),
         ({"metadata": {str(n): "v" for n in range(17)}}, "metadata", None),
         ({"metadata": {"k": "v" * 513}}, "metadata.k", "string_above_max_length"),
         ({"metadata": {"k": 1}}, "metadata.k", "invalid_type"),
