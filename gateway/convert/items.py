@@ -18,7 +18,6 @@ from gateway.schemas.response_items import (
     CompactionItem,
     FilePart,
     FileSearchCallItem,
-    FoundText,
     FunctionCallItem,
     FunctionOutputItem,
     ImagePart,
@@ -64,7 +63,7 @@ def new_item(item: NewItem, ids: NewIds) -> messages_pb2.Message:
             role = messages_pb2.MESSAGE_ROLE_TOOL
             parts = [{"type": FUNCTION_OUTPUT, "call_id": item.call_id, "output": item.text}]
         case FileSearchCallItem():
-            found = None if item.results is None else [*map(_sent_excerpt, item.results)]
+            found = None if item.results is None else [_excerpt(result.model_dump()) for result in item.results]
             role, parts = messages_pb2.MESSAGE_ROLE_ASSISTANT, [search_part(item.queries, found)]
         case ReasoningItem():
             role, parts = messages_pb2.MESSAGE_ROLE_ASSISTANT, [thought_part(item.thought)]
@@ -115,7 +114,7 @@ def found_by(message: messages_pb2.Message) -> list[Excerpt] | None:
         return None
     [part] = parts_of(message)
     results = part.get("results")
-    return None if results is None else [Excerpt(**result) for result in results]
+    return [*map(_excerpt, results)] if isinstance(results, list) else None
 
 
 def thought_part(text: str) -> JsonObject:
@@ -201,10 +200,10 @@ def _told(part: JsonObject, *, spoken: bool) -> Iterable[JsonObject]:
             yield _image(image, image_url=None, file_id=image.get("file_id"))
 
 
-def _sent_excerpt(found: FoundText) -> Excerpt:
-    return Excerpt(
-        found.file_id or "", found.filename or "", found.text or "", found.score or 0, dict(found.attributes or {})
-    )
+def _excerpt(result: JsonObject) -> Excerpt:
+    """What a search found, as its item has it; clients, and hands in a thread's file, may have left things out."""
+    file_id, filename, text = (str(result.get(name) or "") for name in ("file_id", "filename", "text"))
+    return Excerpt(file_id, filename, text, result.get("score") or 0, result.get("attributes") or {})
 
 
 def _text_of(part: JsonObject) -> str:

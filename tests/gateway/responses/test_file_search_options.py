@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
 
+from jan.errors import InvalidArgumentError
 from tests.fixtures.gateway import MODEL_ID, Gateway
 from tests.fixtures.storage import StorageServer
 from tests.fixtures.worker import ScriptedWorker
@@ -131,3 +133,38 @@ async def test_an_expired_store_is_refused(gateway: Gateway, storage_server: Sto
     record.write_text(json.dumps(json.loads(record.read_text()) | {"last_active_at": 1_700_000_000_000}))
     status, error = await refusal(gateway.client, "POST", "/v1/responses", json=searching(store_id))
     assert (status, error["code"], error["param"]) == (400, "vector_store_expired", "tools[0].vector_store_ids[0]")
+
+
+@pytest.mark.parametrize("store", [True, False])
+async def test_what_an_engine_refuses_is_named_as_it_was_sent(
+    gateway: Gateway, worker: ScriptedWorker, store: bool
+) -> None:
+    """Engines are told the functions alone, so the first of theirs is the second that was sent."""
+    store_id, _ = await garden(gateway)
+    fields = searching(store_id, store=store)
+    fields["tools"].append(TOOLS[0])
+    asking = asyncio.create_task(gateway.client.post("/v1/responses", json=fields))
+    unbound = InvalidArgumentError("No.", code="unsupported_schema", param="tools[0].function.parameters")
+    await (await worker.take()).fail(unbound)
+    async with await asking as answer:
+        error = (await answer.json())["error"]
+        assert (answer.status, error["param"]) == (400, "tools[1].parameters")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_repeated_request_is_told_what_was_found_again(
+    gateway: Gateway, worker: ScriptedWorker, stream: bool
+) -> None:
+    store_id, _ = await garden(gateway)
+    fields = searching(store_id, stream=stream, include=RESULTS)
+
+    async def ask() -> str:
+        headers = {"Idempotency-Key": "once"}
+        async with gateway.client.post("/v1/responses", json=fields, headers=headers) as answer:
+            return await answer.text()
+
+    asking = asyncio.create_task(ask())
+    await worker.answer(["May [1]"])
+    first = await asking
+    assert "Plant tomatoes in May" in first
+    assert await ask() == first
