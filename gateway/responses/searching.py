@@ -30,7 +30,7 @@ async def with_search(
 
     Raises InvalidArgumentError: a vector store is gone, or has expired.
     """
-    item = SearchItem.of(run, said[::-1])
+    item = SearchItem.of(run, said)
     if item is None:
         return list(said)
     await item.make(storage, searcher)

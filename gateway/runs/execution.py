@@ -20,7 +20,7 @@ from gateway.queueing.failures import used_of
 from gateway.queueing.jobs import JobClient
 from gateway.runs import derived_ids, states
 from gateway.runs.calls import Calls
-from gateway.runs.file_search import file_search_tool, newest_messages, search_frames, search_step, told_excerpts
+from gateway.runs.file_search import file_search_tool, search_frames, search_step, told_excerpts
 from gateway.runs.log import RunLog, event_frame
 from gateway.runs.request import job_for
 from gateway.runs.search_item import SearchItem
@@ -154,8 +154,8 @@ class RunExecution:
         """The same, told as it begins; its end once it is stored. Raises as `_search_files`."""
         if file_search_tool(self._run) is None:
             return
-        newest = await newest_messages(self._storage, self._run.thread_id)
-        item = self._search = SearchItem.of(self._run, newest)
+        said = await self._storage.all_messages(self._run.thread_id)
+        item = self._search = SearchItem.of(self._run, said)
         if item is None:
             return
         await self._go_on()

@@ -55,7 +55,7 @@ async def search_step(
     if stored is not None:
         return stored
     store_ids = await _vector_store_ids(storage, run)
-    question = question_of(await newest_messages(storage, run.thread_id))
+    question = question_of(await _newest(storage, run.thread_id))
     if not store_ids or not question:
         return None
     search = FileSearch(store_ids, question, tool.get(FILE_SEARCH) or {})
@@ -109,14 +109,6 @@ def last_found(messages: Sequence[messages_pb2.Message]) -> list[Excerpt]:
     return next((found for message in reversed(messages) if (found := found_by(message))), [])
 
 
-async def newest_messages(storage: StorageClient, thread_id: str) -> Sequence[messages_pb2.Message]:
-    """The thread's end, the newest first."""
-    newest = messages_pb2.ListMessagesRequest(
-        thread_id=thread_id, page=paging_pb2.PageRequest(page_size=20, order=paging_pb2.ORDER_DESC)
-    )
-    return (await storage.list_messages(newest)).messages
-
-
 def question_of(newest: Iterable[messages_pb2.Message]) -> str:
     """What the person said last; the newest message first."""
     said = (message_text(message) for message in newest if message.role == messages_pb2.MESSAGE_ROLE_USER)
@@ -143,6 +135,14 @@ def search_frames(step: runs_pb2.RunStep) -> list[bytes]:
 def _result(excerpt: Excerpt) -> dict[str, Any]:
     content = [{"type": "text", "text": excerpt.text}]
     return {"file_id": excerpt.file_id, "file_name": excerpt.filename, "score": excerpt.score, "content": content}
+
+
+async def _newest(storage: StorageClient, thread_id: str) -> Sequence[messages_pb2.Message]:
+    """The thread's end, the newest first."""
+    newest = messages_pb2.ListMessagesRequest(
+        thread_id=thread_id, page=paging_pb2.PageRequest(page_size=20, order=paging_pb2.ORDER_DESC)
+    )
+    return (await storage.list_messages(newest)).messages
 
 
 async def _vector_store_ids(storage: StorageClient, run: runs_pb2.Run) -> list[str]:

@@ -44,21 +44,21 @@ class SearchItem:
         )
 
     @classmethod
-    def of(cls, run: runs_pb2.Run, newest: Sequence[messages_pb2.Message]) -> SearchItem | None:
+    def of(cls, run: runs_pb2.Run, said: Sequence[messages_pb2.Message]) -> SearchItem | None:
         """The search that a response makes, or has made; None when there is nothing to search for.
 
-        newest: what was said so far, the newest first. What was looked for already, as in front of the calls whose
+        said: all that was said so far, the newest last. What was looked for already, as in front of the calls whose
         outputs the response is given, is not looked for again, unless the choice says so.
         """
         tool = file_search_tool(run)
         if tool is None:
             return None
-        before = [message for message in newest if message.run_id != run.id]
+        before = [message for message in reversed(said) if message.run_id != run.id]
         question, options = question_of(before), tool[FILE_SEARCH]
         if not question or (_is_found(before) and not _must_search(run)):
             return None
         item = cls(run, FileSearch(options["vector_store_ids"], question, options))
-        for message in newest:
+        for message in said:
             if message.id == item.message.id:
                 item.message.CopyFrom(message)
         return item

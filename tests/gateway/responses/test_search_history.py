@@ -145,3 +145,18 @@ async def test_a_search_that_leaves_things_out_is_read(worker: ScriptedWorker, o
     assert "[1] \nPlant tomatoes in May" in body["messages"][0]["content"]
     answer: Any = response.output[0]
     assert [one.filename for one in answer.content[0].annotations] == [""]
+
+
+async def test_a_question_far_in_front_of_its_calls_is_searched_for(
+    gateway: Gateway, worker: ScriptedWorker, openai_client: AsyncOpenAI
+) -> None:
+    store_id, _ = await garden(gateway)
+    calls: list[Any] = []
+    for number in range(12):
+        named = {"call_id": f"call_{number}"}
+        calls.append({"type": "function_call", "name": "weather", "arguments": "{}", **named})
+        calls.append({"type": "function_call_output", "output": "Sunny.", **named})
+    sent = [{"role": "user", "content": QUESTION}, *calls]
+    response, body = await respond(openai_client, worker, **searching(store_id, input=sent))
+    assert [item.type for item in response.output] == ["file_search_call", "message"]
+    assert "Plant tomatoes in May" in body["messages"][0]["content"]
