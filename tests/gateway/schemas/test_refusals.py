@@ -14,6 +14,7 @@ from gateway.schemas.anthropic_messages import MessagesRequest
 from gateway.schemas.assistants import CreateAssistant
 from gateway.schemas.chat import ChatCompletionRequest
 from gateway.schemas.common import RequestModel
+from gateway.schemas.conversations import CreateConversation, CreateItems
 from gateway.schemas.embeddings import EmbeddingsRequest
 from gateway.schemas.messages import CreateMessage
 from gateway.schemas.responses import CreateResponse
@@ -220,3 +221,10 @@ def test_a_field_of_any_length_is_cut() -> None:
 
     assert refused(Closed, {"a" * 1000: 1}).param == "a" * 200
     assert len(refused(EmbeddingsRequest, {"model": "m", "input": [10**60]}).message) < 400
+
+
+@pytest.mark.parametrize("model", [CreateConversation, CreateItems])
+def test_items_of_a_conversation_are_a_list(model: type[BaseModel]) -> None:
+    error = refused(model, {"items": "Hi"})
+    assert (error.param, error.code) == ("items", "invalid_type")
+    assert error.message == "Invalid type for 'items': expected an array, but got a string instead."
