@@ -16,6 +16,7 @@ from gateway.queueing.priority import Priority, name_of, tier_told
 from gateway.responses.files import with_files_read
 from gateway.responses.inputs import copy_of, input_messages
 from gateway.responses.objects import asked_of, no_response, written
+from gateway.responses.pairs import check_pairs
 from gateway.runs import states
 from gateway.runs.steps import now
 from gateway.schemas.chat_tools import NamedTool
@@ -44,7 +45,8 @@ async def place_for(storage: StorageClient, body: CreateResponse, made: str) -> 
     """The thread of the conversation that is named; that of the response in front, or a copy up to it; else a new one.
 
     made: the id of a thread that is to be made; empty where storage names it.
-    Raises NotFoundError: it names nothing. FailedPreconditionError: the response in front has not ended.
+    Raises NotFoundError: there is no such conversation. InvalidArgumentError: no such response.
+    FailedPreconditionError: the response in front has not ended.
     """
     if body.conversation is not None:
         thread = await _conversation(storage, body.conversation.id)
@@ -126,10 +128,15 @@ def new_run(
 async def new_inputs(
     storage: StorageClient, body: CreateResponse, ids: NewIds, place: Place
 ) -> list[messages_pb2.Message]:
-    """The messages that a request's input becomes, oldest first. Raises as `with_files_read`, `input_messages`."""
+    """The messages that a request's input becomes, oldest first.
+
+    Raises as `with_files_read`, `input_messages` and `check_pairs`.
+    """
     items = await with_files_read(storage, body.input)
     in_front = place.thread_id if place.to_make is None else place.to_make.messages
-    return await input_messages(storage, items, ids, in_front)
+    inputs = await input_messages(storage, items, ids, in_front)
+    await check_pairs(storage, in_front, inputs, calls_may_wait=body.calls_may_wait)
+    return inputs
 
 
 async def begin(
@@ -169,7 +176,8 @@ async def _behind(storage: StorageClient, response_id: str, made: str) -> Place:
     try:
         before = await find_response(storage, response_id)
     except NotFoundError as unknown:
-        raise NotFoundError(
+        # OpenAI's status for it: 404 is for what the path names.
+        raise InvalidArgumentError(
             f"Previous response with id '{response_id[:160]}' not found.",
             param="previous_response_id",
             code="previous_response_not_found",

@@ -76,7 +76,7 @@ def conversation(
 
 def chat_messages(messages: Sequence[messages_pb2.Message], *, sees: bool = False) -> list[dict[str, Any]]:
     """What messages say, as chats tell it. Calls that responses made are told with their outputs, or not at all."""
-    parts = [_function_part(message) for message in messages]
+    parts = [function_part(message) for message in messages]
     kinds = (FUNCTION_CALL, FUNCTION_OUTPUT)
     made, answered = ({part["call_id"] for part in parts if part and part["type"] == kind} for kind in kinds)
     told: list[dict[str, Any]] = []
@@ -90,7 +90,7 @@ def chat_messages(messages: Sequence[messages_pb2.Message], *, sees: bool = Fals
     return told
 
 
-def _function_part(message: messages_pb2.Message) -> dict[str, Any] | None:
+def function_part(message: messages_pb2.Message) -> dict[str, Any] | None:
     """What a message of the Responses API says of a function; None for one that somebody said."""
     parts = from_text(message.content_json, [])
     is_one = len(parts) == 1 and parts[0].get("type") in (FUNCTION_CALL, FUNCTION_OUTPUT) and parts[0].get("call_id")

@@ -15,6 +15,7 @@ from gateway.schemas.chat_tools import ONE_OF_A_NAME, ChatFunction, ChatTools, F
 from gateway.schemas.common import JsonObject, Metadata, RequestModel
 from gateway.schemas.response_format import ResponseFormat
 from gateway.schemas.sampling import Sampling
+from gateway.schemas.tool_messages import check_answered
 from jan.errors import InvalidArgumentError
 
 LogitBias = Annotated[
@@ -114,6 +115,7 @@ class ChatCompletionRequest(Sampling):
         for name in self._not_built:
             if getattr(self, name):
                 raise unsupported(name)
+        check_answered(self.messages)
         if not remote:
             self._check_local(sees=sees)
         if self.modalities and self.modalities != ["text"]:

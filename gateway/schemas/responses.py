@@ -163,6 +163,8 @@ class CreateResponse(RequestModel):
     _partly: ClassVar[dict[str, str]] = _PARTLY
     _labels: ClassVar[tuple[str, ...]] = ("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
     _said_by: ClassVar[str] = "'input', 'previous_response_id' or 'conversation'"
+    calls_may_wait: ClassVar[bool] = False
+    """Whether calls without their outputs may be sent, or stand in front."""
 
     def check_supported(self) -> None:
         """Refuse what would change the answer and is not built. Raises InvalidArgumentError, naming the parameter."""
@@ -293,6 +295,8 @@ class CompactResponse(CountInputTokens):
     )
     _partly: ClassVar[dict[str, str]] = _PARTLY
     _said_by: ClassVar[str] = "'input' or 'previous_response_id'"
+    # Those that wait are kept as they are.
+    calls_may_wait: ClassVar[bool] = True
 
 
 def check_include(names: Iterable[str]) -> None:

@@ -99,7 +99,7 @@ async def test_what_cannot_be_done_in_a_batch_is_refused_in_its_line(gateway: Ga
         "behind": (400, "background"),
         "tool": (400, "tools[0]"),
         "model": (404, "model"),
-        "before": (404, "previous_response_id"),
+        "before": (400, "previous_response_id"),
     }
     assert (await gateway.json("GET", "/v1/threads"))["data"] == []
 

@@ -56,11 +56,14 @@ async def test_a_conversation_becomes_its_summary(
 @pytest.mark.parametrize("store", [True, False])
 async def test_it_is_taken_as_input(worker: ScriptedWorker, openai_client: AsyncOpenAI, store: bool) -> None:
     compaction, _ = await compact(openai_client, worker, "The cat is Tom.")
-    sent = sent_back(compaction)
+    *kept, call, asked = sent_back(compaction)
+    sent = [*kept, call, {"type": "function_call_output", "call_id": "c2", "output": "rainy"}, asked]
     response, body = await respond(openai_client, worker, input=sent, store=store)
     assert [(one["role"], one["content"]) for one in body["messages"]] == [
         ("system", "Be brief."),
         ("user", "Summary of the conversation up to here:\nThe cat is Tom."),
+        ("assistant", None),
+        ("tool", "rainy"),
         ("user", "And now?"),
     ]
     if store:
@@ -109,7 +112,7 @@ async def test_a_model_that_writes_nothing_or_fails(gateway: Gateway, worker: Sc
         ({"input": [{"role": "system", "content": "Be brief."}]}, 400, "input"),
         ({"store": True}, 400, "store"),
         ({"model": "nobody"}, 404, "model"),
-        ({"previous_response_id": "resp_none"}, 404, "previous_response_id"),
+        ({"previous_response_id": "resp_none"}, 400, "previous_response_id"),
     ],
 )
 async def test_what_cannot_be_compacted(gateway: Gateway, fields: dict[str, Any], status: int, param: str) -> None:

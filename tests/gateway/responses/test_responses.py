@@ -183,9 +183,10 @@ async def test_null_and_what_asks_for_nothing_new_are_as_if_left_out(
     call = CALL | {"caller": {"type": "direct"}, "namespace": None, "status": "completed", "id": "fc_1"}
     second, _ = await respond(openai_client, worker, "Two", **body)
     assert (second.output_text, second.service_tier) == ("Two", "default")
-    third, asked = await respond(openai_client, worker, "Three", input=[call, {"role": "user", "content": "Hi"}])
+    output = {"type": "function_call_output", "call_id": "c", "output": ""}
+    third, asked = await respond(openai_client, worker, "Three", input=[call, output])
     assert third.service_tier is None
-    assert [one["role"] for one in asked["messages"]] == ["user"]
+    assert [one["role"] for one in asked["messages"]] == ["assistant", "tool"]
 
 
 async def test_an_input_that_was_taken_out_of_its_thread_is_not_listed(
@@ -252,8 +253,6 @@ async def test_what_cannot_be_honoured_is_refused_by_name(gateway: Gateway, fiel
     ("fields", "param"),
     [
         ({"model": "nobody"}, "model"),
-        ({"previous_response_id": "resp_x"}, "previous_response_id"),
-        ({"previous_response_id": "resp_0123456789abcdef01234567_jan_1"}, "previous_response_id"),
         ({"conversation": "conv_../x"}, "conversation"),
         ({"conversation": {"id": "conv_none"}}, "conversation"),
     ],
@@ -262,6 +261,14 @@ async def test_what_is_not_there_is_not_found(gateway: Gateway, fields: dict[str
     body = {"model": MODEL_ID, "input": "Hi", **fields}
     status, error = await refusal(gateway.client, "POST", "/v1/responses", json=body)
     assert (status, error["param"]) == (404, param)
+
+
+@pytest.mark.parametrize("response_id", ["resp_x", "resp_0123456789abcdef01234567_jan_1"])
+async def test_a_missing_response_in_front_is_a_bad_request(gateway: Gateway, response_id: str) -> None:
+    body = {"model": MODEL_ID, "input": "Hi", "previous_response_id": response_id}
+    status, error = await refusal(gateway.client, "POST", "/v1/responses", json=body)
+    assert (status, error["param"]) == (400, "previous_response_id")
+    assert (error["type"], error["code"]) == ("invalid_request_error", "previous_response_not_found")
 
 
 @pytest.mark.parametrize("path", ["resp_x", "resp_x/input_items", "run_1", "resp_..%2fx", "resp_1_jan_1"])

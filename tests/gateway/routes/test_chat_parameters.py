@@ -213,6 +213,50 @@ async def test_what_cannot_be_honoured_is_refused_by_name(
     assert (refused.value.type, refused.value.param, refused.value.code) == ("invalid_request_error", param, code)
 
 
+CALLS: dict[str, Any] = {
+    "role": "assistant",
+    "tool_calls": [{"id": id_, "type": "function", "function": {"name": "f", "arguments": "{}"}} for id_ in ("a", "b")],
+}
+NO_CALL = "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'."
+NO_OUTPUT = (
+    "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. "
+    "The following tool_call_ids did not have response messages: "
+)
+
+
+def output(call_id: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": "42"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "message", "param"),
+    [
+        ([output("a")], NO_CALL, "messages[0].role"),
+        ([CALLS, output("a"), output("b"), {"role": "user", "content": "x"}, output("a")], NO_CALL, "messages[4].role"),
+        (
+            [CALLS, output("a"), output("c")],
+            "Invalid parameter: 'tool_call_id' of 'c' not found in 'tool_calls' of previous message.",
+            "messages[2].tool_call_id",
+        ),
+        ([CALLS, {"role": "user", "content": "x"}], f"{NO_OUTPUT}a, b", "messages[1].role"),
+        ([CALLS, output("a"), CALLS], f"{NO_OUTPUT}b", "messages[2].role"),
+        ([{"role": "user", "content": "x"}, CALLS, output("b")], f"{NO_OUTPUT}a", "messages[1].tool_calls"),
+    ],
+)
+@pytest.mark.parametrize("model", [LOCAL, MODEL_ID])
+async def test_calls_and_their_outputs_belong_together(
+    gateway: Gateway, model: str, messages: list[Any], message: str, param: str
+) -> None:
+    error = (await gateway.json("POST", CHAT, {"model": model, "messages": messages}, status=400))["error"]
+    assert (error["message"], error["param"], error["code"]) == (message, param, None)
+
+
+async def test_calls_with_all_of_their_outputs_are_told(gateway: Gateway, worker: ScriptedWorker) -> None:
+    messages = [CALLS, output("b"), output("a"), {"role": "user", "content": "x"}]
+    told_messages = (await told(gateway, worker, messages=messages))["messages"]
+    assert [one["role"] for one in told_messages] == ["assistant", "tool", "tool", "user"]
+
+
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://x/y.png", "data:text/html,x", ""])
 async def test_an_image_lies_in_the_request_or_on_the_web(gateway: Gateway, url: str) -> None:
     messages = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]
