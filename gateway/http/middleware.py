@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from gateway.anthropic.errors import in_anthropics_form
+from gateway.anthropic.routes import check_served
 from gateway.http import guard
 from gateway.http.errors import error_response, framework_error_response
 from gateway.http.retries import SHOULD_RETRY, must_not_retry
@@ -74,8 +75,9 @@ def _told(request: web.Request, error: JanError) -> web.Response:
 
 @web.middleware
 async def protect(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse hosts, origins and keys that may not come in, before the body is read."""
+    """Refuse hosts, origins and keys that may not come in, and what is not here, before the body is read."""
     guard.check(request.app[SETTINGS], request)
+    check_served(request)
     return await handler(request)
 
 

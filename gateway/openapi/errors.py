@@ -27,6 +27,8 @@ _MEANINGS: Final = {
     529: "Something that is needed does not answer; `Retry-After` tells when to come back.",
 }
 _ANTHROPICS: Final = "/v1/messages"
+# Clients of Anthropic's are told there that this is not here (`gateway/anthropic/routes.py`).
+_REFUSED_TO_ANTHROPICS: Final = "/v1/files"
 _EVERYWHERE: Final = (400, 401, 403, 500, 503, 504)
 _OF_READING: Final = (410, 416)
 _OF_CHANGING: Final = (404, 409, 410, 412, 413, 415, 422, 429, 507)
@@ -52,8 +54,8 @@ def responses(route: Route, *, are_anthropics_too: bool) -> dict[str, Any]:
     if route.path.startswith(_ANTHROPICS):
         statuses = statuses - {503} | {529}
         return {str(one): {"description": _MEANINGS[one], "content": _ANTHROPIC_BODY} for one in sorted(statuses)}
-    if are_anthropics_too:
-        statuses |= {529}
+    if are_anthropics_too or route.path.startswith(_REFUSED_TO_ANTHROPICS):
+        statuses |= {404, 529}
         return {str(one): {"description": _MEANINGS[one], "content": _EITHER_BODY} for one in sorted(statuses)}
     found: dict[str, Any] = {
         str(status): {"$ref": f"#/components/responses/Error{status}"} for status in sorted(statuses)

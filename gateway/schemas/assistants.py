@@ -8,7 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from pydantic_core import PydanticCustomError
 
 from gateway.models.lookup import ANY_MODEL
-from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Temperature, TopP
+from gateway.schemas.common import NO_NUL, JsonObject, Metadata, Temperature, TopP
+from gateway.schemas.elsewhere import RefusesElsewheres
 from gateway.schemas.response_format import ResponseFormat
 from gateway.schemas.tool_resources import ChangedToolResources, NewToolResources, ToolResources
 from gateway.schemas.tools import ONE_OF_A_NAME, FileReference, Tool
@@ -42,7 +43,7 @@ ResponseFormatOption = Annotated[ResponseFormat | None, BeforeValidator(_auto_is
 """OpenAI's `response_format` where it may also say "auto", which is what leaving it out means."""
 
 
-class AssistantFields(RequestModel):
+class AssistantFields(RefusesElsewheres):
     """What creating and modifying have in common. From `avatar` on the fields are Jan's.
 
     `models` names all models, `model` the first of them, which answers.

@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints
 from gateway.schemas.chat_messages import Conversation, check_eyes, for_engine
 from gateway.schemas.chat_tools import ONE_OF_A_NAME, ChatFunction, ChatTools, FunctionChoice, ToolChoice, Tools
 from gateway.schemas.common import JsonObject, Metadata, RequestModel
+from gateway.schemas.elsewhere import RefusesElsewheres
 from gateway.schemas.response_format import ResponseFormat
 from gateway.schemas.sampling import Sampling
 from gateway.schemas.tool_messages import check_answered
@@ -46,7 +47,7 @@ class PromptCacheOptions(RequestModel):
     mode: str | None = None
 
 
-class ChatCompletionRequest(Sampling):
+class ChatCompletionRequest(RefusesElsewheres, Sampling):
     """The request body."""
 
     model: Annotated[str, StringConstraints(min_length=1)]

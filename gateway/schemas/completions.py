@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from gateway.schemas.chat import Choices, LogitBias, StreamOptions
 from gateway.schemas.common import NO_NUL, JsonObject
+from gateway.schemas.elsewhere import RefusesElsewheres
 from gateway.schemas.inputs import Inputs, at_most
 from gateway.schemas.sampling import Sampling
 from jan.errors import InvalidArgumentError
@@ -15,7 +16,7 @@ from jan.errors import InvalidArgumentError
 MAX_PROMPTS = 128
 
 
-class CompletionRequest(Sampling):
+class CompletionRequest(RefusesElsewheres, Sampling):
     """The request body; `prompt` is always a list, of texts or of lists of tokens."""
 
     model: Annotated[str, StringConstraints(min_length=1)]
@@ -38,6 +39,7 @@ class CompletionRequest(Sampling):
 
     _partly: ClassVar[dict[str, str]] = {
         "best_of": "as many as `n`",
+        "echo": "not together with `logprobs` for GGUF models",
         "stream_options": "`include_obfuscation` is refused",
         "suffix": "by models that know how to fill in",
     }

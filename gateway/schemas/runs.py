@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from gateway.schemas.assistants import Instructions, ReasoningEffort, ResponseFormatOption
 from gateway.schemas.chat_tools import NamedFunction
 from gateway.schemas.common import COUNTABLE, NO_NUL, Metadata, RequestModel, Temperature, TopP, missing
+from gateway.schemas.elsewhere import RefusesElsewheres
 from gateway.schemas.messages import CreateMessage
 from gateway.schemas.threads import CreateThread
 from gateway.schemas.tool_resources import NewToolResources
@@ -50,7 +51,7 @@ class NamedRunTool(RequestModel):
 RunToolChoice = Literal["none", "auto", "required"] | NamedRunTool
 
 
-class RunRequest(RequestModel):
+class RunRequest(RefusesElsewheres):
     """What both ways of starting a run share."""
 
     assistant_id: str

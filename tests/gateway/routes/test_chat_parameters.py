@@ -262,3 +262,36 @@ async def test_an_image_lies_in_the_request_or_on_the_web(gateway: Gateway, url:
     messages = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]
     error = (await gateway.json("POST", CHAT, chat(messages=messages), status=400))["error"]
     assert error["param"].startswith("messages[0].content[0].image_url")
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "instead"),
+    [
+        ({"guided_json": {"type": "object"}}, "guided_json", "'response_format'"),
+        ({"guided_regex": "A"}, "guided_regex", "'pattern'"),
+        ({"grammar": 'root ::= "A"'}, "grammar", "'response_format'"),
+        ({"format": "json"}, "format", "'response_format'"),
+        ({"think": False}, "think", "'reasoning_effort'"),
+        ({"options": {"temperature": 0}}, "options", "'temperature'"),
+    ],
+)
+@pytest.mark.parametrize("route", [CHAT, "/v1/completions", "/v1/assistants", "/v1/threads/runs"])
+async def test_what_binds_answers_elsewhere_is_refused_with_what_to_send(
+    gateway: Gateway, route: str, fields: dict[str, Any], param: str, instead: str
+) -> None:
+    body = chat(prompt="Hi", assistant_id="asst_a", **fields)
+    error = (await gateway.json("POST", route, body, status=400))["error"]
+    assert (error["param"], error["code"]) == (param, "unsupported_parameter")
+    assert instead in error["message"]
+
+
+async def test_what_asks_for_nothing_there_is_as_if_left_out(gateway: Gateway, worker: ScriptedWorker) -> None:
+    extras: dict[str, Any] = {
+        "guided_json": None,
+        "format": "",
+        "options": {},
+        "think": None,
+        "keep_alive": "5m",
+        "drop_params": True,
+    }
+    assert set(await told(gateway, worker, **extras)) == {"model", "messages", "stream", "temperature"}
