@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,11 @@ Ids = dict[str, str]
 Maker = Callable[[], Ids]
 
 
+def new_numbers() -> Iterator[int]:
+    """For names that nobody has, not even an earlier run against the same Janroot."""
+    return count(os.getpid() * 100_000)
+
+
 class Objects:
     """Makes objects by the names that paths have for them, and keeps them until they are used up."""
 
@@ -38,7 +43,7 @@ class Objects:
         """OpenAI's client takes address and key from its own variables."""
         self._api = OpenAI(max_retries=5)
         self._kept: dict[Maker, Ids] = {}
-        self._numbers = count()
+        self._numbers = new_numbers()
         # The first pattern that fits says who makes what a path names.
         self._makers: list[tuple[str, Maker]] = [
             ("/docs/", lambda: {"name": "swagger-ui.css"}),

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any, Final
 
 from tests.fixtures.stack import MODEL as REAL
 from tests.fuzz.engine import ASSISTANT, WEIGHTS
-from tests.fuzz.objects import ELSEWHERE, EMBEDS, HI, KNOWN, Objects
+from tests.fuzz.objects import ELSEWHERE, EMBEDS, HI, KNOWN, Objects, new_numbers
 
 Body = dict[str, Any]
 MESSAGE: Final = {"type": "message", **HI}
 RUN: Final = {"assistant_id": "jan", "model": KNOWN}
 WHOLE: Final = {"metadata": {"a": "b"}}
-_numbers = count()
+_numbers = new_numbers()
 
 
 @dataclass(frozen=True, slots=True)
