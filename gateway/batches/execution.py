@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 
 import orjson
@@ -199,6 +199,7 @@ class BatchExecution:
     async def _ask(self, line: int, tries: int, request: BatchRequest) -> bytes | JanError:
         """The answer to a request, or why there is none. Raises JanError: nothing is known; execute it again."""
         job_id = JobId(f"{self._batch.id}.{line}.{tries}")
+        places: list[str] = []
         try:
             if self._batch.endpoint == RESPONSES:
                 asked = read_response(request.body)
@@ -206,6 +207,7 @@ class BatchExecution:
                     return await self._responses.answer(line, asked, self._deadline - time.monotonic())
                 job, response = await self._responses.job_of(job_id, asked)
                 hearing: Hearing = AnswerAsResponse(response)
+                places = asked.callable_places
             elif self._batch.endpoint == MESSAGES:
                 message = await self._message(request.body)
                 job, hearing = message.job, AnswerAsMessage(message)
@@ -220,7 +222,7 @@ class BatchExecution:
         job.id = job_id
         if job.response_id:
             job.response_id = _response_id(job)
-        return await self._answer_of(job, hearing)
+        return await self._answer_of(job, hearing, places)
 
     async def _message(self, body: JsonObject) -> AskedMessage:
         """The message that a request asks for. Raises what its endpoint would answer with."""
@@ -237,8 +239,11 @@ class BatchExecution:
             priority=jobs_pb2.PRIORITY_BATCH,
         )
 
-    async def _answer_of(self, job: jobs_pb2.Job, hearing: Hearing) -> bytes | JanError:
-        """What a job's engine says, as `hearing` tells it. A job that need not be heard to its end is stopped."""
+    async def _answer_of(self, job: jobs_pb2.Job, hearing: Hearing, places: Sequence[str]) -> bytes | JanError:
+        """What a job's engine says, as `hearing` tells it. A job that need not be heard to its end is stopped.
+
+        places: where a response's request has its functions.
+        """
         self._in_hand.add(job.id)
         async with self._jobs.followed(job.id) as events:
             await self._jobs.submit(job)
@@ -246,7 +251,7 @@ class BatchExecution:
                 for event in batch:
                     if (failure := failure_of(event)) is not None:
                         self._in_hand.discard(job.id)
-                        return about_input(failure) if self._batch.endpoint == RESPONSES else failure
+                        return about_input(failure, places) if self._batch.endpoint == RESPONSES else failure
                     if hearing.hear(event):
                         await self._jobs.cancel(job.id)
                         self._in_hand.discard(job.id)

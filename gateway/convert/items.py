@@ -14,6 +14,7 @@ from gateway.convert.json_fields import from_text, to_text
 from gateway.idempotency.new_ids import NewIds
 from gateway.schemas.common import JsonObject
 from gateway.schemas.compactions import pack
+from gateway.schemas.namespaces import Spelled
 from gateway.schemas.response_items import (
     CompactionItem,
     FilePart,
@@ -58,10 +59,10 @@ def new_item(item: NewItem, ids: NewIds) -> messages_pb2.Message:
             role = _ROLES[item.role]
             parts = list(map(_part, item.content))
         case FunctionCallItem():
-            role, parts = messages_pb2.MESSAGE_ROLE_ASSISTANT, [call_part(item.call_id, item.name, item.arguments)]
+            role = messages_pb2.MESSAGE_ROLE_ASSISTANT
+            parts = [call_part(item.call_id, Spelled(item.name, item.namespace), item.arguments)]
         case FunctionOutputItem():
-            role = messages_pb2.MESSAGE_ROLE_TOOL
-            parts = [{"type": FUNCTION_OUTPUT, "call_id": item.call_id, "output": item.text}]
+            role, parts = messages_pb2.MESSAGE_ROLE_TOOL, [_output_part(item)]
         case FileSearchCallItem():
             found = None if item.results is None else [_excerpt(result.model_dump()) for result in item.results]
             role, parts = messages_pb2.MESSAGE_ROLE_ASSISTANT, [search_part(item.queries, found)]
@@ -90,9 +91,17 @@ def _part(part: TextPart | ImagePart | FilePart) -> JsonObject:
     return {"type": FILE, FILE: named | ({"text": part.text} if isinstance(part, ReadFilePart) else {})}
 
 
-def call_part(call_id: str, name: str, arguments: str) -> JsonObject:
+def call_part(call_id: str, function: Spelled, arguments: str) -> JsonObject:
     """The content part of a call."""
-    return {"type": FUNCTION_CALL, "call_id": call_id, "name": name, "arguments": arguments}
+    part = {"type": FUNCTION_CALL, "call_id": call_id, "name": function.name, "arguments": arguments}
+    return part | ({"namespace": function.namespace} if function.namespace else {})
+
+
+def _output_part(item: FunctionOutputItem) -> JsonObject:
+    """The content part of an output; of one that nobody asked for, what gave it."""
+    said = {"call_id": item.call_id, "name": item.name, "namespace": item.namespace}
+    told = {name: value for name, value in said.items() if value is not None}
+    return {"type": FUNCTION_OUTPUT, **told, "output": item.text}
 
 
 def search_part(queries: Sequence[str], found: Sequence[Excerpt] | None, status: str = "completed") -> JsonObject:

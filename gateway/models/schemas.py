@@ -18,7 +18,7 @@ _PLACE: Final = re.compile(r"tools\[(\d{1,4})\]")
 
 
 async def check_schemas(
-    inference: InferenceClient, engine: str, parameters: Mapping[str, Any], places: Sequence[int] = ()
+    inference: InferenceClient, engine: str, parameters: Mapping[str, Any], places: Sequence[str] = ()
 ) -> None:
     """Look at the schemas of a chat, in parameters as engines are told them. places: see `as_sent`.
 
@@ -40,14 +40,14 @@ async def check_schemas(
         ) from unbound
 
 
-def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[int]:
-    """The places of a request's functions among its tools, those that engines are told."""
-    return [place for place, tool in enumerate(tools) if tool.get("type") == "function"]
+def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The places of a request's functions among its tools, those that engines are told, as errors call them."""
+    return [f"tools[{place}]" for place, tool in enumerate(tools) if tool.get("type") == "function"]
 
 
-def as_sent(param: str, places: Sequence[int]) -> str:
+def as_sent(param: str, places: Sequence[str]) -> str:
     """A field as the request has it, where engines are told some of its tools. places: of those, in the request."""
     found = _PLACE.match(param)
     if found is None or int(found[1]) >= len(places):
         return param
-    return f"tools[{places[int(found[1])]}]{param[found.end() :]}"
+    return places[int(found[1])] + param[found.end() :]

@@ -17,6 +17,7 @@ from gateway.queueing.failures import failure_of, used_of
 from gateway.responses.events import ResponseEvents
 from gateway.responses.objects import may_cut, response_object
 from gateway.runs import derived_ids, states
+from gateway.runs.calls import spelled_in
 from gateway.runs.conversation import UNSEEN_IMAGE, conversation
 from gateway.runs.file_search import last_found
 from gateway.runs.request import effective_parameters
@@ -40,7 +41,7 @@ class UnstoredAnswer:
         """
         self._run = run
         self._sources = last_found(said)
-        self._events = ResponseEvents(run.id)
+        self._events = ResponseEvents(run.id, spelled=spelled_in(run))
         self._finish_reason = ""
         self._may_call = bool(from_text(run.tools_json, []))
         self._blank = ""

@@ -90,14 +90,13 @@ def new_run(
     choice = called.choice.model_dump() if isinstance(called.choice, NamedTool) else called.choice
     tools = [tool.model_dump(exclude_none=True) for tool in called.tools]
     if body.search is not None:
-        # Where it stands among those that may be called: errors of engines go by the places of these.
-        sent = (body.tools or ()).index(body.search)
-        tools.insert(sum(one < sent for one in body.callable_places), body.search.for_run())
+        tools.append(body.search.for_run())
         choice = {"type": FILE_SEARCH} if body.must_search else choice
     asked = {
         "told_back": body.told_back() | {"service_tier": tier_told(body.service_tier) or None},
         "in_conversation": place.in_conversation,
         "input": [message.id for message in inputs],
+        "places": body.callable_places,
     }
     run = runs_pb2.Run(
         id=run_id,

@@ -24,6 +24,7 @@ from gateway.convert.items import (
 from gateway.http.sse import frame
 from gateway.runs import derived_ids
 from gateway.schemas.common import JsonObject
+from gateway.schemas.namespaces import Spelled
 
 _ENDS = {"completed": "completed", "incomplete": "incomplete", "failed": "failed", "cancelled": "failed"}
 """A response's status -> the event of its end. OpenAI has none for a cancelled one over SSE."""
@@ -88,12 +89,12 @@ class _Call:
     id: str
     place: int
     call_id: str
-    name: str
+    function: Spelled
     arguments: str = ""
 
     def item(self, status: str) -> JsonObject:
         """OpenAI's item of the call."""
-        return {"id": self.id, "status": status, **call_part(self.call_id, self.name, self.arguments)}
+        return {"id": self.id, "status": status, **call_part(self.call_id, self.function, self.arguments)}
 
 
 @dataclass(slots=True)
@@ -111,11 +112,17 @@ class _Search:
 class ResponseEvents:
     """Tells of one response: its items in the order in which the model began them."""
 
-    def __init__(self, run_id: str, thread_id: str = "", *, after: int = -1) -> None:
-        """Of the run that it is, and of its thread if it is stored. after: the last event that the client has."""
+    def __init__(
+        self, run_id: str, thread_id: str = "", *, spelled: Mapping[str, Spelled] | None = None, after: int = -1
+    ) -> None:
+        """Of the run that it is, and of its thread if it is stored. after: the last event that the client has.
+
+        spelled: see `spelled_in`.
+        """
         self._run_id = run_id
         self._thread_id = thread_id
         self._after = after
+        self._spelled = spelled or {}
         self._number = -1
         self._items: list[_Said | _Call | _Search] = []
         self._said: _Said | None = None
@@ -174,7 +181,9 @@ class ResponseEvents:
         if call is None:
             frames += self._close("completed")
             item_id = derived_ids.call_item_id(self._run_id, 1, index, self._thread_id)
-            call = _Call(item_id, len(self._items), delta.get("id") or "", function.get("name") or "")
+            name = function.get("name") or ""
+            spelled = self._spelled.get(name) or Spelled(name)
+            call = _Call(item_id, len(self._items), delta.get("id") or "", spelled)
             self._calls[index] = call
             self._items.append(call)
             item = call.item("in_progress")
@@ -188,7 +197,7 @@ class ResponseEvents:
         status = "completed" if response["status"] == "completed" else "incomplete"
         frames = self._close(status)
         for call in self._calls.values():
-            frames += self._of_call("done", call, name=call.name, arguments=call.arguments)
+            frames += self._of_call("done", call, name=call.function.name, arguments=call.arguments)
             frames += self._frame("response.output_item.done", output_index=call.place, item=call.item(status))
         return frames + self._frame(f"response.{_ENDS[response['status']]}", response=response)
 

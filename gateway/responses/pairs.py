@@ -53,7 +53,7 @@ class _Pairs:
     def add(self, message: messages_pb2.Message) -> str | None:
         """Hear the next message. Answers the call of an output if it was not made so far."""
         part = function_part(message)
-        if part is None:
+        if part is None or not part.get("call_id"):  # an output that nobody asked for has no call
             return None
         call_id = str(part["call_id"])
         if part["type"] != FUNCTION_CALL:

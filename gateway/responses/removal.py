@@ -60,10 +60,10 @@ async def raise_if_refused(storage: StorageClient, run: runs_pb2.Run) -> None:
 
 
 @contextlib.contextmanager
-def input_named(places: Sequence[int] = ()) -> Iterator[None]:
+def input_named(places: Sequence[str] = ()) -> Iterator[None]:
     """Errors of an engine about what it is shown name the input, which is all of that which these requests know.
 
-    places: see `about_input`.
+    places: where the request has the functions that the engine is told.
     """
     try:
         yield
@@ -71,7 +71,7 @@ def input_named(places: Sequence[int] = ()) -> Iterator[None]:
         raise about_input(error, places) from error
 
 
-def about_input(error: JanError, places: Sequence[int] = ()) -> JanError:
+def about_input(error: JanError, places: Sequence[str] = ()) -> JanError:
     """The same error where the messages of a chat are called the input. places: see `as_sent`."""
     if not isinstance(error, InvalidArgumentError):
         return error

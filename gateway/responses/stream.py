@@ -23,6 +23,7 @@ from gateway.responses.objects import asked_of, response_object, stored_response
 from gateway.responses.removal import raise_if_refused
 from gateway.responses.waiting import ENDS, Event, events_of
 from gateway.runs import reasoning, search_item, states
+from gateway.runs.calls import spelled_in
 from gateway.runs.derived_ids import job_id
 from gateway.runs.file_search import file_search_tool
 from gateway.runs.listening import heard
@@ -48,7 +49,7 @@ class Teller:
         self.with_results = with_results
         self._storage = storage
         self._run = run
-        self._events = ResponseEvents(run.id, run.thread_id, after=after)
+        self._events = ResponseEvents(run.id, run.thread_id, spelled=spelled_in(run), after=after)
         self.run_id = run.id
         self.is_over = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -9,9 +10,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from gateway.convert.items import call_part
 from gateway.convert.json_fields import from_text, to_text
 from gateway.convert.runs import step_from_proto
+from gateway.models.schemas import functions_of
 from gateway.runs import derived_ids
 from gateway.runs.log import event_frame
 from gateway.runs.steps import StepStatus, call_details, end_step, new_step, step_delta_frame, step_frame
+from gateway.schemas.namespaces import Spelled, spellings
 from jan.storage.v1 import messages_pb2, runs_pb2
 from jan.type.v1.usage_pb2 import Usage
 
@@ -86,7 +89,7 @@ class Calls:
             assistant_id=self._run.assistant_id,
             role=messages_pb2.MESSAGE_ROLE_ASSISTANT,
             status=messages_pb2.MESSAGE_STATUS_COMPLETED if whole else messages_pb2.MESSAGE_STATUS_INCOMPLETE,
-            content_json=to_text([call_part(call["id"], function["name"], function["arguments"])]),
+            content_json=to_text([call_part(call["id"], self._spelled(function["name"]), function["arguments"])]),
             metadata_json="{}",
         )
 
@@ -102,6 +105,9 @@ class Calls:
             for call in self._calls.values()
         ]
         return {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": calls}}
+
+    def _spelled(self, flat: str) -> Spelled:
+        return spelled_in(self._run).get(flat) or Spelled(flat)
 
     def _index_of(self, delta: dict[str, Any]) -> int:
         """The call's place. Servers that leave it out tell each call whole, or go on with the last one."""
@@ -125,3 +131,14 @@ def calls_of(step: runs_pb2.RunStep) -> list[Call]:
     """The calls that a step names."""
     calls: list[Call] = from_text(step.step_details_json, {}).get("tool_calls", [])
     return calls
+
+
+def spelled_in(run: runs_pb2.Run) -> Mapping[str, Spelled]:
+    """How the client of a response spells its functions in namespaces, by the names that engines know."""
+    return spellings(from_text(run.response_json, {}).get("told_back", {}).get("tools", []))
+
+
+def places_in(run: runs_pb2.Run) -> list[str]:
+    """Where the request has the functions that engines are told, as errors call them."""
+    asked: list[str] | None = from_text(run.response_json, {}).get("places")
+    return functions_of(from_text(run.tools_json, [])) if asked is None else asked

@@ -11,6 +11,7 @@ from gateway.convert.json_fields import from_text
 from gateway.images.places import IMAGE_FILE, OF_MESSAGE
 from gateway.runs import derived_ids
 from gateway.runs.calls import calls_of
+from gateway.schemas.namespaces import flat_name
 from jan.storage.v1 import messages_pb2, runs_pb2
 
 # What a model that reads text only is shown instead, so that it does not answer as if nothing had been there.
@@ -75,26 +76,40 @@ def conversation(
 
 
 def chat_messages(messages: Sequence[messages_pb2.Message], *, sees: bool = False) -> list[dict[str, Any]]:
-    """What messages say, as chats tell it. Calls that responses made are told with their outputs, or not at all."""
+    """What messages say, as chats tell it. Calls that responses made are told with their outputs, or not at all.
+
+    An output that the model never asked for is told as one that it did ask for, once no call waits for its own:
+    chats know no other.
+    """
     parts = [function_part(message) for message in messages]
     kinds = (FUNCTION_CALL, FUNCTION_OUTPUT)
-    made, answered = ({part["call_id"] for part in parts if part and part["type"] == kind} for kind in kinds)
+    made, answered = ({part.get("call_id") for part in parts if part and part["type"] == kind} for kind in kinds)
     told: list[dict[str, Any]] = []
+    unasked: list[dict[str, Any]] = []
+    waiting: set[str] = set()
     for message, part in zip(messages, parts, strict=True):
         if part is None:
             content = _shown(message) if sees else message_text(message)
             if content and message.role in _ROLES:
                 _tell_said(told, _ROLES[message.role], content)
+        elif not part.get("call_id"):
+            call_id = derived_ids.unasked_call_id(message.id)
+            unasked += [{**part, "type": kind, "call_id": call_id, "arguments": "{}"} for kind in kinds]
         elif part["call_id"] in made & answered:
             _tell(told, part)
+            (waiting.add if part["type"] == FUNCTION_CALL else waiting.discard)(part["call_id"])
+        if not waiting:
+            _tell_all(told, unasked)
+    _tell_all(told, unasked)
     return told
 
 
 def function_part(message: messages_pb2.Message) -> dict[str, Any] | None:
     """What a message of the Responses API says of a function; None for one that somebody said."""
     parts = from_text(message.content_json, [])
-    is_one = len(parts) == 1 and parts[0].get("type") in (FUNCTION_CALL, FUNCTION_OUTPUT) and parts[0].get("call_id")
-    return parts[0] if is_one else None
+    is_one = len(parts) == 1 and parts[0].get("type") in (FUNCTION_CALL, FUNCTION_OUTPUT)
+    names_it = is_one and (parts[0].get("call_id") or (parts[0]["type"] == FUNCTION_OUTPUT and parts[0].get("name")))
+    return parts[0] if names_it else None
 
 
 def _tell_said(told: list[dict[str, Any]], role: str, content: str | list[dict[str, Any]]) -> None:
@@ -110,12 +125,20 @@ def _tell(told: list[dict[str, Any]], part: dict[str, Any]) -> None:
     if part["type"] == FUNCTION_OUTPUT:
         told.append({"role": "tool", "tool_call_id": part["call_id"], "content": part.get("output") or ""})
         return
-    function = {"name": part.get("name") or "", "arguments": part.get("arguments") or ""}
+    name = flat_name(part.get("name") or "", part.get("namespace"))
+    function = {"name": name, "arguments": part.get("arguments") or ""}
     call = {"id": part["call_id"], "type": "function", "function": function}
     if told and "tool_calls" in told[-1]:
         told[-1]["tool_calls"].append(call)
     else:
         told.append({"role": "assistant", "content": None, "tool_calls": [call]})
+
+
+def _tell_all(told: list[dict[str, Any]], parts: list[dict[str, Any]]) -> None:
+    """Add what was put off, once."""
+    for part in parts:
+        _tell(told, part)
+    parts.clear()
 
 
 def _said(

@@ -51,6 +51,11 @@ def call_id(run_id: str, step: int, index: int) -> str:
     return f"call_{_digest(run_id, f'{step}.calls.{index}')}"
 
 
+def unasked_call_id(message_id: str) -> str:
+    """The call that an output without one is told with. message_id: that of the message which keeps it."""
+    return f"call_{_digest(message_id, 'unasked')}"
+
+
 def call_item_id(run_id: str, step: int, index: int, thread_id: str = "") -> MessageId:
     """The message that keeps a response's call. thread_id: see `_item`."""
     return _item(f"fc_{_digest(run_id, f'{step}.item.{index}')}", thread_id)

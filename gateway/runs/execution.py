@@ -15,11 +15,11 @@ import orjson
 from gateway.convert.json_fields import from_text, to_text
 from gateway.convert.runs import run_from_proto, status_name
 from gateway.images.shown import Images
-from gateway.models.schemas import as_sent, functions_of
+from gateway.models.schemas import as_sent
 from gateway.queueing.failures import used_of
 from gateway.queueing.jobs import JobClient
 from gateway.runs import derived_ids, states
-from gateway.runs.calls import Calls
+from gateway.runs.calls import Calls, places_in
 from gateway.runs.file_search import file_search_tool, search_frames, search_step, told_excerpts
 from gateway.runs.log import RunLog, event_frame
 from gateway.runs.request import job_for
@@ -233,7 +233,7 @@ class RunExecution:
         await self._log.emit(self._frame("in_progress"))
 
     async def _fail(self, error: JanError, usage: Usage | None = None) -> None:
-        last_error = _run_error(error, functions_of(from_text(self._run.tools_json, [])))
+        last_error = _run_error(error, places_in(self._run))
         if self._turn is not None:
             self._turn.fail(last_error, usage)
         await self._end(states.FAILED, usage, last_error=last_error)
@@ -340,7 +340,7 @@ def _add(sum_: Usage, usage: Usage) -> None:
     sum_.cached_tokens += usage.cached_tokens
 
 
-def _run_error(error: JanError, places: Sequence[int]) -> runs_pb2.RunError:
+def _run_error(error: JanError, places: Sequence[str]) -> runs_pb2.RunError:
     """The error in the words that OpenAI has for runs, and one more. places: see `as_sent`."""
     match error:
         case InvalidArgumentError(code=refusal) if refusal in states.REFUSALS:  # told as `invalid_prompt`

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from gateway.schemas.common import COUNTABLE, MAX_PARTS, NO_NUL, RequestModel, Text, missing
 from gateway.schemas.compactions import unpack
+from gateway.schemas.namespaces import Namespace, NamespacedName
 from gateway.schemas.vector_stores import MAX_RESULTS, Attributes
 from jan.errors import InvalidArgumentError
 
@@ -166,15 +167,10 @@ class Caller(RequestModel):
     type: Literal["direct"]
 
 
-def _no_namespace(value: Any) -> None:
-    if value is not None:
-        raise PydanticCustomError("unsupported_content", "Functions here have no namespaces; leave it out")
-
-
 class OfFunction(RequestModel):
-    """What both of the next have in common: a function goes by its name alone, and nobody but the model calls it."""
+    """What both of the next have in common: nobody but the model calls a function."""
 
-    namespace: Annotated[None, BeforeValidator(_no_namespace)] = None
+    namespace: Namespace | None = None
     caller: Caller | None = None
 
 
@@ -183,16 +179,23 @@ class FunctionCallItem(OfFunction):
 
     type: Literal["function_call"]
     call_id: CallId
-    name: Annotated[str, StringConstraints(pattern="^[a-zA-Z0-9_-]{1,64}$")]
+    name: NamespacedName
     arguments: Text
 
 
 class FunctionOutputItem(OfFunction):
-    """What a function that the client ran gave back."""
+    """What a function that the client ran gave back; without a call's id one that the client ran unasked."""
 
     type: Literal["function_call_output"]
-    call_id: CallId
+    call_id: CallId | None = None
+    name: NamespacedName | None = None
     output: Annotated[Parts, BeforeValidator(_as_parts)]
+
+    @model_validator(mode="after")
+    def _says_what_gave_it(self) -> Self:
+        if self.call_id is None and self.name is None:
+            raise missing("call_id")
+        return self
 
     @property
     def text(self) -> str:

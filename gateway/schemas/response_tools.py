@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.chat_tools import (
-    AllowedTools,
-    AllowedToolsChoice,
-    ChatFunction,
-    ChatTool,
-    NamedTool,
-    Tools,
-)
+from gateway.schemas.chat_tools import AllowedTools, AllowedToolsChoice, Tools
 from gateway.schemas.common import ClosedModel, JsonObject, RequestModel, once
+from gateway.schemas.function_tools import (
+    NAMESPACE,
+    FunctionTool,
+    NamedFunctionTool,
+    NamespaceTool,
+    described,
+    placed,
+)
 from gateway.schemas.tools import FileReference
 from gateway.schemas.vector_stores import MAX_RESULTS, Filter, RankingOptions
 from gateway.vector_stores.file_search import DEFAULT_RESULTS, FILE_SEARCH
@@ -27,48 +29,19 @@ _MAX_STORES = 10
 
 
 def _only_known(tool: Any) -> Any:
-    kind = tool.get("type") if isinstance(tool, dict) else None
+    return tool if _kind(tool) == NAMESPACE else _only_chosen(tool)
+
+
+def _only_chosen(tool: Any) -> Any:
+    kind = _kind(tool)
     if isinstance(kind, str) and kind not in ("function", FILE_SEARCH):
         message = "This server has no tools of type '{kind}': there are functions, which you run, and file_search"
         raise PydanticCustomError("unsupported_parameter", message, {"kind": kind[:64]})
     return tool
 
 
-_ONLY_KNOWN = BeforeValidator(_only_known)
-
-
-class FunctionTool(ChatFunction):
-    """A function, whose fields stand beside the type here."""
-
-    type: Literal["function"]
-    output_schema: JsonObject | None = None
-    defer_loading: bool | None = None
-    allowed_callers: list[str] | None = None
-
-    @property
-    def refused(self) -> str | None:
-        """The field that asks for what is not here: a program that calls functions, a search among them."""
-        asked = {
-            "output_schema": self.output_schema is not None,
-            "defer_loading": bool(self.defer_loading),
-            "allowed_callers": self.allowed_callers not in (None, [], ["direct"]),
-        }
-        return next((name for name, is_asked in asked.items() if is_asked), None)
-
-    def for_chat(self) -> ChatTool:
-        """The tool as chats spell it."""
-        fields = {name: getattr(self, name) for name in ChatFunction.model_fields}
-        return ChatTool(type="function", function=ChatFunction.model_construct(**fields))
-
-    def told_back(self) -> JsonObject:
-        """The tool as an answer repeats it."""
-        return {
-            "type": "function",
-            "name": self.name,
-            "description": self.description,
-            "parameters": self.parameters,
-            "strict": bool(self.strict),
-        }
+def _kind(tool: Any) -> Any:
+    return tool.get("type") if isinstance(tool, dict) else getattr(tool, "type", None)
 
 
 class FileSearchTool(ClosedModel):
@@ -103,18 +76,7 @@ class FileSearchTool(ClosedModel):
         }
 
 
-ResponseTool: TypeAlias = FunctionTool | FileSearchTool
-
-
-class NamedFunctionTool(RequestModel):
-    """One function by its name."""
-
-    type: Literal["function"]
-    name: Annotated[str, StringConstraints(pattern="^[a-zA-Z0-9_-]{1,64}$")]
-
-    def for_chat(self) -> NamedTool:
-        """The choice as chats spell it."""
-        return NamedTool.model_validate({"type": "function", "function": {"name": self.name}})
+ResponseTool: TypeAlias = FunctionTool | NamespaceTool | FileSearchTool
 
 
 class FileSearchChoice(RequestModel):
@@ -125,8 +87,7 @@ class FileSearchChoice(RequestModel):
 
 def _kind_of(tool: Any) -> str:
     """In capitals, so that errors leave it out when they name a field."""
-    kind = tool.get("type") if isinstance(tool, dict) else getattr(tool, "type", None)
-    return "SEARCH" if kind == FILE_SEARCH else "FUNCTION"
+    return {FILE_SEARCH: "SEARCH", NAMESPACE: "NAMESPACE"}.get(str(_kind(tool)), "FUNCTION")
 
 
 def _function_name(tool: ResponseTool) -> str | None:
@@ -140,9 +101,11 @@ def _search(tool: ResponseTool) -> str | None:
 ResponseTools = Annotated[
     list[
         Annotated[
-            Annotated[FunctionTool, Tag("FUNCTION")] | Annotated[FileSearchTool, Tag("SEARCH")],
+            Annotated[FunctionTool, Tag("FUNCTION")]
+            | Annotated[NamespaceTool, Tag("NAMESPACE")]
+            | Annotated[FileSearchTool, Tag("SEARCH")],
             Discriminator(_kind_of),
-            _ONLY_KNOWN,
+            BeforeValidator(_only_known),
         ]
     ],
     Field(max_length=128),
@@ -152,7 +115,7 @@ ResponseTools = Annotated[
 _AllowedTool = Annotated[
     Annotated[NamedFunctionTool, Tag("FUNCTION")] | Annotated[FileSearchChoice, Tag("SEARCH")],
     Discriminator(_kind_of),
-    _ONLY_KNOWN,
+    BeforeValidator(_only_chosen),
 ]
 
 
@@ -164,9 +127,9 @@ class AllowedResponseTools(RequestModel):
     tools: Annotated[list[_AllowedTool], Field(min_length=1, max_length=128)]
 
     @property
-    def functions(self) -> list[NamedTool]:
-        """The functions among them, as chats spell them."""
-        return [tool.for_chat() for tool in self.tools if isinstance(tool, NamedFunctionTool)]
+    def functions(self) -> list[NamedFunctionTool]:
+        """The functions among them."""
+        return [tool for tool in self.tools if isinstance(tool, NamedFunctionTool)]
 
     @property
     def has_search(self) -> bool:
@@ -176,7 +139,7 @@ class AllowedResponseTools(RequestModel):
 
 def _only_known_choices(choice: Any) -> Any:
     is_allowed = isinstance(choice, dict) and choice.get("type") == "allowed_tools"
-    return choice if is_allowed else _only_known(choice)
+    return choice if is_allowed else _only_chosen(choice)
 
 
 ResponseToolChoice = Annotated[
@@ -186,30 +149,33 @@ ResponseToolChoice = Annotated[
 
 
 def called_functions(tools: Sequence[ResponseTool], choice: ResponseToolChoice | None, parallel: bool | None) -> Tools:
-    """The functions and the choice among them, as chats spell them.
+    """The functions and the choice among them, as engines are told them.
 
     A choice that wants some call is kept by the search, which every response with that tool makes, unless there are
-    functions. Raises InvalidArgumentError: the choice is not among the tools.
+    functions. Raises InvalidArgumentError: the choice is not among the tools, or they are not told from one another.
     """
-    functions = [tool.for_chat() for tool in tools if isinstance(tool, FunctionTool)]
-    has_search = len(functions) < len(tools)
+    known = placed(tools)
+    functions = [one.for_chat() for one in known]
+    has_search = any(isinstance(tool, FileSearchTool) for tool in tools)
+    chosen: Any = choice
     match choice:
         case FileSearchChoice() | AllowedResponseTools(has_search=True) if not has_search:
             raise InvalidArgumentError(
                 f"Tool choice '{FILE_SEARCH}' not found in 'tools' parameter.", param="tool_choice"
             )
         case FileSearchChoice():
-            return Tools.of(functions, None, parallel)
+            chosen = None
         case AllowedResponseTools(functions=[]):
-            return Tools.of([], None, parallel)
+            functions, chosen = [], None
         case AllowedResponseTools():
-            allowed = AllowedTools(mode=choice.mode, tools=choice.functions)
-            return Tools.of(functions, AllowedToolsChoice(type="allowed_tools", allowed_tools=allowed), parallel)
+            allowed = AllowedTools(mode=choice.mode, tools=[one.for_chat(known) for one in choice.functions])
+            chosen = AllowedToolsChoice(type="allowed_tools", allowed_tools=allowed)
         case NamedFunctionTool():
-            return Tools.of(functions, choice.for_chat(), parallel)
+            chosen = choice.for_chat(known)
         case "required" if has_search and not functions:
-            return Tools.of([], None, parallel)
-    return Tools.of(functions, choice, parallel)
+            chosen = None
+    called = Tools.of(functions, chosen, parallel)
+    return replace(called, tools=described(called.tools, known))
 
 
 def search_of(tools: Sequence[ResponseTool], choice: ResponseToolChoice | None) -> FileSearchTool | None:
@@ -229,5 +195,5 @@ def must_search(tools: Sequence[ResponseTool], choice: ResponseToolChoice | None
         case AllowedResponseTools(mode="required", functions=[]):
             return True
         case "required":
-            return not any(isinstance(tool, FunctionTool) for tool in tools)
+            return all(isinstance(tool, FileSearchTool) for tool in tools)
     return False

@@ -14,11 +14,11 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, StringCo
 from gateway.schemas.chat import StreamOptions, unsupported
 from gateway.schemas.chat_tools import Tools
 from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Temperature, TopP, one_of
+from gateway.schemas.function_tools import Placed, placed
 from gateway.schemas.response_format import JsonSchemaFormat
 from gateway.schemas.response_items import Items
 from gateway.schemas.response_tools import (
     FileSearchTool,
-    FunctionTool,
     ResponseToolChoice,
     ResponseTools,
     called_functions,
@@ -53,8 +53,8 @@ _PARTLY: Final = {
     "stream_options": "`include_obfuscation` is refused",
     "text": "`verbosity` other than medium is refused",
     "tools": (
-        "`file_search`, and functions without `output_schema`, `defer_loading` and programs that call them; all others "
-        "are refused"
+        "`file_search`, and functions, also of a `namespace`, without `output_schema`, `defer_loading` and programs "
+        "that call them; all others are refused"
     ),
     "top_logprobs": "0 alone",
 }
@@ -149,6 +149,7 @@ class CreateResponse(RequestModel):
     truncation: Literal["auto", "disabled"] | None = None
     include: Annotated[list[str], Field(max_length=16)] | None = None
     metadata: Metadata | None = None
+    client_metadata: JsonObject | None = None
     user: str | None = None
     safety_identifier: Annotated[str, StringConstraints(max_length=64)] | None = None
     prompt_cache_key: str | None = None
@@ -161,7 +162,10 @@ class CreateResponse(RequestModel):
 
     _not_built: ClassVar[tuple[str, ...]] = ("prompt", "moderation", "context_management")
     _partly: ClassVar[dict[str, str]] = _PARTLY
-    _labels: ClassVar[tuple[str, ...]] = ("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
+    _labels: ClassVar[tuple[str, ...]] = (
+        *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"),
+        "client_metadata",  # undocumented; Codex sends it, whatever it is told
+    )
     _said_by: ClassVar[str] = "'input', 'previous_response_id' or 'conversation'"
     calls_may_wait: ClassVar[bool] = False
     """Whether calls without their outputs may be sent, or stand in front."""
@@ -181,11 +185,7 @@ class CreateResponse(RequestModel):
             "reasoning.mode": reasoning.mode not in (None, "standard"),
             # No model is shown thoughts again, which `auto` leaves to us.
             "reasoning.context": reasoning.context not in (None, "auto"),
-            **{
-                f"tools[{place}].{tool.refused}": bool(tool.refused)
-                for place, tool in enumerate(self.tools or ())
-                if isinstance(tool, FunctionTool)
-            },
+            **{f"{one.place}.{one.function.refused}": bool(one.function.refused) for one in self._functions},
         }
         for name, is_asked in refused.items():
             if is_asked:
@@ -207,6 +207,10 @@ class CreateResponse(RequestModel):
             message = "A response in the background, or in a conversation, is stored: leave 'store' out."
             raise InvalidArgumentError(message, param="store")
 
+    @property
+    def _functions(self) -> list[Placed]:
+        return placed(self.tools or ())
+
     def called(self) -> Tools:
         """The functions, and the choice among them. Raises InvalidArgumentError: the choice is not among the tools."""
         return called_functions(self.tools or (), self.tool_choice, self.parallel_tool_calls)
@@ -227,11 +231,10 @@ class CreateResponse(RequestModel):
         return _SEARCH_RESULTS in (self.include or ())
 
     @property
-    def callable_places(self) -> list[int]:
-        """Where those of the tools stand that may be called."""
+    def callable_places(self) -> list[str]:
+        """Where those of the functions stand that may be called, as errors call them."""
         names = {tool.function.name for tool in self.called().tools}
-        tools = enumerate(self.tools or ())
-        return [place for place, tool in tools if isinstance(tool, FunctionTool) and tool.name in names]
+        return [one.place for one in self._functions if one.flat_name in names]
 
     @property
     def person(self) -> str | None:
@@ -242,7 +245,7 @@ class CreateResponse(RequestModel):
         """What an answer repeats of the request and a run has no word for."""
         text, reasoning = self.text or TextOptions(), self.reasoning or Reasoning()
         shape = text.format or PlainFormat(type="text")
-        choice = self.tool_choice
+        choice = "auto" if self.tool_choice is None else self.tool_choice
         return {
             "instructions": self.instructions,
             "previous_response_id": self.previous_response_id,
@@ -250,7 +253,7 @@ class CreateResponse(RequestModel):
             "text": {"format": shape.model_dump(exclude_none=True, by_alias=True), "verbosity": "medium"},
             "reasoning": {"effort": reasoning.effort, "summary": reasoning.summary},
             "tools": [tool.told_back() for tool in self.tools or ()],
-            "tool_choice": "auto" if choice is None else choice if isinstance(choice, str) else choice.model_dump(),
+            "tool_choice": choice if isinstance(choice, str) else choice.model_dump(exclude_none=True),
             "truncation": self.truncation or "disabled",
             "max_tool_calls": self.max_tool_calls,
             "user": self.user,
