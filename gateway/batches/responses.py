@@ -13,7 +13,7 @@ from gateway.batches.requests import refuse_in_batches
 from gateway.http.body import validate
 from gateway.idempotency.new_ids import NewIds
 from gateway.images.shown import Images
-from gateway.models.lookup import find_model
+from gateway.models.lookup import find_model, may_see
 from gateway.queueing.jobs import JobClient
 from gateway.responses.as_chat import UnstoredAnswer, unstored_job
 from gateway.responses.creation import begin, history, made_before, new_inputs, new_run, place_for
@@ -75,7 +75,7 @@ class BatchResponses:
         await check_stores(storage, asked)
         place = await place_for(storage, asked, "")
         model = await find_model(storage, asked.model)
-        check_eyes(asked.input, model.id, sees=model.sees)
+        check_eyes(asked.input, model.id, sees=may_see(model))
         inputs = await new_inputs(storage, asked, ids, place)
         run = new_run(asked, model, place, inputs, run_id=ids.next(RunId), tenant=self._tenant, priority=_PRIORITY)
         run.ClearField("thread_id")
@@ -112,7 +112,7 @@ class BatchResponses:
         run_id, made = ids.next(RunId), ids.thread() or ""
         place = await place_for(storage, asked, made)
         model = await find_model(storage, asked.model)
-        check_eyes(asked.input, model.id, sees=model.sees)
+        check_eyes(asked.input, model.id, sees=may_see(model))
         inputs = await new_inputs(storage, asked, ids, place)
         run = new_run(asked, model, place, inputs, run_id=run_id, tenant=self._tenant, priority=_PRIORITY)
         run.expires_at.seconds = run.created_at.seconds + max(1, int(seconds_left))

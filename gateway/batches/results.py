@@ -14,7 +14,7 @@ from gateway.schemas.common import JsonObject
 from jan.errors import JanError
 from jan.ids import Id, RequestId
 from jan.storage.v1 import batches_pb2
-from jan.type.v1.usage_pb2 import Usage
+from jan.type.v1.usage_pb2 import CompletionTokensDetails, Usage
 
 # Results that travel together; one of them may hold an answer of megabytes.
 MOST_TOGETHER_BYTES = 16 * 1024 * 1024
@@ -113,8 +113,10 @@ def _usage(body: JsonObject) -> Usage:
     """What an answer cost, by whichever names its endpoint tells it."""
     told = body.get("usage") or {}
     details = told.get("prompt_tokens_details") or told.get("input_tokens_details") or {}
+    written = told.get("completion_tokens_details") or told.get("output_tokens_details") or {}
     return Usage(
         prompt_tokens=told.get("prompt_tokens") or told.get("input_tokens") or 0,
         completion_tokens=told.get("completion_tokens") or told.get("output_tokens") or 0,
         cached_tokens=details.get("cached_tokens") or 0,
+        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=written.get("reasoning_tokens") or 0),
     )

@@ -120,9 +120,11 @@ class GatheredChat:
 
 def _usage(completed: jobs_pb2.Completed) -> JsonObject:
     usage = completed.usage
+    details = {field.name: count for field, count in usage.completion_tokens_details.ListFields()}
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        **({"completion_tokens_details": details} if details else {}),
     }

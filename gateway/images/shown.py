@@ -43,10 +43,13 @@ class Images:
         self._storage = storage
         self._reader = ImageReader()
 
-    async def shown(self, messages: Sequence[JsonObject], names: Sequence[str]) -> list[JsonObject]:
+    async def shown(
+        self, messages: Sequence[JsonObject], names: Sequence[str], *, fetches: bool = True
+    ) -> list[JsonObject]:
         """The messages with every image as a data URL; one after the other, so that few lie in memory.
 
-        names: what the request calls each image, in order. Raises InvalidArgumentError, PermissionDeniedError: an
+        names: what the request calls each image, in order. fetches: False leaves what has an address, a data URL's too,
+        as it is, for the server of a remote model. Raises InvalidArgumentError, PermissionDeniedError: an
         image cannot be shown; `param` says which.
         """
         places = places_of(messages)
@@ -59,7 +62,7 @@ class Images:
             if told[place]["content"] is messages[place]["content"]:
                 told[place]["content"] = [*messages[place]["content"]]
             try:
-                part = await self.part(messages[place]["content"][number])
+                part = await self.part(messages[place]["content"][number], fetches=fetches)
             except JanError as error:
                 raise type(error)(error.message, code=error.code, param=name) from None
             told[place]["content"][number] = part
@@ -70,20 +73,20 @@ class Images:
         return told
 
     async def shown_of_thread(
-        self, messages: Sequence[JsonObject], instead: str, names: Sequence[str] = ()
+        self, messages: Sequence[JsonObject], instead: str, names: Sequence[str] = (), *, fetches: bool = True
     ) -> list[JsonObject]:
         """The same for a thread, whose addresses may lead nowhere any more, and whose images may be too many.
 
         Those of the newest message with any must be shown, unless it was answered; of others as many as may be, the
         newer first. For the rest the model is told `instead`. names: what a request calls the last of the images, those
-        that came with it. Raises as `shown`, for those that must be.
+        that came with it. fetches: see `shown`. Raises as `shown`, for those that must be.
         """
         told = [{**message} for message in messages]
         places = places_of(messages)
         answered = max((place for place, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
         newest = [place for place in places if place[0] == places[-1][0] > answered]
         called = [*[""] * len(newest), *names][-len(newest) :]
-        seen = await self.shown([messages[newest[0][0]]], called) if newest else []
+        seen = await self.shown([messages[newest[0][0]]], called, fetches=fetches) if newest else []
         if newest:
             told[newest[0][0]] = seen[0]
         count, sent_bytes = len(newest), sum(most_image_tokens([message])[1] for message in seen)
@@ -91,18 +94,20 @@ class Images:
             part: JsonObject = {"type": "text", "text": instead}
             if count < MAX_IMAGES and sent_bytes < MAX_SENT_BYTES:
                 with contextlib.suppress(InvalidArgumentError, PermissionDeniedError):
-                    part = await self.part(messages[place]["content"][number])
+                    part = await self.part(messages[place]["content"][number], fetches=fetches)
                     count, sent_bytes = count + 1, sent_bytes + len(part[IMAGE_URL]["url"])
             if told[place]["content"] is messages[place]["content"]:
                 told[place]["content"] = [*messages[place]["content"]]
             told[place]["content"][number] = part
         return told
 
-    async def part(self, part: Mapping[str, Any]) -> JsonObject:
+    async def part(self, part: Mapping[str, Any], *, fetches: bool = True) -> JsonObject:
         """One part of a message, of type `image_url` or `image_file`, for an engine. Raises as `shown`, but for param.
 
-        UnavailableError: storage does not answer.
+        fetches: see `shown`. UnavailableError: storage does not answer.
         """
+        if not fetches and part["type"] == IMAGE_URL:
+            return {**part}
         source = part[part["type"]]
         detail = source.get("detail") or "auto"
         data = await self._data(part["type"], source)

@@ -49,6 +49,11 @@ async def find_model_or_any(storage: StorageClient, name: str) -> models_pb2.Mod
     return min(models, key=lambda model: (model.engine == REMOTE_ENGINE, model.created_at.ToMilliseconds(), model.id))
 
 
+def may_see(model: models_pb2.Model) -> bool:
+    """Whether a request may show it images: of a remote one its server knows, and says so."""
+    return model.sees or model.engine == REMOTE_ENGINE
+
+
 def embeds(model: models_pb2.Model) -> bool:
     """Whether its settings say that it is loaded for embeddings; Jan wrote true as text for a while."""
     settings = orjson.loads(model.settings_json) if model.settings_json else {}

@@ -12,7 +12,7 @@ from gateway.completions.parameters import layered, stored_parameters
 from gateway.convert.items import item_from_message
 from gateway.convert.json_fields import from_text
 from gateway.images.shown import Images
-from gateway.models.lookup import model_spec
+from gateway.models.lookup import REMOTE_ENGINE, may_see, model_spec
 from gateway.queueing.failures import failure_of, used_of
 from gateway.responses.events import ResponseEvents
 from gateway.responses.objects import may_cut, response_object
@@ -128,11 +128,12 @@ async def unstored_job(
     Raises InvalidArgumentError, PermissionDeniedError: an image of the newest message cannot be shown.
     """
     parameters = layered(stored_parameters(model.parameters_json), effective_parameters(run, []))
-    whole = conversation(run, said, sees=model.sees)
+    whole = conversation(run, said, sees=may_see(model))
     whole = replace(whole, system=with_excerpts(whole.system, last_found(said)))
     cut = truncated(inference, model_spec(model), run, whole, parameters) if may_cut(run) else None
     told = whole.messages() if cut is None else await cut
-    messages = await images.shown_of_thread(told, UNSEEN_IMAGE, image_names)
+    fetches = model.engine != REMOTE_ENGINE
+    messages = await images.shown_of_thread(told, UNSEEN_IMAGE, image_names, fetches=fetches)
     body = chat_body(model, messages, parameters, stream=True, include_usage=True)
     completion_id = derived_ids.completion_id(run.id, 1)
     return chat_job(job_id, completion_id, model, body, tenant=run.tenant, stream=True, priority=priority)

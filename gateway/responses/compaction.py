@@ -24,7 +24,7 @@ from jan.errors import InternalError, InvalidArgumentError
 from jan.ids import CompletionId, Id, ResponseId, RunId
 from jan.inference.v1 import jobs_pb2
 from jan.storage.v1 import messages_pb2, models_pb2
-from jan.type.v1.usage_pb2 import Usage
+from jan.type.v1.usage_pb2 import CompletionTokensDetails, Usage
 
 MAX_SUMMARY_TOKENS = 2048
 # A summary that is longer than what it stands for helps nobody, and a small model writes on and on.
@@ -141,8 +141,10 @@ def _transcript(said: Sequence[messages_pb2.Message]) -> str:
 
 def _usage(told: JsonObject) -> Usage:
     cached = (told.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    thought = (told.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     return Usage(
         prompt_tokens=told.get("prompt_tokens") or 0,
         completion_tokens=told.get("completion_tokens") or 0,
         cached_tokens=cached,
+        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=thought),
     )

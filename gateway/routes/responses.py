@@ -16,6 +16,7 @@ from gateway.idempotency.key import new_ids
 from gateway.idempotency.new_ids import NewIds
 from gateway.keys import CHUNK_SEARCH, FOLLOWER, INFERENCE, JOBS, RUNS, STORAGE
 from gateway.models.coming import find_usable
+from gateway.models.lookup import may_see
 from gateway.models.schemas import check_schemas
 from gateway.queueing.priority import priority_of
 from gateway.queueing.resumption import wants_stream
@@ -58,7 +59,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     await check_stores(storage, body)
     place = await place_for(storage, body, made)
     model = await find_usable(request, body.model)
-    check_eyes(body.input, model.id, sees=model.sees)
+    check_eyes(body.input, model.id, sees=may_see(model))
     # A person waits for a response, streamed or polled, as for a run.
     priority = priority_of(request, stream=True, service_tier=body.service_tier)
     inputs = await new_inputs(storage, body, ids, place)
@@ -79,7 +80,7 @@ async def count_input_tokens(request: web.Request) -> web.Response:
     body = await read_body(request, CountInputTokens)
     body.check_supported()
     model = await find_usable(request, body.model)
-    check_eyes(body.input, model.id, sees=model.sees)
+    check_eyes(body.input, model.id, sees=may_see(model))
     storage = request.app[STORAGE]
     await check_stores(storage, body)
     place = await place_for(storage, body, "")
@@ -100,7 +101,7 @@ async def compact_response(request: web.Request) -> web.Response:
     storage = request.app[STORAGE]
     place = await place_for(storage, body, "")
     model = await find_usable(request, body.model)
-    check_eyes(body.input, model.id, sees=model.sees)
+    check_eyes(body.input, model.id, sees=may_see(model))
     parted = Parted.of([*await history(storage, place), *await new_inputs(storage, body, NewIds(), place)])
     priority = priority_of(request, stream=False, service_tier=body.service_tier)
     job = summary_job(model, parted, body.instructions or "", tenant=tenant_of(request), priority=priority)

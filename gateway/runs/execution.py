@@ -338,6 +338,9 @@ def _add(sum_: Usage, usage: Usage) -> None:
     sum_.prompt_tokens += usage.prompt_tokens
     sum_.completion_tokens += usage.completion_tokens
     sum_.cached_tokens += usage.cached_tokens
+    for field, count in usage.completion_tokens_details.ListFields():
+        told = sum_.completion_tokens_details
+        setattr(told, field.name, getattr(told, field.name) + count)
 
 
 def _run_error(error: JanError, places: Sequence[str]) -> runs_pb2.RunError:

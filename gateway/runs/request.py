@@ -10,7 +10,7 @@ from gateway.completions.chat import chat_body, chat_job
 from gateway.completions.parameters import layered
 from gateway.convert.json_fields import from_text
 from gateway.images.shown import Images
-from gateway.models.lookup import find_model
+from gateway.models.lookup import REMOTE_ENGINE, find_model
 from gateway.models.settings import configured_spec
 from gateway.models.threads import Layer, layers
 from gateway.queueing.priority import kept
@@ -46,7 +46,9 @@ async def job_for(
     steps = [await _calls_of(storage, run, round_) for round_ in range(1, run.round)]
     said = await storage.all_messages(run.thread_id)
     excerpts = await told_excerpts(storage, run, said)
-    whole = conversation(run, said, steps, sees=model.sees)
+    # A remote model is shown the images of a response as those of a chat; those of threads when its settings say so.
+    passes_on = is_response(run) and model.engine == REMOTE_ENGINE
+    whole = conversation(run, said, steps, sees=model.sees or passes_on)
     whole = replace(whole, system=with_excerpts(whole.system, excerpts))
     below = layers(thread, run.assistant_id, assistant, model)
     if is_response(run):  # it says itself what it wants of the model; nobody named an assistant (decision 0037)
@@ -54,7 +56,7 @@ async def job_for(
     spec = configured_spec(model, *(layer.settings for layer in below[1:]))
     parameters = effective_parameters(run, below)
     messages = await truncated(inference, spec, run, whole, parameters) if may_cut(run) else whole.messages()
-    messages = await images.shown_of_thread(messages, UNSEEN_IMAGE)
+    messages = await images.shown_of_thread(messages, UNSEEN_IMAGE, fetches=not passes_on)
     body = chat_body(model, messages, parameters, stream=True, include_usage=True)
     job = chat_job(
         derived_ids.job_id(run.id, run.round),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Text, missing
 from gateway.schemas.tools import FileReference
@@ -14,11 +15,18 @@ Detail = Literal["auto", "low", "high"]
 
 def _as_value(text: Any) -> Any:
     """OpenAI's requests spell a text plainly, its answers and Jan's files as an object."""
-    return {"value": text} if isinstance(text, str) else text
+    return {"value": _said(text)} if isinstance(text, str) else text
+
+
+def _said(text: str) -> str:
+    """OpenAI's service refuses an empty text, of which its document says nothing. Jan's clients send empty objects."""
+    if not text:
+        raise PydanticCustomError("string_too_short", "Message content must be non-empty", {"min_length": 1})
+    return text
 
 
 def _as_parts(content: Any) -> Any:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return [{"type": "text", "text": _said(content)}] if isinstance(content, str) else content
 
 
 class TextValue(RequestModel):

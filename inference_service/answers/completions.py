@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 import orjson
 
-from inference_service.answers.shapes import NO_USAGE, AnswerHead, Usage
+from inference_service.answers.shapes import NO_USAGE, AnswerHead, Usage, summed
 
 _OBJECT: Final = "text_completion"
 _LOGPROB_KEYS: Final = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
@@ -82,6 +82,7 @@ class _Completion:
             prompt_tokens=sum(usage.prompt_tokens for usage in usages),
             completion_tokens=sum(usage.completion_tokens for usage in usages) if self._wishes.writes else 0,
             cached_tokens=sum(cached) if cached else None,
+            details=summed(usage.details for usage in usages) if self._wishes.writes else {},
         )
 
     @property

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import orjson
+
+from jan.type.v1.usage_pb2 import CompletionTokensDetails
+
+# As many as the wire can say.
+_MOST_TOKENS: Final = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +80,14 @@ class AnswerWishes:
 class Usage:
     """Tokens read and written.
 
-    `cached_tokens` is the part of the prompt that the engine remembered; None when it does not say.
+    `cached_tokens` is the part of the prompt that the engine remembered; None when it does not say. details: OpenAI's
+    breakdown of what was written, as far as it says.
     """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int | None = None
+    details: Mapping[str, int] = field(default_factory=dict)
 
     def plus(self, usage: Mapping[str, Any]) -> Usage:
         """Add one engine's `usage` object.
@@ -92,6 +100,7 @@ class Usage:
             prompt_tokens=max(self.prompt_tokens, usage.get("prompt_tokens") or 0),
             completion_tokens=self.completion_tokens + (usage.get("completion_tokens") or 0),
             cached_tokens=self.cached_tokens if cached is None else max(cached, self.cached_tokens or 0),
+            details=summed([self.details, _details_of(usage)]),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -103,7 +112,26 @@ class Usage:
         }
         if self.cached_tokens is not None:
             value["prompt_tokens_details"] = {"cached_tokens": self.cached_tokens}
+        if self.details:
+            value["completion_tokens_details"] = {**self.details}
         return value
+
+
+def summed(details: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Breakdowns of several answers as one."""
+    total: Counter[str] = Counter()
+    for one in details:
+        total.update(one)
+    return {**total}
+
+
+def _details_of(usage: Mapping[str, Any]) -> dict[str, int]:
+    """What a remote server says may be anything."""
+    told = usage.get("completion_tokens_details")
+    if not isinstance(told, Mapping):
+        return {}
+    counts = {name: told.get(name) for name in CompletionTokensDetails.DESCRIPTOR.fields_by_name}
+    return {name: count for name, count in counts.items() if type(count) is int and 0 <= count <= _MOST_TOKENS}
 
 
 NO_USAGE: Final = Usage()

@@ -8,6 +8,7 @@ from inference_service.answers.shapes import Usage
 from jan.inference.v1 import jobs_pb2
 from jan.queue.publisher import PublishedLog
 from jan.type.v1.error_pb2 import ErrorDetail
+from jan.type.v1.usage_pb2 import CompletionTokensDetails
 from jan.type.v1.usage_pb2 import Usage as UsageProto
 
 
@@ -47,6 +48,7 @@ class Telling:
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             cached_tokens=usage.cached_tokens or 0,
+            completion_tokens_details=CompletionTokensDetails(**usage.details) if usage.details else None,
         )
         completed = jobs_pb2.JobEvent(completed=jobs_pb2.Completed(finish_reason=finish_reason, usage=cost))
         spent_tokens = usage.prompt_tokens + usage.completion_tokens or None

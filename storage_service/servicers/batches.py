@@ -8,7 +8,7 @@ from jan.errors import InvalidArgumentError
 from jan.ids import BatchId
 from jan.storage.v1 import batches_pb2 as pb
 from jan.storage.v1.batches_pb2_grpc import BatchServiceServicer
-from jan.type.v1.usage_pb2 import Usage
+from jan.type.v1.usage_pb2 import CompletionTokensDetails, Usage
 from storage_service.access import Access
 from storage_service.servicers import values
 from storage_service.store.batches.records import Batch, BatchStatus, Result, Tokens
@@ -76,7 +76,7 @@ class BatchServicer(BatchServiceServicer):
                 one.line,
                 one.answered,
                 values.load_object(one.result_json.decode(), "result"),
-                Tokens(one.usage.prompt_tokens, one.usage.cached_tokens, one.usage.completion_tokens),
+                _tokens(one.usage),
                 skipped=one.skipped,
             )
             for one in request.results
@@ -92,6 +92,15 @@ class BatchServicer(BatchServiceServicer):
         return pb.ListBatchResultsResponse(
             lines=await self._access.run_alone(batch_id, lambda: self._batches.done(batch_id))
         )
+
+
+def _tokens(usage: Usage) -> Tokens:
+    return Tokens(
+        usage.prompt_tokens,
+        usage.cached_tokens,
+        usage.completion_tokens,
+        usage.completion_tokens_details.reasoning_tokens,
+    )
 
 
 def to_proto(batch: Batch) -> pb.Batch:
@@ -117,6 +126,7 @@ def to_proto(batch: Batch) -> pb.Batch:
             prompt_tokens=counts.tokens.prompt,
             cached_tokens=counts.tokens.cached,
             completion_tokens=counts.tokens.completion,
+            completion_tokens_details=CompletionTokensDetails(reasoning_tokens=counts.tokens.reasoning),
         ),
         output_file_id=batch.output_file_id,
         error_file_id=batch.error_file_id,

@@ -219,12 +219,15 @@ def _failure_from_proto(error: pb.RunError) -> Failure:
 def _usage_to_proto(usage: Usage | None) -> usage_pb2.Usage | None:
     if usage is None:
         return None
+    thought = usage_pb2.CompletionTokensDetails(reasoning_tokens=usage.reasoning_tokens)
     return usage_pb2.Usage(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         cached_tokens=usage.cached_tokens,
+        completion_tokens_details=thought if usage.reasoning_tokens else None,
     )
 
 
 def _usage_from_proto(usage: usage_pb2.Usage) -> Usage:
-    return Usage(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+    reasoning_tokens = usage.completion_tokens_details.reasoning_tokens
+    return Usage(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, reasoning_tokens)

@@ -1,5 +1,7 @@
 """batches/<id>.json and the lines of batches/<id>.results.jsonl. Jan had no such files; the forms are ours."""
 
+from dataclasses import asdict
+
 from jan.ids import BatchId
 from storage_service.store.batches.records import Batch, BatchStatus, Counts, Result, Tokens
 from storage_service.store.forms import fields
@@ -91,11 +93,11 @@ def result_to_json(result: Result) -> JsonObject:
 
 
 def _tokens(raw: JsonObject) -> Tokens:
-    return Tokens(_count(raw, "prompt"), _count(raw, "cached"), _count(raw, "completion"))
+    return Tokens(*(_count(raw, name) for name in ("prompt", "cached", "completion", "reasoning")))
 
 
 def _tokens_to_json(tokens: Tokens) -> JsonObject:
-    return {"prompt": tokens.prompt, "cached": tokens.cached, "completion": tokens.completion}
+    return asdict(tokens)
 
 
 def _count(raw: JsonObject, key: str) -> int:

@@ -43,10 +43,16 @@ class Tokens:
     prompt: int = 0
     cached: int = 0
     completion: int = 0
+    reasoning: int = 0
 
     def plus(self, other: "Tokens") -> "Tokens":
         """Both together."""
-        return Tokens(self.prompt + other.prompt, self.cached + other.cached, self.completion + other.completion)
+        return Tokens(
+            self.prompt + other.prompt,
+            self.cached + other.cached,
+            self.completion + other.completion,
+            self.reasoning + other.reasoning,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,5 @@ def _usage(raw: JsonObject) -> Usage | None:
     usage = fields.optional_obj(raw, "usage")
     if usage is None:
         return None
-    prompt, completion, cached = (
-        fields.integer(usage, key) or 0 for key in ("prompt_tokens", "completion_tokens", "cached_tokens")
-    )
-    return Usage(prompt, completion, cached)
+    names = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
+    return Usage(*(fields.integer(usage, key) or 0 for key in names))

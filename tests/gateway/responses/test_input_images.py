@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from typing import Any
 
@@ -61,11 +60,25 @@ async def test_an_upload_is_shown(gateway: Gateway, worker: ScriptedWorker, open
     assert shown(body) == ["text", "image_url"]
 
 
+@pytest.mark.parametrize("store", [True, False])
+async def test_a_remote_model_is_shown_what_its_chats_are_shown(
+    gateway: Gateway, worker: ScriptedWorker, openai_client: AsyncOpenAI, store: bool
+) -> None:
+    url = "https://images.example/a.png"
+    chat = {"model": MODEL_ID, "messages": [{"role": "user", "content": [{"type": "text", "text": "Who?"}]}]}
+    chat["messages"][0]["content"].append({"type": "image_url", "image_url": {"url": url, "detail": "auto"}})  # type: ignore[index]
+    chatting = asyncio.create_task(gateway.json("POST", "/v1/chat/completions", chat))
+    job = await worker.take()
+    await job.answer_whole("Tom.")
+    await chatting
+    _, body = await respond(openai_client, worker, model=MODEL_ID, input=asking(image_url=url), store=store)
+    assert body["messages"] == job.body["messages"]
+
+
 @pytest.mark.parametrize(
     ("model", "image", "code"),
     [
         (BLIND, {"image_url": IMAGE}, "unsupported_content"),
-        (MODEL_ID, {"image_url": IMAGE}, "unsupported_content"),
         (SEEING, {}, "missing_required_parameter"),
         (SEEING, {"image_url": IMAGE, "file_id": "file-a"}, "missing_required_parameter"),
         (SEEING, {"image_url": "file:///etc/passwd"}, "invalid_value"),
@@ -82,14 +95,14 @@ async def test_what_cannot_be_seen(gateway: Gateway, model: str, image: dict[str
 async def test_a_stored_response_whose_image_is_none_fails(
     gateway: Gateway, worker: ScriptedWorker, openai_client: AsyncOpenAI
 ) -> None:
-    nonsense = f"data:image/png;base64,{base64.b64encode(b'nonsense').decode()}"
-    response = await openai_client.responses.create(model=SEEING, input=asking(image_url=nonsense))
+    nonsense = (await upload(gateway.client, b"nonsense", "a.png", purpose="vision"))["id"]
+    response = await openai_client.responses.create(model=SEEING, input=asking(file_id=nonsense))
     assert response.status == "failed"
     assert response.error is not None
-    asked = [{"role": "assistant", "content": "Show me."}, *asking(image_url=IMAGE), *asking(image_url=nonsense)]
+    asked = [{"role": "assistant", "content": "Show me."}, *asking(image_url=IMAGE), *asking(file_id=nonsense)]
     body = {"model": SEEING, "input": asked, "store": False}
     status, error = await refusal(gateway.client, "POST", "/v1/responses", json=body)
-    assert (status, error["param"]) == (400, "input[2].content[1].image_url")
+    assert (status, error["param"]) == (400, "input[2].content[1].file_id")
 
 
 @pytest.mark.parametrize("path", ["compact", "input_tokens"])

@@ -23,6 +23,8 @@ def text(value: str, annotations: list[dict[str, Any]] | None = None) -> dict[st
         ({"content": 1}, "content", "invalid_type"),
         ({"content": {}}, "content", "invalid_type"),
         ({"content": []}, "content", "empty_array"),
+        ({"content": ""}, "content", "empty_string"),
+        ({"content": [{"type": "text", "text": ""}]}, "content[0].text", "empty_string"),
         ({"content": [1]}, "content[0]", "invalid_type"),
         ({"content": ["Hi"]}, "content[0]", "invalid_type"),
         ({"content": [{"text": "Hi"}]}, "content[0].type", "missing_required_parameter"),
@@ -64,7 +66,7 @@ def test_role_and_content_are_required(missing: str) -> None:
     ("content", "stored"),
     [
         ("Hi", [text("Hi")]),
-        ("", [text("")]),
+        ([text("")], [text("")]),
         ([{"type": "text", "text": "Hi"}], [text("Hi")]),
         ([{"type": "text", "text": {"value": "Hi"}}], [text("Hi")]),
         ([text("Hi", [{"type": "file_path"}])], [text("Hi", [{"type": "file_path"}])]),

@@ -74,6 +74,13 @@ def test_usage_comes_last_and_is_null_before() -> None:
     }
 
 
+def test_what_was_written_is_broken_down_as_far_as_the_engine_says() -> None:
+    told = {"reasoning_tokens": 3, "audio_tokens": 0, "rejected_prediction_tokens": "many", "text_tokens": 1}
+    usage = {"prompt_tokens": 3, "completion_tokens": 4, "completion_tokens_details": told}
+    said = run(chunk({"content": "a"}), {**chunk({}, "stop"), "usage": usage}, include_usage=True)
+    assert said[-1]["usage"]["completion_tokens_details"] == {"reasoning_tokens": 3, "audio_tokens": 0}
+
+
 def test_usage_is_absent_when_nobody_asked() -> None:
     said = run(chunk({"content": "a"}), {**chunk({}, "stop"), "usage": {"prompt_tokens": 3, "completion_tokens": 1}})
     assert all("usage" not in one for one in said)

@@ -24,13 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17jan/type/v1/usage.proto\x12\x0bjan.type.v1\"P\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\x12\x15\n\rcached_tokens\x18\x03 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17jan/type/v1/usage.proto\x12\x0bjan.type.v1\"\x99\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\x12\x15\n\rcached_tokens\x18\x03 \x01(\r\x12G\n\x19\x63ompletion_tokens_details\x18\x04 \x01(\x0b\x32$.jan.type.v1.CompletionTokensDetails\"\x89\x02\n\x17\x43ompletionTokensDetails\x12\x1d\n\x10reasoning_tokens\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\'\n\x1a\x61\x63\x63\x65pted_prediction_tokens\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\'\n\x1arejected_prediction_tokens\x18\x03 \x01(\rH\x02\x88\x01\x01\x12\x19\n\x0c\x61udio_tokens\x18\x04 \x01(\rH\x03\x88\x01\x01\x42\x13\n\x11_reasoning_tokensB\x1d\n\x1b_accepted_prediction_tokensB\x1d\n\x1b_rejected_prediction_tokensB\x0f\n\r_audio_tokensb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jan.type.v1.usage_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_USAGE']._serialized_start=40
-  _globals['_USAGE']._serialized_end=120
+  _globals['_USAGE']._serialized_start=41
+  _globals['_USAGE']._serialized_end=194
+  _globals['_COMPLETIONTOKENSDETAILS']._serialized_start=197
+  _globals['_COMPLETIONTOKENSDETAILS']._serialized_end=462
 # @@protoc_insertion_point(module_scope)
