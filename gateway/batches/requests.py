@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.completions.chat import chat_completion_job
 from gateway.completions.embeddings import embeddings_job
+from gateway.completions.files import with_files_read
 from gateway.completions.legacy import completion_job
 from gateway.http.body import parse_json_object, validate
 from gateway.images.shown import Images
@@ -86,6 +87,7 @@ async def _chat_job(storage: StorageClient, images: Images, body: dict[str, Any]
     chat = validate(body, ChatCompletionRequest)
     model = await find_model(storage, chat.model)
     chat.check_supported(remote=model.engine == REMOTE_ENGINE, sees=model.sees)
+    chat = await with_files_read(storage, chat)
     return await chat_completion_job(images, chat, model, tenant, _PRIORITY)
 
 

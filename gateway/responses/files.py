@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gateway.schemas.response_items import AnyItem, FilePart, ImagePart, MessageItem, ReadFilePart, TextPart
+from gateway.schemas.sent_files import SentFile
 from gateway.services.storage import StorageClient
 from jan.errors import InvalidArgumentError, NotFoundError
 from jan.storage.v1 import texts_pb2
@@ -41,11 +42,16 @@ def errors_about(name: str) -> Iterator[None]:
         raise type(error)(error.message, code=error.code, param=name) from None
 
 
-async def _with_text(storage: StorageClient, part: FilePart) -> ReadFilePart:
-    asked = texts_pb2.ExtractTextRequest(filename=part.filename or "")
-    if part.file_id is not None:
-        asked.file_id = part.file_id
+async def extracted(storage: StorageClient, file: SentFile) -> texts_pb2.ExtractTextResponse:
+    """A document's text and name. Raises NotFoundError, InvalidArgumentError as above."""
+    asked = texts_pb2.ExtractTextRequest(filename=file.filename or "")
+    if file.file_id is not None:
+        asked.file_id = file.file_id
     else:
-        asked.content = part.data
-    told = await storage.extract_text(asked)
+        asked.content = file.data
+    return await storage.extract_text(asked)
+
+
+async def _with_text(storage: StorageClient, part: FilePart) -> ReadFilePart:
+    told = await extracted(storage, part)
     return ReadFilePart(type="input_file", file_id=part.file_id, filename=told.filename, text=told.text)

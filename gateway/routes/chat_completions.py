@@ -9,12 +9,13 @@ import orjson
 from aiohttp import web
 
 from gateway.completions.chat import chat_completion_job
+from gateway.completions.files import with_files_read
 from gateway.completions.resumable import Chats
 from gateway.completions.stored import from_proto, kept_request, owner_of, to_proto
 from gateway.http.body import json_response, read_body
 from gateway.http.path_ids import path_id
 from gateway.http.sse import EventStream
-from gateway.keys import CHATS, COMPLETIONS, IMAGES, JOBS, KEEPER
+from gateway.keys import CHATS, COMPLETIONS, IMAGES, JOBS, KEEPER, STORAGE
 from gateway.models.coming import find_usable
 from gateway.models.lookup import REMOTE_ENGINE
 from gateway.queueing.priority import priority_of
@@ -41,6 +42,7 @@ async def create_chat_completion(request: web.Request) -> web.StreamResponse:
     body = await read_body(request, ChatCompletionRequest)
     model = await find_usable(request, body.model)
     body.check_supported(remote=model.engine == REMOTE_ENGINE, sees=model.sees)
+    body = await with_files_read(request.app[STORAGE], body)
     priority = priority_of(request, stream=bool(body.stream), service_tier=body.service_tier)
     job = await chat_completion_job(request.app[IMAGES], body, model, tenant_of(request, body.person), priority)
     kept = kept_request(body, job.id, owner_of(key_digest(request))) if body.store else None

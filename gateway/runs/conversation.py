@@ -167,7 +167,8 @@ def around_file(name: str) -> tuple[str, str]:
     return f"File '{name or 'unnamed'}':", "(End of the file.)"
 
 
-def _told_file(name: str, text: str) -> str:
+def told_file(name: str, text: str) -> str:
+    """A document as models read it."""
     head, tail = around_file(name)
     return f"{head}\n{text}\n{tail}"
 
@@ -203,6 +204,6 @@ def _texts(parts: Iterable[dict[str, Any]]) -> Iterable[str]:
         elif part.get("type") == COMPACTION:
             yield f"{SUMMARY}\n{part.get('summary') or ''}"
         elif part.get("type") == FILE and isinstance(part.get(FILE), dict) and part[FILE].get("text"):
-            yield _told_file(part[FILE].get("filename") or "", part[FILE]["text"])
+            yield told_file(part[FILE].get("filename") or "", part[FILE]["text"])
         elif part.get("type") in _IMAGES:
             yield UNSEEN_IMAGE

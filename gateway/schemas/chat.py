@@ -94,7 +94,7 @@ class ChatCompletionRequest(RefusesElsewheres, Sampling):
         *("chat_template", "chat_template_kwargs", "prompt_embeds", "best_of"),
     )
     _partly: ClassVar[dict[str, str]] = {
-        "messages": "text; images for models that see; no audio, no files; `prompt_cache_breakpoint` changes nothing",
+        "messages": "text; images for models that see; files' texts; no audio; `prompt_cache_breakpoint` is ignored",
         "metadata": "kept with `store`",
         "modalities": "`text` alone",
         "stream_options": "`include_obfuscation` is refused",

@@ -10,13 +10,13 @@ from pydantic_core import PydanticCustomError
 
 from gateway.http.refusals import FIELD
 from gateway.schemas.common import COUNTABLE, JsonObject, RequestModel, Text, missing
+from gateway.schemas.sent_files import SentFile
 from jan.errors import InvalidArgumentError
 
 _UNREADABLE = {
     "input_audio": "Models on this server hear no audio; write it as text",
-    "file": "Models on this server read no files; send the text of it",
 }
-_IMAGE = "image_url"
+_IMAGE, _FILE = "image_url", "file"
 
 
 def _as_parts(value: Any) -> Any:
@@ -32,12 +32,13 @@ class ImageUrl(RequestModel):
 
 
 class Part(RequestModel):
-    """A piece of a message: text, or an image for a model that sees."""
+    """A piece of a message: text, an image for a model that sees, or a document whose text is read for the model."""
 
-    type: Literal["text", "refusal", "image_url"]
+    type: Literal["text", "refusal", "image_url", "file"]
     text: Text = ""
     refusal: Text = ""
     image_url: ImageUrl | None = None
+    file: SentFile | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -51,6 +52,8 @@ class Part(RequestModel):
     def _has_its_image(self) -> Self:
         if self.type == _IMAGE and self.image_url is None:
             raise missing(_IMAGE)
+        if self.type == _FILE and self.file is None:
+            raise missing(_FILE)
         return self
 
     @property
@@ -165,6 +168,16 @@ def image_names(messages: Sequence[ChatMessage]) -> list[str]:
         for place, message in enumerate(messages)
         for number, part in enumerate(message.content or ())
         if part.is_image
+    ]
+
+
+def file_names(messages: Sequence[ChatMessage]) -> list[str]:
+    """What errors call each document."""
+    return [
+        f"messages[{place}].content[{number}].{_FILE}"
+        for place, message in enumerate(messages)
+        for number, part in enumerate(message.content or ())
+        if part.type == _FILE
     ]
 
 

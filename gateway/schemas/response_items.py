@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
@@ -13,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from gateway.schemas.common import COUNTABLE, MAX_PARTS, NO_NUL, RequestModel, Text, missing
 from gateway.schemas.compactions import unpack
 from gateway.schemas.namespaces import Namespace, NamespacedName
+from gateway.schemas.sent_files import SentFile
 from gateway.schemas.vector_stores import MAX_RESULTS, Attributes
 from jan.errors import InvalidArgumentError
 
@@ -90,14 +89,11 @@ class ImagePart(RequestModel):
         return self
 
 
-class FilePart(RequestModel):
-    """A document, whose text the model is shown: an upload, or the bytes themselves in base64."""
+class FilePart(SentFile):
+    """A document, whose text the model is shown."""
 
     type: Literal["input_file"]
-    file_id: Annotated[str, StringConstraints(max_length=128)] | None = None
-    file_data: str | None = None
     file_url: str | None = None
-    filename: Annotated[str, StringConstraints(max_length=255), NO_NUL] | None = None
     detail: Literal["auto", "low", "high"] | None = None
 
     @model_validator(mode="after")
@@ -108,28 +104,7 @@ class FilePart(RequestModel):
         if self.file_url is not None:
             message = "Files are not fetched for a model: send 'file_data' or 'file_id', not 'file_url'"
             raise PydanticCustomError("unsupported_content", message)
-        if (self.file_id is None) == (self.file_data is None):
-            raise PydanticCustomError("missing", "A file needs one of {names}", {"names": "'file_id' and 'file_data'"})
-        if self.file_data is not None and not self.filename:
-            raise missing("filename")
-        if self.file_data is not None and self._decoded() is None:
-            raise PydanticCustomError("invalid_value", "'file_data' must be base64, or a data: URL of it")
-        return self
-
-    @property
-    def data(self) -> bytes:
-        """The bytes that were sent; none for an upload."""
-        return self._decoded() or b""
-
-    def _decoded(self) -> bytes | None:
-        said = self.file_data or ""
-        head, comma, rest = said.partition(",")
-        if said.startswith("data:") and not (comma and head.endswith(";base64")):
-            return None
-        try:
-            return base64.b64decode(rest if said.startswith("data:") else said, validate=True)
-        except (binascii.Error, ValueError):
-            return None
+        return self._with_one_source()
 
 
 class ReadFilePart(FilePart):

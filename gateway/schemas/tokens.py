@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.schemas.chat_messages import Conversation, for_engine, image_names
+from gateway.schemas.chat_messages import Conversation, file_names, for_engine, image_names
 from gateway.schemas.chat_tools import ChatTools, Tools
 from gateway.schemas.common import NO_NUL, JsonObject, RequestModel
 from jan.errors import InvalidArgumentError
@@ -49,6 +49,9 @@ class TokenizeRequest(RequestModel):
         refused += ["add_special_tokens"] if self.messages is not None and self.add_special_tokens else []
         for name in image_names(self.messages or ()):
             message = "The tokens of images have no numbers that could be told; send text only."
+            raise InvalidArgumentError(message, param=name, code="unsupported_content")
+        for name in file_names(self.messages or ()):
+            message = "The tokens of files are not counted; send their texts."
             raise InvalidArgumentError(message, param=name, code="unsupported_content")
         for name in refused:
             message = f"'{name}' is not supported by this server; leave it out."

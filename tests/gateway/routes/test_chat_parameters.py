@@ -192,11 +192,6 @@ async def test_a_person_is_told_by_either_name(gateway: Gateway, worker: Scripte
             "unsupported_content",
         ),
         (
-            {"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]},
-            "messages[0].content[0]",
-            "unsupported_content",
-        ),
-        (
             {"messages": [{"role": "assistant", "content": "a", "audio": {"id": "a"}}]},
             "messages[0]",
             "unsupported_content",
