@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
@@ -16,10 +15,8 @@ DEAD = {"type": "image_url", "image_url": {"url": "https://gone.example/x.png"}}
 class NothingThere:
     """A fetcher that finds nothing."""
 
-    async def fetch(self, url: str, limits: object) -> AsyncIterator[object]:
-        if limits is not None:
-            raise InvalidArgumentError("It is not there.")
-        yield url
+    async def whole(self, url: str, limits: object) -> bytes:
+        raise InvalidArgumentError("It is not there.")
 
 
 def images() -> Images:
