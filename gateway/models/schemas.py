@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -9,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.models.lookup import REMOTE_ENGINE
-from gateway.services.inference import InferenceClient
+from gateway.services.inference import CHECK_SECONDS, InferenceClient
 from jan.errors import InvalidArgumentError
 
 _FIELDS: Final = ("tools", "tool_choice", "response_format")
@@ -31,9 +32,12 @@ async def check_schemas(
     if engine == REMOTE_ENGINE or not (told.get("tools") or shape == "json_schema"):
         return
     try:
-        await inference.check_schemas(engine, orjson.dumps(told).decode())
-        if told.get("tool_choice", "auto") not in _FREE:
-            await inference.check_schemas(engine, orjson.dumps(told | {"tool_choice": "auto"}).decode())
+        async with asyncio.timeout(CHECK_SECONDS):
+            await inference.check_schemas(engine, orjson.dumps(told).decode())
+            if told.get("tool_choice", "auto") not in _FREE:
+                await inference.check_schemas(engine, orjson.dumps(told | {"tool_choice": "auto"}).decode())
+    except TimeoutError:
+        return
     except InvalidArgumentError as unbound:
         raise InvalidArgumentError(
             unbound.message, code=unbound.code, param=as_sent(unbound.param, places)

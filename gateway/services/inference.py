@@ -24,7 +24,7 @@ _MOST_PREVIEWED = 32
 # Reading the headers of a model in many parts from a slow disk.
 _FIT_SECONDS = 20.0
 # A schema is compiled in a hundredth of a second, but in a new process the first time, and one after the other.
-_CHECK_SECONDS = 5.0
+CHECK_SECONDS = 5.0
 # A model may wait for others to leave, and then be loaded; answers being written may be long.
 _START_SECONDS = 1_800.0
 _STOP_SECONDS = 600.0
@@ -121,7 +121,7 @@ class InferenceClient:
         request = control_pb2.CheckSchemasRequest(engine=engine, chat_json=chat_json)
         for stub in self._stubs:
             try:
-                await call(stub.CheckSchemas, request, deadline_seconds=_CHECK_SECONDS, repeatable=False)
+                await call(stub.CheckSchemas, request, deadline_seconds=CHECK_SECONDS, repeatable=False)
                 return
             except InvalidArgumentError:
                 raise

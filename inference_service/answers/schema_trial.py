@@ -46,12 +46,12 @@ class SchemaTrial:
         """
         told = orjson.dumps(binding)
         digest = hashlib.sha256(told).digest()
-        async with self._one_at_a_time:
-            is_harmless = self._is_harmless.pop(digest, None)
-            if is_harmless is None:
-                is_harmless = await self._ends_well(told)
-            self._remember(digest, is_harmless)
-        if not is_harmless:
+        if digest not in self._is_harmless:  # what is known waits for no child
+            async with self._one_at_a_time:
+                if digest not in self._is_harmless:
+                    self._remember(digest, await self._ends_well(told))
+        self._is_harmless.move_to_end(digest)
+        if not self._is_harmless[digest]:
             message = "No answer can be bound to this schema: it takes too much to compile. Make it simpler."
             raise InvalidArgumentError(message, param=binding.param, code="schema_too_complex")
 

@@ -56,4 +56,4 @@ async def test_a_body_of_countless_names_is_refused_before_it_is_parsed(gateway:
     for path in ("/v1/chat/completions", "/v1/threads", "/v1/responses"):
         status, error = await refusal(gateway.client, "POST", path, json={"metadata": names})
         assert (status, error["code"]) == (400, "request_too_complex")
-        assert "more than 100000 names of fields" in error["message"]
+        assert "more than 250000 names of fields" in error["message"]
