@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from aiohttp import web
 
 from gateway.convert.assistants import assistant_from_proto, assistant_update, new_assistant
@@ -11,7 +13,7 @@ from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.http.preconditions import etag, read_if_match
 from gateway.idempotency.key import new_ids
-from gateway.keys import INFERENCE, STORAGE
+from gateway.keys import INFERENCE, RECORDED, STORAGE
 from gateway.models.lookup import find_model_or_any
 from gateway.models.schemas import check_schemas, functions_of
 from gateway.schemas.assistants import CreateAssistant, ModifyAssistant
@@ -36,8 +38,8 @@ async def create_assistant(request: web.Request) -> web.Response:
     asked = asked_store(body.tool_resources, ids)
     made = new_assistant(with_store(body, asked), ids)
     await _check_schemas(request, made)
-    async with made_with(storage.vector_stores, asked, ids):
-        assistant = await storage.create_assistant(made)
+    create = partial(storage.create_assistant, made)
+    assistant = await made_with(request.app[RECORDED], storage.vector_stores, asked, ids, create)
     return _assistant_response(assistant)
 
 

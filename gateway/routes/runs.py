@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from aiohttp import web
 
 from gateway.convert.json_fields import from_text, to_text
@@ -13,7 +15,7 @@ from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.http.rate_limits import rate_limit_headers
 from gateway.idempotency.key import new_ids
-from gateway.keys import INFERENCE, JOBS, RUNS, STORAGE
+from gateway.keys import INFERENCE, JOBS, RECORDED, RUNS, STORAGE
 from gateway.models.coming import find_usable_or_any
 from gateway.models.schemas import check_schemas, functions_of
 from gateway.queueing.priority import Priority, priority_of
@@ -85,9 +87,9 @@ async def create_thread_and_run(request: web.Request) -> web.StreamResponse:
     run = await _new_run(request, draft.thread, assistant, body, run_id)
     room = await request.app[JOBS].check_room(run.tenant, run.model)
     first_messages = body.thread.messages if body.thread else None
-    async with made_with(storage.vector_stores, asked, ids):
-        with files_named_as_sent(first_messages, before="thread."):
-            thread = await storage.create_thread(draft)
+    with files_named_as_sent(first_messages, before="thread."):
+        create = partial(storage.create_thread, draft)
+        thread = await made_with(request.app[RECORDED], storage.vector_stores, asked, ids, create)
     thread = await search_attachments(storage, thread.id, first_messages) or thread
     run.thread_id = thread.id
     run = await storage.create_run(runs_pb2.CreateRunRequest(run=run))

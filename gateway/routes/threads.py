@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from functools import partial
 
 from aiohttp import web
 
@@ -15,7 +16,7 @@ from gateway.http.paging import list_envelope, read_page
 from gateway.http.path_ids import path_id
 from gateway.http.preconditions import etag, read_if_match
 from gateway.idempotency.key import new_ids
-from gateway.keys import JOBS, STORAGE
+from gateway.keys import JOBS, RECORDED, STORAGE
 from gateway.runs import derived_ids
 from gateway.schemas.threads import ClearThread, CloneThread, CreateThread, ModifyThread
 from gateway.vector_stores.attachments import search_attachments
@@ -38,9 +39,9 @@ async def create_thread(request: web.Request) -> web.Response:
     await check_resources(storage, body.tool_resources)
     asked = asked_store(body.tool_resources, ids, expires_after_days=THREADS_EXPIRE_AFTER_DAYS)
     draft = new_thread(with_store(body, asked), ids)
-    async with made_with(storage.vector_stores, asked, ids):
-        with files_named_as_sent(body.messages):
-            thread = await storage.create_thread(draft)
+    with files_named_as_sent(body.messages):
+        create = partial(storage.create_thread, draft)
+        thread = await made_with(request.app[RECORDED], storage.vector_stores, asked, ids, create)
     return _thread_response(await search_attachments(storage, thread.id, body.messages) or thread)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from gateway.convert.json_fields import sent_to_text
 from gateway.convert.vector_stores import new_files
 from gateway.http.mentions import mentioned_in
 from gateway.idempotency.new_ids import NewIds
+from gateway.idempotency.records import RecordedAnswers
 from gateway.schemas.assistants import CreateAssistant
 from gateway.schemas.threads import CreateThread
 from gateway.schemas.tool_resources import NewToolResources
@@ -27,6 +28,7 @@ from jan.ids import VectorStoreId
 from jan.storage.v1 import vector_store_files_pb2, vector_stores_pb2
 
 BodyT = TypeVar("BodyT", CreateAssistant, CreateThread)
+MadeT = TypeVar("MadeT")
 
 THREADS_EXPIRE_AFTER_DAYS = 7
 """OpenAI's for a thread's store; an assistant's stays."""
@@ -71,23 +73,34 @@ def with_store(body: BodyT, asked: AskedStore | None) -> BodyT:
     return body if asked is None else body.model_copy(update={"tool_resources": asked.named})
 
 
-@asynccontextmanager
-async def made_with(stores: VectorStoreClient, asked: AskedStore | None, ids: NewIds) -> AsyncIterator[None]:
-    """Inside, the store is there, and what names it is made; a refusal of that takes it away again.
+async def made_with(
+    answers: RecordedAnswers,
+    stores: VectorStoreClient,
+    asked: AskedStore | None,
+    ids: NewIds,
+    make: Callable[[], Awaitable[MadeT]],
+) -> MadeT:
+    """What `make` makes, once the store that it names is there; a refusal of it takes the store away again.
 
-    Under repeatable ids a store that an earlier sending made is the one, and stays. Raises InvalidArgumentError: a
-    file is not there, and nothing is made.
+    A client that leaves in between has both made: a store that nobody names would stay for ever. Under repeatable ids a
+    store that an earlier sending made is the one, and stays. Raises InvalidArgumentError: a file is not there, and
+    nothing is made.
     """
     if asked is None:
-        yield
-        return
+        return await make()
+    return await asyncio.shield(answers.run(_make_both(stores, asked, ids, make), f"make-with-{asked.store.id}"))
+
+
+async def _make_both(
+    stores: VectorStoreClient, asked: AskedStore, ids: NewIds, make: Callable[[], Awaitable[MadeT]]
+) -> MadeT:
     was_there = ids.are_repeatable and await _is_there(stores, asked.store.id)
     try:
         await stores.create(asked.store, asked.files)
     except NotFoundError as error:
         raise InvalidArgumentError(error.message, param=asked.param) from None
     try:
-        yield
+        return await make()
     except JanError as error:
         if not was_there and not isinstance(error, _UNKNOWN):
             await stores.delete(asked.store.id)

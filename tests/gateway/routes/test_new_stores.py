@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -154,6 +155,32 @@ async def test_a_store_stays_where_its_thread_may_be_there(
     async with gateway.client.post(path, json=body) as response:
         assert response.status in {404, 503}
     assert len(await stores(gateway.client)) == left
+
+
+@pytest.mark.parametrize(("noun", "making"), [("assistants", "create_assistant"), ("threads", "create_thread")])
+async def test_a_client_that_leaves_in_between_has_both_made(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, noun: str, making: str
+) -> None:
+    storage, begun, made = gateway.app[STORAGE], asyncio.Event(), asyncio.Event()
+    make = getattr(storage, making)
+
+    async def slowly(wanted: Any) -> Any:
+        begun.set()
+        await asyncio.sleep(0.2)  # the gateway notices meanwhile that its client left
+        answer = await make(wanted)
+        made.set()
+        return answer
+
+    monkeypatch.setattr(storage, making, slowly)
+    body = {"model": MODEL_ID, "tool_resources": {"file_search": {"vector_stores": [{}]}}}
+    asking = asyncio.create_task(ask(gateway.client, "POST", f"/v1/{noun}", body))
+    async with asyncio.timeout(10):
+        await begun.wait()
+        asking.cancel()
+        await made.wait()
+    [store] = await stores(gateway.client)
+    named = [one["tool_resources"] for one in (await ask(gateway.client, "GET", f"/v1/{noun}"))["data"]]
+    assert {"file_search": {"vector_store_ids": [store["id"]]}} in named
 
 
 @OLD
