@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import orjson
 
@@ -19,6 +19,10 @@ from inference_service.answers.binding import Binding, Grammar
 from inference_service.answers.forced_calls import ForcedCall
 
 Call = dict[str, Any]
+
+LEAST_TOKENS: Final = 64
+"""What a call that is asked for again may write though nothing is left of the answer's limit: most calls are shorter.
+Never more than the limit itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,20 @@ class StrictCalls(PassedOn):
         choices = [told for choice in chunk["choices"] for told in self._told(choice)]
         return self._inner.feed({**chunk, "choices": choices})
 
+    def question(self, call: BrokenCall, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The request for `call` by name, out of that for the answer, whose end was heard.
+
+        It may write what is left of the limit, `LEAST_TOKENS` at least. An engine's usage is that of all choices
+        together, and so is what is left.
+        """
+        by_name = {"tool_choice": {"type": "function", "function": {"name": call.name}}}
+        asked = {**request, **by_name, "n": 1, "logprobs": None, "top_logprobs": None}
+        if limit := request.get("max_completion_tokens") or request.get("max_tokens"):
+            left = limit * (request.get("n") or 1) - self.usage.completion_tokens
+            tokens = min(limit, max(LEAST_TOKENS, left))
+            asked |= {name: tokens for name in ("max_tokens", "max_completion_tokens") if request.get(name) is not None}
+        return asked
+
     def mend(self, call: BrokenCall, called: Mapping[str, Any], usage: Mapping[str, Any]) -> list[bytes]:
         """Take the arguments of a call that was asked for by name, a choice of a whole answer; what may be said now."""
         self.broken.remove(call)
@@ -79,7 +97,15 @@ class StrictCalls(PassedOn):
             self._ends[call.choice] = {**self._ends[call.choice], "finish_reason": "length"}
         is_whole = all(call.choice != broken.choice for broken in self.broken)
         choices = [_with_calls(self._ends[call.choice], held)] if is_whole else []
-        return self._inner.feed({"choices": choices, "usage": {"completion_tokens": usage["completion_tokens"]}})
+        return self._inner.feed({"choices": choices, "usage": self._with_earlier_prompts(usage)})
+
+    def _with_earlier_prompts(self, usage: Mapping[str, Any]) -> dict[str, Any]:
+        """The usage of a second question, its prompt added to those before, which `Usage.plus` takes for the same."""
+        prompts = {"prompt_tokens": self.usage.prompt_tokens + usage["prompt_tokens"]}
+        details = usage.get("prompt_tokens_details") or {}
+        if (cached := details.get("cached_tokens")) is not None:
+            details = {**details, "cached_tokens": (self.usage.cached_tokens or 0) + cached}
+        return {**usage, **prompts, "prompt_tokens_details": details}
 
     def _told(self, choice: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         index: int = choice["index"]

@@ -174,15 +174,13 @@ class Asking:
                 said = []
         if strict is not None:
             for call in tuple(strict.broken):
-                said += strict.mend(call, *await self._called(call.name))
+                said += strict.mend(call, *await self._called(strict.question(call, self._request)))
         if not answer.complete:
             raise EngineLostError("The engine broke off its answer.")
         await self._telling.complete([*said, *answer.end()], answer.finish_reason, answer.usage)
 
-    async def _called(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """A choice that is the call of one function, asked for by its name, and what it cost."""
-        choice = {"type": "function", "function": {"name": name}}
-        request = {**self._request, "tool_choice": choice, "n": 1, "logprobs": None, "top_logprobs": None}
+    async def _called(self, request: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """A choice that is the call of one function, which `request` asks for by name, and what it cost."""
         call = await self._running.engine.chat_call(request).bound()
         answer = WholeAnswer(head_of(self._job), AnswerWishes())
         reader = call.read_by(answer)

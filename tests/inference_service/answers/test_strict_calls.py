@@ -7,14 +7,14 @@ import pytest
 
 from inference_service.answers.chunks import ChunkStream
 from inference_service.answers.shapes import AnswerHead, AnswerWishes
-from inference_service.answers.strict_calls import BrokenCall, StrictCalls, StrictTools
+from inference_service.answers.strict_calls import LEAST_TOKENS, BrokenCall, StrictCalls, StrictTools
 from inference_service.answers.whole import WholeAnswer
 from tests.inference_service.answers.test_binding import closed
 
 HEAD = AnswerHead("chatcmpl-1", 1_700_000_000, "m")
 PARAMETERS = closed(a={"type": "string", "pattern": "[0-9]{3}"}, b={"const": None})
 GOOD, BAD = '{"a": "x123", "b": null}', '{"a": "xyz", "b": null}'
-USAGE = {"completion_tokens": 7}
+USAGE = {"prompt_tokens": 30, "completion_tokens": 7}
 
 
 def tool(name: str, *, strict: bool | None = True) -> dict[str, Any]:
@@ -139,3 +139,54 @@ async def test_each_choice_is_looked_at_by_itself() -> None:
         assert not answer.complete
         answer.mend(call, again(GOOD), USAGE)
     assert [choice["finish_reason"] for choice in told_by(answer)["choices"]] == ["stop", "tool_calls", "tool_calls"]
+
+
+async def test_the_usage_of_every_question_is_told() -> None:
+    answer = await calls_of(WholeAnswer(HEAD, AnswerWishes(n=2, has_tools=True)), [tool("f")])
+    for index in (0, 1):  # llama.cpp's, the same prompt for each choice
+        read = {"prompt_tokens": 20, "prompt_tokens_details": {"cached_tokens": 4}}
+        broken = piece("tool_calls", index=index, tool_calls=[*begun("f"), *went_on(BAD)])
+        answer.feed({**broken, "usage": {**read, "completion_tokens": 10}})
+    first, second = answer.broken
+    answer.mend(first, again(GOOD), {**USAGE, "completion_tokens_details": {"reasoning_tokens": 3}})
+    answer.mend(second, again(GOOD), {**USAGE, "prompt_tokens_details": {"cached_tokens": 25}})
+    assert told_by(answer)["usage"] == {
+        "prompt_tokens": 80,
+        "completion_tokens": 34,
+        "total_tokens": 114,
+        "prompt_tokens_details": {"cached_tokens": 29},
+        "completion_tokens_details": {"reasoning_tokens": 3},
+    }
+
+
+@pytest.mark.parametrize(
+    ("limits", "written", "asked"),
+    [
+        ({}, 150, {}),
+        ({"max_tokens": 400}, 150, {"max_tokens": 250}),
+        ({"max_tokens": 900, "max_completion_tokens": 400}, 150, {"max_tokens": 250, "max_completion_tokens": 250}),
+        ({"max_completion_tokens": 160}, 150, {"max_completion_tokens": LEAST_TOKENS}),
+        ({"max_tokens": LEAST_TOKENS - 1}, 60, {"max_tokens": LEAST_TOKENS - 1}),
+        ({"max_tokens": 100, "n": 2}, 120, {"max_tokens": 80}),
+        ({"max_tokens": 100, "n": 2}, 30, {"max_tokens": 100}),
+    ],
+)
+async def test_a_second_question_may_write_what_the_first_has_left(
+    limits: dict[str, int], written: int, asked: dict[str, int]
+) -> None:
+    answer = await calls_of(WholeAnswer(HEAD, AnswerWishes(has_tools=True)), [tool("f")])
+    broken = piece("tool_calls", tool_calls=[*begun("f"), *went_on(BAD)])
+    answer.feed({**broken, "usage": {"prompt_tokens": 20, "completion_tokens": written}})
+    question = answer.question(answer.broken[0], {"tools": [tool("f")], **limits})
+    assert {name: question[name] for name in ("max_tokens", "max_completion_tokens") if name in question} == asked
+    assert (question["tool_choice"]["function"]["name"], question["n"]) == ("f", 1)
+
+
+async def test_calls_that_were_asked_for_again_leave_less_to_the_next() -> None:
+    answer = await calls_of(WholeAnswer(HEAD, AnswerWishes(has_tools=True)), [tool("f")])
+    calls = [part for place in (0, 1) for part in (*begun("f", place), *went_on(BAD, place))]
+    answer.feed({**piece("tool_calls", tool_calls=calls), "usage": {"prompt_tokens": 20, "completion_tokens": 100}})
+    first, second = answer.broken
+    assert answer.question(first, {"max_tokens": 200})["max_tokens"] == 100
+    answer.mend(first, again(GOOD), USAGE)
+    assert answer.question(second, {"max_tokens": 200})["max_tokens"] == 93

@@ -13,7 +13,7 @@ from inference_service.engines.vllm_request import VllmRequests
 from tests.inference_service.answers.test_binding import closed
 from tests.inference_service.bench import Bench, demo, remote
 from tests.inference_service.engines.test_llamacpp import TEMPLATE_WITH_TOOLS
-from tests.inference_service.scripted_engine import ScriptedEngine
+from tests.inference_service.scripted_engine import PROMPT_TOKENS, ScriptedEngine
 
 REQUESTS = VllmRequests("m", ctx_len=1024, template_has_tools=True, parses_tools=True, embeds=False)
 
@@ -47,6 +47,19 @@ async def test_a_call_that_breaks_its_schema_is_asked_for_by_name(
     by_itself, by_name = scripted.requests
     assert (by_itself["tool_choice"], "response_format" in by_itself) == ("auto", False)
     assert by_name["response_format"]["json_schema"]["schema"]["properties"] == {"a": {"const": 7}}
+
+
+@pytest.mark.usefixtures("as_vllm")
+async def test_both_questions_are_paid_for_and_share_the_limit(bench: Bench, scripted: ScriptedEngine) -> None:
+    async with bench.worker():
+        said = await bench.ask(remote(scripted.url), {**tools({"const": 7}), "max_tokens": 200}, stream=False)
+    by_itself, by_name = scripted.requests
+    used = said.events[-1].completed.usage
+    assert used.prompt_tokens == 2 * PROMPT_TOKENS
+    assert said.chunks[-1]["usage"]["prompt_tokens"] == 2 * PROMPT_TOKENS
+    assert by_itself["max_tokens"] == 200
+    assert 100 < by_name["max_tokens"] < 200
+    assert used.completion_tokens <= 200
 
 
 @pytest.mark.usefixtures("as_vllm")
