@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from gateway.http.refusals import FIELD
 from gateway.schemas.common import NO_NUL, JsonObject, SentObject, Text, missing, once
@@ -47,10 +47,22 @@ class FileSearchOptions(SentObject):
     ranking_options: RankingOptions | None = None
 
 
+_TOLD = ("function", "file_search", "code_interpreter", "web_browsing")
+
+
+def _known(kind: Any) -> Any:
+    """Its error leaves out `retrieval`, which is refused where nothing stands beside it."""
+    if kind != "retrieval" and kind not in _TOLD:
+        raise PydanticKnownError("literal_error", {"expected": ", ".join(f"'{told}'" for told in _TOLD)})
+    return kind
+
+
 class Tool(SentObject):
     """A tool of OpenAI's (the first three) or Jan's; Jan's keep their own fields, `enabled` and `settings`."""
 
-    type: Literal["function", "file_search", "code_interpreter", "retrieval", "web_browsing"]
+    type: Annotated[
+        Literal["function", "file_search", "code_interpreter", "retrieval", "web_browsing"], BeforeValidator(_known)
+    ]
     function: FunctionDefinition | None = None
     file_search: FileSearchOptions | None = None
 

@@ -77,6 +77,11 @@ def test_each_rule_names_the_field_at_fault(body: dict[str, Any], param: str | N
         assert error.code == code
 
 
+def test_the_types_of_tools_that_are_told_are_all_taken() -> None:
+    told = "'function', 'file_search', 'code_interpreter', and 'web_browsing'"
+    assert refused({"tools": [{"type": "x"}]}).message == f"Invalid value: 'x'. Supported values are: {told}."
+
+
 def test_a_metadata_key_has_at_most_64_characters() -> None:
     assert refused({"metadata": {"k" * 65: "v"}}).param.startswith("metadata")
 
