@@ -18,7 +18,8 @@ from gateway.fetching.assistants import AssistantDownloads
 from gateway.fetching.fetch import Fetcher
 from gateway.http.body import MAX_JSON_BYTES
 from gateway.http.metrics import GatewayMetrics
-from gateway.http.middleware import add_headers, catch, observe, protect
+from gateway.http.middleware import add_headers, catch, observe, protect, take_turns
+from gateway.http.turns import Turns
 from gateway.idempotency.records import RecordedAnswers
 from gateway.idempotency.requests import keep_answers
 from gateway.images.shown import Images
@@ -44,6 +45,7 @@ from gateway.keys import (
     RUNS,
     SETTINGS,
     STORAGE,
+    TURNS,
     UPLOADS,
     VECTOR_STORES,
 )
@@ -107,10 +109,13 @@ from jan.rpc import open_channel
 def build_app(settings: GatewaySettings) -> web.Application:
     """The whole gateway for these settings; connections are made as they are needed."""
     # Inside of `keep_answers` every error is an answer already, so that it can be kept.
-    app = web.Application(middlewares=[observe, catch, protect, keep_answers, catch], client_max_size=MAX_JSON_BYTES)
+    app = web.Application(
+        middlewares=[observe, catch, protect, take_turns, keep_answers, catch], client_max_size=MAX_JSON_BYTES
+    )
     app[LEAVING] = asyncio.Event()
     app[SETTINGS] = settings
     app[METRICS] = GatewayMetrics()
+    app[TURNS] = Turns()
     app[DOCUMENT] = ServedDocument(app)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(end_watches)

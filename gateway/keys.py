@@ -12,6 +12,7 @@ from gateway.completions.keeper import Keeper
 from gateway.completions.resumable import Chats
 from gateway.fetching.assistants import AssistantDownloads
 from gateway.http.metrics import GatewayMetrics
+from gateway.http.turns import Turns
 from gateway.idempotency.records import RecordedAnswers
 from gateway.images.shown import Images
 from gateway.openapi.served import ServedDocument
@@ -32,6 +33,7 @@ from jan.queue.follower import LogFollower
 LEAVING = web.AppKey("leaving", asyncio.Event)
 """Set once the gateway was told to stop."""
 SETTINGS = web.AppKey("settings", GatewaySettings)
+TURNS = web.AppKey("turns", Turns)
 METRICS = web.AppKey("metrics", GatewayMetrics)
 DOCUMENT = web.AppKey("document", ServedDocument)
 DOCUMENTS = web.AppKey("documents", Documents)

@@ -14,9 +14,10 @@ from aiohttp import web
 from gateway.anthropic.errors import in_anthropics_form
 from gateway.anthropic.routes import check_served
 from gateway.http import guard
+from gateway.http.credentials import sent_key
 from gateway.http.errors import error_response, framework_error_response
 from gateway.http.retries import SHOULD_RETRY, must_not_retry
-from gateway.keys import LEAVING, METRICS, REQUEST_ID, SETTINGS, STARTED
+from gateway.keys import LEAVING, METRICS, REQUEST_ID, SETTINGS, STARTED, TURNS
 from jan.errors import InternalError, JanError
 from jan.ids import RequestId
 from jan.telemetry import get_logger, request_id_var
@@ -78,6 +79,13 @@ async def protect(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse hosts, origins and keys that may not come in, and what is not here, before the body is read."""
     guard.check(request.app[SETTINGS], request)
     check_served(request)
+    return await handler(request)
+
+
+@web.middleware
+async def take_turns(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Begin when it is this person's turn: see `Turns`."""
+    await request.app[TURNS].wait(sent_key(request) or request.remote or "")
     return await handler(request)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from typing import Any, Final
 
 from inference_service.answers.schema_cost import MAX_NUMBER, is_number
-from jan.json_schema import rewritten
+from jan.json_schema import rewritten, schemas
 
 _COUNTS: Final = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 _MAY_BE_NULL: Final = ("const", "default")
@@ -14,6 +14,8 @@ _BOUNDS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 # Nearly what 64 bits hold, of which most programs know no more; llguidance takes no larger round number.
 _LARGEST_INTEGER: Final = 9 * 10**18
+# Each costs the compiler an expression of its own, of which it takes some hundreds.
+_MOST_BOUNDED: Final = 100
 
 
 def normalized(schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -40,12 +42,16 @@ def without_vast_bounds(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def with_bounded_integers(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema with bounds for integers that have none: small models write digits until their limit."""
+    """The schema with bounds for integers that have none: small models write digits until their limit.
+
+    As it is where there are many of them.
+    """
+    if sum(_is_open_integer(node) for _, node in schemas(schema)) > _MOST_BOUNDED:
+        return schema
 
     def change(node: dict[str, Any]) -> dict[str, Any]:
-        if not _is_integer_alone(node) or any(is_number(node.get(key)) for key in _BOUNDS):
-            return node
-        return node | {"minimum": -_LARGEST_INTEGER, "maximum": _LARGEST_INTEGER}
+        bounds = {"minimum": -_LARGEST_INTEGER, "maximum": _LARGEST_INTEGER}
+        return node | bounds if _is_open_integer(node) else node
 
     changed: Mapping[str, Any] = rewritten(schema, change)
     return changed
@@ -64,11 +70,11 @@ def without_patterns(schema: Mapping[str, Any], texts: Container[str]) -> Mappin
     return changed
 
 
-def _is_integer_alone(node: Mapping[str, Any]) -> bool:
-    """Whether the only numbers it allows are integers, without naming them."""
+def _is_open_integer(node: Mapping[str, Any]) -> bool:
+    """Whether the only numbers it allows are integers, without naming or bounding them."""
     kinds = node.get("type")
     kinds = kinds if isinstance(kinds, list) else [kinds]
-    return "integer" in kinds and "number" not in kinds and not {"enum", "const"} & node.keys()
+    return "integer" in kinds and "number" not in kinds and not {"enum", "const", *_BOUNDS} & node.keys()
 
 
 def _is_text_in(value: object, texts: Container[str]) -> bool:

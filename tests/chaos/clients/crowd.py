@@ -85,7 +85,7 @@ class Crowd:
                     write_model(stack.janroot, model, sources=[{"url": url}], settings=settings)
                 await asyncio.to_thread(stack.start_all)
                 crowd = cls(stack, session)
-                asking = [asyncio.create_task(crowd._ask_for_ever(), name="person") for _ in range(PEOPLE)]
+                asking = [asyncio.create_task(crowd._ask_for_ever(f"person-{n}"), name="person") for n in range(PEOPLE)]
                 try:
                     yield crowd
                 finally:
@@ -123,13 +123,13 @@ class Crowd:
         pids = {"gateway": self._stack.processes["gateway"].pid, "redis": self._stack.redis.pid}
         return {name: psutil.Process(pid).memory_info().rss for name, pid in pids.items()}
 
-    async def _ask_for_ever(self) -> None:
+    async def _ask_for_ever(self, key: str) -> None:
         while True:
             self._asked += 1
             question = f"q{self._asked} 20"
             began = time.perf_counter()
             try:
-                wrong = await self._ask(question)
+                wrong = await self._ask(question, key)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 wrong = repr(error)
             if wrong:
@@ -137,10 +137,11 @@ class Crowd:
             self._seen.waits_ms.append(1000 * (time.perf_counter() - began))
             await asyncio.sleep(0.05)
 
-    async def _ask(self, question: str) -> str:
+    async def _ask(self, question: str, key: str) -> str:
         """Ask a streamed chat; what was wrong with its answer."""
         body = {"model": PEOPLES_MODEL, "stream": True, "messages": [{"role": "user", "content": question}]}
-        async with asyncio.timeout(30), self._session.post("/v1/chat/completions", json=body) as answer:
+        by = {"Authorization": f"Bearer {key}"}
+        async with asyncio.timeout(30), self._session.post("/v1/chat/completions", json=body, headers=by) as answer:
             text = await answer.text()
         lines = [line.removeprefix("data: ") for line in text.split("\n") if line.startswith("data: ")]
         if answer.status != 200 or lines[-1] != "[DONE]":

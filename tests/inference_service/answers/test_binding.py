@@ -264,6 +264,11 @@ async def test_integers_have_an_end(kind: str | list[str], strict: bool | None) 
     assert [takes(grammar, f'{{"a":{number}}}') for number in numbers] == [True, True, True, False, False]
 
 
+async def test_many_integers_stay_open() -> None:
+    grammar = await bound(formatted(closed(**{f"p{number}": {"type": "integer"} for number in range(2000)})))
+    assert grammar.matcher().consume_tokens(list(b'{"p0":' + b"1" * 100))
+
+
 @pytest.mark.parametrize(
     "said", [{"minimum": 3}, {"enum": [7, 2**60]}, {"exclusiveMaximum": 0}, {"multipleOf": 3}], ids=str
 )
