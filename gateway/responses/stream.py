@@ -34,6 +34,7 @@ from jan.errors import (
     GoneError,
     InvalidArgumentError,
     JanError,
+    NotFoundError,
     ResourceExhaustedError,
     UnavailableError,
 )
@@ -87,10 +88,13 @@ class Teller:
         return b""
 
     async def _searched(self, item: JsonObject) -> JsonObject:
-        """A search's item for this reader: the log of all has it without what was found."""
+        """A search's item for this reader: the log has it without what was found, and so is one deleted since."""
         if not self.with_results or item["status"] != "completed":
             return item
-        message = await self._storage.get_message(self._run.thread_id, item["id"])
+        try:
+            message = await self._storage.get_message(self._run.thread_id, item["id"])
+        except NotFoundError:
+            return item
         return item_from_message(message, with_results=True)
 
 
