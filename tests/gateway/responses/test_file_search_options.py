@@ -176,7 +176,9 @@ async def test_a_stream_is_told_without_results_that_were_deleted_since(
     store_id, _ = await garden(gateway)
     conversation = await openai_client.conversations.create()
     response, _ = await respond(openai_client, worker, **searching(store_id, conversation=conversation.id))
-    await openai_client.conversations.items.delete(response.output[0].id, conversation_id=conversation.id)
+    item_id = response.output[0].id
+    assert item_id is not None
+    await openai_client.conversations.items.delete(item_id, conversation_id=conversation.id)
     stream = await openai_client.responses.retrieve(response.id, stream=True, include=RESULTS)
     events = [event async for event in stream]
     assert events[-1].type == "response.completed"
