@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from multidict import MultiMapping
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
+from gateway.http.wording import unsupported_value
 from gateway.schemas.chat import StreamOptions, unsupported
 from gateway.schemas.chat_tools import Tools
 from gateway.schemas.common import NO_NUL, JsonObject, Metadata, RequestModel, Temperature, TopP, one_of
@@ -304,8 +305,12 @@ class CompactResponse(CountInputTokens):
 
 def check_include(names: Iterable[str]) -> None:
     """Raise InvalidArgumentError: more is to be told than is known here."""
-    if not (_NEVER_THERE | {_SEARCH_RESULTS}).issuperset(names):
-        raise unsupported("include")
+    supported = _NEVER_THERE | {_SEARCH_RESULTS}
+    for name in names:
+        if name not in supported:
+            raise InvalidArgumentError(
+                unsupported_value(name, sorted(supported)), param="include", code="unsupported_parameter"
+            )
 
 
 def includes_results(query: MultiMapping[str]) -> bool:
