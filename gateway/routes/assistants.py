@@ -91,10 +91,9 @@ async def _check_schemas(request: web.Request, assistant: assistants_pb2.Assista
     except NotFoundError:
         return
     tools = from_text(assistant.tools_json, [])
-    places = functions_of(tools)
-    shape = from_text(assistant.response_format_json)
-    asked = {"tools": [tools[place] for place in places], "response_format": shape}
-    await check_schemas(request.app[INFERENCE], model.engine, asked, places)
+    functions = [tool for tool in tools if tool.get("type") == "function"]
+    asked = {"tools": functions, "response_format": from_text(assistant.response_format_json)}
+    await check_schemas(request.app[INFERENCE], model.engine, asked, functions_of(tools))
 
 
 def _assistant_id_of(request: web.Request) -> AssistantId:

@@ -70,8 +70,8 @@ class Tool(SentObject):
 
     @model_validator(mode="after")
     def _is_of_today(self) -> Self:
-        """OpenAI's old `retrieval` is its type alone; Jan's entry of that name says whether it is on."""
-        if self.type == "retrieval" and self.enabled is None:
+        """OpenAI's old `retrieval` is its type alone; Jan's entry of that name says more."""
+        if self.type == "retrieval" and not (self.model_fields_set | (self.model_extra or {}).keys()) - {"type"}:
             message = "'retrieval' was renamed: a tool of type 'file_search' searches files"
             raise PydanticCustomError("unsupported_parameter", message, {FIELD: "type"})
         return self
