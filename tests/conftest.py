@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.worker",
     "tests.fixtures.stack",
     "tests.fixtures.vllm",
+    "tests.fixtures.held_files",
 ]
 
 # A slow machine is no defect of ours: times are measured in bench/, never asserted.

@@ -12,6 +12,7 @@ from gateway.convert.messages import message_from_proto
 from gateway.convert.runs import step_from_proto
 from gateway.runs import derived_ids
 from gateway.runs.log import event_frame
+from gateway.runs.messages import new_message
 from gateway.runs.states import is_response
 from gateway.runs.steps import end_step, new_step, now, step_frame
 from gateway.vector_stores.excerpts import Excerpt, citations
@@ -39,17 +40,8 @@ class Answer:
             runs_pb2.RUN_STEP_TYPE_MESSAGE_CREATION,
             {"type": "message_creation", "message_creation": {"message_id": str(message_id)}},
         )
-        self.message = messages_pb2.Message(
-            id=message_id,
-            thread_id=run.thread_id,
-            run_id=run.id,
-            assistant_id=run.assistant_id,
-            role=messages_pb2.MESSAGE_ROLE_ASSISTANT,
-            status=messages_pb2.MESSAGE_STATUS_IN_PROGRESS,
-            created_at=self.step.created_at,
-            content_json="[]",
-            metadata_json="{}",
-        )
+        self.message = new_message(run, message_id, messages_pb2.MESSAGE_STATUS_IN_PROGRESS)
+        self.message.created_at.CopyFrom(self.step.created_at)
 
     def begun_at(self, time: Timestamp) -> None:
         """Take over when an earlier execution began this answer."""

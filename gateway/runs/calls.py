@@ -13,6 +13,7 @@ from gateway.convert.runs import step_from_proto
 from gateway.models.schemas import functions_of
 from gateway.runs import derived_ids
 from gateway.runs.log import event_frame
+from gateway.runs.messages import new_message
 from gateway.runs.steps import StepStatus, call_details, end_step, new_step, step_delta_frame, step_frame
 from gateway.schemas.namespaces import Spelled, spellings
 from jan.storage.v1 import messages_pb2, runs_pb2
@@ -82,16 +83,13 @@ class Calls:
         index, call = list(self._calls.items())[place]
         whole = self.step.status == runs_pb2.RUN_STEP_STATUS_COMPLETED
         function = call["function"]
-        return messages_pb2.Message(
-            id=derived_ids.call_item_id(self._run.id, self._run.round, index, self._run.thread_id),
-            thread_id=self._run.thread_id,
-            run_id=self._run.id,
-            assistant_id=self._run.assistant_id,
-            role=messages_pb2.MESSAGE_ROLE_ASSISTANT,
-            status=messages_pb2.MESSAGE_STATUS_COMPLETED if whole else messages_pb2.MESSAGE_STATUS_INCOMPLETE,
-            content_json=to_text([call_part(call["id"], self._spelled(function["name"]), function["arguments"])]),
-            metadata_json="{}",
+        item = new_message(
+            self._run,
+            derived_ids.call_item_id(self._run.id, self._run.round, index, self._run.thread_id),
+            messages_pb2.MESSAGE_STATUS_COMPLETED if whole else messages_pb2.MESSAGE_STATUS_INCOMPLETE,
         )
+        item.content_json = to_text([call_part(call["id"], self._spelled(function["name"]), function["arguments"])])
+        return item
 
     def ended_frames(self) -> list[bytes]:
         """The event of a step that ended."""

@@ -9,6 +9,7 @@ from gateway.convert.items import thought_part
 from gateway.convert.json_fields import to_text
 from gateway.runs import derived_ids
 from gateway.runs.log import event_frame
+from gateway.runs.messages import new_message
 from gateway.runs.steps import now
 from jan.storage.v1 import messages_pb2, runs_pb2
 
@@ -22,16 +23,9 @@ class Reasoning:
     def __init__(self, run: runs_pb2.Run, *, place: int) -> None:
         """place: that among the round's thoughts; what was said or called lies between them."""
         self._text = ""
-        self.message = messages_pb2.Message(
-            id=derived_ids.reasoning_item_id(run.id, run.round, place, run.thread_id),
-            thread_id=run.thread_id,
-            run_id=run.id,
-            assistant_id=run.assistant_id,
-            role=messages_pb2.MESSAGE_ROLE_ASSISTANT,
-            status=messages_pb2.MESSAGE_STATUS_COMPLETED,
-            created_at=now(),
-            metadata_json="{}",
-        )
+        item_id = derived_ids.reasoning_item_id(run.id, run.round, place, run.thread_id)
+        self.message = new_message(run, item_id, messages_pb2.MESSAGE_STATUS_COMPLETED)
+        self.message.created_at.CopyFrom(now())
 
     def add(self, text: str) -> bytes:
         """Take in a piece; answers the event that tells of it."""

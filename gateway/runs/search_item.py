@@ -14,6 +14,7 @@ from gateway.queueing.priority import kept
 from gateway.runs import derived_ids
 from gateway.runs.file_search import file_search_tool, question_of
 from gateway.runs.log import event_frame
+from gateway.runs.messages import new_message
 from gateway.runs.steps import now
 from gateway.services.storage import StorageClient
 from gateway.vector_stores.excerpts import Excerpt
@@ -32,16 +33,9 @@ class SearchItem:
     def __init__(self, run: runs_pb2.Run, search: FileSearch) -> None:
         self._run = run
         self._search = search
-        self.message = messages_pb2.Message(
-            id=derived_ids.search_item_id(run.id, run.thread_id),
-            thread_id=run.thread_id,
-            run_id=run.id,
-            assistant_id=run.assistant_id,
-            role=messages_pb2.MESSAGE_ROLE_ASSISTANT,
-            status=messages_pb2.MESSAGE_STATUS_IN_PROGRESS,
-            created_at=now(),
-            metadata_json="{}",
-        )
+        item_id = derived_ids.search_item_id(run.id, run.thread_id)
+        self.message = new_message(run, item_id, messages_pb2.MESSAGE_STATUS_IN_PROGRESS)
+        self.message.created_at.CopyFrom(now())
 
     @classmethod
     def of(cls, run: runs_pb2.Run, said: Sequence[messages_pb2.Message]) -> SearchItem | None:

@@ -10,7 +10,6 @@ import pytest
 from openai import AsyncOpenAI
 
 from jan.errors import InvalidArgumentError
-from storage_service import ingestion
 from tests.fixtures.gateway import MODEL_ID, Gateway, running_gateway, write_model
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.storage import StorageServer
@@ -164,19 +163,6 @@ async def test_the_stream_helper_hears_the_search(
     assert final.output_text == "In May [1]."
     answer: Any = final.output[1]
     assert [one.file_id for one in answer.content[0].annotations] == [tomatoes]
-
-
-@pytest.fixture
-def held_back(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """No file of a vector store is processed until it is set."""
-    may_go_on = threading.Event()
-
-    def wait(*_: object) -> str:
-        may_go_on.wait()
-        return "Plant tomatoes in May"
-
-    monkeypatch.setattr(ingestion, "extract", wait)
-    return may_go_on
 
 
 @pytest.mark.parametrize("ends", ["cancelled", "failed"])

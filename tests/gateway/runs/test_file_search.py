@@ -14,7 +14,6 @@ from openai.types.beta.threads.runs import RunStep, ToolCall
 from typing_extensions import override
 
 from gateway.vector_stores.excerpts import Excerpt, citations, with_excerpts
-from storage_service import ingestion
 from tests.fixtures.gateway import MODEL_ID, Gateway
 from tests.fixtures.worker import ScriptedWorker
 from tests.gateway.client import upload
@@ -253,19 +252,6 @@ async def test_a_file_that_is_not_there_is_refused_by_name(gateway: Gateway) -> 
             error = (await gateway.json("POST", f"/v1/{path}", fields | resources(there, unknown), status=400))["error"]
             assert error["param"] == "tool_resources.code_interpreter.file_ids[1]"
             assert error["message"] == f"No file found with id '{unknown}'."
-
-
-@pytest.fixture
-def held_back(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """No file of a vector store is processed until it is set."""
-    may_go_on = threading.Event()
-
-    def wait(*_: object) -> str:
-        may_go_on.wait()
-        return "Plant tomatoes in May"
-
-    monkeypatch.setattr(ingestion, "extract", wait)
-    return may_go_on
 
 
 async def test_a_cancel_ends_the_wait_for_files(
